@@ -1,0 +1,1 @@
+"""llm-inspect: a model's exact parameters and memory, from its config and headers alone."""

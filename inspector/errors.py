@@ -1,0 +1,99 @@
+"""The errors that a user can meet: one root, each with its exit code, what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class InspectError(Exception):
+    """Root of every error this library raises on purpose.
+
+    Args:
+        message: one line that says what is wrong.
+        hint: one line that says what to do about it, or empty.
+    """
+
+    exit_code: ClassVar[int] = 4
+    kind: ClassVar[str] = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(InspectError):
+    """The command line, or an argument of the library, is wrong."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class AccessError(InspectError):
+    """Root of: no such repo, revision or file, or no access to it."""
+
+    exit_code = 3
+    kind = "no_access"
+
+
+class RepoNotFound(AccessError):
+    kind = "repo_not_found"
+
+
+class RevisionNotFound(AccessError):
+    kind = "revision_not_found"
+
+
+class FileMissing(AccessError):
+    """A file that the user named, on the Hub or on this disk, does not exist."""
+
+    kind = "file_not_found"
+
+
+class GatedRepo(AccessError):
+    kind = "gated_repo"
+
+
+class UnreadableModel(InspectError):
+    """The repo's files are no readable model, or the question cannot be answered from them."""
+
+    exit_code = 4
+    kind = "unreadable_model"
+
+
+class InvalidHeader(UnreadableModel):
+    """A safetensors header that the safetensors library would refuse."""
+
+    kind = "invalid_header"
+
+
+class InvalidConfig(UnreadableModel):
+    """A config.json that is no JSON object, or holds values that no model can have."""
+
+    kind = "invalid_config"
+
+
+class UnsupportedFormat(UnreadableModel):
+    """The repo holds weights, but in no format that can be read yet; the message names what it holds."""
+
+    kind = "unsupported_format"
+
+
+class HubError(InspectError):
+    """The Hub or the network failed."""
+
+    exit_code = 5
+    kind = "hub_error"
+
+
+class HubUnreachable(HubError):
+    """No connection, a time-out, or offline mode without a copy on this machine."""
+
+    kind = "hub_unreachable"
+
+
+class RateLimited(HubError):
+    kind = "rate_limited"

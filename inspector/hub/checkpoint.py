@@ -1,0 +1,111 @@
+"""What the resolver hands on: a `Checkpoint`, everything that is known of a repo without its weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+Source = Literal["hub", "cache", "local", "bundled"]
+
+DTYPE_BITS: dict[str, int] = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+"""Bits an element of each safetensors dtype takes. Source: `Dtype::bitsize` of the safetensors library."""
+
+
+class Tensor(NamedTuple):
+    """One stored tensor. A named tuple, not a dataclass: a large model has 90,000 of them.
+
+    Attributes:
+        name: as the file has it.
+        dtype: a safetensors dtype, a key of `DTYPE_BITS`.
+        shape: as stored (packed weights stay packed).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def numel(self) -> int:
+        """Stored elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        return self.numel * DTYPE_BITS[self.dtype] // 8
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of the repo: its path in the repo and its size in bytes (None where the Hub did not say)."""
+
+    name: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What an answer cost: requests sent (redirects count), bytes of bodies received, read from the cache or not."""
+
+    requests: int = 0
+    bytes: int = 0
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A repo's config, and every tensor's name, dtype and shape, all of one commit.
+
+    Attributes:
+        repo_id: as the Hub names it, or the local path as the user gave it.
+        revision: the commit (40 hex digits), or None for local files, bundled snapshots and mirrors that do not say.
+        source: where the answer came from.
+        config: config.json as parsed; empty where there is none.
+        tensors: every tensor of the weight files that transformers would load.
+        format: the container, "safetensors".
+        files: the weight files, with their sizes.
+        metadata: the index's `metadata` (or the single file's `__metadata__`).
+        warnings: what the user should know of how this was read.
+        snapshot_date: of a bundled snapshot, the day it was made (ISO 8601).
+    """
+
+    repo_id: str
+    revision: str | None
+    source: Source
+    config: dict[str, Any]
+    tensors: tuple[Tensor, ...]
+    format: str = "safetensors"
+    files: tuple[File, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    network: Network = Network()
+    snapshot_date: str | None = None
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all stored tensors, headers left out."""
+        return sum(t.nbytes for t in self.tensors)

@@ -1,0 +1,128 @@
+"""What model/ hands on: a `Model`, the architecture and the exact parameters of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inspector.model.layers import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture: routed experts in all, routed experts a token uses, and shared experts that every token uses."""
+
+    total: int
+    active: int
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """A checkpoint's own packing. `bits` and `group_size` are None where the recipe does not say."""
+
+    method: str
+    bits: int | None
+    group_size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The language part's facts, under the config's own key names. None where the model has no such thing, or the
+    config does not say.
+
+    Attributes:
+        model_type: of the whole config (e.g. "gemma3", not "gemma3_text").
+        architecture: the class that the config names first, e.g. "LlamaForCausalLM"; None where it names none.
+        layers: one entry a decoder (or encoder-only) layer, in order; `num_hidden_layers` of them.
+        dtype: the precision the config names ("bfloat16", "float16", "float32"), or None.
+        is_decoder: generates text token by token and so keeps a KV cache.
+        mlp_gated: gate, up and down projections (True), or two plain ones (False); None where unknown.
+        logits_softcap: soft-caps its logits (Gemma 2), which costs a second copy of them.
+        vision / audio: the config has such a part.
+        exact: False where the model type is not known and the facts were read by common key names.
+        notes: what the reader of the numbers should know; they end in `warnings`.
+    """
+
+    model_type: str | None
+    architecture: str | None
+    num_hidden_layers: int | None
+    hidden_size: int | None
+    num_attention_heads: int | None
+    num_key_value_heads: int | None
+    head_dim: int | None
+    intermediate_size: int | None
+    vocab_size: int | None
+    max_position_embeddings: int | None
+    tie_word_embeddings: bool | None
+    dtype: str | None
+    sliding_window: int | None
+    experts: Experts | None
+    quantization: Quantization | None
+    layers: tuple[Layer, ...]
+    is_decoder: bool = True
+    mlp_gated: bool | None = None
+    moe_intermediate_size: int | None = None
+    hidden_act: str | None = None
+    logits_softcap: bool = False
+    vision: bool = False
+    audio: bool = False
+    exact: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def layer_kinds(self) -> dict[str, int]:
+        """How many layers there are of each kind, in order of first appearance."""
+        kinds: dict[str, int] = {}
+        for layer in self.layers:
+            kinds[layer.kind] = kinds.get(layer.kind, 0) + 1
+        return kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters as `sum(p.numel() for p in model.parameters())` counts them for the class that the config names.
+
+    Attributes:
+        total: all of them; packed weights count as what they unpack to.
+        active: those that one token uses: all but the routed experts it is not sent to.
+        by_component: embedding, attention, mlp, router, experts, shared_experts, norm, head, vision, audio,
+            projector, ... -> parameters; sums to `total`.
+        by_dtype: safetensors dtype -> stored elements of the tensors that hold them.
+        by_layer: parameters of each layer, `num_hidden_layers` entries (empty where the names do not tell).
+        bytes_by_layer: their stored bytes, scales and zero points included.
+        buffers: elements in the file that are no parameters (rotary frequencies, causal masks, position ids).
+        stored_only: elements in the file that the class does not load: mtp, duplicate_head, other.
+        stored_bytes: bytes of what the class loads: parameters, their scales, and buffers.
+        overhead_bytes: of these, scales, zero points, codebooks.
+        exact: False where the class is unknown, or packed weights could not be unpacked.
+        notes: what the reader of the numbers should know; they end in `warnings`.
+    """
+
+    total: int
+    active: int
+    by_component: Mapping[str, int]
+    by_dtype: Mapping[str, int]
+    buffers: int
+    stored_only: Mapping[str, int]
+    stored_bytes: int
+    overhead_bytes: int = 0
+    by_layer: tuple[int, ...] = ()
+    bytes_by_layer: tuple[int, ...] = ()
+    exact: bool = True
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint, understood."""
+
+    repo_id: str
+    architecture: Architecture
+    parameters: Parameters
+    stored_dtype: str | None
+    """The safetensors dtype that holds most of the bytes ("BF16", "F8_E4M3", ...); None for no tensors."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.architecture.notes + self.parameters.notes
