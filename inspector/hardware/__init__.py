@@ -1,0 +1,21 @@
+"""Devices and their memory, this machine's among them; and from an `Estimate` to a `Fit`."""
+
+from inspector.hardware.detect import LocalDevice, detect
+from inspector.hardware.devices import Device, find_device, list_devices
+from inspector.hardware.fit import Fit, check_fit, min_count
+from inspector.hardware.spec import GpuSpec, local_specs, parse_gpu, parse_gpus
+
+__all__ = [
+    "Device",
+    "Fit",
+    "GpuSpec",
+    "LocalDevice",
+    "check_fit",
+    "detect",
+    "find_device",
+    "list_devices",
+    "local_specs",
+    "min_count",
+    "parse_gpu",
+    "parse_gpus",
+]

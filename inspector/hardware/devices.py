@@ -1,0 +1,220 @@
+"""The devices this library knows: a data file, read once, and the search for a device by its name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from inspector.errors import UsageError
+
+MIB = 1024**2
+GIB = 1024**3
+
+Kind = Literal["cuda", "rocm", "metal", "xpu", "hpu", "cpu"]
+Basis = Literal["measured", "nominal"]
+
+DATA_FILE = Path(__file__).parent.parent / "data" / "gpus.json"
+
+SEE_GPUS = "`llm-inspect gpus` lists the names; a size such as 24GiB works for any device."
+
+_METAL_THREE_QUARTERS_FROM_MIB = 36 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One kind of device.
+
+    Attributes:
+        name: its short name, e.g. "RTX 4090"; unique.
+        aliases: other names that mean this device and no other.
+        kind: what drives it: "cuda", "rocm", "metal", "xpu", "hpu" (Gaudi).
+        gb: the size on its box, in the vendor's GB.
+        memory_mib: total memory in MiB as the driver reports it (nvidia-smi's memory.total).
+        basis: "measured" where `memory_mib` was read in printed output, "nominal" where it is the size on the box.
+        visible_mib: MiB that a program can see (torch.cuda.get_device_properties().total_memory, or Metal's
+            recommended working set); None where that is not known.
+        memory_bandwidth: bytes a second by the data sheet; None where that is not known.
+        compute_capability: CUDA's ("8.9"), or AMD's architecture ("gfx942"); None for others.
+        family: a name that this device shares with others ("A100"), too vague to mean one of them.
+        source: where the figures come from; the keys are explained in data/gpus.json.
+        note: what its user should know.
+    """
+
+    name: str
+    vendor: str
+    kind: Kind
+    gb: int
+    memory_mib: int
+    basis: Basis
+    visible_mib: int | None = None
+    memory_bandwidth: int | None = None
+    compute_capability: str | None = None
+    aliases: tuple[str, ...] = ()
+    family: str | None = None
+    source: str = ""
+    note: str = ""
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that one program can have of it: the visible memory where known, else all that the driver reports."""
+        return MIB * (self.memory_mib if self.visible_mib is None else self.visible_mib)
+
+    @property
+    def reserve(self) -> int:
+        """Bytes that the driver keeps of its own total; 0 where that is not known."""
+        return MIB * self.memory_mib - self.capacity
+
+
+def metal_working_set_mib(memory_mib: int) -> int:
+    """MiB that Metal recommends one program to take of a Mac's unified memory, unless iogpu.wired_limit_mb raises it.
+
+    Two thirds below 36 GiB, three quarters from there on. From recommendedMaxWorkingSetSize in llama.cpp's logs
+    (printed in MB of 1e6 bytes): 16 GiB 11,453.25; 24 GiB 17,179.89; 32 GiB 22,906.50; 36 GiB 28,991.03. Newer
+    systems grant more (16 GiB 12,713.12; 128 GiB 107.5 GiB), so this is the safe side.
+    """
+    share = Fraction(3, 4) if memory_mib >= _METAL_THREE_QUARTERS_FROM_MIB else Fraction(2, 3)
+    return int(memory_mib * share)
+
+
+@cache
+def list_devices() -> tuple[Device, ...]:
+    """Every known device, in the data file's order: by vendor and line, newest or largest first."""
+    entries = json.loads(DATA_FILE.read_text(encoding="utf-8"))["devices"]
+    return tuple(device for entry in entries for device in _devices_of(entry))
+
+
+def find_device(name: str, memory_mib: int | None = None) -> Device | None:
+    """The device that a name means, whatever its case, spaces, dashes and maker; None for a name that is not known.
+
+    Args:
+        name: e.g. "rtx4090", "NVIDIA A100-SXM4-80GB", "M3 Max 64GB".
+        memory_mib: the total that the driver reports, where there is one: it settles which one a shared name means.
+
+    Raises:
+        UsageError: the name is shared by several devices, or carries a size that this device does not have.
+    """
+    by_name, by_family = _index()
+    key = name_key(name)
+    if key in by_name:
+        return by_name[key]
+    if key in by_family:
+        if memory_mib is None:
+            raise UsageError(f"'{name.strip()}' can mean several devices", f"Say which: {_names(by_family[key])}.")
+        return min(by_family[key], key=lambda member: abs(member.memory_mib - memory_mib))
+    for base, size in _splits(key):
+        members = (by_name[base],) if base in by_name else by_family.get(base, ())
+        matching = [member for member in members if member.gb == size]
+        if len(matching) == 1:
+            return matching[0]
+        if members:
+            raise _wrong_size(name.strip(), size, members)
+    return None
+
+
+def near_names(name: str, count: int = 3) -> list[str]:
+    """Known names that look like `name`, the nearest first."""
+    by_name, by_family = _index()
+    labels = {key: device.name for key, device in by_name.items()}
+    labels.update({key: members[0].family or "" for key, members in by_family.items()})
+    keys = difflib.get_close_matches(name_key(name), labels, n=3 * count, cutoff=0.5)
+    return list(dict.fromkeys(labels[key] for key in keys))[:count]
+
+
+def name_key(name: str) -> str:
+    """A name without case, separators, and the words that vendors put around it.
+
+    >>> name_key("NVIDIA GeForce RTX 4090 Laptop GPU"), name_key("A100 80 GiB")
+    ('rtx4090laptop', 'a10080gb')
+    """
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\((?:r|tm)\)", " ", name.lower()))
+    words = [re.sub(r"^(\d+)g(?:i?b)?$", r"\1gb", word) for word in words if word not in _NOISE]
+    joined = re.sub(r"(\d)gib$", r"\1gb", "".join(words))
+    return re.sub(rf"^(?:{'|'.join(_NOISE)})+|gpu", "", joined)
+
+
+_NOISE = ("nvidia", "geforce", "tesla", "amd", "radeon", "instinct", "intel", "apple", "graphics", "gpu")
+_SERIES = ("rtx", "rx", "arc")
+
+
+@cache
+def _index() -> tuple[Mapping[str, Device], Mapping[str, tuple[Device, ...]]]:
+    """Devices by the key of a name of their own, and groups of devices by the key of a name that they share."""
+    by_name = {name_key(name): device for device in list_devices() for name in (device.name, *device.aliases)}
+    by_family: dict[str, tuple[Device, ...]] = {}
+    for device in list_devices():
+        if device.family is not None:
+            key = name_key(device.family)
+            by_family[key] = (*by_family.get(key, ()), device)
+    # "4090" is as clear as "RTX 4090", as long as no other device is called so.
+    for series in _SERIES:
+        for key, device in list(by_name.items()):
+            if key.startswith(series):
+                by_name.setdefault(key.removeprefix(series), device)
+        for key, members in list(by_family.items()):
+            if key.startswith(series) and key.removeprefix(series) not in by_name:
+                by_family.setdefault(key.removeprefix(series), members)
+    return by_name, by_family
+
+
+def _devices_of(entry: Mapping[str, Any]) -> list[Device]:
+    """The devices of one entry: one, or one a size where the buyer chooses the memory (Apple)."""
+    bandwidth = entry["bandwidth_gb_s"]
+    bytes_per_second = None if bandwidth is None else round(bandwidth * 10**9)
+    if "sizes" in entry:
+        return [
+            Device(
+                name=f"{entry['name']} {size}GB",
+                vendor=entry["vendor"],
+                kind=entry["kind"],
+                gb=size,
+                memory_mib=size * 1024,
+                basis="nominal",
+                visible_mib=metal_working_set_mib(size * 1024),
+                memory_bandwidth=bytes_per_second,
+                family=entry["name"],
+                source="metal",
+                note="memory shared with the CPU; usable is what Metal recommends (2/3, from 36 GB on 3/4)",
+            )
+            for size in entry["sizes"]
+        ]
+    return [
+        Device(
+            name=entry["name"],
+            vendor=entry["vendor"],
+            kind=entry["kind"],
+            gb=entry["gb"],
+            memory_mib=entry["memory_mib"],
+            basis=entry["basis"],
+            visible_mib=entry["visible_mib"],
+            memory_bandwidth=bytes_per_second,
+            compute_capability=entry["compute_capability"],
+            aliases=tuple(entry["aliases"]),
+            family=entry.get("family"),
+            source=entry["source"],
+            note=entry.get("note", ""),
+        )
+    ]
+
+
+def _splits(key: str) -> Iterator[tuple[str, int]]:
+    """The ways to read a key as a name and a size: "a10080gb" as "a1008" + 0 GB, "a100" + 80 GB, ..."""
+    digits = re.search(r"(\d+)gb$", key)
+    if digits:
+        for start in range(digits.end(1) - 1, digits.start(1) - 1, -1):
+            yield key[:start], int(key[start : digits.end(1)])
+
+
+def _wrong_size(name: str, size: int, members: tuple[Device, ...]) -> UsageError:
+    hint = f"Known: {_names(members)}. A size alone works for any device: {size}GiB."
+    return UsageError(f"'{name}': no such device has {size} GB", hint)
+
+
+def _names(devices: tuple[Device, ...]) -> str:
+    return ", ".join(device.name for device in devices)

@@ -1,0 +1,158 @@
+"""From estimates to a verdict: does it fit these cards, with what headroom, and up to which context and batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inspector.hardware.devices import Kind
+from inspector.hardware.layout import device_map_layout
+from inspector.hardware.spec import GpuSpec
+from inspector.memory import Estimate, Workload, estimate
+from inspector.model import Model
+
+MAX_CONTEXT = 2**24
+"""Tokens that the search for the longest context tries where the model names no maximum of its own."""
+
+MAX_BATCH = 2**20
+
+MAX_CARDS = 64
+"""Cards that the search for the least number of them tries."""
+
+Estimator = Callable[[Model, Workload], Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a model under one workload fits so many cards of one kind. All sizes in bytes.
+
+    Attributes:
+        gpu: one card's name.
+        count: cards.
+        capacity: what a program can have of one card.
+        needed: what the fullest card must hold; None where that is not known.
+        fits: None where it cannot be told.
+        headroom: capacity - needed; negative where that much is missing.
+        max_context: tokens a sequence that still fit at this batch, up to the model's own maximum (2**24 where it
+            names none); 0 where not even one does, None where it cannot be told.
+        max_batch: sequences that still fit at this context, up to 2**20; 0 and None likewise.
+        min_count: the least number of such cards that fits, up to 64; None where none does or it cannot be told.
+        per_card: what each card holds, in the order of the layers; empty where that is not known.
+        kind: what drives the cards ("cuda", "rocm", ...); None for a bare size.
+        notes: what the reader of the verdict should know.
+    """
+
+    gpu: str
+    count: int
+    capacity: int
+    needed: int | None
+    fits: bool | None
+    headroom: int | None
+    max_context: int | None
+    max_batch: int | None
+    min_count: int | None
+    per_card: tuple[int, ...] = ()
+    kind: Kind | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check_fit(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Estimator = estimate) -> Fit:
+    """The verdict for `spec`; every figure and both searches come from the one sizing function `estimate`.
+
+    On several cards whole layers are split over them, as `device_map="auto"` of transformers does: memory is never
+    pooled, and the fullest card decides.
+    """
+
+    def verdict(context: int, batch: int) -> bool | None:
+        sized = estimate(model, dataclasses.replace(workload, context=context, batch=batch))
+        return _verdict(model, sized, spec.count, spec.capacity)[0]
+
+    sized = estimate(model, workload)
+    fits, per_card = _verdict(model, sized, spec.count, spec.capacity)
+    needed = max(per_card, default=None)
+    longest = model.architecture.max_position_embeddings or MAX_CONTEXT
+    return Fit(
+        gpu=spec.name,
+        count=spec.count,
+        capacity=spec.capacity,
+        needed=needed,
+        fits=fits,
+        headroom=None if needed is None else spec.capacity - needed,
+        max_context=_largest(lambda context: verdict(context, workload.batch), longest),
+        max_batch=_largest(lambda batch: verdict(workload.context, batch), MAX_BATCH),
+        min_count=_least_count(model, sized, spec.capacity),
+        per_card=per_card,
+        kind=spec.kind,
+        notes=_notes(spec, sized, needed, fits),
+    )
+
+
+def min_count(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Estimator = estimate) -> int | None:
+    """The least number of such cards that fits, up to 64 (`spec.count` does not matter); None where none does, or
+    where it cannot be told."""
+    return _least_count(model, estimate(model, workload), spec.capacity)
+
+
+def _verdict(model: Model, sized: Estimate, count: int, capacity: int) -> tuple[bool | None, tuple[int, ...]]:
+    """Whether an estimate fits `count` cards, and what each holds (empty where that is not known)."""
+    total = sized.total
+    if total is None:
+        # The parts that are known may be too much already.
+        return (False if _least_bytes(sized, count) > count * capacity else None), ()
+    if count == 1:
+        return total <= capacity, (total,)
+    layout = device_map_layout(model, sized)
+    if layout is not None:
+        per_card = layout.per_card(count)
+        return max(per_card) <= capacity, per_card
+    if total <= capacity:
+        return True, (total, *(0 for _ in range(count - 1)))
+    return (False if _least_bytes(sized, count) > count * capacity else None), ()
+
+
+def _least_bytes(sized: Estimate, count: int) -> int:
+    """Bytes that the known parts take on `count` cards together, however they are split."""
+    once = (sized.weights.bytes or 0) + (sized.kv_cache.bytes or 0)
+    return once + count * ((sized.activations.bytes or 0) + (sized.overhead.bytes or 0))
+
+
+def _least_count(model: Model, sized: Estimate, capacity: int) -> int | None:
+    """More cards never put more on one of them, so the first that fits is the least."""
+    layout = device_map_layout(model, sized)
+    blocks = len(layout.blocks) if layout else 1
+    for count in range(1, min(MAX_CARDS, blocks) + 1):
+        if _verdict(model, sized, count, capacity)[0]:
+            return count
+    return None
+
+
+def _largest(verdict: Callable[[int], bool | None], limit: int) -> int | None:
+    """The largest number up to `limit` that still fits. Fitting is monotone: what does not fit never fits with more."""
+    first = verdict(1)
+    if not first:
+        return None if first is None else 0
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if verdict(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _notes(spec: GpuSpec, sized: Estimate, needed: int | None, fits: bool | None) -> tuple[str, ...]:
+    notes = list(spec.notes)
+    if spec.device is not None and spec.device.basis == "nominal" and spec.device.visible_mib is None:
+        notes.append(f"{spec.name}: nominal memory; what its driver reports is not confirmed")
+    unknown = [part.name for part in sized.parts if part.bytes is None]
+    if unknown:
+        notes.append(f"not known: {', '.join(unknown)}")
+    if spec.count > 1 and fits is None and not unknown:
+        notes.append("cannot tell: the tensors' names do not say what each layer holds")
+    if spec.count > 1 and needed is not None:
+        notes.append("whole layers are split over the cards (device_map); the fullest card decides")
+    if fits and needed is not None and spec.free is not None and needed > spec.free:
+        notes.append(f"it fits the card, but not what is free on it now ({spec.free / 1024**3:.2f} GiB)")
+    return tuple(notes)
