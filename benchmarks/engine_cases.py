@@ -1,0 +1,213 @@
+"""One case through the library: what each engine's profile says beside what the engine printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.case_facts import GIB, Facts, card_of, facts_for, served
+from benchmarks.fit import Constants, Row, constants_without
+from inspector.memory.engines import Card, ServedModel, llama_cpp, sglang, vllm
+from inspector.memory.engines.vllm_cache import Capacity, capacity
+from inspector.memory.engines.vllm_profile import graph_bytes, non_torch_bytes
+from inspector.memory.engines.vllm_version import parse_version
+
+CACHE = "KV cache of the printed size"
+WEIGHTS = "weights as loaded"
+POOL = "KV pool from model, card, settings"
+
+ANY_CARD = Card(80 * GIB, "H100", (9, 0))
+"""For weights and caches where the case does not say: neither depends on the card, MXFP4's padding apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether it fits, as predicted and as it was."""
+
+    case: str
+    predicted: bool
+    measured: bool
+
+    @property
+    def right(self) -> bool:
+        return self.predicted == self.measured
+
+
+@dataclass(slots=True)
+class Prediction:
+    """kind -> (predicted, measured) of one case, and why anything is missing."""
+
+    pairs: dict[str, tuple[float, float]] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    reasons: list[str] = field(default_factory=list)
+
+
+def predict(case: Facts, models: Mapping[str, Facts], rows: Sequence[Row]) -> Prediction:
+    """Predict what the case measured, with constants that its group had no part in."""
+    engine = str(case["engine"]).split()[0]
+    rule = ENGINES.get(engine)
+    if rule is None:
+        return Prediction(reasons=[f"no profile for the engine {engine}"])
+    facts, why = facts_for(case, models)
+    if facts is None:
+        return Prediction(reasons=[why])
+    model = served(facts, case.get("dtype"))
+    prediction = Prediction()
+    rule(case, model, constants_without(case["group"], rows), prediction)
+    if not prediction.pairs and prediction.verdict is None and not prediction.reasons:
+        prediction.reasons.append("nothing that is predicted was measured")
+    return prediction
+
+
+def _vllm(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
+    measured = case["measured"]
+    card, settings = card_of(case), vllm_settings(case, constants, len(model.layers))
+    held = _capacity(model, card or ANY_CARD, settings, measured.get("kv_cache_gib"))
+    if held is not None:
+        _compare_capacity(case, model, held, found)
+    _compare_weights(case, vllm.loaded_weights(model, card or ANY_CARD, settings), found)
+    if model.weights is None or card is None or "gpu_memory_utilization" not in case["settings"]:
+        missing = "weights" if model.weights is None else "card's memory" if card is None else "gpu_memory_utilization"
+        found.reasons.append(f"no pool predicted: the {missing} is not known")
+        return
+    if not settings.version.v1 and case["arch"].get("cross_attention_layers"):
+        found.reasons.append("no pool predicted: V0's profile of a vision encoder has no formula here")
+        return
+    plan = vllm.plan(model, card, settings)
+    if plan is None:
+        return
+    pool = measured.get("kv_cache_gib")
+    if pool is None and "kv_blocks" in measured and plan.capacity is not None:
+        pool = measured["kv_blocks"] * plan.capacity.block_bytes / GIB
+    if pool is not None and pool > 0:
+        found.pairs[POOL] = (plan.tightest.kv_pool / GIB, pool)
+    fitted = _fitted(case, settings)
+    if fitted is not None:
+        found.verdict = Verdict(case["id"], plan.fits, fitted)
+
+
+def vllm_settings(case: Facts, constants: Constants, layers: int) -> vllm.VllmSettings:
+    """The case's settings under vLLM's names; what it does not say takes vLLM's default."""
+    given, version = case["settings"], parse_version(case.get("engine_version"))
+    stages = case.get("pp") or 1
+    return vllm.VllmSettings(
+        max_model_len=_whole(given, "max_model_len") or 4096,
+        version=version,
+        gpu_memory_utilization=given.get("gpu_memory_utilization"),
+        max_num_batched_tokens=_whole(given, "max_num_batched_tokens"),
+        max_num_seqs=_whole(given, "max_num_seqs"),
+        kv_cache_dtype=given.get("kv_cache_dtype") or "auto",
+        block_size=_whole(given, "block_size") or 16,
+        tensor_parallel_size=case.get("tp") or 1,
+        pipeline_parallel_size=stages,
+        enforce_eager=bool(given.get("enforce_eager")),
+        enable_prefix_caching=given.get("enable_prefix_caching") is not False,
+        non_torch=non_torch_bytes(version, case.get("tp") or 1, constants.non_torch_gib),
+        graphs=graph_bytes(-(-layers // stages), base=constants.graph_base, a_layer=constants.graph_a_layer),
+    )
+
+
+def _capacity(model: ServedModel, card: Card, settings: vllm.VllmSettings, pool_gib: float | None) -> Capacity | None:
+    if pool_gib is None or pool_gib <= 0 or settings.pipeline_parallel_size > 1:
+        return None
+    cache = vllm.cache_settings(model, card, settings)
+    return capacity(
+        model.layers,
+        cache,
+        [int(pool_gib * GIB)],
+        printed_from_concurrency=settings.version.tokens_from_concurrency,
+    )
+
+
+def _compare_capacity(case: Facts, model: ServedModel, held: Capacity, found: Prediction) -> None:
+    """Tokens, or blocks; for a model of several kinds of layers the concurrency, since its tokens are derived."""
+    measured = case["measured"]
+    hybrid = len({type(layer) for layer in model.layers}) > 1
+    if hybrid and "max_concurrency_x" in measured:
+        found.pairs[CACHE] = (held.max_concurrency, measured["max_concurrency_x"])
+    elif not hybrid and "kv_tokens" in measured:
+        found.pairs[CACHE] = (held.tokens_printed, measured["kv_tokens"])
+    elif "kv_blocks" in measured:
+        found.pairs[CACHE] = (held.blocks, measured["kv_blocks"])
+
+
+def _compare_weights(case: Facts, stages: Sequence[int] | None, found: Prediction) -> None:
+    loaded = case["measured"].get("weights_gib")
+    if loaded is None:
+        return
+    if stages is None:
+        found.reasons.append("no weights predicted: neither the case nor the table has what they follow from")
+        return
+    found.pairs[WEIGHTS] = (stages[0] / GIB, loaded)
+
+
+def _fitted(case: Facts, settings: vllm.VllmSettings) -> bool | None:
+    """Whether the run could serve one request of max_model_len; None where the case does not tell."""
+    measured = case["measured"]
+    if measured.get("kv_cache_gib", 1) <= 0:
+        return False
+    if "max_model_len" not in case["settings"]:
+        return None
+    if "max_concurrency_x" in measured:
+        return bool(measured["max_concurrency_x"] >= 1)
+    tokens = measured.get("kv_tokens", measured.get("kv_blocks", 0) * settings.block_size)
+    return tokens >= settings.max_model_len if tokens else None
+
+
+def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
+    del constants  # SGLang measures nothing, so nothing is fitted
+    measured, fraction = case["measured"], case["settings"].get("mem_fraction_static")
+    settings = sglang.SglangSettings(
+        context_length=1, mem_fraction_static=fraction, tp_size=case.get("tp") or 1, pp_size=case.get("pp") or 1
+    )
+    cache = sglang.cache_settings(model, settings)
+    pool = measured.get("kv_cache_gib")
+    after, before = measured.get("avail_after_weights_gib"), measured.get("avail_before_weights_gib")
+    if before is None and after is not None and "weights_gib" in measured:
+        before = after + measured["weights_gib"]
+    if pool is None and fraction is not None and after is not None and before is not None:
+        pool = sglang.pool_bytes(int(before * GIB), int(after * GIB), fraction) / GIB
+    if pool is not None and "kv_tokens" in measured:
+        tokens = sglang.pool_tokens(model.layers, cache, int(pool * GIB))
+        if tokens is not None:
+            found.pairs[CACHE] = (tokens, measured["kv_tokens"])
+    if "weights_gib" in measured:
+        plan = sglang.plan(model, ANY_CARD, settings)
+        _compare_weights(case, None if plan is None else [plan.weights], found)
+    card = card_of(case)
+    if card is not None and fraction is not None and "kv_cache_gib" in measured:
+        plan = sglang.plan(model, card, settings)
+        if plan is not None and case["settings"].get("experts_on_cpu") is None:
+            found.pairs[POOL] = (plan.kv_pool / GIB, measured["kv_cache_gib"])
+
+
+def _llama_cpp(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
+    del constants  # allocated by formula, nothing is fitted
+    kind = case["settings"].get("cache_type", "f16")
+    settings = llama_cpp.LlamaCppSettings(case["settings"]["n_ctx"], cache_type_k=kind, cache_type_v=kind)
+    size = llama_cpp.cache_bytes(model.layers, settings)
+    if size is not None and "kv_cache_gib" in case["measured"]:
+        found.pairs[CACHE] = (size / GIB, case["measured"].get("kv_cache_mib", 0) / 1024)
+
+
+def _transformers(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
+    """Weights alone: parameters times bytes, as case and config count them."""
+    del constants
+    parameters = case["arch"].get("params")
+    if parameters and "weights_gib" in case["measured"]:
+        found.pairs[WEIGHTS] = (parameters * model.element_bytes / GIB, case["measured"]["weights_gib"])
+
+
+def _whole(settings: Mapping[str, Any], name: str) -> int | None:
+    """A setting that is a number; words such as "default" are left to the engine."""
+    value = settings.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+ENGINES: dict[str, Callable[[Facts, ServedModel, Constants, Prediction], None]] = {
+    "vllm": _vllm,
+    "sglang": _sglang,
+    "llama.cpp": _llama_cpp,
+    "transformers": _transformers,
+}

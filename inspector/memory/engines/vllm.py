@@ -1,0 +1,236 @@
+"""vLLM's accounting: from a model, a card and settings to what lies on each rank and what is left for the KV cache.
+
+    pool = card's memory * gpu_memory_utilization - weights - activation peak - memory outside torch [- graphs]
+
+vllm/v1/worker/gpu_worker.py: Worker.determine_available_memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from inspector.errors import UsageError
+from inspector.memory.engines.cache_specs import CacheSettings
+from inspector.memory.engines.loaded_weights import check_degrees, rank_weights
+from inspector.memory.engines.served import GIB, Card, ServedModel
+from inspector.memory.engines.vllm_cache import Capacity, capacity, longest_context
+from inspector.memory.engines.vllm_profile import Sampler, activation_bytes, graph_bytes, non_torch_bytes
+from inspector.memory.engines.vllm_version import VllmVersion
+
+_CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
+
+_STATE_BYTES = {"auto": 0, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class VllmSettings:
+    """vLLM's own names. None takes vLLM's default for the version and the card.
+
+    Attributes:
+        max_model_len: tokens a request may have.
+        sampler: which sampler the profile runs; None for the version's.
+        hybrid_kv_cache: the hybrid manager is on (not --disable-hybrid-kv-cache-manager).
+        non_torch: bytes outside torch, where they are known better than the table has them.
+        graphs: bytes of CUDA graphs, likewise.
+    """
+
+    max_model_len: int
+    version: VllmVersion = field(default_factory=VllmVersion)
+    gpu_memory_utilization: float | None = None
+    max_num_batched_tokens: int | None = None
+    max_num_seqs: int | None = None
+    kv_cache_dtype: str = "auto"
+    mamba_ssm_cache_dtype: str = "auto"
+    block_size: int = 16
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    enforce_eager: bool = False
+    enable_prefix_caching: bool = True
+    hybrid_kv_cache: bool = True
+    sampler: Sampler | None = None
+    non_torch: int | None = None
+    graphs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankMemory:
+    """Bytes on each rank of one pipeline stage. `kv_pool` is what is left: negative where nothing is."""
+
+    requested: int
+    weights: int
+    activations: int
+    non_torch: int
+    graphs: int
+    kv_pool: int
+
+    @property
+    def total(self) -> int:
+        """All that the rank takes of the card, graphs included where they come on top of what was requested."""
+        return self.weights + self.activations + self.non_torch + self.graphs + max(0, self.kv_pool)
+
+
+@dataclass(frozen=True, slots=True)
+class VllmPlan:
+    """What vLLM would print.
+
+    Attributes:
+        stages: one entry a pipeline stage.
+        capacity: of the KV cache; None where the layers cache nothing.
+        fits: one request of max_model_len can be served; vLLM refuses to start where not.
+        longest_context: tokens of the longest single request that could be, up to max_model_len.
+    """
+
+    stages: tuple[RankMemory, ...]
+    capacity: Capacity | None
+    fits: bool
+    longest_context: int
+
+    @property
+    def tightest(self) -> RankMemory:
+        """The stage with the least room for the cache."""
+        return min(self.stages, key=lambda stage: stage.kv_pool)
+
+
+def batch_defaults(card: Card, version: VllmVersion) -> tuple[int, int]:
+    """(max_num_batched_tokens, max_num_seqs) of `vllm serve` where neither is given.
+
+    vllm/engine/arg_utils.py: get_batch_defaults. From 70 GiB on, A100 apart, 8192 and 1024; below, 2048 and 256; since
+    0.28 at the latest (not in 0.26) 16384 from 160 GiB on.
+    """
+    if version.v1 and card.memory >= 160 * GIB and version.release >= (0, 27):
+        return 16384, 1024
+    if version.v1 and card.memory >= 70 * GIB and "a100" not in card.name.lower():
+        return 8192, 1024
+    return 2048, 256
+
+
+def batch_sizes(card: Card, settings: VllmSettings) -> tuple[int, int]:
+    """(tokens, sequences) of the largest step, settings before defaults.
+
+    V0 (vllm/config.py: SchedulerConfig) takes a whole prompt in a step, and chunks it only from 32k on.
+    """
+    tokens, sequences = batch_defaults(card, settings.version)
+    if not settings.version.v1 and settings.max_model_len <= 32768:
+        tokens = max(settings.max_model_len, tokens)
+    if settings.max_num_batched_tokens is not None:
+        tokens = settings.max_num_batched_tokens
+    if settings.max_num_seqs is not None:
+        sequences = settings.max_num_seqs
+    return tokens, min(sequences, tokens)
+
+
+def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> CacheSettings:
+    """The planner's settings. V0 knows no groups: windows cost their full length.
+
+    Raises:
+        UsageError: a cache type that vLLM does not know.
+    """
+    if settings.kv_cache_dtype not in _CACHE_BYTES:
+        raise UsageError(
+            f"unknown kv_cache_dtype '{settings.kv_cache_dtype}'", f"Known: {', '.join(sorted(_CACHE_BYTES))}."
+        )
+    if settings.mamba_ssm_cache_dtype not in _STATE_BYTES:
+        raise UsageError(
+            f"unknown mamba_ssm_cache_dtype '{settings.mamba_ssm_cache_dtype}'",
+            f"Known: {', '.join(sorted(_STATE_BYTES))}.",
+        )
+    tokens, _ = batch_sizes(card, settings)
+    stages = settings.pipeline_parallel_size
+    batches = (2 if stages == 1 else stages) if settings.version.overlapped_batches else 1
+    return CacheSettings(
+        max_model_len=settings.max_model_len,
+        in_flight_tokens=tokens * batches,
+        block_size=settings.block_size,
+        element_bytes=_CACHE_BYTES[settings.kv_cache_dtype] or model.element_bytes,
+        state_bytes=model.element_bytes,
+        recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
+        tensor_parallel=settings.tensor_parallel_size,
+        state_blocks=2 if settings.enable_prefix_caching else 1,
+        hybrid=settings.hybrid_kv_cache and settings.version.v1,
+    )
+
+
+def loaded_weights(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[int, ...] | None:
+    """Bytes of the weights on a rank of each stage, as "Model loading took" prints them; None where not known."""
+    marlin = settings.version.mxfp4_kernel_is_marlin(card.compute_capability)
+    return rank_weights(
+        model,
+        tensor_parallel=settings.tensor_parallel_size,
+        pipeline_parallel=settings.pipeline_parallel_size,
+        mxfp4="marlin" if marlin else "triton",
+    )
+
+
+def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[RankMemory, ...] | None:
+    """The budget of one rank of each stage; None where the weights are not known."""
+    weights = loaded_weights(model, card, settings)
+    if weights is None:
+        return None
+    version, stages = settings.version, settings.pipeline_parallel_size
+    utilization = settings.gpu_memory_utilization
+    requested = int(card.memory * (version.default_utilization if utilization is None else utilization))
+    tokens, sequences = batch_sizes(card, settings)
+    sampler: Sampler = settings.sampler or version.sampler
+    if not version.v1 and settings.max_model_len > 32768:
+        sampler = "none"  # a chunk of a prompt yields no token, so V0's profile samples none
+    outside = settings.non_torch
+    if outside is None:
+        outside = non_torch_bytes(version, settings.tensor_parallel_size)
+    graphs = 0 if settings.enforce_eager else settings.graphs
+    if graphs is None:
+        graphs = graph_bytes(-(-len(model.layers) // stages))
+    memory = []
+    for stage, loaded in enumerate(weights):
+        activations = activation_bytes(
+            model,
+            version,
+            tokens=tokens,
+            sequences=sequences,
+            sampler=sampler,
+            tensor_parallel=settings.tensor_parallel_size,
+            compute_capability=card.compute_capability,
+            last_stage=stage == stages - 1,
+            later_stage=stage > 0,
+        )
+        pool = requested - loaded - activations - outside - (graphs if version.graphs_in_budget else 0)
+        memory.append(RankMemory(requested, loaded, activations, outside, graphs, pool))
+    return tuple(memory)
+
+
+def plan(model: ServedModel, card: Card, settings: VllmSettings) -> VllmPlan | None:
+    """The whole account; None where the weights are not known.
+
+    Raises:
+        UsageError: settings that vLLM refuses.
+        UnsupportedLayer: a layer without a cache rule.
+    """
+    check_settings(model, settings)
+    stages = rank_memory(model, card, settings)
+    if stages is None:
+        return None
+    cache = cache_settings(model, card, settings)
+    pools = [stage.kv_pool for stage in stages]
+    held = capacity(model.layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
+    room = all(stage.kv_pool > 0 for stage in stages)
+    fits = room and (held is None or held.blocks >= held.blocks_per_request)
+    longest = longest_context(model.layers, cache, pools, settings.max_model_len) if room else 0
+    return VllmPlan(stages, held, fits, longest)
+
+
+def check_settings(model: ServedModel, settings: VllmSettings) -> None:
+    """Refuse what vLLM refuses.
+
+    Raises:
+        UsageError: a value out of range, or degrees that don't fit the heads.
+    """
+    counts = (settings.max_model_len, settings.block_size, settings.max_num_batched_tokens, settings.max_num_seqs)
+    if any(count is not None and count < 1 for count in counts):
+        raise UsageError("max_model_len, block_size, max_num_batched_tokens and max_num_seqs must be at least 1")
+    utilization = settings.gpu_memory_utilization
+    if utilization is not None and not 0 < utilization <= 1:
+        raise UsageError(f"gpu_memory_utilization must be above 0 and at most 1, not {utilization:g}")
+    check_degrees(
+        model,
+        tensor_parallel=settings.tensor_parallel_size,
+        pipeline_parallel=settings.pipeline_parallel_size,
+    )
