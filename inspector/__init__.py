@@ -1,1 +1,59 @@
-"""llm-inspect: a model's exact parameters and memory, from its config and headers alone."""
+"""llm-inspect: a model's exact parameters and memory, from its config and headers alone.
+
+The names below are imported when they are first used, so that `import inspector` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inspector.version import __version__
+
+if TYPE_CHECKING:
+    from inspector.api import Inspection, ainspect, fit, inspect, inspect_each, train
+    from inspector.errors import InspectError
+    from inspector.hub import Checkpoint, Resolver, Tensor
+    from inspector.memory import Estimate, Part, TrainingEstimate, Workload
+    from inspector.model import Architecture, Model, Parameters
+
+_HOMES = {
+    "inspector.api": ("Inspection", "ainspect", "fit", "inspect", "inspect_each", "train"),
+    "inspector.errors": ("InspectError",),
+    "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
+    "inspector.memory": ("Estimate", "Part", "TrainingEstimate", "Workload"),
+    "inspector.model": ("Architecture", "Model", "Parameters"),
+}
+
+__all__ = [
+    "Architecture",
+    "Checkpoint",
+    "Estimate",
+    "InspectError",
+    "Inspection",
+    "Model",
+    "Parameters",
+    "Part",
+    "Resolver",
+    "Tensor",
+    "TrainingEstimate",
+    "Workload",
+    "__version__",
+    "ainspect",
+    "fit",
+    "inspect",
+    "inspect_each",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'inspector' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

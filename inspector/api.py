@@ -1,0 +1,210 @@
+"""The library: everything that the command line can do, as functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inspector.errors import InspectError, UsageError
+from inspector.hub import Checkpoint, Resolver
+from inspector.memory import (
+    STORED,
+    Estimate,
+    Formulas,
+    TrainingEstimate,
+    Workload,
+    article_training,
+    default_context,
+    estimate,
+    parse_precision,
+)
+from inspector.model import Model, build_model
+
+if TYPE_CHECKING:
+    from inspector.hardware import Fit
+
+TABLE_PRECISIONS = ("fp32", "bf16", "int8", "int4")
+"""The precisions that every report shows beside the as-stored row."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of every model of a call.
+
+    Attributes:
+        context: tokens a sequence; None for the smaller of 4,096 and the model's own maximum.
+        batch: sequences at once.
+        dtype: the weights' precision; "stored" for as the files have it.
+        kv_dtype: the cache's precision; None for the one the model computes in.
+        engine: whose accounting is followed ("transformers").
+        formulas: "exact", or the article's ("article").
+        gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's.
+    """
+
+    context: int | None = None
+    batch: int = 1
+    dtype: str = STORED
+    kv_dtype: str | None = None
+    engine: str = "transformers"
+    formulas: Formulas = "exact"
+    gpus: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
+        if self.batch < 1 or (self.context is not None and self.context < 1):
+            raise UsageError("context and batch must be at least 1")
+        object.__setattr__(self, "dtype", parse_precision(self.dtype))
+        if self.kv_dtype is not None:
+            kv_dtype = parse_precision(self.kv_dtype)
+            object.__setattr__(self, "kv_dtype", None if kv_dtype == STORED else kv_dtype)
+        if self.formulas not in ("exact", "article"):
+            raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
+
+    def workload(self, model: Model) -> Workload:
+        """These settings for one model, defaults filled in."""
+        return Workload(
+            context=self.context if self.context is not None else default_context(model),
+            batch=self.batch,
+            dtype=self.dtype,
+            kv_dtype=self.kv_dtype,
+            formulas=self.formulas,
+            engine=self.engine,
+        )
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything that is known of one model under one workload.
+
+    Attributes:
+        checkpoint: what was read.
+        model: what it means.
+        estimate: the memory of the workload.
+        precisions: the same workload with the weights at each of `TABLE_PRECISIONS`.
+        fits: a verdict for each device that was asked for.
+    """
+
+    checkpoint: Checkpoint
+    model: Model
+    estimate: Estimate
+    precisions: tuple[Estimate, ...]
+    fits: tuple[Fit, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the numbers should know, each once."""
+        return tuple(dict.fromkeys(self.checkpoint.warnings + self.model.warnings + self.estimate.warnings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `--json`: sizes in bytes, unknown values None."""
+        from inspector.report.record import inspection_record
+
+        return inspection_record(self)
+
+
+def inspect(
+    model: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    offline: bool | None = None,
+    resolver: Resolver | None = None,
+    **settings: Any,
+) -> Inspection:
+    """Read a model's config and headers, and work out what it is and what it takes.
+
+    Args:
+        model: a repo ID (`org/name`, `org/name@revision`), or a local folder or file.
+        revision: branch, tag or commit; the repo's `main` where None.
+        token: of the Hub; the saved login or HF_TOKEN where None, none at all where False.
+        offline: ask no server; HF_HUB_OFFLINE where None.
+        resolver: shared between calls, to keep connections; then `token` and `offline` are its own.
+        settings: the fields of `Settings` (context, batch, dtype, kv_dtype, formulas, gpus...).
+
+    Raises:
+        InspectError: one of its subclasses, see inspector.errors.
+    """
+    asked = Settings(**settings)
+    specs = _gpu_specs(asked.gpus)
+    if resolver is None:
+        with Resolver(token=token, offline=offline) as own:
+            checkpoint = own.resolve(model, revision)
+    else:
+        checkpoint = resolver.resolve(model, revision)
+    return _inspection(checkpoint, asked, specs)
+
+
+async def ainspect(model: str, **arguments: Any) -> Inspection:
+    """`inspect`, for callers that run an event loop."""
+    import asyncio
+
+    return await asyncio.to_thread(inspect, model, **arguments)
+
+
+def inspect_each(
+    models: Iterable[str], *, resolver: Resolver, revision: str | None = None, **settings: Any
+) -> list[Inspection | InspectError]:
+    """Inspect several models, in order; one that fails leaves its error in its place and does not stop the rest."""
+    asked = Settings(**settings)
+    specs = _gpu_specs(asked.gpus)
+    results: list[Inspection | InspectError] = []
+    for model in models:
+        try:
+            results.append(_inspection(resolver.resolve(model, revision), asked, specs))
+        except InspectError as error:
+            results.append(error)
+    return results
+
+
+def fit(model: str, gpu: str, **arguments: Any) -> Fit:
+    """Whether a model fits a device: `inspect` for one `gpu`, and its verdict."""
+    return inspect(model, gpus=(gpu,), **arguments).fits[0]
+
+
+def train(
+    model: str,
+    *,
+    optimizer: str = "adamw",
+    trainable_parameters: int | None = None,
+    resolver: Resolver | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    offline: bool | None = None,
+    **settings: Any,
+) -> tuple[Inspection, TrainingEstimate]:
+    """Training memory by the article's formulas; arguments as for `inspect`."""
+    settings.setdefault("formulas", "article")
+    if settings["formulas"] != "article":
+        raise UsageError(
+            "exact training formulas are not here yet", "Use --formulas article: the article's, for comparison."
+        )
+    inspection = inspect(model, revision=revision, token=token, offline=offline, resolver=resolver, **settings)
+    return inspection, article_training(inspection.model, inspection.estimate.workload, optimizer, trainable_parameters)
+
+
+def _inspection(checkpoint: Checkpoint, asked: Settings, specs: tuple[Any, ...]) -> Inspection:
+    model = build_model(checkpoint)
+    workload = asked.workload(model)
+    fits: tuple[Fit, ...] = ()
+    if specs:
+        from inspector.hardware import check_fit
+
+        fits = tuple(check_fit(model, workload, spec) for spec in specs)
+    return Inspection(
+        checkpoint,
+        model,
+        estimate(model, workload),
+        tuple(estimate(model, dataclasses.replace(workload, dtype=name)) for name in TABLE_PRECISIONS),
+        fits,
+    )
+
+
+def _gpu_specs(gpus: tuple[str, ...]) -> tuple[Any, ...]:
+    """The devices meant, before anything is read: a mistyped name should cost no request."""
+    if not gpus:
+        return ()
+    from inspector.hardware import parse_gpus
+
+    return parse_gpus(gpus)

@@ -1,0 +1,364 @@
+"""The command line: parses options, calls the library, prints. No arithmetic here."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from inspector.errors import InspectError, RepoNotFound, UsageError
+from inspector.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from inspector.api import Inspection
+    from inspector.report.tabular import Result
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_FITS_NOT = 1
+EXIT_CANNOT_TELL = 4
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+EXIT_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+
+_K = 1024
+
+
+class TokenCount(click.ParamType[int]):
+    """A number of tokens: 4096, 8k (8,192), 128k, 1m."""
+
+    name = "tokens"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower().replace(",", "").replace("_", "")
+        factor = {"k": _K, "m": _K * _K}.get(text[-1:], 1)
+        digits = text[:-1] if factor > 1 else text
+        if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) * factor <= 2**40:
+            self.fail(f"'{value}' is no number of tokens; try 4096, 8k or 128k", param, ctx)
+        return int(digits) * factor
+
+
+class DefaultGroup(click.Group):
+    """A group whose first argument may be left out: `llm-inspect MODEL` is `llm-inspect show MODEL`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has gone, and Python must not try to flush to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(EXIT_BROKEN_PIPE)
+        return result
+
+
+def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+_source_options = _options(
+    click.option("--revision", metavar="REV", help="Branch, tag or commit. Default: main."),
+    click.option("--token", metavar="TOKEN", help="Token of the Hub. Default: HF_TOKEN, or the saved login."),
+    click.option("--offline", is_flag=True, help="Ask no server: caches and bundled snapshots only."),
+)
+_workload_options = _options(
+    click.option(
+        "--context",
+        type=TokenCount(),
+        help="Tokens a sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
+    ),
+    click.option("--batch", type=click.IntRange(1, 2**40), default=1, show_default=True, help="Sequences at once."),
+    click.option(
+        "--dtype",
+        default="stored",
+        show_default=True,
+        metavar="TYPE",
+        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4.",
+    ),
+    click.option("--kv-dtype", metavar="TYPE", help="Precision of the KV cache. Default: what the model computes in."),
+    click.option(
+        "--engine",
+        type=click.Choice(["transformers"]),
+        default="transformers",
+        show_default=True,
+        help="Whose memory accounting to follow.",
+    ),
+)
+_GPU_HELP = "'RTX 4090', 4xH100, 24GiB, or auto for this machine's; may be repeated."
+_formulas_option = click.option(
+    "--formulas",
+    type=click.Choice(["exact", "article"]),
+    default="exact",
+    show_default=True,
+    help="exact, or the article's rules of thumb, for comparison.",
+)
+_output_options = _options(
+    click.option("--explain", is_flag=True, help="Show each formula with the numbers in it, and its source."),
+    click.option(
+        "--format",
+        "output",
+        type=click.Choice(["text", "json", "csv", "markdown"]),
+        default="text",
+        show_default=True,
+        help="How to print.",
+    ),
+    click.option("--json", "output", flag_value="json", help="Short for --format json."),
+)
+
+
+@click.group(
+    cls=DefaultGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="MODEL is a repo ID (org/name, org/name@revision, gpt2) or a local folder or file. `llm-inspect MODEL` is"
+    " short for `llm-inspect show MODEL`.",
+)
+@click.version_option(__version__, prog_name="llm-inspect")
+def cli() -> None:
+    """Will it fit? Exact parameters and memory of a Hugging Face model, from its config and headers alone."""
+
+
+@cli.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@_source_options
+@_workload_options
+@click.option(
+    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."
+)
+@_formulas_option
+@_output_options
+def show(
+    models: tuple[str, ...],
+    revision: str | None,
+    token: str | None,
+    offline: bool,
+    explain: bool,
+    output: str,
+    **settings: Any,
+) -> int:
+    """Report what a model is and what it takes. Several models: a comparison."""
+    from inspector.api import inspect_each
+    from inspector.hub import Resolver
+
+    with Resolver(token=token, offline=offline or None) as resolver:
+        outcomes = inspect_each(models, resolver=resolver, revision=revision, **settings)
+    results = list(zip(models, outcomes, strict=True))
+    for name, outcome in results:
+        if isinstance(outcome, InspectError):
+            print_error(outcome, name)
+        else:
+            _print_warnings(outcome, name if len(models) > 1 else None)
+    _print_results(results, output, explain)
+    return max(outcome.exit_code if isinstance(outcome, InspectError) else 0 for outcome in outcomes)
+
+
+@cli.command()
+@click.argument("model")
+@_source_options
+@_workload_options
+@click.option(
+    "--gpu", "gpus", multiple=True, required=True, metavar="GPU", help="'RTX 4090', 4xH100, 24GiB, auto; repeatable."
+)
+@_formulas_option
+@_output_options
+def fit(
+    model: str,
+    revision: str | None,
+    token: str | None,
+    offline: bool,
+    explain: bool,
+    output: str,
+    **settings: Any,
+) -> int:
+    """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
+    from inspector.api import inspect
+
+    inspection = inspect(model, revision=revision, token=token, offline=offline or None, **settings)
+    _print_warnings(inspection)
+    if output == "text":
+        from inspector.report.text import print_verdicts
+
+        print_verdicts(_console(), inspection, explain=explain)
+    else:
+        _print_results([(model, inspection)], output, explain)
+    verdicts = [each.fits for each in inspection.fits]
+    if False in verdicts:
+        return EXIT_FITS_NOT
+    return EXIT_CANNOT_TELL if None in verdicts else 0
+
+
+@cli.command()
+@click.argument("model")
+@_source_options
+@_workload_options
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "adamw-8bit", "sgd"]),
+    default="adamw",
+    show_default=True,
+    help="Optimizer.",
+)
+@click.option(
+    "--trainable",
+    "trainable_parameters",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Trainable parameters. Default: all.",
+)
+@_formulas_option
+@_output_options
+def train(
+    model: str,
+    revision: str | None,
+    token: str | None,
+    offline: bool,
+    explain: bool,
+    output: str,
+    optimizer: str,
+    trainable_parameters: int | None,
+    **settings: Any,
+) -> int:
+    """Training memory. Only the article's formulas yet: say --formulas article."""
+    from inspector import api
+
+    inspection, training = api.train(
+        model,
+        revision=revision,
+        token=token,
+        offline=offline or None,
+        optimizer=optimizer,
+        trainable_parameters=trainable_parameters,
+        **settings,
+    )
+    _print_warnings(inspection)
+    if output == "text":
+        from inspector.report.text import print_training
+
+        print_training(_console(), inspection, training, explain=explain)
+    elif output == "json":
+        from inspector.report.record import training_record
+
+        _print_json(training_record(inspection, training))
+    else:
+        raise UsageError(f"train prints text or json, not {output}")
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def gpus(as_json: bool) -> int:
+    """List the devices it knows, and those of this machine."""
+    from inspector.hardware import detect, list_devices
+    from inspector.report.devices import devices_record, print_devices
+
+    if as_json:
+        _print_json(devices_record(list_devices(), detect()))
+    else:
+        print_devices(_console(), list_devices(), detect())
+    return 0
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code. Errors become one or two lines on standard error."""
+    try:
+        code = cli.main(list(arguments), prog_name="llm-inspect", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code
+    except InspectError as error:
+        print_error(error)
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("LLM_INSPECT_DEBUG"):
+            raise
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+            click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
+            return InspectError.exit_code
+        click.echo(
+            f"Error: a bug in llm-inspect: {type(error).__name__}: {error}\n"
+            "Please report it; LLM_INSPECT_DEBUG=1 shows where it happened.",
+            err=True,
+        )
+        return InspectError.exit_code
+
+
+def print_error(error: InspectError, model: str | None = None) -> None:
+    """What is wrong and what to do about it, on standard error."""
+    from inspector.report.units import inert
+
+    message, hint = inert(error.message), inert(error.hint)
+    if isinstance(error, RepoNotFound) and model and (near := difflib.get_close_matches(model, cli.commands, 1, 0.75)):
+        hint = f"Did you mean the command `llm-inspect {near[0]}`?"
+    click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+
+
+def _print_warnings(inspection: Inspection, model: str | None = None) -> None:
+    from inspector.report.units import inert
+
+    for warning in inspection.warnings:
+        click.echo(f"Note: {inert(model) + ': ' if model else ''}{inert(warning)}", err=True)
+
+
+def _print_results(results: Sequence[Result], output: str, explain: bool) -> None:
+    from inspector.api import Inspection
+    from inspector.report import tabular
+    from inspector.report.record import error_record, inspection_record, part_record
+
+    if output == "json":
+        records = []
+        for name, outcome in results:
+            if isinstance(outcome, InspectError):
+                records.append(error_record(name, outcome))
+                continue
+            record = inspection_record(outcome)
+            if explain:
+                record["explain"] = [part_record(part) for part in outcome.estimate.parts]
+            records.append(record)
+        _print_json(records[0] if len(records) == 1 else records)
+    elif output == "csv":
+        sys.stdout.write(tabular.csv_text(results))
+    elif output == "markdown":
+        sys.stdout.write(tabular.markdown_text(results))
+    else:
+        from inspector.report import text
+
+        good = [outcome for _, outcome in results if isinstance(outcome, Inspection)]
+        if len(results) == 1:
+            for inspection in good:
+                text.print_report(_console(), inspection, explain=explain)
+        else:
+            text.print_comparison(_console(), results)
+
+
+def _print_json(record: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(record, indent=2) + "\n")
+
+
+def _console() -> Console:
+    from inspector.report.console import stdout_console
+
+    return stdout_console()

@@ -1,0 +1,109 @@
+"""Memory of inference: weights + KV cache + activations + overhead, by either set of formulas."""
+
+from __future__ import annotations
+
+from inspector.errors import UsageError
+from inspector.memory.activations import prefill_activations
+from inspector.memory.article import article_activations, article_kv_cache, article_weights
+from inspector.memory.estimate import Estimate, Part, Workload
+from inspector.memory.kv_cache import kv_bytes_per_token, kv_cache
+from inspector.memory.precision import PRECISION_BITS, STORED, compute_precision, size_in_bytes
+from inspector.model.model import Model
+
+OVERHEAD_BYTES = 256 * 1024**2
+"""What a process takes on the card beside torch's tensors: context, kernels, libraries. vLLM's start-up logs print
+0.24-0.26 GiB for it on one H100 (24 of 28 runs of version 0.19); older drivers that load every kernel took up to
+1.3 GiB. With several cards NCCL's buffers add to it."""
+
+DEFAULT_CONTEXT = 4096
+
+
+def default_context(model: Model) -> int:
+    """Tokens a sequence where none are asked for: 4,096, or the model's own maximum where that is smaller."""
+    return min(DEFAULT_CONTEXT, model.architecture.max_position_embeddings or DEFAULT_CONTEXT)
+
+
+def estimate(model: Model, workload: Workload) -> Estimate:
+    """Bytes that `model` takes under `workload` on one device, at the peak of a prompt that fills the context.
+
+    Raises:
+        UsageError: a context or batch below 1, or an engine that has no profile yet.
+    """
+    if workload.context < 1 or workload.batch < 1:
+        raise UsageError("context and batch must be at least 1")
+    if workload.engine != "transformers":
+        raise UsageError(f"no memory profile for the engine '{workload.engine}' yet", "Known: transformers.")
+    compute, _ = compute_precision(model, workload.dtype)
+    if workload.formulas == "article":
+        return _article_estimate(model, workload, compute)
+    kv_dtype = workload.kv_dtype or compute
+    kv_bits = PRECISION_BITS[kv_dtype]
+    architecture = model.architecture
+    return Estimate(
+        workload,
+        weights=weights(model, workload.dtype),
+        kv_cache=kv_cache(architecture, workload, kv_dtype, kv_bits),
+        activations=prefill_activations(
+            architecture,
+            context=workload.context,
+            batch=workload.batch,
+            element_bytes=PRECISION_BITS[compute] // 8,
+        ),
+        overhead=Part(
+            "overhead",
+            OVERHEAD_BYTES,
+            "0.25 GiB: CUDA context, kernels and libraries",
+            "vLLM 0.19 logs on one H100: 0.24-0.26 GiB outside torch",
+        ),
+        kv_bytes_per_token=kv_bytes_per_token(architecture, kv_bits) if architecture.is_decoder else 0,
+        kv_dtype=kv_dtype,
+        warnings=_context_warnings(model, workload),
+    )
+
+
+def weights(model: Model, dtype: str) -> Part:
+    """Bytes of the weights as the files have them (`dtype` "stored"), or with every parameter at one precision."""
+    parameters = model.parameters
+    if dtype == STORED:
+        name = model.architecture.architecture or "the model class"
+        overhead = f", {parameters.overhead_bytes:,} B of them scales" if parameters.overhead_bytes else ""
+        buffers = f"{parameters.buffers:,} buffer elements, " if parameters.buffers else ""
+        return Part(
+            "weights",
+            parameters.stored_bytes,
+            f"stored bytes of what {name} loads: {parameters.total:,} parameters, {buffers}"
+            f"{parameters.stored_bytes:,} B{overhead}",
+            "the safetensors headers",
+        )
+    bits = PRECISION_BITS[dtype]
+    return Part(
+        "weights",
+        size_in_bytes(parameters.total, bits),
+        f"{parameters.total:,} parameters x {bits / 8:g} B ({dtype})",
+        "parameter count from the safetensors headers",
+    )
+
+
+def _article_estimate(model: Model, workload: Workload, compute: str) -> Estimate:
+    """The article's inference total; its one precision is the weights' (the compute precision for stored weights)."""
+    precision = compute if workload.dtype == STORED else workload.dtype
+    bits = PRECISION_BITS[precision]
+    kv_dtype = workload.kv_dtype or precision
+    cache = article_kv_cache(model, workload, kv_dtype, PRECISION_BITS[kv_dtype])
+    return Estimate(
+        workload,
+        weights=article_weights(model, precision, bits),
+        kv_cache=cache,
+        activations=article_activations(model, workload),
+        overhead=Part("overhead", 0, "none in the article", "the article (LLM System Requirements)"),
+        kv_bytes_per_token=None if cache.bytes is None else cache.bytes // (workload.batch * workload.context),
+        kv_dtype=kv_dtype,
+        warnings=_context_warnings(model, workload),
+    )
+
+
+def _context_warnings(model: Model, workload: Workload) -> tuple[str, ...]:
+    longest = model.architecture.max_position_embeddings
+    if longest is not None and workload.context > longest:
+        return (f"{workload.context:,} tokens are more than the model's maximum of {longest:,}",)
+    return ()

@@ -1,0 +1,71 @@
+"""Precisions: their names, and the bits that one value takes."""
+
+from __future__ import annotations
+
+from inspector.errors import UsageError
+from inspector.model.model import Model
+
+PRECISION_BITS: dict[str, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4}
+"""Bits a value. int8 and int4 count every weight at that width and no scales: a floor, since real recipes keep
+embeddings and norms at 16 bits and add scales."""
+
+STORED = "stored"
+"""The weights' precision "as the files have it"."""
+
+COMPUTE_PRECISIONS = ("fp32", "fp16", "bf16")
+"""Those that a model can compute in, so that its activations and its cache have them, too."""
+
+_ALIASES = {
+    "float32": "fp32",
+    "float": "fp32",
+    "f32": "fp32",
+    "float16": "fp16",
+    "half": "fp16",
+    "f16": "fp16",
+    "bfloat16": "bf16",
+    "float8": "fp8",
+    "f8": "fp8",
+    "fp8_e4m3": "fp8",
+    "fp8_e5m2": "fp8",
+    "f8_e4m3": "fp8",
+    "f8_e5m2": "fp8",
+    "i8": "int8",
+    "i4": "int4",
+    "auto": STORED,
+}
+
+
+def parse_precision(name: str) -> str:
+    """A precision's one name ("bfloat16" -> "bf16", "auto" -> "stored").
+
+    Raises:
+        UsageError: the name is none that is known.
+    """
+    lowered = name.strip().lower()
+    precision = _ALIASES.get(lowered, lowered)
+    if precision != STORED and precision not in PRECISION_BITS:
+        raise UsageError(f"unknown precision '{name}'", f"Known: {STORED}, {', '.join(PRECISION_BITS)}.")
+    return precision
+
+
+def compute_precision(model: Model, dtype: str) -> tuple[str, str]:
+    """The precision that the model computes in when its weights have `dtype`, and where that is known from.
+
+    Mirrors transformers' `from_pretrained(dtype="auto")`, the default of its version 5: the config's dtype, else the
+    one that the files hold. Weights of 8 bits and less are unpacked to it for every product.
+    """
+    if dtype in COMPUTE_PRECISIONS:
+        return dtype, "--dtype"
+    if model.architecture.dtype:
+        named = _ALIASES.get(model.architecture.dtype, model.architecture.dtype)
+        if named in COMPUTE_PRECISIONS:
+            return named, "dtype in config.json"
+    stored = _ALIASES.get((model.stored_dtype or "").lower(), (model.stored_dtype or "").lower())
+    if stored in COMPUTE_PRECISIONS:
+        return stored, "the stored tensors"
+    return "bf16", "assumed: neither config.json nor the stored tensors say"
+
+
+def size_in_bytes(count: int, bits: int) -> int:
+    """Bytes that `count` values of `bits` bits take, rounded up to a whole byte."""
+    return (count * bits + 7) // 8

@@ -1,0 +1,163 @@
+"""The JSON objects of `--json`: DESIGN's contract, sizes as integers in bytes, unknown values null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.api import Inspection
+from inspector.errors import InspectError
+from inspector.memory import Estimate, Part, TrainingEstimate
+
+SCHEMA = 1
+
+
+def inspection_record(inspection: Inspection) -> dict[str, Any]:
+    """One model as a JSON object."""
+    checkpoint, network = inspection.checkpoint, inspection.checkpoint.network
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "repo_id": checkpoint.repo_id,
+        "revision": checkpoint.revision,
+        "source": checkpoint.source,
+        "snapshot_date": checkpoint.snapshot_date,
+        "model": _model(inspection),
+        "parameters": _parameters(inspection),
+        "checkpoint": {
+            "format": checkpoint.format,
+            "dtype": inspection.model.stored_dtype,
+            "files": len(checkpoint.files),
+            "tensors": len(checkpoint.tensors),
+            "tensor_bytes": checkpoint.tensor_bytes,
+            "download_bytes": _download_bytes(inspection),
+        },
+        "memory": {
+            "inference": estimate_record(inspection.estimate),
+            "by_precision": {estimate.workload.dtype: estimate_record(estimate) for estimate in inspection.precisions},
+        },
+    }
+    if inspection.fits:
+        record["fit"] = [
+            {
+                "gpu": fit.gpu,
+                "kind": fit.kind,
+                "count": fit.count,
+                "capacity": fit.capacity,
+                "needed": fit.needed,
+                "fits": fit.fits,
+                "headroom": fit.headroom,
+                "max_context": fit.max_context,
+                "max_batch": fit.max_batch,
+                "min_count": fit.min_count,
+                "per_card": list(fit.per_card),
+                "notes": list(fit.notes),
+            }
+            for fit in inspection.fits
+        ]
+    record["warnings"] = list(inspection.warnings)
+    record["network"] = {"requests": network.requests, "bytes": network.bytes, "cached": network.cached}
+    return record
+
+
+def error_record(repo_id: str, error: InspectError) -> dict[str, Any]:
+    """A model that could not be read, as a JSON object."""
+    return {
+        "schema": SCHEMA,
+        "repo_id": repo_id,
+        "error": {"kind": error.kind, "message": str(error), "exit_code": error.exit_code},
+    }
+
+
+def estimate_record(estimate: Estimate) -> dict[str, Any]:
+    """An inference estimate."""
+    workload = estimate.workload
+    return {
+        **{part.name: part.bytes for part in estimate.parts},
+        "total": estimate.total,
+        "kv_bytes_per_token": estimate.kv_bytes_per_token,
+        "context": workload.context,
+        "batch": workload.batch,
+        "dtype": workload.dtype,
+        "kv_dtype": estimate.kv_dtype,
+        "engine": workload.engine,
+        "formulas": workload.formulas,
+    }
+
+
+def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[str, Any]:
+    """The record of a model with its `training` object added. What the article's formulas do not know is null."""
+    record = inspection_record(inspection)
+    record["training"] = {
+        "method": "full",
+        "formulas": training.workload.formulas,
+        "precision": inspection.estimate.kv_dtype,
+        "optimizer": training.optimizer,
+        "attention": None,
+        "checkpointing": None,
+        "batch": training.workload.batch,
+        "context": training.workload.context,
+        "trainable_parameters": training.trainable_parameters,
+        **{part.name: part.bytes for part in training.parts},
+        "logits": None,
+        "temporaries": None,
+        "peak": training.peak,
+        "peak_phase": None,
+        "phases": None,
+        "ratio_to_inference": training.ratio_to_inference,
+    }
+    return record
+
+
+def part_record(part: Part) -> dict[str, Any]:
+    """A part and its sub-parts, formulas and sources included (`--explain --json`)."""
+    return {
+        "name": part.name,
+        "bytes": part.bytes,
+        "formula": part.formula,
+        "source": part.source,
+        "parts": [part_record(sub) for sub in part.parts],
+    }
+
+
+def _model(inspection: Inspection) -> dict[str, Any]:
+    architecture = inspection.model.architecture
+    experts, quantization = architecture.experts, architecture.quantization
+    return {
+        "model_type": architecture.model_type,
+        "architecture": architecture.architecture,
+        "num_hidden_layers": architecture.num_hidden_layers,
+        "hidden_size": architecture.hidden_size,
+        "num_attention_heads": architecture.num_attention_heads,
+        "num_key_value_heads": architecture.num_key_value_heads,
+        "head_dim": architecture.head_dim,
+        "intermediate_size": architecture.intermediate_size,
+        "vocab_size": architecture.vocab_size,
+        "max_position_embeddings": architecture.max_position_embeddings,
+        "tie_word_embeddings": architecture.tie_word_embeddings,
+        "dtype": architecture.dtype,
+        "layer_kinds": architecture.layer_kinds,
+        "sliding_window": architecture.sliding_window,
+        "experts": None
+        if experts is None
+        else {"total": experts.total, "active": experts.active, "shared": experts.shared},
+        "quantization": None
+        if quantization is None
+        else {"method": quantization.method, "bits": quantization.bits, "group_size": quantization.group_size},
+    }
+
+
+def _parameters(inspection: Inspection) -> dict[str, Any]:
+    parameters = inspection.model.parameters
+    return {
+        "total": parameters.total,
+        "active": parameters.active,
+        "by_component": dict(parameters.by_component),
+        "by_dtype": dict(parameters.by_dtype),
+        "buffers": parameters.buffers,
+        "stored_only": dict(parameters.stored_only),
+        "exact": parameters.exact,
+    }
+
+
+def _download_bytes(inspection: Inspection) -> int | None:
+    sizes = [file.size for file in inspection.checkpoint.files]
+    return None if None in sizes or not sizes else sum(size or 0 for size in sizes)

@@ -1,0 +1,225 @@
+"""The report for a person, at 80 columns, in colour only on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from inspector.api import Inspection
+from inspector.memory import Estimate, Part, TrainingEstimate
+from inspector.report.tabular import Result, comparison, device_text, verdict
+from inspector.report.units import bytes_text, count_text, gib_text, inert, number_text
+
+if TYPE_CHECKING:
+    from inspector.hardware import Fit
+
+_VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
+
+
+def print_report(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
+    """One model: what it is, its parameters, what it takes, whether it fits."""
+    _print_head(console, inspection)
+    _print_components(console, inspection)
+    _print_memory(console, inspection)
+    for fit in inspection.fits:
+        console.print()
+        _print_fit(console, inspection, fit)
+    if explain:
+        print_explanation(console, inspection.estimate.parts, "How each number is made")
+
+
+def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
+    """The answer of `llm-inspect fit`: the verdict of each device, and what it is made of."""
+    for index, fit in enumerate(inspection.fits):
+        if index:
+            console.print()
+        _print_fit(console, inspection, fit)
+    estimate = inspection.estimate
+    shares = ", ".join(f"{_label(part.name)} {bytes_text(part.bytes)}" for part in estimate.parts)
+    _indented(console, Text(f"{_workload_text(estimate)}: {shares}"))
+    if explain:
+        print_explanation(console, estimate.parts, "How each number is made")
+
+
+def print_comparison(console: Console, results: Sequence[Result]) -> None:
+    """Several models side by side."""
+    heads, rows = comparison(results)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="right" if 0 < index < 7 else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    if rows:
+        console.print(table)
+
+
+def print_training(
+    console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
+) -> None:
+    """Training by the article's formulas: the parts, the total and the ratio to inference."""
+    _print_head(console, inspection)
+    workload = training.workload
+    heading = (
+        f"Training by the article's formulas, {training.optimizer}, {_tokens_text(workload.context, workload.batch)}"
+    )
+    console.print(Text(heading, "bold"))
+    table = _plain_table("", "GiB")
+    for part in training.parts:
+        table.add_row(_label(part.name), gib_text(part.bytes))
+    table.add_row(Text("total", "bold"), Text(gib_text(training.peak), "bold"))
+    _indented(console, table)
+    if training.ratio_to_inference is not None:
+        ratio = f"{training.ratio_to_inference:.1f} times inference (the article's rule of thumb: 4 to 6)"
+        _indented(console, Text(ratio))
+    if explain:
+        print_explanation(console, training.parts, "How each number is made")
+
+
+def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> None:
+    """Each part's bytes, its formula with the numbers in it, and its source; sub-parts indented."""
+    console.print()
+    console.print(Text(heading, "bold"))
+
+    def show(part: Part, depth: int) -> None:
+        size = "unknown" if part.bytes is None else f"{part.bytes:,} B"
+        line = Text.assemble((_label(part.name), "bold" if depth == 1 else ""), f"  {size} = {inert(part.formula)}")
+        _indented(console, line, 2 * depth)
+        if not part.parts:
+            _indented(console, Text(f"source: {inert(part.source)}", "dim"), 2 * depth + 2)
+        for sub in part.parts:
+            show(sub, depth + 1)
+
+    for part in parts:
+        show(part, 1)
+
+
+def _print_head(console: Console, inspection: Inspection) -> None:
+    architecture, checkpoint = inspection.model.architecture, inspection.checkpoint
+    console.print(Text(inert(checkpoint.repo_id), "bold cyan"))
+    origin = {
+        "hub": f"commit {(checkpoint.revision or 'unknown')[:12]}",
+        "cache": f"commit {(checkpoint.revision or 'unknown')[:12]}, cached",
+        "local": "local files",
+        "bundled": f"bundled snapshot of {checkpoint.snapshot_date}",
+    }[checkpoint.source]
+    kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
+    console.print(Text(f"{kind or 'unknown architecture'} · {origin}", "dim"))
+    console.print()
+    facts = [
+        (architecture.num_hidden_layers, "{} layers" + _kinds_text(architecture.layer_kinds)),
+        (architecture.hidden_size, "hidden {}"),
+        (architecture.num_attention_heads, "{} heads"),
+        (architecture.num_key_value_heads, "{} KV heads"),
+        (architecture.head_dim, "head dimension {}"),
+        (architecture.intermediate_size, "intermediate {}"),
+        (architecture.vocab_size, "vocabulary {}"),
+        (architecture.max_position_embeddings, "at most {} tokens"),
+        (architecture.sliding_window, "window {}"),
+    ]
+    words = [template.format(f"{value:,}") for value, template in facts if value is not None]
+    if experts := architecture.experts:
+        shared = f" + {experts.shared} shared" if experts.shared else ""
+        words.append(f"{experts.total} experts, {experts.active}{shared} a token")
+    if quantization := architecture.quantization:
+        bits = f" {quantization.bits}-bit" if quantization.bits else ""
+        words.append(f"quantized: {inert(quantization.method)}{bits}")
+    console.print(Text(" · ".join(words)))
+    console.print()
+
+
+def _print_components(console: Console, inspection: Inspection) -> None:
+    parameters = inspection.model.parameters
+    total = parameters.total
+    title = Text.assemble((f"{count_text(total)} parameters", "bold"), f" ({total:,})")
+    if parameters.active != total:
+        title.append(f", {count_text(parameters.active)} active a token")
+    console.print(title)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    table.add_column(style="cyan")
+    for name, count in sorted(parameters.by_component.items(), key=lambda item: -item[1]):
+        share = count / total if total else 0
+        table.add_row(_label(name), f"{count:,}", f"{share:.1%}", "▇" * round(30 * share))
+    _indented(console, table)
+    beside = [f"{parameters.buffers:,} elements of buffers"] if parameters.buffers else []
+    beside += [f"{count:,} of {_label(name)}" for name, count in parameters.stored_only.items()]
+    if beside:
+        text = "in the files, but no parameters of this class: " + "; ".join(beside)
+        _indented(console, Text(text, "dim"))
+    console.print()
+
+
+def _print_memory(console: Console, inspection: Inspection) -> None:
+    estimate = inspection.estimate
+    console.print(Text.assemble(("Memory for inference, GiB", "bold"), f" · {_workload_text(estimate)}"))
+    table = _plain_table("precision", "weights", "KV cache", "activations", "overhead", "total")
+    for each in (estimate, *inspection.precisions):
+        if each is not estimate and each.workload.dtype == estimate.workload.dtype:
+            continue
+        style = "bold" if each is estimate else ""
+        name = each.workload.dtype
+        if name == "stored":
+            name = f"as stored ({inert(inspection.model.stored_dtype or 'none')})"
+        cells = (name, *(gib_text(part.bytes) for part in each.parts), gib_text(each.total))
+        table.add_row(*(Text(cell, style) for cell in cells))
+    _indented(console, table)
+    if estimate.kv_bytes_per_token:
+        text = f"KV cache: {bytes_text(estimate.kv_bytes_per_token)} a token ({estimate.kv_dtype})"
+        _indented(console, Text(text))
+
+
+def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
+    workload = inspection.estimate.workload
+    each = "a card " if fit.count > 1 else ""
+    line = Text.assemble((f"{device_text(fit)}: {verdict(fit.fits)}", _VERDICT_STYLE[fit.fits]))
+    line.append(f" · needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)} {each}".rstrip())
+    if fit.headroom is not None:
+        line.append(f", {bytes_text(abs(fit.headroom))} {'left' if fit.headroom >= 0 else 'short'}")
+    console.print(line)
+    room = []
+    if fit.max_context:
+        room.append(f"up to {fit.max_context:,} tokens at batch {workload.batch}")
+    if fit.max_batch:
+        room.append(f"up to {fit.max_batch:,} sequences of {workload.context:,} tokens")
+    for text in (*room, *fit.notes):
+        _indented(console, Text(inert(text)))
+
+
+def _indented(console: Console, content: Text | Table, columns: int = 2) -> None:
+    console.print(Padding(content, (0, 0, 0, columns), expand=False))
+
+
+def _plain_table(first: str, *heads: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(first)
+    for head in heads:
+        table.add_column(head, justify="right")
+    return table
+
+
+def _workload_text(estimate: Estimate) -> str:
+    workload = estimate.workload
+    formulas = ", the article's formulas" if workload.formulas == "article" else ""
+    return f"{_tokens_text(workload.context, workload.batch)}{formulas}"
+
+
+def _tokens_text(context: int, batch: int) -> str:
+    return f"{number_text(context)} tokens x {number_text(batch)} sequence{'s' if batch > 1 else ''}"
+
+
+def _kinds_text(kinds: dict[str, int]) -> str:
+    """ " (22 sliding, 5 full attention)" where there is more than the plain kind."""
+    if set(kinds) <= {"full_attention", "no_cache"}:
+        return ""
+    return " (" + ", ".join(f"{count} {_label(kind)}" for kind, count in kinds.items()) + ")"
+
+
+def _label(name: str) -> str:
+    return {"kv_cache": "KV cache", "mlp": "MLP", "mtp": "multi-token prediction"}.get(name, name.replace("_", " "))

@@ -1,0 +1,59 @@
+"""Bytes and counts for people. Only report/ knows units; memory is shown in GiB (2^30 bytes), always named."""
+
+from __future__ import annotations
+
+import unicodedata
+
+GIB = 1024**3
+_STEPS = ((1024**4, "TiB"), (GIB, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
+
+
+def bytes_text(size: int | None) -> str:
+    """Three significant digits in the unit that fits: 1,536 -> "1.50 KiB"; "unknown" for None."""
+    if size is None:
+        return "unknown"
+    magnitude = abs(size)
+    for unit, name in _STEPS:
+        if magnitude >= unit:
+            return f"{_three_digits(size / unit)} {name}"
+    return f"{size} B"
+
+
+def gib_text(size: int | None) -> str:
+    """The number alone, in GiB, two decimals: for the columns of a table whose head names the unit."""
+    return "unknown" if size is None else f"{size / GIB:,.2f}"
+
+
+def count_text(count: int | None) -> str:
+    """8,030,261,248 -> "8.03 B"; "unknown" for None."""
+    if count is None:
+        return "unknown"
+    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= unit:
+            return f"{_three_digits(count / unit)} {name}"
+    return str(count)
+
+
+def number_text(value: int | None) -> str:
+    """Thousands separated; "unknown" for None."""
+    return "unknown" if value is None else f"{value:,}"
+
+
+def inert(text: str) -> str:
+    """Text from a repo, safe to print: control, bidirectional and other invisible characters shown as escapes, so
+    that a name can neither steer the terminal nor pass for another."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if not unicodedata.category(character).startswith(("C", "Z")) or character == " "
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def _three_digits(value: float) -> str:
+    magnitude = abs(value)
+    if magnitude >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if magnitude >= 9.995 else f"{value:.2f}"

@@ -1,0 +1,252 @@
+"""The command as a user runs it: a process of its own, against a loopback Hub, local files, or no network at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, command_environment, repo_files
+from tests.hub_server import Fault, LoopbackHub
+
+LLAMA = "meta-llama/Meta-Llama-3-8B"
+
+
+def test_a_cold_report_of_a_sharded_model(run: Run, loopback_hub: LoopbackHub) -> None:
+    repo = loopback_hub.add_repo(LLAMA, repo_files(LLAMA, shards=4))
+    done = run(LLAMA, "--json", endpoint=loopback_hub.url)
+    record = done.record
+    assert (done.code, done.err) == (0, "")
+    assert record["source"] == "hub"
+    assert record["revision"] == repo.head
+    assert record["parameters"]["total"] == 8_030_261_248
+    assert record["memory"]["inference"]["weights"] == 16_060_522_496
+    assert record["network"]["requests"] == len(loopback_hub.seen)
+    assert record["network"]["bytes"] == loopback_hub.bytes_sent
+
+
+def test_a_second_run_asks_only_whether_the_repo_moved_and_offline_asks_nothing(
+    run: Run, loopback_hub: LoopbackHub
+) -> None:
+    loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
+    first = run("org/model", "--json", endpoint=loopback_hub.url).record
+    asked = len(loopback_hub.seen)
+    second = run("org/model", "--json", endpoint=loopback_hub.url).record
+    assert len(loopback_hub.seen) == asked + 1
+    third = run("org/model", "--json", "--offline", endpoint=loopback_hub.url).record
+    assert len(loopback_hub.seen) == asked + 1
+    assert [record["source"] for record in (first, second, third)] == ["hub", "cache", "cache"]
+    assert third["network"] == {"requests": 0, "bytes": 0, "cached": True}
+    assert first["parameters"] == second["parameters"] == third["parameters"]
+
+
+def test_the_real_minilm_from_disk_and_over_the_loopback_hub(
+    run: Run, loopback_hub: LoopbackHub, minilm: Path
+) -> None:
+    loopback_hub.add_repo("sentence-transformers/all-MiniLM-L6-v2", minilm)
+    local = run(minilm, "--json").record
+    remote = run("sentence-transformers/all-MiniLM-L6-v2", "--json", endpoint=loopback_hub.url).record
+    assert local["parameters"] == remote["parameters"]
+    assert remote["parameters"]["total"] == 22_713_216
+    assert remote["parameters"]["buffers"] == 512
+    model = remote["model"]
+    assert (model["num_hidden_layers"], model["hidden_size"], model["num_attention_heads"]) == (6, 384, 12)
+    assert loopback_hub.bytes_sent < 150_000
+    assert local["source"] == "local"
+
+
+def test_no_network_falls_back_to_the_bundled_snapshot_with_a_visible_note(run: Run) -> None:
+    done = run(LLAMA, "--json")
+    assert done.code == 0
+    assert done.record["source"] == "bundled"
+    assert done.record["snapshot_date"]
+    assert "bundled snapshot" in done.err
+
+
+def test_a_gated_repo_falls_back_to_its_bundled_snapshot(run: Run, loopback_hub: LoopbackHub) -> None:
+    loopback_hub.add_repo(LLAMA, repo_files(LLAMA, shards=4), gated=True)
+    done = run(LLAMA, "--json", endpoint=loopback_hub.url)
+    assert (done.code, done.record["source"]) == (0, "bundled")
+    assert "gated" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["org/typo"], 3, "org/typo"),
+        (["org/gated"], 3, "gated"),
+        (["org/model@nope"], 3, "nope"),
+        (["org/truncated"], 4, "header"),
+        (["org/listconfig"], 4, "config.json"),
+        (["org/binonly"], 4, "pytorch_model.bin"),
+        (["org/model", "--gpu", "RTX 4900"], 2, "RTX 4090"),
+        (["org/model", "--dtype", "fp7"], 2, "fp7"),
+        (["org/model", "--context", "0"], 2, "context"),
+        (["org/model", "--batch", "0"], 2, "batch"),
+        (["a/b/c"], 2, "a/b/c"),
+        (["./no/such/folder"], 3, "no/such/folder"),
+        (["--offline", "org/model"], 5, "offline"),
+    ],
+)
+def test_errors_have_their_exit_code_and_one_or_two_helpful_lines(
+    run: Run, loopback_hub: LoopbackHub, arguments: list[str], code: int, words: str
+) -> None:
+    files = repo_files("openai-community/gpt2")
+    loopback_hub.add_repo("org/model", files)
+    loopback_hub.add_repo("org/gated", files, gated=True)
+    loopback_hub.add_repo("org/truncated", {"config.json": {}, "model.safetensors": b"\x40\0\0\0\0\0\0\0{"})
+    loopback_hub.add_repo("org/listconfig", files | {"config.json": b"[1, 2]"})
+    loopback_hub.add_repo("org/binonly", {"config.json": {"model_type": "gpt2"}, "pytorch_model.bin": b"PK"})
+    done = run(*arguments, endpoint=loopback_hub.url)
+    assert done.code == code, done.err
+    assert words in done.err
+    assert done.out == ""
+    if code != 2:
+        assert 1 <= len(done.error_lines) <= 2
+
+
+def test_the_hub_is_down_and_nothing_is_kept(run: Run) -> None:
+    done = run("org/never-seen")
+    assert done.code == 5
+    assert 1 <= len(done.error_lines) <= 2
+
+
+def test_a_server_that_hangs_ends_within_the_time_out(run: Run, loopback_hub: LoopbackHub) -> None:
+    loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
+    loopback_hub.faults.append(Fault("hang", times=None))
+    done = run("org/model", endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1")
+    assert done.code == 5
+    assert "1 second" in done.err
+
+
+@pytest.mark.parametrize(
+    ("gpu", "code", "verdict"), [("24GiB", 0, "fits"), ("RTX 4090", 0, "fits"), ("16GB", 1, "does not fit")]
+)
+def test_fit_answers_with_its_exit_code(run: Run, gpu: str, code: int, verdict: str) -> None:
+    done = run("fit", LLAMA, "--gpu", gpu)
+    assert done.code == code
+    assert f": {verdict} ·" in done.out
+
+
+def test_fit_says_how_far_the_card_goes(run: Run) -> None:
+    (fit,) = run("fit", LLAMA, "--gpu", "RTX 4090", "--json").record["fit"]
+    assert fit["fits"] is True
+    assert fit["headroom"] == fit["capacity"] - fit["needed"]
+    assert fit["max_context"] == 8192
+    assert fit["max_batch"] >= 2
+
+
+def test_several_models_are_compared_and_one_failure_stops_nothing(run: Run, loopback_hub: LoopbackHub) -> None:
+    loopback_hub.add_repo("org/gpt2", repo_files("openai-community/gpt2"))
+    loopback_hub.add_repo("org/llama", repo_files(LLAMA, shards=2))
+    done = run("org/gpt2", "org/missing", "org/llama", endpoint=loopback_hub.url)
+    assert done.code == 3
+    assert "org/gpt2" in done.out
+    assert "8.03 B" in done.out
+    assert "org/missing" in done.err
+    records = run("org/gpt2", "org/missing", "org/llama", "--json", endpoint=loopback_hub.url).record
+    assert [record.get("error", {}).get("exit_code") for record in records] == [None, 3, None]
+    rows = run("org/gpt2", "org/missing", "--format", "csv", endpoint=loopback_hub.url).out.splitlines()
+    assert len(rows) == 3
+
+
+def test_a_report_in_a_pipe_has_no_escape_codes_and_no_line_over_80_columns(run: Run) -> None:
+    out = run(LLAMA, "--gpu", "RTX 4090", "--explain").out
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_hostile_names_in_a_config_cannot_steer_the_terminal(run: Run, loopback_hub: LoopbackHub) -> None:
+    files = repo_files("openai-community/gpt2")
+    config = {"model_type": "gpt2", "architectures": ["\x1b]0;owned\x07\u202eGPT2"], "n_layer": 12}
+    loopback_hub.add_repo("org/hostile", files | {"config.json": config})
+    done = run("org/hostile", endpoint=loopback_hub.url)
+    assert not set(done.out + done.err) & {"\x1b", "\x07", "\u202e"}
+
+
+def test_article_formulas_on_the_command_line(run: Run) -> None:
+    record = run(LLAMA, "--formulas", "article", "--context", "2k", "--json").record
+    inference = record["memory"]["inference"]
+    assert (inference["weights"], inference["kv_cache"]) == (16_060_522_496, 1_073_741_824)
+    assert inference["activations"] == 956_301_312
+    training = run("train", LLAMA, "--formulas", "article", "--context", "2k", "--json").record["training"]
+    assert training["peak"] == inference["total"] + 12 * 8_030_261_248
+
+
+def test_explain_shows_formulas_with_numbers_and_sources(run: Run) -> None:
+    done = run(LLAMA, "--explain", "--context", "8k")
+    text = " ".join(done.out.split())
+    assert "8 KV heads x (key 128 + value 128)" in text
+    assert "source:" in text
+
+
+def test_a_full_disk_is_an_error_not_a_traceback(command_home: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "inspector", LLAMA, "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=command_environment(command_home),
+            check=False,
+        )
+    assert done.returncode == 4
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_ends_quietly(command_home: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "inspector", LLAMA, "--json", "--offline"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=command_environment(command_home),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+    assert process.returncode == 141
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_while_the_server_is_silent_ends_at_once_with_130(
+    loopback_hub: LoopbackHub, command_home: Path
+) -> None:
+    loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
+    loopback_hub.faults.append(Fault("hang", times=None))
+    with subprocess.Popen(
+        [sys.executable, "-m", "inspector", "org/model"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=command_environment(command_home, loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="50"),
+    ) as process:
+        while not loopback_hub.seen:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert b"Traceback" not in out + err
+
+
+def test_gpus_lists_devices_with_their_usable_memory(run: Run) -> None:
+    done = run("gpus", "--json")
+    assert done.code == 0
+    known = {device["name"]: device for device in done.record["known"]}
+    assert len(known) >= 40
+    assert known["RTX 4090"]["capacity"] <= 24_564 * 1024**2
+
+
+def test_a_mistyped_command_is_pointed_out(run: Run, loopback_hub: LoopbackHub) -> None:
+    done = run("trian", endpoint=loopback_hub.url)
+    assert done.code == 3
+    assert "llm-inspect train" in done.err
