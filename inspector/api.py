@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inspector.errors import InspectError, UsageError
@@ -23,7 +23,9 @@ from inspector.memory import (
 from inspector.model import Model, build_model
 
 if TYPE_CHECKING:
-    from inspector.hardware import Fit
+    from inspector.hardware import Fit, GpuSpec, Serving
+
+ENGINES = ("transformers", "vllm", "sglang")
 
 TABLE_PRECISIONS = ("fp32", "bf16", "int8", "int4")
 """The precisions that every report shows beside the as-stored row."""
@@ -38,7 +40,9 @@ class Settings:
         batch: sequences at once.
         dtype: the weights' precision; "stored" for as the files have it.
         kv_dtype: the cache's precision; None for the one the model computes in.
-        engine: whose accounting is followed ("transformers").
+        engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang".
+        serving: the server's own settings, as `hardware.ServingSettings` names them (tensor_parallel, version,
+            gpu_memory_utilization, max_num_seqs, ...); what is left out is the engine's default.
         formulas: "exact", or the article's ("article").
         gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's.
     """
@@ -50,6 +54,7 @@ class Settings:
     engine: str = "transformers"
     formulas: Formulas = "exact"
     gpus: tuple[str, ...] = ()
+    serving: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
@@ -59,6 +64,17 @@ class Settings:
         if self.kv_dtype is not None:
             kv_dtype = parse_precision(self.kv_dtype)
             object.__setattr__(self, "kv_dtype", None if kv_dtype == STORED else kv_dtype)
+        if self.engine not in ENGINES:
+            raise UsageError(f"no memory profile for the engine '{self.engine}' yet", f"Known: {', '.join(ENGINES)}.")
+        if self.engine != "transformers" and not self.gpus:
+            raise UsageError(
+                f"what {self.engine} takes depends on the card: it fills its share of it",
+                "Name the cards, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
+            )
+        if self.engine == "transformers" and self.serving:
+            raise UsageError(
+                f"{', '.join(self.serving)}: settings of a serving engine", "Add --engine vllm or --engine sglang."
+            )
         if self.formulas not in ("exact", "article"):
             raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
 
@@ -70,7 +86,6 @@ class Settings:
             dtype=self.dtype,
             kv_dtype=self.kv_dtype,
             formulas=self.formulas,
-            engine=self.engine,
         )
 
 
@@ -84,6 +99,7 @@ class Inspection:
         estimate: the memory of the workload.
         precisions: the same workload with the weights at each of `TABLE_PRECISIONS`.
         fits: a verdict for each device that was asked for.
+        servings: where a serving engine was asked for, its account on each of them.
     """
 
     checkpoint: Checkpoint
@@ -91,6 +107,7 @@ class Inspection:
     estimate: Estimate
     precisions: tuple[Estimate, ...]
     fits: tuple[Fit, ...] = ()
+    servings: tuple[Serving, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -184,24 +201,31 @@ def train(
     return inspection, article_training(inspection.model, inspection.estimate.workload, optimizer, trainable_parameters)
 
 
-def _inspection(checkpoint: Checkpoint, asked: Settings, specs: tuple[Any, ...]) -> Inspection:
+def _inspection(checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:
     model = build_model(checkpoint)
     workload = asked.workload(model)
     fits: tuple[Fit, ...] = ()
+    servings: tuple[Serving, ...] = ()
     if specs:
-        from inspector.hardware import check_fit
+        from inspector.hardware import ServingSettings, check_fit, plan_serving
 
-        fits = tuple(check_fit(model, workload, spec) for spec in specs)
+        if asked.engine == "transformers":
+            fits = tuple(check_fit(model, workload, spec) for spec in specs)
+        else:
+            settings = ServingSettings(**asked.serving)
+            servings = tuple(plan_serving(model, workload, spec, settings, asked.engine) for spec in specs)
+            fits = tuple(serving.verdict for serving in servings)
     return Inspection(
         checkpoint,
         model,
         estimate(model, workload),
         tuple(estimate(model, dataclasses.replace(workload, dtype=name)) for name in TABLE_PRECISIONS),
         fits,
+        servings,
     )
 
 
-def _gpu_specs(gpus: tuple[str, ...]) -> tuple[Any, ...]:
+def _gpu_specs(gpus: tuple[str, ...]) -> tuple[GpuSpec, ...]:
     """The devices meant, before anything is read: a mistyped name should cost no request."""
     if not gpus:
         return ()

@@ -94,15 +94,39 @@ _workload_options = _options(
         help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4.",
     ),
     click.option("--kv-dtype", metavar="TYPE", help="Precision of the KV cache. Default: what the model computes in."),
-    click.option(
-        "--engine",
-        type=click.Choice(["transformers"]),
-        default="transformers",
-        show_default=True,
-        help="Whose memory accounting to follow.",
-    ),
 )
 _GPU_HELP = "'RTX 4090', 4xH100, 24GiB, or auto for this machine's; may be repeated."
+_serving_options = _options(
+    click.option(
+        "--engine",
+        type=click.Choice(["transformers", "vllm", "sglang"]),
+        default="transformers",
+        show_default=True,
+        help="Whose memory accounting to follow; vllm and sglang need a --gpu.",
+    ),
+    click.option("--engine-version", "version", metavar="X.Y", help="Of vLLM. Default: the newest that is known."),
+    click.option(
+        "--tp", "tensor_parallel", type=click.IntRange(1), metavar="N", help="Tensor parallel. Default: all cards."
+    ),
+    click.option(
+        "--pp", "pipeline_parallel", type=click.IntRange(1), metavar="N", help="Pipeline parallel. Default: 1."
+    ),
+    click.option("--gpu-memory-utilization", type=float, metavar="SHARE", help="vLLM's share of the card."),
+    click.option("--max-num-batched-tokens", type=click.IntRange(1), metavar="N", help="vLLM's tokens a step."),
+    click.option("--max-num-seqs", type=click.IntRange(1), metavar="N", help="vLLM's sequences a step."),
+    click.option("--enforce-eager", is_flag=True, default=None, help="vLLM without CUDA graphs."),
+    click.option("--mem-fraction-static", type=float, metavar="SHARE", help="SGLang's static share of the card."),
+)
+_SERVING_NAMES = (
+    "version",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "gpu_memory_utilization",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "enforce_eager",
+    "mem_fraction_static",
+)
 _formulas_option = click.option(
     "--formulas",
     type=click.Choice(["exact", "article"]),
@@ -139,6 +163,7 @@ def cli() -> None:
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @_source_options
 @_workload_options
+@_serving_options
 @click.option(
     "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."
 )
@@ -158,7 +183,7 @@ def show(
     from inspector.hub import Resolver
 
     with Resolver(token=token, offline=offline or None) as resolver:
-        outcomes = inspect_each(models, resolver=resolver, revision=revision, **settings)
+        outcomes = inspect_each(models, resolver=resolver, revision=revision, **_with_serving(settings))
     results = list(zip(models, outcomes, strict=True))
     for name, outcome in results:
         if isinstance(outcome, InspectError):
@@ -173,6 +198,7 @@ def show(
 @click.argument("model")
 @_source_options
 @_workload_options
+@_serving_options
 @click.option(
     "--gpu", "gpus", multiple=True, required=True, metavar="GPU", help="'RTX 4090', 4xH100, 24GiB, auto; repeatable."
 )
@@ -190,7 +216,7 @@ def fit(
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
     from inspector.api import inspect
 
-    inspection = inspect(model, revision=revision, token=token, offline=offline or None, **settings)
+    inspection = inspect(model, revision=revision, token=token, offline=offline or None, **_with_serving(settings))
     _print_warnings(inspection)
     if output == "text":
         from inspector.report.text import print_verdicts
@@ -312,6 +338,12 @@ def print_error(error: InspectError, model: str | None = None) -> None:
     if isinstance(error, RepoNotFound) and model and (near := difflib.get_close_matches(model, cli.commands, 1, 0.75)):
         hint = f"Did you mean the command `llm-inspect {near[0]}`?"
     click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+
+
+def _with_serving(settings: dict[str, Any]) -> dict[str, Any]:
+    """The options of the serving engines, those that were given, as the library takes them: one mapping."""
+    serving = {name: settings.pop(name) for name in _SERVING_NAMES}
+    return settings | {"serving": {name: value for name, value in serving.items() if value is not None}}
 
 
 def _print_warnings(inspection: Inspection, model: str | None = None) -> None:

@@ -83,7 +83,7 @@ def test_a_gated_repo_falls_back_to_its_bundled_snapshot(run: Run, loopback_hub:
         (["org/model@nope"], 3, "nope"),
         (["org/truncated"], 4, "header"),
         (["org/listconfig"], 4, "config.json"),
-        (["org/binonly"], 4, "pytorch_model.bin"),
+        (["org/binonly"], 4, "PyTorch .bin"),
         (["org/model", "--gpu", "RTX 4900"], 2, "RTX 4090"),
         (["org/model", "--dtype", "fp7"], 2, "fp7"),
         (["org/model", "--context", "0"], 2, "context"),

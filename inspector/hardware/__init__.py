@@ -3,13 +3,17 @@
 from inspector.hardware.detect import LocalDevice, detect
 from inspector.hardware.devices import Device, find_device, list_devices
 from inspector.hardware.fit import Fit, check_fit, min_count
+from inspector.hardware.serving import SERVING_ENGINES, Serving, ServingSettings, plan_serving
 from inspector.hardware.spec import GpuSpec, local_specs, parse_gpu, parse_gpus
 
 __all__ = [
+    "SERVING_ENGINES",
     "Device",
     "Fit",
     "GpuSpec",
     "LocalDevice",
+    "Serving",
+    "ServingSettings",
     "check_fit",
     "detect",
     "find_device",
@@ -18,4 +22,5 @@ __all__ = [
     "min_count",
     "parse_gpu",
     "parse_gpus",
+    "plan_serving",
 ]

@@ -18,7 +18,6 @@ class Workload:
         dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS`.
         kv_dtype: the cache's precision, or None for the one the model computes in.
         formulas: "exact" or "article".
-        engine: whose accounting is followed.
     """
 
     context: int
@@ -26,7 +25,6 @@ class Workload:
     dtype: str = "stored"
     kv_dtype: str | None = None
     formulas: Formulas = "exact"
-    engine: str = "transformers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,13 @@ def default_context(model: Model) -> int:
 
 
 def estimate(model: Model, workload: Workload) -> Estimate:
-    """Bytes that `model` takes under `workload` on one device, at the peak of a prompt that fills the context.
+    """Bytes that `model` takes on one device under transformers, at the peak of a prompt that fills the context.
 
     Raises:
-        UsageError: a context or batch below 1, or an engine that has no profile yet.
+        UsageError: a context or batch below 1.
     """
     if workload.context < 1 or workload.batch < 1:
         raise UsageError("context and batch must be at least 1")
-    if workload.engine != "transformers":
-        raise UsageError(f"no memory profile for the engine '{workload.engine}' yet", "Known: transformers.")
     compute, _ = compute_precision(model, workload.dtype)
     if workload.formulas == "article":
         return _article_estimate(model, workload, compute)

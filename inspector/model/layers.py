@@ -74,6 +74,40 @@ class LinearAttention:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossAttention(Attention):
+    """A decoder layer of an encoder-decoder: besides its own rows it keeps the encoder's, projected once.
+
+    Its two caches have the same heads. `encoder_tokens` is the encoder's fixed length (Whisper's 1500), or None where
+    it is as long as the input.
+    """
+
+    encoder_tokens: int | None
+
+    kind: ClassVar[str] = "cross_attention"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedAttention:
+    """Sparse attention that picks its tokens by an indexer (DeepSeek-V3.2): rows as `attention`, and an indexer key of
+    `index_head_dim` a token."""
+
+    attention: Attention | LatentAttention
+    index_head_dim: int
+
+    kind: ClassVar[str] = "indexed_attention"
+
+
+@dataclass(frozen=True, slots=True)
+class HybridAttention:
+    """A layer that keeps both: rows as `attention`, and fixed `states` (Falcon-H1, Zamba2)."""
+
+    attention: Attention | LatentAttention
+    states: tuple[StateTensor, ...]
+
+    kind: ClassVar[str] = "hybrid"
+
+
+@dataclass(frozen=True, slots=True)
 class NoCache:
     """A layer that keeps nothing between steps: an encoder's, a pure MLP's, or one that reuses another's cache."""
 
@@ -89,4 +123,4 @@ class UnknownLayer:
     kind: ClassVar[str] = "unknown"
 
 
-Layer = Attention | LatentAttention | LinearAttention | NoCache | UnknownLayer
+Layer = Attention | LatentAttention | IndexedAttention | HybridAttention | LinearAttention | NoCache | UnknownLayer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from inspector.api import Inspection
@@ -53,6 +54,9 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
             }
             for fit in inspection.fits
         ]
+    if inspection.servings:
+        servings = [dataclasses.asdict(serving) for serving in inspection.servings]
+        record["serving"] = servings[0] if len(servings) == 1 else servings
     record["warnings"] = list(inspection.warnings)
     record["network"] = {"requests": network.requests, "bytes": network.bytes, "cached": network.cached}
     return record
@@ -78,7 +82,7 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
         "batch": workload.batch,
         "dtype": workload.dtype,
         "kv_dtype": estimate.kv_dtype,
-        "engine": workload.engine,
+        "engine": "transformers",
         "formulas": workload.formulas,
     }
 

@@ -16,7 +16,7 @@ from inspector.report.tabular import Result, comparison, device_text, verdict
 from inspector.report.units import bytes_text, count_text, gib_text, inert, number_text
 
 if TYPE_CHECKING:
-    from inspector.hardware import Fit
+    from inspector.hardware import Fit, Serving
 
 _VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
@@ -26,22 +26,23 @@ def print_report(console: Console, inspection: Inspection, *, explain: bool = Fa
     _print_head(console, inspection)
     _print_components(console, inspection)
     _print_memory(console, inspection)
-    for fit in inspection.fits:
+    for index in range(len(inspection.fits)):
         console.print()
-        _print_fit(console, inspection, fit)
+        _print_device(console, inspection, index)
     if explain:
         print_explanation(console, inspection.estimate.parts, "How each number is made")
 
 
 def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
     """The answer of `llm-inspect fit`: the verdict of each device, and what it is made of."""
-    for index, fit in enumerate(inspection.fits):
+    for index in range(len(inspection.fits)):
         if index:
             console.print()
-        _print_fit(console, inspection, fit)
+        _print_device(console, inspection, index)
     estimate = inspection.estimate
-    shares = ", ".join(f"{_label(part.name)} {bytes_text(part.bytes)}" for part in estimate.parts)
-    _indented(console, Text(f"{_workload_text(estimate)}: {shares}"))
+    if not inspection.servings:
+        shares = ", ".join(f"{_label(part.name)} {bytes_text(part.bytes)}" for part in estimate.parts)
+        _indented(console, Text(f"{_workload_text(estimate)}: {shares}"))
     if explain:
         print_explanation(console, estimate.parts, "How each number is made")
 
@@ -175,6 +176,31 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
         _indented(console, Text(text))
 
 
+def _print_device(console: Console, inspection: Inspection, index: int) -> None:
+    """The verdict for one device; where a serving engine was asked for, its account."""
+    _print_fit(console, inspection, inspection.fits[index])
+    if inspection.servings:
+        _print_serving(console, inspection.servings[index])
+
+
+def _print_serving(console: Console, serving: Serving) -> None:
+    """The engine's account of one card, in the order in which it fills it, and what the pool serves."""
+    if not serving.per_gpu:
+        return
+    version = f" {serving.engine_version}" if serving.engine_version else ""
+    table = _plain_table(f"{serving.engine}{version}, a card", "GiB")
+    for name, size in serving.per_gpu.items():
+        if size is not None:
+            table.add_row(_label(name), gib_text(size))
+    _indented(console, table)
+    if serving.kv_tokens is not None:
+        blocks = f" ({serving.kv_blocks:,} blocks)" if serving.kv_blocks is not None else ""
+        many = f", {serving.max_concurrency:,.2f} requests at once" if serving.max_concurrency is not None else ""
+        _indented(console, Text(f"KV cache: {serving.kv_tokens:,} tokens{blocks}{many}"))
+    words = ", ".join(f"{name} {value}" for name, value in serving.settings.items())
+    _indented(console, Text(words, "dim"))
+
+
 def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     workload = inspection.estimate.workload
     each = "a card " if fit.count > 1 else ""
@@ -222,4 +248,6 @@ def _kinds_text(kinds: dict[str, int]) -> str:
 
 
 def _label(name: str) -> str:
-    return {"kv_cache": "KV cache", "mlp": "MLP", "mtp": "multi-token prediction"}.get(name, name.replace("_", " "))
+    return {"kv_cache": "KV cache", "mlp": "MLP", "mtp": "multi-token prediction", "kv_pool": "KV pool"}.get(
+        name, name.replace("_", " ")
+    )

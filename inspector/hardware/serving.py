@@ -1,0 +1,249 @@
+"""A serving engine on given cards: its plan, turned into the bytes of the tightest rank and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from inspector.errors import UsageError
+from inspector.hardware.fit import Fit
+from inspector.hardware.spec import GpuSpec
+from inspector.memory import Workload
+from inspector.memory.engines import Card, ServedModel, served_model, sglang, vllm
+from inspector.memory.engines.cache_specs import UnsupportedLayer
+from inspector.memory.engines.vllm_version import VllmVersion, parse_version
+from inspector.model import Model
+
+SERVING_ENGINES = ("vllm", "sglang")
+
+_CACHE_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp8": "fp8"}
+"""This library's precisions under the engines' `--kv-cache-dtype` names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """What the user set; None takes the engine's own default for its version and the card.
+
+    Attributes:
+        version: "0.19", or None for the newest whose sources were read.
+        tensor_parallel: ranks that split each layer; None for all cards of the layout.
+        pipeline_parallel: stages.
+    """
+
+    version: str | None = None
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
+    gpu_memory_utilization: float | None = None
+    max_num_batched_tokens: int | None = None
+    max_num_seqs: int | None = None
+    enforce_eager: bool = False
+    mem_fraction_static: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What an engine would show on these cards. Sizes in bytes, of the tightest rank; None where not known.
+
+    Attributes:
+        per_gpu: weights, activations, non_torch, graphs, kv_pool, total.
+        kv_tokens: tokens that the pool holds; for hybrids the engine's own derived figure.
+        kv_blocks: blocks of the pool (vLLM).
+        max_concurrency: requests of `settings["max_model_len"]` tokens at once.
+        longest_context: tokens of the longest single request, up to the model's own maximum.
+        request_bytes: cache that one request of max_model_len tokens takes of a rank's pool.
+        fits: one request of max_model_len tokens can be served; None where it cannot be told.
+    """
+
+    engine: str
+    engine_version: str | None
+    gpu: str
+    count: int
+    capacity: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    per_gpu: dict[str, int | None] = field(default_factory=dict)
+    kv_tokens: int | None = None
+    kv_blocks: int | None = None
+    max_concurrency: float | None = None
+    longest_context: int | None = None
+    request_bytes: int | None = None
+    fits: bool | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Fit:
+        """The same as a `Fit`: the needs of one request, of which the pool serves `max_batch` at once.
+
+        The headroom is that of the pool: an engine takes only its share of the card (`gpu_memory_utilization`).
+        """
+        pool, request = self.per_gpu.get("kv_pool"), self.request_bytes
+        fixed = sum(self.per_gpu.get(name) or 0 for name in ("weights", "activations", "non_torch", "graphs"))
+        known = pool is not None and request is not None
+        return Fit(
+            gpu=self.gpu,
+            count=self.count,
+            capacity=self.capacity,
+            needed=fixed + request if known and request is not None else None,
+            fits=self.fits,
+            headroom=pool - request if pool is not None and request is not None else None,
+            max_context=self.longest_context,
+            max_batch=None if self.max_concurrency is None else int(self.max_concurrency),
+            min_count=None,
+            notes=self.notes,
+        )
+
+
+def plan_serving(model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str) -> Serving:
+    """The engine's (one of `SERVING_ENGINES`) account of `workload.context` tokens a request on these cards.
+
+    Raises:
+        UsageError: settings that the engine refuses, or degrees that are not the number of cards.
+    """
+    tensor_parallel, pipeline_parallel = _degrees(spec, settings)
+    served = served_model(model, workload.dtype)
+    if served is None:
+        return _cannot_tell(engine, spec, "config.json does not tell the layers, the hidden size or the vocabulary")
+    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    plan = _plan_vllm if engine == "vllm" else _plan_sglang
+    try:
+        return plan(served, workload, spec, settings, tensor_parallel, pipeline_parallel, most)
+    except UnsupportedLayer as error:
+        return _cannot_tell(engine, spec, str(error))
+
+
+def _plan_vllm(
+    served: ServedModel, workload: Workload, spec: GpuSpec, settings: ServingSettings, tp: int, pp: int, most: int
+) -> Serving:
+    version = VllmVersion() if settings.version is None else parse_version(settings.version)
+    chosen = vllm.VllmSettings(
+        max_model_len=workload.context,
+        version=version,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        max_num_batched_tokens=settings.max_num_batched_tokens,
+        max_num_seqs=settings.max_num_seqs,
+        kv_cache_dtype=_cache_name(workload),
+        tensor_parallel_size=tp,
+        pipeline_parallel_size=pp,
+        enforce_eager=settings.enforce_eager,
+    )
+    card = _card(spec)
+    plan = vllm.plan(served, card, chosen)
+    if plan is None:
+        return _cannot_tell("vllm", spec, "the tensors' names do not tell what a rank would hold")
+    rank, held = plan.tightest, plan.capacity
+    longest = vllm.plan(served, card, replace(chosen, max_model_len=most))
+    tokens, sequences = vllm.batch_sizes(card, chosen)
+    utilization = chosen.gpu_memory_utilization
+    return Serving(
+        engine="vllm",
+        engine_version=".".join(map(str, version.release)),
+        gpu=spec.name,
+        count=spec.count,
+        capacity=spec.capacity,
+        settings={
+            "max_model_len": workload.context,
+            "gpu_memory_utilization": version.default_utilization if utilization is None else utilization,
+            "max_num_batched_tokens": tokens,
+            "max_num_seqs": sequences,
+            "kv_cache_dtype": chosen.kv_cache_dtype,
+            "tensor_parallel_size": tp,
+            "pipeline_parallel_size": pp,
+            "enforce_eager": chosen.enforce_eager,
+        },
+        per_gpu={
+            "weights": rank.weights,
+            "activations": rank.activations,
+            "non_torch": rank.non_torch,
+            "graphs": rank.graphs,
+            "kv_pool": rank.kv_pool,
+            "total": rank.total,
+        },
+        kv_tokens=None if held is None else held.tokens_printed,
+        kv_blocks=None if held is None else held.blocks,
+        max_concurrency=None if held is None else held.max_concurrency,
+        longest_context=longest.longest_context if longest else None,
+        request_bytes=None if held is None else held.blocks_per_request * held.block_bytes,
+        fits=plan.fits,
+        notes=(*served.notes, *spec.notes),
+    )
+
+
+def _plan_sglang(
+    served: ServedModel, workload: Workload, spec: GpuSpec, settings: ServingSettings, tp: int, pp: int, most: int
+) -> Serving:
+    card = _card(spec)
+    chosen = sglang.SglangSettings(
+        context_length=workload.context,
+        mem_fraction_static=settings.mem_fraction_static,
+        kv_cache_dtype={"fp8": "fp8_e5m2"}.get(_cache_name(workload), _cache_name(workload)),
+        tp_size=tp,
+        pp_size=pp,
+    )
+    plan = sglang.plan(served, card, chosen)
+    if plan is None:
+        return _cannot_tell("sglang", spec, "the tensors' names do not tell what a rank would hold")
+    fraction = chosen.mem_fraction_static
+    return Serving(
+        engine="sglang",
+        engine_version=None,
+        gpu=spec.name,
+        count=spec.count,
+        capacity=spec.capacity,
+        settings={
+            "max_model_len": workload.context,
+            "mem_fraction_static": sglang.default_mem_fraction(card, chosen) if fraction is None else fraction,
+            "kv_cache_dtype": chosen.kv_cache_dtype,
+            "tensor_parallel_size": tp,
+            "pipeline_parallel_size": pp,
+        },
+        per_gpu={
+            "weights": plan.weights,
+            "activations": plan.slack,
+            "non_torch": None,
+            "graphs": None,
+            "kv_pool": plan.kv_pool,
+            "total": plan.weights + plan.slack + max(0, plan.kv_pool),
+        },
+        kv_tokens=plan.kv_tokens,
+        max_concurrency=None if plan.kv_tokens is None else plan.kv_tokens / workload.context,
+        longest_context=None if plan.kv_tokens is None else min(plan.kv_tokens, most),
+        request_bytes=-(-plan.kv_pool * workload.context // plan.kv_tokens) if plan.kv_tokens else None,
+        fits=plan.fits,
+        notes=(
+            "SGLang measures no activations: what its static share leaves is for them and the graphs",
+            *served.notes,
+            *spec.notes,
+        ),
+    )
+
+
+def _degrees(spec: GpuSpec, settings: ServingSettings) -> tuple[int, int]:
+    """(tensor parallel, pipeline parallel): by default all cards split each layer."""
+    pipeline = settings.pipeline_parallel or 1
+    tensor = settings.tensor_parallel or max(1, spec.count // pipeline)
+    if tensor * pipeline != spec.count:
+        raise UsageError(
+            f"tensor parallel {tensor} x pipeline parallel {pipeline} is not the {spec.count} cards of --gpu",
+            f"Name them all: --gpu '{tensor * pipeline}x{spec.name}'.",
+        )
+    return tensor, pipeline
+
+
+def _card(spec: GpuSpec) -> Card:
+    capability = spec.device.compute_capability if spec.device else None
+    major, _, minor = (capability or "").partition(".")
+    known = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+    return Card(spec.capacity, spec.name, known)
+
+
+def _cache_name(workload: Workload) -> str:
+    if workload.kv_dtype is None:
+        return "auto"
+    if workload.kv_dtype not in _CACHE_NAMES:
+        raise UsageError(
+            f"serving engines have no KV cache of type {workload.kv_dtype}", f"Known: {', '.join(_CACHE_NAMES)}."
+        )
+    return _CACHE_NAMES[workload.kv_dtype]
+
+
+def _cannot_tell(engine: str, spec: GpuSpec, why: str) -> Serving:
+    return Serving(engine, None, spec.name, spec.count, spec.capacity, notes=(f"cannot tell: {why}", *spec.notes))

@@ -1,0 +1,106 @@
+"""Answers kept between runs, one file a commit: below huggingface_hub's assets cache, the user's alone.
+
+assets/llm-inspect/ORG--NAME/HOST/COMMIT.json       a line with the checksum of the rest, and the snapshot
+assets/llm-inspect/ORG--NAME/HOST/refs/REVISION     the commit that a revision stood for last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.repo_id import RepoId, is_commit
+from inspector.hub.snapshot import SCHEMA, decode, encode
+
+MAGIC = f"llm-inspect {SCHEMA} sha256"
+"""Begins the first line. Another version of the form is another schema, and is fetched again."""
+
+
+class Cache:
+    """The kept answers of one endpoint. What cannot be read or written is as if it were not there."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self._folder = folder
+        self._endpoint = endpoint
+
+    def load(self, repo: RepoId, commit: str) -> Checkpoint | None:
+        """The kept answer, None if there is none or it is damaged."""
+        try:
+            head, _, payload = (self._place(repo) / f"{commit}.json").read_bytes().partition(b"\n")
+            if head.decode("ascii") != f"{MAGIC} {hashlib.sha256(payload).hexdigest()}":
+                return None
+            data = json.loads(payload)
+            if data["endpoint"] != self._endpoint or data["repo"] != repo.name or data["commit"] != commit:
+                return None
+            return replace(decode(data["checkpoint"]), source="cache")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def store(self, repo: RepoId, checkpoint: Checkpoint) -> str | None:
+        """Keeps an answer that has a commit. Returns why it could not be kept, None if it was."""
+        commit = checkpoint.revision
+        if commit is None:
+            return None
+        try:
+            data = {"endpoint": self._endpoint, "repo": repo.name, "commit": commit, "checkpoint": encode(checkpoint)}
+            payload = json.dumps(data, separators=(",", ":")).encode("ascii")
+            head = f"{MAGIC} {hashlib.sha256(payload).hexdigest()}\n".encode("ascii")
+            self._write(self._place(repo) / f"{commit}.json", head + payload)
+            self.remember(repo, commit)
+        except OSError as error:
+            return f"the answer could not be kept for the next run ({error.strerror or type(error).__name__})"
+        except (ValueError, RecursionError):
+            return None  # a checkpoint that has no such form (two tensors of one name, say) is fetched each time
+        return None
+
+    def remember(self, repo: RepoId, commit: str) -> None:
+        """Notes what the revision stands for now. A note that cannot be written costs the next run a question."""
+        if repo.is_commit or self.commit(repo) == commit:
+            return
+        with contextlib.suppress(OSError):
+            self._write(self._ref(repo), commit.encode("ascii"))
+
+    def commit(self, repo: RepoId) -> str | None:
+        """The commit that the repo's revision stood for last, None if it was never asked for."""
+        if repo.is_commit:
+            return repo.revision
+        try:
+            text = self._ref(repo).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+        return text if is_commit(text) else None
+
+    def _place(self, repo: RepoId) -> Path:
+        parts = urlsplit(self._endpoint)
+        digest = hashlib.sha256(self._endpoint.encode()).hexdigest()[:8]
+        return self._folder / repo.name.replace("/", "--") / f"{parts.hostname}-{digest}"
+
+    def _ref(self, repo: RepoId) -> Path:
+        return self._place(repo) / "refs" / quote(repo.revision, safe="")
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Writes all of a file or nothing: next to it first, then in its place."""
+        self._make_private(path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def _make_private(self, folder: Path) -> None:
+        """Makes the folder and those above it up to the cache's own, for the user alone."""
+        if folder.is_dir():
+            return
+        if folder != self._folder:
+            self._make_private(folder.parent)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)

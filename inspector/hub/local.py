@@ -1,0 +1,195 @@
+"""Models on this disk: a folder, a single safetensors file, or a repo in huggingface_hub's cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from inspector.errors import FileMissing, InvalidHeader, UnreadableModel, UnsupportedFormat
+from inspector.hub.checkpoint import Checkpoint, File, Source
+from inspector.hub.contents import unsupported
+from inspector.hub.documents import (
+    CONFIG_FILE,
+    INDEX_FILE,
+    MAX_CONFIG_BYTES,
+    MAX_INDEX_BYTES,
+    NO_CONFIG,
+    WEIGHTS_FILE,
+    parse_config,
+    parse_index,
+)
+from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
+from inspector.hub.safetensors import PREFIX_BYTES, Header, header_length, parse_header
+from inspector.hub.weights import Weights, sharded, single
+
+MAX_LISTED_FILES = 10_000
+"""Of a folder without safetensors, to say what it holds instead."""
+
+
+def read_local(target: LocalPath) -> Checkpoint:
+    """The checkpoint of a folder or a file.
+
+    Raises:
+        FileMissing: it, or a shard, is not there.
+        UnreadableModel: what is there cannot be read.
+    """
+    try:
+        return _read_path(target.path, target.given)
+    except OSError as error:
+        raise _unreadable(target.given, error) from None
+
+
+def _read_path(path: Path, given: str) -> Checkpoint:
+    if not os.path.lexists(path):
+        raise FileMissing(f"{given} does not exist", "Give a folder with a config.json, or a .safetensors file.")
+    if path.is_dir():
+        commit, folder = _snapshot(path)
+        return _read_folder(folder, given, given, "local", commit)
+    if not path.name.endswith(".safetensors"):
+        raise unsupported([File(path.name, _size(path, given))], given)
+    return _checkpoint(path.parent, given, given, "local", None, single(path.name, read_header(path, given)))
+
+
+def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpoint | None:
+    """A repo that huggingface_hub has downloaded, None unless config and weights are all there.
+
+    Args:
+        commit: the one that is wanted; None takes the one that the revision stood for last.
+    """
+    folder = hub_cache / ("models--" + repo.name.replace("/", "--"))
+    commit = commit or (repo.revision if repo.is_commit else _ref(folder, repo.revision))
+    if commit is None:
+        return None
+    snapshot = folder / "snapshots" / commit
+    try:
+        if not (snapshot / CONFIG_FILE).is_file():
+            return None
+        return _read_folder(snapshot, repo.name, f"{repo} in the Hugging Face cache", "cache", commit)
+    except (UnreadableModel, FileMissing, OSError):
+        return None  # only a part of it was downloaded; the Hub has the rest
+
+
+def has_hub_cache(hub_cache: Path, repo: RepoId) -> bool:
+    """Whether huggingface_hub has downloaded anything of a repo."""
+    return (hub_cache / ("models--" + repo.name.replace("/", "--")) / "snapshots").is_dir()
+
+
+def read_header(path: Path, where: str) -> Header:
+    """A safetensors file's header; of the file nothing else is read.
+
+    Raises:
+        FileMissing: no such file.
+        InvalidHeader: the safetensors library would refuse the file.
+    """
+    size = _size(path, where)
+    data = _read(path, PREFIX_BYTES, where)
+    length = header_length(data, where, size)
+    data = _read(path, PREFIX_BYTES + length, where)[PREFIX_BYTES:]
+    if len(data) < length:
+        raise InvalidHeader(f"{where} was cut short while it was read")
+    return parse_header(data, where, size)
+
+
+def _read_folder(folder: Path, repo_id: str, where: str, source: Source, commit: str | None) -> Checkpoint:
+    if _exists(folder / WEIGHTS_FILE):
+        header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
+        weights = single(WEIGHTS_FILE, header)
+    elif _exists(folder / INDEX_FILE):
+        index = parse_index(_read(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
+        for shard in index.shards:
+            if not _exists(folder / shard):
+                raise FileMissing(
+                    f"{where} has no {shard}, which its index names",
+                    f"Of {len(index.shards)} shards all must be there; was the download cut short?",
+                )
+        headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
+        weights = sharded(index, headers)
+    else:
+        raise _unsupported_folder(folder, where)
+    return _checkpoint(folder, repo_id, where, source, commit, weights)
+
+
+def _checkpoint(
+    folder: Path, repo_id: str, where: str, source: Source, commit: str | None, weights: Weights
+) -> Checkpoint:
+    config: dict[str, Any] = {}
+    warnings = weights.warnings
+    if _exists(folder / CONFIG_FILE):
+        config = parse_config(_read(folder / CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
+    else:
+        warnings = (NO_CONFIG, *warnings)
+    return Checkpoint(
+        repo_id=repo_id,
+        revision=commit,
+        source=source,
+        config=config,
+        tensors=weights.tensors,
+        files=weights.files,
+        metadata=weights.metadata,
+        warnings=warnings,
+    )
+
+
+def _snapshot(path: Path) -> tuple[str | None, Path]:
+    """The folder that has the files: of a repo's folder in huggingface_hub's cache, the snapshot of `main`."""
+    if not path.name.startswith("models--") or not (path / "snapshots").is_dir():
+        return None, path
+    commit = _ref(path, DEFAULT_REVISION)
+    if commit is None or not (path / "snapshots" / commit).is_dir():
+        held = sorted(entry.name for entry in (path / "snapshots").iterdir() if is_commit(entry.name))
+        if len(held) != 1:
+            raise FileMissing(f"{path.name} has no snapshot of main", "Give the folder below snapshots/.")
+        commit = held[0]
+    return commit, path / "snapshots" / commit
+
+
+def _ref(folder: Path, revision: str) -> str | None:
+    """What a revision stood for when it was last downloaded."""
+    try:
+        commit = (folder / "refs" / revision).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if is_commit(commit) else None
+
+
+def _unsupported_folder(folder: Path, where: str) -> UnsupportedFormat:
+    files: list[File] = []
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            try:
+                size = path.stat().st_size
+            except OSError:
+                continue
+            files.append(File(path.relative_to(folder).as_posix(), size))
+        if len(files) > MAX_LISTED_FILES:
+            break
+    return unsupported(files, where)
+
+
+def _exists(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()  # a link to nowhere is a download cut short, and is named as missing
+
+
+def _size(path: Path, where: str) -> int:
+    try:
+        if not path.is_file():
+            raise FileMissing(f"{where} is no file that can be read", "Was the download cut short?")
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(where, error) from None
+
+
+def _read(path: Path, most: int, where: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise FileMissing(f"{where}: {path.name} is no file that can be read")
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise _unreadable(where, error) from None
+
+
+def _unreadable(where: str, error: OSError) -> UnreadableModel:
+    return UnreadableModel(f"{where} cannot be read: {error.strerror or type(error).__name__}")

@@ -1,0 +1,197 @@
+"""A repo on the Hub, read in two rounds of parallel requests: its config and the headers of its weights, of one commit.
+
+Round one asks at the same time for the config, for `model.safetensors` (its first bytes) and for all shard headers in
+one answer, which the Hub has for `main`. Where it has not (another revision, a mirror), the index is read instead, and
+round two reads all shards' headers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from inspector.errors import AccessError, FileMissing, HubError, InspectError, RepoNotFound
+from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.client import Meter
+from inspector.hub.contents import unsupported
+from inspector.hub.documents import NO_CONFIG, WEIGHTS_FILE
+from inspector.hub.repo_files import Found, Headers, Listing, RepoFiles
+from inspector.hub.repo_id import DEFAULT_REVISION
+from inspector.hub.safetensors import PREFIX_BYTES, Header
+from inspector.hub.weights import Weights, sharded, single
+from inspector.hub.workers import Errand
+
+MAX_MOVES = 2
+"""How often a repo may get a new commit while it is read."""
+PADDING_BYTES = 7
+"""Writers pad a header with spaces to a multiple of eight."""
+
+
+class Moved(Exception):
+    """Answers came from different commits: all are to be read again, from this one."""
+
+    def __init__(self, commit: str) -> None:
+        super().__init__(commit)
+        self.commit = commit
+
+
+def read_remote(files: RepoFiles, meter: Meter) -> Checkpoint:
+    """The checkpoint of a repo.
+
+    Raises:
+        InspectError: of the kind that tells what is wrong.
+    """
+    revision = files.repo.revision
+    for _ in range(MAX_MOVES + 1):
+        try:
+            return _read(files, revision, meter)
+        except Moved as moved:
+            revision = moved.commit
+        finally:
+            files.cancel()
+    raise HubError(f"{files.repo} changes faster than it can be read", "Try again, or name a commit (--revision).")
+
+
+def current_commit(files: RepoFiles) -> str | None:
+    """The commit that the revision stands for now, asked in one request; None where the server does not say.
+
+    Raises:
+        InspectError: the repo or the revision is not there, or the Hub is not.
+    """
+    try:
+        return files.one(files.commit(files.repo.revision)).value
+    finally:
+        files.cancel()
+
+
+def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
+    config = files.config(revision)
+    file = files.header(revision, WEIGHTS_FILE)
+    on_main = revision == DEFAULT_REVISION
+    headers = files.headers() if on_main else None
+    index = None if on_main else files.index(revision)
+    listing = _first_round(files, config, file, headers or index)
+    commit = _one_commit(config, file)
+    found = file.result
+    if found.value is not None:
+        weights = single(WEIGHTS_FILE, found.value)
+    else:
+        trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
+        weights = trusted or _from_shards(files, index or files.index(commit or revision), commit, revision, config)
+    parsed = config.result
+    proven = found.value is None or found.commit is not None
+    return Checkpoint(
+        repo_id=files.repo.name,
+        revision=commit if proven and (parsed.value is None or parsed.commit is not None) else None,
+        source="hub",
+        config=parsed.value or {},
+        tensors=weights.tensors,
+        files=weights.files,
+        metadata=weights.metadata,
+        warnings=weights.warnings if parsed.value is not None else (NO_CONFIG, *weights.warnings),
+        network=meter.network(),
+    )
+
+
+def _first_round(
+    files: RepoFiles, config: Errand[Any], file: Errand[Any], shards: Errand[Any] | None
+) -> Errand[Found[Listing]] | None:
+    """Waits for config and weights file. Where it fails, a refusal (gated, not found) counts more than a lost answer.
+
+    Returns:
+        The list of the repo's files, on its way: it is asked for once the one answer with all headers is there.
+    """
+    listing = None
+    for errand in files.as_done(*(errand for errand in (config, file, shards) if errand is not None)):
+        if isinstance(errand.error, AccessError) and errand is not shards:
+            raise errand.error
+        if errand is shards and errand.error is None and isinstance(errand.result.value, Headers):
+            listing = files.listing(DEFAULT_REVISION)
+        if all(e.future.done() and e.error is None for e in (config, file)):
+            return listing
+    errors = [errand.error for errand in (config, file, shards) if errand is not None and errand.error is not None]
+    raise next((error for error in errors if isinstance(error, AccessError)), errors[0])
+
+
+def _one_commit(*errands: Errand[Any], commit: str | None = None) -> str | None:
+    """The commit that all answers name, None if none does. Raises Moved, to the latest one, where two differ."""
+    for errand in sorted(errands, key=lambda errand: errand.finished_at, reverse=True):
+        own = errand.result.commit
+        if commit is not None and own is not None and own != commit:
+            raise Moved(commit)
+        commit = commit or own
+    return commit
+
+
+def _from_one_answer(
+    files: RepoFiles, errand: Errand[Found[Headers]], listing: Errand[Found[Listing]] | None, commit: str | None
+) -> Weights | None:
+    """The weights from the one answer with all headers; None if it is not there or its commit cannot be proven.
+
+    The answer may not say which commit it is of. The list of files does, and has their sizes: a header whose text fits
+    its file to the byte is that file's header.
+    """
+    for done in files.as_done(errand):
+        if done.error is not None or done.result.value is None:
+            return None
+    answer, headers = errand.result, errand.result.value
+    assert headers is not None
+    if commit is not None and answer.commit not in (None, commit):
+        raise Moved(str(answer.commit))
+    named = answer.commit is not None and answer.commit == commit
+    shards = headers.index.shards
+    # Worked out while the list is on its way.
+    lengths = {} if named else {shard: headers.text_bytes(shard) for shard in shards}
+    sizes: dict[str, int | None] = {}
+    for done in files.as_done(listing or files.listing(DEFAULT_REVISION)):
+        listed: Listing | None = None if done.error is not None else done.result.value
+        if listed is None or (commit is not None and listed.commit != commit):
+            if listed is not None and listed.commit is not None and not named:
+                raise Moved(listed.commit)
+            continue
+        sizes = {file.name: file.size for file in listed.files}
+    if named or all(_fits(headers.headers[shard], lengths[shard], sizes.get(shard)) for shard in shards):
+        return sharded(headers.index, headers.headers, sizes)
+    return None
+
+
+def _fits(header: Header, length: int, size: int | None) -> bool:
+    """Whether a file of this size has room for exactly this header, as long as its text is, and its data."""
+    return size is not None and 0 <= size - PREFIX_BYTES - header.data_bytes - length <= PADDING_BYTES
+
+
+def _from_shards(
+    files: RepoFiles, errand: Errand[Any], commit: str | None, revision: str, config: Errand[Found[dict[str, Any]]]
+) -> Weights:
+    """The weights from the index and each shard's header, all of the commit (of the revision where none is known)."""
+    index = files.one(errand).value
+    _one_commit(errand, commit=commit)
+    pinned = commit or revision
+    if index is None:
+        _nothing_to_read(files, pinned, has_config=config.result.value is not None)
+    reads = files.first_reads(index)
+    errands = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
+    headers: dict[str, Header] = {}
+    for shard, found in zip(errands, files.all(list(errands.values())), strict=True):
+        if found.value is None:
+            raise FileMissing(
+                f"{files.repo} has no {shard}, which its index names", "The upload may be under way or incomplete."
+            )
+        headers[shard] = found.value
+    _one_commit(*errands.values(), commit=commit)
+    return sharded(index, headers)
+
+
+def _nothing_to_read(files: RepoFiles, revision: str, *, has_config: bool) -> NoReturn:
+    """Says what a repo without safetensors holds instead."""
+    error: InspectError | None = None
+    try:
+        listing = files.one(files.listing(revision)).value
+    except RepoNotFound as refused:
+        error, listing = refused, None
+    except InspectError:
+        listing = None
+    if listing is None and error is not None and not has_config:
+        raise error
+    if listing is None:
+        raise unsupported(None, str(files.repo))
+    raise unsupported(listing.files, str(files.repo))

@@ -1,0 +1,102 @@
+"""What the user typed, told apart: a repo on the Hub with its revision, or a path on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.errors import UsageError
+
+DEFAULT_REVISION = "main"
+MAX_PART_CHARACTERS = 96
+"""The Hub's limit for a name."""
+MAX_REVISION_CHARACTERS = 256
+"""Longer than any branch name in use; keeps a URL and a cache file's name within limits."""
+
+_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#=-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_URL = re.compile(r"https?://[^/]+/([^/?#]+/[^/?#]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RepoId:
+    """A repo on the Hub: `org/name` (or an old single name), and a branch, tag, commit or ref of it."""
+
+    name: str
+    revision: str = DEFAULT_REVISION
+
+    @property
+    def is_commit(self) -> bool:
+        """Whether the revision is a full commit, which never moves."""
+        return is_commit(self.revision)
+
+    def __str__(self) -> str:
+        return self.name if self.revision == DEFAULT_REVISION else f"{self.name}@{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPath:
+    """A folder or file on this machine, and how the user wrote it."""
+
+    path: Path
+    given: str
+
+
+def is_commit(text: object) -> bool:
+    """Whether this is a full commit as the Hub names it: 40 hexadecimal digits."""
+    return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
+
+
+def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
+    """A repo ID (`org/name`, `org/name@revision`, `gpt2`) or a path (what exists, or starts as only paths do).
+
+    Raises:
+        UsageError: it is neither, or names two revisions.
+    """
+    if not model or not model.isprintable():
+        raise UsageError(f"{model!r} names no model", "Give a repo ID such as org/name, or a local folder.")
+    if _is_path(model) or (revision is None and os.path.exists(model)):  # noqa: PTH110  (Path refuses some strings)
+        if revision is not None:
+            raise UsageError(f"{model} is a path, and a path has no revision", "Leave out --revision.")
+        return LocalPath(_expanded(model), model)
+    name, at, own_revision = model.partition("@")
+    if at and revision is not None and own_revision != revision:
+        raise UsageError(f"{model} and --revision {revision} name two revisions", "Leave one out.")
+    _check_name(model, name)
+    wanted = own_revision if at else DEFAULT_REVISION if revision is None else revision
+    _check_revision(wanted)
+    return RepoId(name, wanted)
+
+
+def _is_path(model: str) -> bool:
+    return model in (".", "..") or model.startswith(("./", "../", "/", "~")) or "\\" in model
+
+
+def _expanded(model: str) -> Path:
+    try:
+        return Path(model).expanduser()
+    except RuntimeError:  # an unknown user's home
+        return Path(model)
+
+
+def _check_name(model: str, name: str) -> None:
+    parts = name.split("/")
+    if (
+        len(parts) <= 2
+        and all(len(part) <= MAX_PART_CHARACTERS and _PART.fullmatch(part) for part in parts)
+        and ".." not in name
+        and "--" not in name
+        and not name.endswith(".git")
+    ):
+        return
+    url = _URL.match(model)
+    hint = f"Give the repo ID alone: {url[1]}" if url else "A repo ID looks like org/name; a local folder like ./name."
+    raise UsageError(f"{model!r} is neither a repo ID nor a path that exists", hint)
+
+
+def _check_revision(revision: str) -> None:
+    if len(revision) > MAX_REVISION_CHARACTERS or ".." in revision or not _REVISION.fullmatch(revision):
+        raise UsageError(f"{revision!r} is no revision", "A revision is a branch, a tag, a commit or refs/pr/N.")

@@ -1,0 +1,168 @@
+"""From what the user typed to a checkpoint: local files, kept answers, the Hub and the bundled snapshots, in order."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspector.errors import GatedRepo, HubError, HubUnreachable, InspectError
+from inspector.hub.bundled import read_bundled
+from inspector.hub.cache import Cache
+from inspector.hub.checkpoint import Checkpoint, Network
+from inspector.hub.local import has_hub_cache, read_hub_cache, read_local
+from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
+from inspector.hub.settings import Settings
+
+if TYPE_CHECKING:  # loaded when the network is needed
+    from inspector.hub.client import Client
+    from inspector.hub.workers import Workers
+
+MAX_CONNECTIONS = 32
+"""At once: enough for 163 shards in a few rounds, fewer than the client's own pool of 100."""
+
+
+class Resolver:
+    """Resolves models, one after the other or from several threads. Close it, or use it in a `with`.
+
+    Args:
+        token: a token, True (the saved one is required), False (none), None (the saved one if there is one).
+        offline: ask nothing over the network; None: as HF_HUB_OFFLINE says.
+        endpoint: the Hub's address; None: as HF_ENDPOINT says.
+        timeout: seconds to wait for a server; None: as HF_HUB_DOWNLOAD_TIMEOUT says (10).
+        cache_dir: where answers are kept; None: below huggingface_hub's assets cache.
+        max_connections: requests at the same time.
+
+    Raises:
+        UsageError: an argument, or a variable of the environment, that cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str | bool | None = None,
+        offline: bool | None = None,
+        endpoint: str | None = None,
+        timeout: float | None = None,
+        cache_dir: Path | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._settings = Settings.of(
+            token=token, offline=offline, endpoint=endpoint, timeout=timeout, cache_dir=cache_dir
+        )
+        self._cache = Cache(self._settings.cache, self._settings.endpoint)
+        self._max_connections = max_connections
+        self._network: tuple[Client, Workers] | None = None
+        self._lock = threading.Lock()
+
+    def resolve(self, model: str, revision: str | None = None) -> Checkpoint:
+        """The checkpoint of a repo ID (`org/name`, `org/name@revision`, `gpt2`) or of a local folder or file.
+
+        Raises:
+            InspectError: of the kind that tells what is wrong.
+        """
+        target = parse_model(model, revision)
+        if isinstance(target, LocalPath):
+            return read_local(target)
+        if self._settings.offline:
+            return self._offline(target)
+        kept = self._kept(target, target.revision) if target.is_commit else None
+        return kept or self._online(target)
+
+    def close(self) -> None:
+        """Lets the threads go. Nothing waits for what they still do."""
+        with self._lock:
+            network, self._network = self._network, None
+        if network is not None:
+            network[1].close()
+
+    def __enter__(self) -> Resolver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _online(self, repo: RepoId) -> Checkpoint:
+        """Asks the Hub; of a repo that was read before, only whether it has moved."""
+        from inspector.hub.client import Meter
+        from inspector.hub.remote import current_commit, read_remote
+        from inspector.hub.repo_files import RepoFiles
+
+        meter = Meter()
+        try:
+            files = RepoFiles(*self._connected(), repo, meter)
+            if not repo.is_commit and (self._cache.commit(repo) or has_hub_cache(self._settings.hub_cache, repo)):
+                commit = current_commit(files)
+                kept = None if commit is None else self._kept(repo, commit)
+                if kept is not None and commit is not None:
+                    self._cache.remember(repo, commit)
+                    return replace(kept, network=meter.network(cached=True))
+            checkpoint = read_remote(files, meter)
+        except (HubError, GatedRepo) as error:
+            instead = self._instead(repo, error)
+            if instead is None:
+                raise
+            return replace(instead, network=meter.network(cached=instead.source == "cache"))
+        problem = self._cache.store(repo, checkpoint)
+        return checkpoint if problem is None else replace(checkpoint, warnings=(*checkpoint.warnings, problem))
+
+    def _instead(self, repo: RepoId, error: InspectError) -> Checkpoint | None:
+        """What answers where the Hub does not: a copy kept on this machine, else a bundled snapshot."""
+        kept = self._kept(repo, self._cache.commit(repo))
+        if kept is not None:
+            note = f"{_reason(error)}: this is commit {kept.revision}, kept on this machine; it may be out of date"
+            return replace(kept, warnings=(note, *kept.warnings))
+        return read_bundled(repo.name, _reason(error)) if repo.revision == DEFAULT_REVISION else None
+
+    def _offline(self, repo: RepoId) -> Checkpoint:
+        checkpoint = self._kept(repo, self._cache.commit(repo))
+        if checkpoint is None and repo.revision == DEFAULT_REVISION:
+            checkpoint = read_bundled(repo.name, "offline, so the Hub was not asked")
+        if checkpoint is None:
+            raise HubUnreachable(
+                f"{repo} is not kept on this machine, and offline nothing is asked",
+                "Ask for it once without --offline (and with HF_HUB_OFFLINE unset).",
+            )
+        return checkpoint
+
+    def _kept(self, repo: RepoId, commit: str | None) -> Checkpoint | None:
+        """A copy on this machine, of this commit or (None) of the one that huggingface_hub saw last."""
+        kept = None if commit is None else self._cache.load(repo, commit)
+        if kept is None:
+            kept = read_hub_cache(self._settings.hub_cache, repo, commit)
+        return None if kept is None else replace(kept, network=Network(cached=True))
+
+    def _connected(self) -> tuple[Client, Workers]:
+        from inspector.hub.client import Client
+        from inspector.hub.workers import Workers
+
+        with self._lock:
+            if self._network is None:
+                self._network = Client(self._settings), Workers(self._max_connections)
+            return self._network
+
+
+def resolve(
+    model: str,
+    revision: str | None = None,
+    *,
+    token: str | bool | None = None,
+    offline: bool | None = None,
+    endpoint: str | None = None,
+    timeout: float | None = None,
+    cache_dir: Path | None = None,
+) -> Checkpoint:
+    """One model's checkpoint; for many, share a `Resolver`. The arguments are `Resolver`'s.
+
+    Raises:
+        InspectError: of the kind that tells what is wrong.
+    """
+    with Resolver(token=token, offline=offline, endpoint=endpoint, timeout=timeout, cache_dir=cache_dir) as resolver:
+        return resolver.resolve(model, revision)
+
+
+def _reason(error: InspectError) -> str:
+    if isinstance(error, HubUnreachable):
+        return f"the Hub could not be reached ({error.message})"
+    return f"the Hub did not answer ({error.message})" if isinstance(error, HubError) else error.message

@@ -1,0 +1,168 @@
+"""Requests in parallel on daemon threads: the thread that waits can leave at any time, for a deadline or for Ctrl-C.
+
+`concurrent.futures.ThreadPoolExecutor` joins its threads when the program ends, so that one hung server would hold
+the program; these threads die with it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from typing import Any, Generic, TypeVar
+
+from inspector.errors import HubUnreachable, InspectError
+
+T = TypeVar("T")
+
+GRACE_SECONDS = 0.25
+"""How much longer the waiting thread waits than a worker should need: the worker's own error says more."""
+
+
+class Errand(Generic[T]):
+    """Something that a worker does.
+
+    Attributes:
+        give_up_at: the time (`time.monotonic`) at which nobody waits for it any more; the worker moves it as it goes.
+        cancelled: set when nobody wants the result; the worker looks at it between two reads and while it sleeps.
+        finished_at: when it was done, 0.0 before.
+        running: a thread is busy with it.
+        abandoned: nobody waits for that thread any more, and it ends after this.
+    """
+
+    def __init__(self, job: Callable[[Errand[T]], T]) -> None:
+        self.give_up_at = float("inf")
+        self.cancelled = threading.Event()
+        self.finished_at = 0.0
+        self.running = False
+        self.abandoned = False
+        self.future: Future[T] = Future()
+        self._job = job
+
+    def run(self) -> None:
+        """Does it, on a worker thread; whatever goes wrong is kept for the thread that waits."""
+        try:
+            result = self._job(self)
+        except BaseException as error:  # handed on, not swallowed
+            self.fail(error)
+            return
+        self.finished_at = time.monotonic()
+        try:
+            self.future.set_result(result)
+        except InvalidStateError:  # given up meanwhile
+            return
+
+    def fail(self, error: BaseException) -> None:
+        """Ends it with an error, unless it has ended."""
+        self.finished_at = time.monotonic()
+        try:
+            self.future.set_exception(error)
+        except InvalidStateError:
+            return
+
+    @property
+    def error(self) -> InspectError | None:
+        """Why it failed, once it is done. Anything that is no error of ours is raised: it is a bug."""
+        error = self.future.exception()
+        if error is None or isinstance(error, InspectError):
+            return error
+        raise error
+
+    @property
+    def result(self) -> T:
+        """What it brought, once it is done; raises what went wrong."""
+        return self.future.result()
+
+
+class Workers:
+    """Up to `limit` daemon threads, started as they are needed. Safe to share between threads."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._jobs: queue.SimpleQueue[Errand[Any] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._threads = 0
+
+    def start(self, job: Callable[[Errand[T]], T]) -> Errand[T]:
+        """Has a worker do it as soon as one is free."""
+        errand = Errand(job)
+        self._jobs.put(errand)
+        self._add_thread()
+        return errand
+
+    def close(self) -> None:
+        """Lets idle threads end; busy ones end after what they do."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._jobs.put(None)
+            self._threads = 0
+
+    def as_done(self, errands: Iterable[Errand[Any]], timeout: float) -> Iterator[Errand[Any]]:
+        """Each errand once it is done or given up.
+
+        Args:
+            timeout: the seconds to name in the error of those that are given up.
+        """
+        pending = {errand.future: errand for errand in errands}
+        while pending:
+            deadline = min(errand.give_up_at for errand in pending.values()) + GRACE_SECONDS
+            # An errand in the queue has no deadline yet: look again now and then.
+            seconds = min(max(deadline - time.monotonic(), 0.0), timeout)
+            done, _ = wait(pending, timeout=seconds, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield pending.pop(future)
+            if not done:
+                self._give_up(pending.values(), timeout)
+
+    def let_go(self, errand: Errand[Any]) -> None:
+        """Nobody wants it any more. Its thread may be stuck, so another may take that thread's place."""
+        errand.cancelled.set()
+        with self._lock:
+            if not errand.running or errand.abandoned:
+                return
+            errand.abandoned = True
+            self._threads -= 1
+        if not self._jobs.empty():
+            self._add_thread()
+
+    def _give_up(self, errands: Iterable[Errand[Any]], timeout: float) -> None:
+        now = time.monotonic()
+        for errand in errands:
+            if now >= errand.give_up_at + GRACE_SECONDS:
+                errand.fail(timed_out(timeout))
+                self.let_go(errand)
+
+    def _add_thread(self) -> None:
+        if self._idle.acquire(blocking=False):
+            return
+        with self._lock:
+            if self._threads >= self._limit:
+                return
+            self._threads += 1
+        threading.Thread(target=self._work, name="llm-inspect", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            errand = self._jobs.get()
+            if errand is None:
+                return
+            with self._lock:
+                errand.running = not errand.cancelled.is_set()
+            if errand.running:
+                errand.run()
+            with self._lock:
+                errand.running = False
+                if errand.abandoned:
+                    return
+            self._idle.release()
+
+
+def timed_out(seconds: float) -> HubUnreachable:
+    """The error of a server that takes too long."""
+    return HubUnreachable(
+        f"no complete answer from the Hub within {seconds:g} seconds",
+        "Try again, or wait longer with HF_HUB_DOWNLOAD_TIMEOUT (seconds).",
+    )

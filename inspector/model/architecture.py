@@ -1,0 +1,177 @@
+"""The architecture: the facts of a config's language part, and what each of its layers keeps between two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inspector.errors import InvalidConfig
+from inspector.model.config import TextConfig
+from inspector.model.config_read import read_config
+from inspector.model.kinds import cached_heads, head_dim_of, layers_of, notes_of
+from inspector.model.layers import SlidingAttention
+from inspector.model.model import Architecture, Experts, Quantization
+
+LARGEST_COUNT = 2**40
+"""No dimension of a model is larger: a bound against absurd values, far above any vocabulary or context."""
+
+_ACTIVE_EXPERT_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
+_EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_SHARED_EXPERT_KEYS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+_SHARED_WIDTH_KEYS = ("shared_expert_intermediate_size", "shared_intermediate_size", "share_expert_dim")
+_FOUR_TIMES_HIDDEN_TYPES = frozenset(
+    {"bloom", "codegen", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese", "gptj", "openai-gpt"}
+)
+_SOFTCAP_KEYS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+_WIDTH_KEYS = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim")
+_CONTEXT_KEYS = ("max_position_embeddings", "max_target_positions", "n_positions", "max_seq_len")
+_ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "dense_act_fn", "activation")
+
+
+def read_architecture(config: Mapping[str, Any], quantization: Quantization | None = None) -> Architecture:
+    """The facts of a config.
+
+    Args:
+        config: config.json as parsed.
+        quantization: the checkpoint's own packing, handed through.
+
+    Raises:
+        InvalidConfig: the config holds values that no model can have.
+    """
+    if not isinstance(config, Mapping):
+        raise InvalidConfig("config.json is no JSON object.", "Check the repo's config.json.")
+    return architecture_of(read_config(config), config, quantization)
+
+
+def architecture_of(
+    text: TextConfig, config: Mapping[str, Any], quantization: Quantization | None = None
+) -> Architecture:
+    """The facts of a config whose language part has been read."""
+    names = config.get("architectures")
+    architecture = str(names[0]) if isinstance(names, list) and names else None
+    decoder = _keeps_cache(text, architecture)
+    layer_count = _count(text, "num_hidden_layers")
+    experts = _experts(text)
+    layers = layers_of(text, decoder=decoder)
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
+    activation = next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None)
+    return Architecture(
+        model_type=text.model_type,
+        architecture=architecture,
+        num_hidden_layers=layer_count,
+        hidden_size=_count(text, "hidden_size"),
+        num_attention_heads=_count(text, "num_attention_heads"),
+        num_key_value_heads=_key_value_heads(text),
+        head_dim=head_dim_of(text.values),
+        intermediate_size=_intermediate_size(text),
+        vocab_size=_count(text, "vocab_size"),
+        max_position_embeddings=_first_count(text, _CONTEXT_KEYS),
+        tie_word_embeddings=_flag(text, "tie_word_embeddings"),
+        dtype=_dtype(config),
+        sliding_window=windows[0] if windows else None,
+        experts=experts,
+        quantization=quantization,
+        layers=layers,
+        is_decoder=decoder,
+        mlp_gated=_first_flag(text, "is_gated_act", text.mlp_gated),
+        moe_intermediate_size=_count(text, "moe_intermediate_size") if experts else None,
+        hidden_act=activation,
+        logits_softcap=any(text.get(key) for key in _SOFTCAP_KEYS),
+        vision=_has_part(text, config, ("vision", "visual", "vit_")),
+        audio=_has_part(text, config, ("audio", "speech")),
+        exact=text.exact,
+        notes=text.notes + notes_of(text),
+    )
+
+
+def _keeps_cache(text: TextConfig, architecture: str | None) -> bool:
+    """Whether the model generates token by token: by its type, by `is_decoder` where the class can be both (BERT), and
+    not where only the encoder is built."""
+    if architecture is not None and architecture.endswith("EncoderModel"):
+        return False
+    if text.role == "either":
+        return bool(text.get("is_decoder"))
+    return text.role in ("decoder", "encoder_decoder")
+
+
+def _count(text: TextConfig, key: str) -> int | None:
+    """A non-negative whole number, or None where the config has none or a list of them.
+
+    Raises:
+        InvalidConfig: anything else.
+    """
+    value = text.get(key)
+    if isinstance(value, list):  # one a layer (Gemma 3n); a number only if they agree
+        value = value[0] if value and all(item == value[0] for item in value) else None
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():  # 1e6 is how some configs write their context
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_COUNT:
+        raise InvalidConfig(
+            f"config.json: {key} is {value!r}, which no model can have.",
+            "Check the repo's config.json: a whole number is due there.",
+        )
+    return value
+
+
+def _first_count(text: TextConfig, keys: tuple[str, ...]) -> int | None:
+    return next((count for count in (_count(text, key) for key in keys) if count is not None), None)
+
+
+def _intermediate_size(text: TextConfig) -> int | None:
+    """The MLP's width; four times the hidden size where GPT-2's kin leave it out."""
+    width = _first_count(text, _WIDTH_KEYS)
+    hidden = _count(text, "hidden_size")
+    if width is None and hidden is not None and text.text_type in _FOUR_TIMES_HIDDEN_TYPES:
+        return 4 * hidden
+    return width
+
+
+def _key_value_heads(text: TextConfig) -> int | None:
+    """Key/value heads of a layer's projections; what is cached may be more of them (Falcon's new architecture)."""
+    named = _first_count(text, ("num_key_value_heads", "num_kv_heads"))
+    if named is not None and not (text.get("multi_query") and not text.get("new_decoder_architecture")):
+        return named
+    return cached_heads(text.values, text.text_type)
+
+
+def _first_flag(text: TextConfig, key: str, otherwise: bool | None) -> bool | None:
+    value = _flag(text, key)
+    return otherwise if value is None else value
+
+
+def _has_part(text: TextConfig, config: Mapping[str, Any], prefixes: tuple[str, ...]) -> bool:
+    """Whether a sub-config, the file's or one that the class makes by itself, is of that kind."""
+    parts = {key for key, value in config.items() if isinstance(value, Mapping)} | set(text.parts)
+    thinker = config.get("thinker_config")
+    if isinstance(thinker, Mapping):
+        parts |= set(thinker)
+    return any(part.startswith(prefixes) for part in parts)
+
+
+def _flag(text: TextConfig, key: str) -> bool | None:
+    value = text.get(key)
+    return value if isinstance(value, bool) else None
+
+
+def _experts(text: TextConfig) -> Experts | None:
+    total = _first_count(text, _EXPERT_KEYS)
+    active = _first_count(text, _ACTIVE_EXPERT_KEYS)
+    if not total or total < 2 or active is None:
+        return None
+    shared = _first_count(text, _SHARED_EXPERT_KEYS)
+    if shared is None:
+        shared = int(any(_count(text, key) for key in _SHARED_WIDTH_KEYS))
+    return Experts(total, active, shared or text.always_shared_experts)
+
+
+def _dtype(config: Mapping[str, Any]) -> str | None:
+    """The precision that the config names, at the top or in its language part."""
+    parts = [config, *(config.get(key) for key in ("text_config", "llm_config", "language_config", "decoder"))]
+    for part in parts:
+        if isinstance(part, Mapping):
+            name = part.get("dtype") or part.get("torch_dtype")
+            if isinstance(name, str):
+                return name.removeprefix("torch.")
+    return None

@@ -1,0 +1,142 @@
+"""The light reader's parts: rules, names, common key names, and configs written by nobody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import inspector
+from inspector.errors import InvalidConfig
+from inspector.model.architecture import read_architecture
+from inspector.model.config import KEYS
+from inspector.model.config_common import language_part, read_common
+from inspector.model.config_light import read_light, table
+from inspector.model.config_read import model_type_of
+from inspector.model.derive import FUNCTIONS, apply_rule, evaluate
+
+
+@pytest.mark.parametrize(
+    ("rule", "current", "result"),
+    [
+        ("?num_attention_heads", None, 8),
+        ("?num_attention_heads", 2, 2),
+        ("?num_attention_heads", 0, 0),
+        ("!num_attention_heads", 0, 8),
+        ("=num_attention_heads", 2, 8),
+        ("?hidden_size//num_attention_heads", None, 64),
+        ("=4*hidden_size", None, 2048),
+        ("=hidden_size+num_attention_heads", None, 520),
+        ("=hidden_size//nothing", 3, None),
+        ("=const:true", None, True),
+    ],
+)
+def test_a_rule_fills_in_a_value(rule: str, current: object, result: object) -> None:
+    assert apply_rule(rule, current, {"hidden_size": 512, "num_attention_heads": 8}) == result
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "kinds"),
+    [
+        ("every:sliding_attention:full_attention:2:1", {}, "sfsf"),
+        ("every:sliding_attention:full_attention:sliding_window_pattern|3:1", {}, "ssfs"),
+        ("every:sliding_attention:full_attention:sliding_window_pattern|3:1", {"sliding_window_pattern": 2}, "sfsf"),
+        ("every:sliding_attention:full_attention:3:0", {}, "fssf"),
+        ("from_max_window_layers", {"sliding_window": 8, "max_window_layers": 3}, "fffs"),
+        ("from_max_window_layers", {"sliding_window": None, "max_window_layers": 3}, "ffff"),
+        ("chunked_where_rope", {"no_rope_layer_interval": 2}, "cfcf"),
+        ("chunked_where_rope", {"no_rope_layers": [0, 1, 1, 0]}, "fccf"),
+        ("at:attn_layer_period:attn_layer_offset:linear_attention:full_attention", {"attn_layer_period": 4}, "flll"),
+    ],
+)
+def test_a_rule_derives_layer_kinds(expression: str, values: dict[str, Any], kinds: str) -> None:
+    found = evaluate(expression, {"num_hidden_layers": 4, **values})
+    assert "".join(kind[0] for kind in found) == kinds
+
+
+def test_every_rule_of_the_table_is_known() -> None:
+    for name, entry in table().items():
+        for key, rules in entry.get("rules", {}).items():
+            assert key in KEYS, name
+            for rule in rules:
+                assert rule[0] in "=?!"
+                if ":" in rule:
+                    assert rule[1:].split(":")[0] in FUNCTIONS, (name, rule)
+
+
+def test_the_table_names_its_generator_and_stays_small() -> None:
+    path = Path(inspector.__file__).parent / "data" / "configs.json"
+    text = path.read_text("utf-8")
+    assert json.loads(text)["generator"] == "python fixtures/make_configs.py"
+    assert len(text) < 500_000
+
+
+def test_a_language_part_of_another_type_is_read_as_that_type() -> None:
+    found = read_light({"model_type": "llava", "text_config": {"model_type": "mistral"}}, "llava")
+    assert found is not None
+    assert (found.text_type, found.get("num_key_value_heads"), found.get("intermediate_size")) == ("mistral", 8, 14336)
+
+
+def test_flat_files_of_composite_types_go_to_the_class() -> None:
+    assert read_light({"model_type": "qwen2_vl", "hidden_size": 1536}, "qwen2_vl") is None
+    found = read_architecture({"model_type": "qwen2_vl", "hidden_size": 1536, "num_attention_heads": 12})
+    assert (found.hidden_size, found.num_attention_heads, found.exact) == (1536, 12, True)
+
+
+def test_per_layer_configs_go_to_the_class() -> None:
+    config = {"model_type": "llama", "per_layer_config": {"1": {"num_key_value_heads": 4}}, "num_hidden_layers": 2}
+    assert read_light(config, "llama") is None
+    first, second = read_architecture({**config, "num_key_value_heads": 8}).layers
+    assert (first.num_key_value_heads, second.num_key_value_heads) == (8, 4)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type"),
+    [
+        ("LlamaForCausalLM", "llama"),
+        ("Llama4ForConditionalGeneration", "llama4"),
+        ("Gemma3ForCausalLM", "gemma3"),
+        ("BertForMaskedLM", "bert"),
+        ("BertGenerationDecoder", "bert-generation"),
+        ("NobodysForCausalLM", None),
+    ],
+)
+def test_an_architecture_tells_its_model_type(architecture: str, model_type: str | None) -> None:
+    assert model_type_of(architecture) == model_type
+
+
+@pytest.mark.parametrize("key", ["text_config", "llm_config", "language_config", "decoder"])
+def test_a_language_part_is_found_under_its_usual_names(key: str) -> None:
+    assert language_part({key: {"hidden_size": 8}, "vision_config": {}}) == {"hidden_size": 8}
+    assert language_part({"thinker_config": {key: {"hidden_size": 8}}}) == {"hidden_size": 8}
+
+
+def test_common_names_of_other_releases_are_understood() -> None:
+    text = read_common({"n_embd": 64, "n_layer": 2, "n_head": 4, "padded_vocab_size": 99}, "x", "unknown")
+    assert [text.get(key) for key in ("hidden_size", "num_hidden_layers", "vocab_size")] == [64, 2, 99]
+    assert text.get("num_key_value_heads") == 4
+    assert not text.exact
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["llama", "qwen2", "gemma3_text", "gpt2", "t5", "mamba", "bert", "no_such_type", None]),
+    st.dictionaries(st.sampled_from([*KEYS, "n_embd", "n_layer", "text_config", "architectures", "dtype"]), values),
+)
+def test_whatever_a_config_holds_it_is_read_or_refused(model_type: str | None, config: dict[str, Any]) -> None:
+    try:
+        found = read_architecture({**config, "model_type": model_type})
+    except InvalidConfig:
+        return
+    assert found.num_hidden_layers is None or found.num_hidden_layers >= 0

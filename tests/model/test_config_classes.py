@@ -1,0 +1,94 @@
+"""Every config class of transformers, read both ways: without transformers and through the class. They must agree."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import transformers
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+
+from inspector.errors import InvalidConfig
+from inspector.model.architecture import architecture_of, read_architecture
+from inspector.model.config_class import text_config_of
+from inspector.model.config_light import read_light, table
+
+NO_DEFAULT_CONFIG = {
+    "gemma4_assistant": "its default config fails its own validation",
+    "gemma4_unified_assistant": "its default config shares more layers than it has",
+    "nougat": "its default names a model type that does not exist",
+    "xlstm": "the class needs a package that is not installed",
+}
+"""Classes that cannot be made without arguments, and why."""
+
+LIGHT_TYPES = sorted(name for name, entry in table().items() if entry["light"] and name in CONFIG_MAPPING_NAMES)
+OTHER_TYPES = sorted(set(CONFIG_MAPPING_NAMES) - set(LIGHT_TYPES))
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    transformers.logging.set_verbosity(50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@cache
+def default_config(model_type: str) -> Any:
+    return CONFIG_MAPPING[model_type]()
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """What save_pretrained would write."""
+    values: dict[str, Any] = config.to_dict()
+    return values
+
+
+def through_the_class(config: dict[str, Any], whole: Any, model_type: str) -> dict[str, Any]:
+    text = text_config_of(whole)
+    mine = dataclasses.asdict(read_architecture(config))
+    theirs = dataclasses.asdict(architecture_of(dataclasses.replace(text, role=table()[model_type]["role"]), config))
+    for fact in ("mlp_gated", "experts", "vision", "audio"):  # what the table knows of the model, not of the config
+        mine.pop(fact), theirs.pop(fact)
+    assert mine == theirs
+    return mine
+
+
+def test_most_types_are_read_without_transformers() -> None:
+    assert len(LIGHT_TYPES) >= 700
+    assert len(CONFIG_MAPPING_NAMES) >= 800
+
+
+@pytest.mark.parametrize("model_type", LIGHT_TYPES)
+def test_defaults_read_lightly_are_the_class_s(model_type: str) -> None:
+    config = {"model_type": model_type}
+    assert read_light(config, model_type) is not None
+    through_the_class(config, default_config(model_type), model_type)
+
+
+@pytest.mark.parametrize("model_type", LIGHT_TYPES)
+def test_a_saved_config_read_lightly_is_the_class_s(model_type: str) -> None:
+    config = as_json(default_config(model_type))
+    through_the_class(config, CONFIG_MAPPING[model_type](**config), model_type)
+
+
+@pytest.mark.parametrize("model_type", OTHER_TYPES)
+def test_the_other_types_are_read_through_their_class(model_type: str) -> None:
+    found = read_architecture({"model_type": model_type})
+    assert found.model_type == model_type
+    assert found.exact == (model_type not in NO_DEFAULT_CONFIG)
+
+
+def test_the_exceptions_are_still_exceptions() -> None:
+    for model_type in NO_DEFAULT_CONFIG:
+        assert not read_architecture({"model_type": model_type}).exact
+
+
+def test_an_absurd_value_is_refused_whichever_way_it_is_read() -> None:
+    for model_type in ("llama", OTHER_TYPES[0]):
+        with pytest.raises(InvalidConfig):
+            read_architecture({"model_type": model_type, "num_hidden_layers": -2, "hidden_size": -2})

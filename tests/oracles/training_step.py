@@ -1,0 +1,183 @@
+"""One real training step of a transformers class on the pretend GPU: forward, loss, backward, optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from tests.oracles.inference_gpu import DEVICE
+from tests.oracles.training_gpu import MemoryLog, autocast, pretend_training_gpu
+
+
+@dataclass(frozen=True)
+class Step:
+    """How the step is taken; the fields are those of `inspector.memory.training.TrainingSetup`."""
+
+    precision: str = "bf16"
+    method: str = "full"
+    attention: str = "sdpa"
+    checkpointing: str = "none"
+    optimizer: str = "adamw"
+    optimizer_impl: str = "foreach"
+    lora_rank: int = 16
+    lora_targets: str = "all-linear"
+    batch: int = 1
+    context: int = 512
+
+
+def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> Any:
+    """The class on the meta device, with what trains set to train, in train mode."""
+    made = AutoConfig.for_model(model_type, **config)
+    auto = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
+    # A frozen base needs no fp32 masters: under "mixed" it stays in bf16, and the adapters are fp32.
+    single = step.precision == "fp32" or (step.precision == "mixed" and step.method == "full")
+    dtype = torch.float32 if single else torch.bfloat16
+    with torch.device("meta"):
+        model = auto.from_config(made, dtype=dtype, attn_implementation=step.attention)
+    if step.method == "lora":
+        model = add_lora(model, step)
+    if step.checkpointing == "full":
+        model.activation_checkpointing_enable()
+        if step.method == "lora":
+            model.enable_input_require_grads()
+    model.config.use_cache = False
+    return model.train()
+
+
+def add_lora(model: Any, step: Step) -> Any:
+    """Adapters as peft puts them on: fp32, dropout 0."""
+    from peft import LoraConfig, get_peft_model
+
+    targets = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
+    with torch.device("meta"):
+        return get_peft_model(model, LoraConfig(r=step.lora_rank, target_modules=targets))
+
+
+def move_to_gpu(model: torch.nn.Module) -> None:
+    """Replaces a meta model's parameters and buffers by fake ones on the pretend GPU; what trains still trains."""
+    twins: dict[int, torch.Tensor] = {}
+
+    def twin(tensor: torch.Tensor, *, parameter: bool) -> Any:
+        if id(tensor) not in twins:
+            made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=DEVICE)
+            twins[id(tensor)] = torch.nn.Parameter(made, requires_grad=tensor.requires_grad) if parameter else made
+        return twins[id(tensor)]
+
+    originals = list(model.parameters()) + list(model.buffers())  # alive, so that their ids stay theirs
+    for module in model.modules():
+        for name, tensor in module._parameters.items():
+            if tensor is not None:
+                module._parameters[name] = twin(tensor, parameter=True)
+        for name, tensor in module._buffers.items():
+            if tensor is not None:
+                module._buffers[name] = twin(tensor, parameter=False)
+    del originals
+
+
+def make_optimizer(model: Any, step: Step) -> Any:
+    """torch's optimizer; the implementation is forced, since torch would not choose foreach for fake tensors."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if step.optimizer == "adafactor":
+        return torch.optim.Adafactor(parameters, foreach=step.optimizer_impl == "foreach")
+    how = {"foreach": step.optimizer_impl == "foreach"}
+    if step.optimizer_impl == "fused":
+        how["fused"] = True
+    if step.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **how)
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9 if step.optimizer == "sgd-momentum" else 0.0, **how)
+
+
+def blocks_of(model: Any) -> list[torch.nn.Module]:
+    """The repeated blocks that checkpointing works on, in order."""
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
+@contextlib.contextmanager
+def marked(model: Any, log: MemoryLog) -> Iterator[None]:
+    """Marks "forward i" at the start of block i, and "backward i" when the gradient of its input is known."""
+    forward = True
+
+    def hook(index: int) -> Callable[..., None]:
+        def enter(_module: Any, args: Any, kwargs: Any) -> None:
+            if not forward:
+                return
+            log.mark(f"forward {index}")
+            hidden = args[0] if args else kwargs["hidden_states"]
+            if hidden.requires_grad:
+                hidden.register_hook(lambda _grad: log.mark(f"backward {index}"))
+
+        return enter
+
+    handles = [
+        block.register_forward_pre_hook(hook(index), with_kwargs=True) for index, block in enumerate(blocks_of(model))
+    ]
+    mark = log.mark
+
+    def watch(name: str) -> None:
+        nonlocal forward
+        forward = forward and name != "loss"
+        mark(name)
+
+    log.mark = watch  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        log.mark = mark  # type: ignore[method-assign]
+        for handle in handles:
+            handle.remove()
+
+
+def forward_and_backward(model: Any, step: Step, log: MemoryLog) -> None:
+    """Forward with the model's own loss, then backward. Marks: "start", blocks, "loss" (forward done), "end"."""
+    ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
+    mask = torch.ones_like(ids)
+    log.mark("start")
+    with autocast(step.precision == "mixed"):
+        loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
+    log.mark("loss")
+    loss.backward()
+    del loss
+    log.mark("end")
+
+
+def measure(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> dict[str, int]:
+    """Peak bytes of each phase of the second step, when the optimizer's states exist; and what lives between steps."""
+    model = build(model_type, config, step, encoder=encoder)
+    with pretend_training_gpu() as log:
+        move_to_gpu(model)
+        weights = log.live
+        optimizer = make_optimizer(model, step)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad()
+        between = log.live
+        peaks = {"weights": weights, "optimizer_states": between - weights}
+
+        def phase(name: str) -> None:
+            peaks[name] = log.peak
+            log.reset_peak()
+
+        log.reset_peak()
+        ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
+        mask = torch.ones_like(ids)
+        with autocast(step.precision == "mixed"):
+            loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
+        phase("forward")
+        loss.backward()
+        del loss
+        phase("backward")
+        peaks["gradients"] = log.live - between
+        optimizer.step()
+        phase("optimizer")
+        peaks["peak"] = max(peaks[name] for name in ("forward", "backward", "optimizer"))
+        optimizer.zero_grad()
+        del optimizer
+    return peaks
