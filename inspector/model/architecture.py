@@ -103,7 +103,9 @@ def _count(text: TextConfig, key: str) -> int | None:
     value = text.get(key)
     if isinstance(value, list):  # one a layer (Gemma 3n); a number only if they agree
         value = value[0] if value and all(item == value[0] for item in value) else None
-    if value is None:
+    if value is None or isinstance(value, Mapping):  # LXMERT counts its parts apart
+        return None
+    if value == -1 and key in _CONTEXT_KEYS:  # XLNet's way to say that there is no limit
         return None
     if isinstance(value, float) and value.is_integer():  # 1e6 is how some configs write their context
         value = int(value)

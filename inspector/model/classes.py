@@ -79,6 +79,11 @@ class ModelClass:
     def known(self) -> frozenset[str]:
         return self.held | self.buffers | self.ties.keys() | self.shared.keys()
 
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """What holds the parameters: their names without the last component."""
+        return frozenset(name.rpartition(".")[0] for name in self.held)
+
     def locate(self, template: str) -> tuple[str, Status]:
         """How the class knows a file's template, and as what.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,7 +32,7 @@ def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
 
     with _quiet():
         whole = CONFIG_MAPPING[model_type](**_without_type(config))
-        return text_config_of(whole)
+        return dataclasses.replace(text_config_of(whole), model_type=model_type)
 
 
 def text_config_of(whole: Any) -> TextConfig:

@@ -19,6 +19,7 @@ Entry = Mapping[str, Any]
 """A type's row of the table.
 
     class       the config class's name without "Config"
+    type        the class's own model type, where the row has another name (gpt-sw3 is a gpt2)
     role        decoder, encoder, either (a decoder if `is_decoder` says so), encoder_decoder, other
     light       this reader may be used
     defaults    key -> the class's default, where it is not None
@@ -75,7 +76,7 @@ def read_light(
         values["is_encoder_decoder"] = bool(_raw(config, outer, "is_encoder_decoder"))
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
     per_layer = overrides_of_full_layers(values) if entry.get("full_layers_differ") else {}
-    return TextConfig(model_type, text_type, values, per_layer)
+    return TextConfig(model_type, entry.get("type", text_type), values, per_layer)
 
 
 def _language_part(

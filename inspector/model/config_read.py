@@ -11,7 +11,6 @@ from inspector.model.config import TextConfig
 from inspector.model.config_common import OTHER_NAMES, language_part, read_common
 from inspector.model.config_light import read_light, table
 
-
 LARGEST_LAYER_COUNT = 100_000
 """Readers and classes build a list of that length, so a layer count is bounded before any of them sees it."""
 

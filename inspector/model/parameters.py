@@ -13,6 +13,9 @@ from inspector.model.model import Architecture, Parameters
 from inspector.model.names import MTP, Group, component, decoder_stack, group_tensors, stack
 from inspector.model.quantization import LANGUAGE_PARTS, read_quantization, understood, unpack
 
+MAX_LAYERS = 10_000
+"""A config that claims more is wrong, and gets no table by layer."""
+
 PARAMETER, OVERHEAD, BUFFERS = "parameter", "overhead", "buffer"
 MTP_LAYERS, DUPLICATE_HEAD, DUPLICATE_EMBEDDING, OTHER = "mtp", "duplicate_head", "duplicate_embedding", "other"
 
@@ -100,7 +103,7 @@ class _Counter:
             )
         role = OVERHEAD if numel == 0 else PARAMETER
         limit = self.architecture.num_hidden_layers
-        if limit is None or stack(group.template) != self.stack or max(group.layers, default=0) < limit:
+        if not limit or stack(group.template) != self.stack or max(group.layers, default=0) < limit:
             return [Lot(group, name, numel, group.layers, group.count, role)]
         inside = {layer: count for layer, count in group.layers.items() if layer < limit}
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
@@ -132,9 +135,7 @@ class _Counter:
         if status == "not_loaded":
             return OTHER
         unknown[lot.group.template] += lot.count
-        module = lot.name.rpartition(".")[0]
-        beside = any(name.rpartition(".")[0] == module for name in self.model_class.held)
-        return PARAMETER if beside else OTHER
+        return PARAMETER if lot.name.rpartition(".")[0] in self.model_class.modules else OTHER
 
     def _drop_twins(self, lots: list[Lot]) -> None:
         """Counts every tied weight once, whichever of its names the file has; adds a head that is in no file."""
@@ -219,6 +220,8 @@ def _predicts_more(config: Mapping[str, Any]) -> bool:
 def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) -> Parameters:
     components, dtypes, aside = Counter[str](), Counter[str](), Counter[str]()
     layers = architecture.num_hidden_layers or 0
+    if not 0 < layers <= MAX_LAYERS or counter.stack is None:
+        layers = 0
     by_layer, bytes_by_layer = [0] * layers, [0] * layers
     buffers = stored_bytes = overhead_bytes = 0
     for lot in lots:
@@ -240,7 +243,6 @@ def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) 
     if counter.missing_head:
         components["head"] += counter.missing_head
     total = components.total()
-    known = bool(layers and counter.stack)
     return Parameters(
         total=total,
         active=total - _idle(components["experts"], architecture),
@@ -250,8 +252,8 @@ def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) 
         stored_only={name: n for name, n in aside.items() if n},
         stored_bytes=stored_bytes,
         overhead_bytes=overhead_bytes,
-        by_layer=tuple(by_layer) if known else (),
-        bytes_by_layer=tuple(bytes_by_layer) if known else (),
+        by_layer=tuple(by_layer),
+        bytes_by_layer=tuple(bytes_by_layer),
         exact=counter.exact,
         notes=tuple(counter.notes),
     )

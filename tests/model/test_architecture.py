@@ -222,7 +222,6 @@ def test_a_config_that_the_class_refuses_is_read_all_the_same_and_marked() -> No
         ("num_hidden_layers", -1),
         ("num_hidden_layers", 10**9),
         ("num_hidden_layers", "32"),
-        ("num_hidden_layers", {"language": 3}),
         ("hidden_size", -4096),
         ("hidden_size", True),
         ("hidden_size", 10**18),

@@ -109,7 +109,7 @@ class MemoryLog(TorchDispatchMode):
             return True
         if func is torch.ops.aten._grouped_mm.default and args[0].dtype is not torch.bfloat16:
             # Its shape function knows bf16 only; the kernel takes the others since torch 2.10.
-            result = _grouped_mm_shape(args[0], args[1])
+            result = _grouped_mm_shape(*args[:3], **(kwargs or {}))
         else:
             result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
@@ -140,11 +140,11 @@ def _blocks(size: int) -> int:
     return -(-size // ALLOCATOR_BLOCK) * ALLOCATOR_BLOCK
 
 
-def _grouped_mm_shape(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Rows in groups times one matrix a group, or (for a gradient) columns in groups: then one product a group."""
+def _grouped_mm_shape(left: torch.Tensor, right: torch.Tensor, offs: torch.Tensor, **_options: Any) -> torch.Tensor:
+    """Rows in groups times one matrix a group; or, for a weight's gradient, columns in groups: one product a group."""
     if right.dim() == 3:
         return left.new_empty(left.shape[0], right.shape[-1])
-    raise NotImplementedError("gradients of grouped products in fp32 need the number of groups")
+    return left.new_empty(offs.shape[0], left.shape[0], right.shape[-1])
 
 
 def _cuda_attention(

@@ -100,41 +100,49 @@ def blocks_of(model: Any) -> list[torch.nn.Module]:
 
 @contextlib.contextmanager
 def marked(model: Any, log: MemoryLog) -> Iterator[None]:
-    """Marks "forward i" at the start of block i, and "backward i" when the gradient of its input is known."""
-    forward = True
+    """Marks the log: "forward i" where block i starts, "head" where the last one ends, "backward head" where the
+    gradient of the last block's output is known, and "backward i" where that of block i's input is."""
+    blocks = blocks_of(model)
+    first_pass = True
 
-    def hook(index: int) -> Callable[..., None]:
-        def enter(_module: Any, args: Any, kwargs: Any) -> None:
-            if not forward:
-                return
-            log.mark(f"forward {index}")
-            hidden = args[0] if args else kwargs["hidden_states"]
-            if hidden.requires_grad:
-                hidden.register_hook(lambda _grad: log.mark(f"backward {index}"))
+    def enter(index: int) -> Callable[..., None]:
+        def hook(_module: Any, args: Any, kwargs: Any) -> None:
+            if first_pass:
+                log.mark(f"forward {index}")
+                hidden = args[0] if args else kwargs["hidden_states"]
+                if hidden.requires_grad:
+                    hidden.register_hook(lambda _grad: log.mark(f"backward {index}"))
 
-        return enter
+        return hook
 
-    handles = [
-        block.register_forward_pre_hook(hook(index), with_kwargs=True) for index, block in enumerate(blocks_of(model))
-    ]
-    mark = log.mark
+    def leave(_module: Any, _args: Any, output: Any) -> None:
+        nonlocal first_pass
+        if first_pass:  # checkpointing runs the blocks once more, in the backward pass
+            first_pass = False
+            log.mark("head")
+            hidden = output[0] if isinstance(output, tuple) else output
+            hidden.register_hook(lambda _grad: log.mark("backward head"))
 
-    def watch(name: str) -> None:
-        nonlocal forward
-        forward = forward and name != "loss"
-        mark(name)
-
-    log.mark = watch  # type: ignore[method-assign]
+    handles = [block.register_forward_pre_hook(enter(i), with_kwargs=True) for i, block in enumerate(blocks)]
+    handles.append(blocks[-1].register_forward_hook(leave))
     try:
         yield
     finally:
-        log.mark = mark  # type: ignore[method-assign]
         for handle in handles:
             handle.remove()
 
 
+def record(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> MemoryLog:
+    """The log of one forward and backward pass, with marks."""
+    model = build(model_type, config, step, encoder=encoder)
+    with pretend_training_gpu() as log, marked(model, log):
+        move_to_gpu(model)
+        forward_and_backward(model, step, log)
+    return log
+
+
 def forward_and_backward(model: Any, step: Step, log: MemoryLog) -> None:
-    """Forward with the model's own loss, then backward. Marks: "start", blocks, "loss" (forward done), "end"."""
+    """Forward with the model's own loss, then backward; marked "start", "loss" (the forward pass is done), "end"."""
     ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
     mask = torch.ones_like(ids)
     log.mark("start")

@@ -137,7 +137,7 @@ def _entries(directory: bytes, count: int, end: int) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for i, (offset, packed, size, name, flags, method) in enumerate(rows):
         following = rows[i + 1][0] if i + 1 < len(rows) else end
-        if name in entries or offset + LOCAL.size + packed > following:
+        if name in entries or offset + LOCAL.size + len(name.encode()) + packed > following:
             raise UnreadableModel("entries of its zip directory are double or overlap")
         entries[name] = Entry(name, method, flags, size, packed, offset, following)
     return entries

@@ -268,7 +268,7 @@ ENDLESS = {
 @pytest.mark.parametrize("bomb", LAUGHS)
 def test_a_bomb_is_refused_soon(bomb: str) -> None:
     start = time.process_time()
-    with pytest.raises(UnreadableModel, match="nested without end|names are too long"):
+    with pytest.raises(UnreadableModel, match=r"nested without end|names are too long"):
         read_pickle(LAUGHS[bomb])
     assert time.process_time() - start < SECONDS
 
@@ -283,15 +283,15 @@ def test_what_would_be_slow_elsewhere_is_not(bomb: str) -> None:
 
 @pytest.mark.parametrize("bomb", ENDLESS)
 def test_the_caps_keep_memory_small(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a tenth of the caps, since counting memory is slow: under 20 MB, so under 200 at the caps."""
+    """At a tenth of the caps, since counting memory is slow: under 25 MB, so under 250 at the caps."""
     monkeypatch.setattr(pickle_shapes, "MAX_STEPS", pickle_shapes.MAX_STEPS // 10)
     monkeypatch.setattr(pickle_shapes, "MAX_OBJECTS", pickle_shapes.MAX_OBJECTS // 10)
     data = pickled(ENDLESS[bomb])
     tracemalloc.start()
     try:
-        with pytest.raises(UnreadableModel, match="takes more than|makes more than"):
+        with pytest.raises(UnreadableModel, match=r"takes more than|makes more than"):
             interpret(data)
-        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        assert tracemalloc.get_traced_memory()[1] < 25_000_000
     finally:
         tracemalloc.stop()
 
@@ -371,7 +371,7 @@ def test_what_python_pickles_is_read_as_python_reads_it(value: Any, protocol: in
         if isinstance(theirs, bytes):
             return isinstance(ours, Opaque)
         if isinstance(theirs, float):
-            return ours == 0.0
+            return repr(ours) == "0.0"
         if isinstance(theirs, dict):
             return list(ours) == list(theirs) and all(same(ours[k], theirs[k]) for k in theirs)
         if isinstance(theirs, (list, tuple)):

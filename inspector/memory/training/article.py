@@ -1,0 +1,51 @@
+"""Memory of training by the article's formulas (`--formulas article`), for comparison."""
+
+from __future__ import annotations
+
+from inspector.errors import UsageError
+from inspector.memory.article import GRADIENT_BYTES, OPTIMIZER_BYTES, SOURCE
+from inspector.memory.estimate import Part, Workload
+from inspector.memory.inference import estimate
+from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
+from inspector.model.model import Model
+
+
+def article_training(
+    model: Model, workload: Workload, optimizer: str = "adamw", trainable_parameters: int | None = None
+) -> TrainingEstimate:
+    """weights + KV cache + activations + (optimizer + gradients) x trainable parameters.
+
+    Args:
+        model: the model to train.
+        workload: context, batch and precision; its formulas must be "article".
+        optimizer: a key of `OPTIMIZER_BYTES`.
+        trainable_parameters: all of the model's where None.
+
+    Raises:
+        UsageError: the article knows no such optimizer, or more trainable parameters than there are.
+    """
+    if optimizer not in OPTIMIZER_BYTES:
+        raise UsageError(f"the article has no optimizer '{optimizer}'", f"It knows {', '.join(OPTIMIZER_BYTES)}.")
+    total = model.parameters.total
+    trainable = total if trainable_parameters is None else trainable_parameters
+    if not 0 <= trainable <= total:
+        raise UsageError(f"trainable parameters must be between 0 and {total:,}")
+    inference = estimate(model, workload)
+    state_bytes = OPTIMIZER_BYTES[optimizer]
+    gradients = Part(
+        "gradients", trainable * GRADIENT_BYTES, f"{trainable:,} trainable parameters x {GRADIENT_BYTES} B", SOURCE
+    )
+    states = Part(
+        "optimizer_states",
+        trainable * state_bytes,
+        f"{trainable:,} trainable parameters x {state_bytes} B ({optimizer})",
+        SOURCE,
+    )
+    return TrainingEstimate(
+        workload,
+        TrainingSetup(optimizer=optimizer),
+        trainable,
+        parts=(inference.weights, inference.kv_cache, inference.activations, gradients, states),
+        inference_bytes=inference.total,
+        warnings=inference.warnings,
+    )

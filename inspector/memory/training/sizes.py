@@ -1,0 +1,74 @@
+"""The products of sizes that the training table counts in, for one model and one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from inspector.memory.training.table import Sum
+from inspector.model.model import Architecture
+
+MULTI_LETTER = {"bkss": ("b", "kv", "s", "s"), "Tkv": ("T", "kv"), "1": ()}
+"""Products whose name does not spell its letters one by one."""
+
+NAMES = {
+    "h": "hidden_size",
+    "f": "intermediate_size",
+    "a": "num_attention_heads",
+    "kv": "num_key_value_heads",
+    "d": "head_dim",
+    "V": "vocab_size",
+    "P": "max_position_embeddings",
+}
+
+
+class MissingSize(Exception):
+    """config.json does not give a size that the table counts in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The value of each letter; letters that the model does not have are left out."""
+
+    letters: dict[str, int]
+
+    def product(self, name: str) -> int:
+        """The value of a product: "Tq" is tokens times the queries' width.
+
+        Raises:
+            MissingSize: a letter has no value.
+        """
+        value = 1
+        for letter in MULTI_LETTER.get(name) or (() if name == "1" else tuple(name)):
+            if letter not in self.letters:
+                raise MissingSize(NAMES.get(letter, letter))
+            value *= self.letters[letter]
+        return value
+
+    def bytes_of(self, terms: Sum, only: Iterable[str] | None = None) -> int:
+        """The bytes that a sum of the table stands for, or those of the products in `only`."""
+        return sum(factor * self.product(name) for name, factor in terms.items() if only is None or name in only)
+
+    def text(self, terms: Sum, most: int = 6) -> str:
+        """The largest terms as a formula: "16 Th + 8 Tf"."""
+        ordered = sorted(terms.items(), key=lambda term: -abs(term[1] * self.product(term[0])))
+        shown = " + ".join(f"{factor} {name}" for name, factor in ordered[:most]).replace("+ -", "- ")
+        return (shown or "0") + (" + ..." if len(ordered) > most else "")
+
+
+def sizes_of(architecture: Architecture, *, batch: int, context: int, rank: int) -> Sizes:
+    """The letters of one model, batch and rank."""
+    letters = {"b": batch, "s": context, "T": batch * context, "r": rank}
+    for letter, key in NAMES.items():
+        value = getattr(architecture, key)
+        if value is not None:
+            letters[letter] = value
+    if {"a", "d"} <= letters.keys():
+        letters["q"] = letters["a"] * letters["d"]
+    if {"kv", "d"} <= letters.keys():
+        letters["k"] = letters["kv"] * letters["d"]
+    if architecture.experts is not None:
+        letters["E"], letters["K"] = architecture.experts.total, architecture.experts.active
+    if architecture.moe_intermediate_size is not None:
+        letters["m"] = architecture.moe_intermediate_size
+    return Sizes(letters)
