@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MODEL ?= meta-llama/Meta-Llama-3-8B
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format bench oracle snapshots clean
+.PHONY: help run test lint types format bench accuracy oracle tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,19 @@ types: $(VENV)/.test ## check types with mypy
 
 bench: $(VENV)/.test ## time llm-inspect beside huggingface_hub's own readers, on a loopback Hub
 	$(BIN)/python -m benchmarks.cold_report
+
+accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
+	$(BIN)/python -m benchmarks.accuracy $(CASES)
+
+# The oracles need torch (CPU) beside the rest: what transformers' own classes hold, keep and peak at.
+$(VENV)/.oracle: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.13'
+	@touch $@
+
+tables: $(VENV)/.oracle ## regenerate inspector/data and fixtures/snapshots from the installed transformers
+	$(BIN)/python fixtures/make_configs.py
+	$(BIN)/python fixtures/make_classes.py
+	$(BIN)/python fixtures/make_snapshots.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

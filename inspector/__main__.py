@@ -1,26 +1,42 @@
-"""The process: `python -m inspector` and the console script. Everything else is imported inside the guard, so that
-Ctrl-C ends cleanly from the first moment on."""
+"""The process: `python -m inspector` and the console script.
+
+Only built-in modules are imported before Ctrl-C is in hand, so that it ends cleanly from the first moment on.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
+
+INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code; 130 after Ctrl-C."""
     try:
+        import signal
+
+        signal.signal(signal.SIGINT, _leave)
+        # A large model is 90,000 small tuples that hold no cycles: looking for some takes longer than reading them.
+        gc.set_threshold(200_000, 20, 20)
         from inspector.cli import run
 
-        code = run(sys.argv[1:])
+        sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
-        code = 130
-    if code == 130:
-        # Threads that wait for a slow server must not hold the process: nothing of theirs is worth waiting for.
-        os.write(2, b"\nInterrupted.\n")
-        os._exit(code)
-    sys.exit(code)
+        _leave(INTERRUPTED, None)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End at once. An exception could be swallowed wherever it came up, and threads that wait for a slow server must
+    not hold the process; the cache is safe, since its files are renamed into place when they are whole."""
+    os.write(2, b"\nInterrupted.\n")
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
