@@ -14,11 +14,14 @@ from inspector.memory import (
     Estimate,
     Formulas,
     TrainingEstimate,
+    TrainingSetup,
     Workload,
     article_training,
     default_context,
     estimate,
     parse_precision,
+    training_estimate,
+    training_total,
 )
 from inspector.model import Model, build_model
 
@@ -183,22 +186,64 @@ def fit(model: str, gpu: str, **arguments: Any) -> Fit:
 def train(
     model: str,
     *,
+    method: str = "full",
+    precision: str = "bf16",
     optimizer: str = "adamw",
+    optimizer_impl: str = "foreach",
+    attention: str = "sdpa",
+    checkpointing: str = "none",
+    lora_rank: int = 16,
     trainable_parameters: int | None = None,
+    gpus: tuple[str, ...] = (),
     resolver: Resolver | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     offline: bool | None = None,
     **settings: Any,
 ) -> tuple[Inspection, TrainingEstimate]:
-    """Training memory by the article's formulas; arguments as for `inspect`."""
-    settings.setdefault("formulas", "article")
-    if settings["formulas"] != "article":
-        raise UsageError(
-            "exact training formulas are not here yet", "Use --formulas article: the article's, for comparison."
-        )
+    """The memory that one training step takes on one card; the inspection's `fits` are those of training.
+
+    Args:
+        model: as for `inspect`; so are gpus, resolver, revision, token, offline and `settings`.
+        method: "full", or "lora": adapters on every linear layer of the blocks.
+        precision: "bf16", "fp32", or "mixed": autocast to bf16 with fp32 weights.
+        optimizer: "adamw", "adamw-8bit", "sgd" or "sgd-momentum".
+        optimizer_impl: torch's "foreach", "for-loop" or "fused".
+        attention: "sdpa", "eager" or "flash".
+        checkpointing: "none" or "full".
+        lora_rank: rank of the adapters.
+        trainable_parameters: for the article's formulas alone; all of the model's where None.
+
+    Raises:
+        InspectError: one of its subclasses; UsageError for settings that no run can have.
+    """
+    if settings.get("formulas", "exact") == "article":
+        if method != "full":
+            raise UsageError(f"the article has no formula for {method}", "It takes a number: --trainable N.")
+        inspection = inspect(model, revision=revision, token=token, offline=offline, resolver=resolver, **settings)
+        workload = inspection.estimate.workload
+        return inspection, article_training(inspection.model, workload, optimizer, trainable_parameters)
+    if trainable_parameters is not None:
+        raise UsageError("the number of trainable parameters follows from the method", "Use --method lora.")
+    setup = TrainingSetup(method, precision, optimizer, optimizer_impl, attention, checkpointing, lora_rank)
+    specs = _gpu_specs(gpus)
     inspection = inspect(model, revision=revision, token=token, offline=offline, resolver=resolver, **settings)
-    return inspection, article_training(inspection.model, inspection.estimate.workload, optimizer, trainable_parameters)
+    training = training_estimate(inspection.model, inspection.estimate.workload, setup)
+    if specs:
+        from inspector.hardware import check_fit
+
+        # Every card of a data-parallel run holds the whole, so the verdict is that of one card.
+        fits = tuple(
+            check_fit(
+                inspection.model,
+                training.workload,
+                dataclasses.replace(spec, count=1),
+                estimate=lambda model, workload: training_total(training_estimate(model, workload, setup)),
+            )
+            for spec in specs
+        )
+        inspection = dataclasses.replace(inspection, fits=fits)
+    return inspection, training
 
 
 def _inspection(checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:

@@ -127,6 +127,60 @@ _SERVING_NAMES = (
     "enforce_eager",
     "mem_fraction_static",
 )
+_training_options = _options(
+    click.option(
+        "--method",
+        type=click.Choice(["full", "lora"]),
+        default="full",
+        show_default=True,
+        help="All parameters, or adapters on all linear layers of the blocks.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["bf16", "fp32", "mixed"]),
+        default="bf16",
+        show_default=True,
+        help="Of what trains; mixed: autocast to bf16 with fp32 weights.",
+    ),
+    click.option(
+        "--optimizer",
+        type=click.Choice(["adamw", "adamw-8bit", "sgd", "sgd-momentum"]),
+        default="adamw",
+        show_default=True,
+        help="Optimizer; the 8-bit one is bitsandbytes'.",
+    ),
+    click.option(
+        "--optimizer-impl",
+        type=click.Choice(["foreach", "for-loop", "fused"]),
+        default="foreach",
+        show_default=True,
+        help="torch's variant of it.",
+    ),
+    click.option(
+        "--attention",
+        type=click.Choice(["sdpa", "eager", "flash"]),
+        default="sdpa",
+        show_default=True,
+        help="Attention implementation of transformers.",
+    ),
+    click.option(
+        "--checkpointing",
+        type=click.Choice(["none", "full"]),
+        default="none",
+        show_default=True,
+        help="Gradient checkpointing of every block.",
+    ),
+    click.option(
+        "--lora-rank", type=click.IntRange(1, 2**16), default=16, show_default=True, help="Rank of the adapters."
+    ),
+    click.option(
+        "--trainable",
+        "trainable_parameters",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Trainable parameters, for --formulas article. Default: all.",
+    ),
+)
 _formulas_option = click.option(
     "--formulas",
     type=click.Choice(["exact", "article"]),
@@ -234,19 +288,9 @@ def fit(
 @click.argument("model")
 @_source_options
 @_workload_options
+@_training_options
 @click.option(
-    "--optimizer",
-    type=click.Choice(["adamw", "adamw-8bit", "sgd"]),
-    default="adamw",
-    show_default=True,
-    help="Optimizer.",
-)
-@click.option(
-    "--trainable",
-    "trainable_parameters",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Trainable parameters. Default: all.",
+    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits one: 'RTX 4090', H100, 24GiB, auto."
 )
 @_formulas_option
 @_output_options
@@ -257,34 +301,27 @@ def train(
     offline: bool,
     explain: bool,
     output: str,
-    optimizer: str,
-    trainable_parameters: int | None,
     **settings: Any,
 ) -> int:
-    """Training memory. Only the article's formulas yet: say --formulas article."""
+    """What one training step takes on one card: the peak, what lives at it, and the phase that has it."""
     from inspector import api
 
-    inspection, training = api.train(
-        model,
-        revision=revision,
-        token=token,
-        offline=offline or None,
-        optimizer=optimizer,
-        trainable_parameters=trainable_parameters,
-        **settings,
-    )
-    _print_warnings(inspection)
+    inspection, training = api.train(model, revision=revision, token=token, offline=offline or None, **settings)
+    _print_warnings(inspection, more=training.warnings)
     if output == "text":
         from inspector.report.text import print_training
 
         print_training(_console(), inspection, training, explain=explain)
     elif output == "json":
-        from inspector.report.record import training_record
+        from inspector.report.record import part_record, training_record
 
-        _print_json(training_record(inspection, training))
+        record = training_record(inspection, training)
+        if explain:
+            record["explain"] = [part_record(part) for part in training.parts]
+        _print_json(record)
     else:
         raise UsageError(f"train prints text or json, not {output}")
-    return 0
+    return 0 if training.peak is not None else EXIT_CANNOT_TELL
 
 
 @cli.command()
@@ -346,10 +383,10 @@ def _with_serving(settings: dict[str, Any]) -> dict[str, Any]:
     return settings | {"serving": {name: value for name, value in serving.items() if value is not None}}
 
 
-def _print_warnings(inspection: Inspection, model: str | None = None) -> None:
+def _print_warnings(inspection: Inspection, model: str | None = None, more: tuple[str, ...] = ()) -> None:
     from inspector.report.units import inert
 
-    for warning in inspection.warnings:
+    for warning in dict.fromkeys(inspection.warnings + more):
         click.echo(f"Note: {inert(model) + ': ' if model else ''}{inert(warning)}", err=True)
 
 

@@ -50,8 +50,10 @@ class ModelClass:
         buffers: persistent or not.
         ties: template -> the one it is tied to where the config ties (and the file may hold both).
         shared: template -> the one it always shares a tensor with.
-        tied: the config class's default of tie_word_embeddings.
-        always_tied: the class ties its embeddings even where the config says not to.
+        tied: the class ties where the config says nothing.
+        tied_by: switch, "text_config.tie_word_embeddings=true" -> whether the class ties with it.
+        always_tied: the class ties its embeddings, if not its head, even where the config says not to.
+        unsaved: parameters that no file holds and the class makes anew.
         renames: what from_pretrained renames, in order: (scope, base of the scope, pattern, replacement).
         ignored: patterns of names that from_pretrained leaves out without a warning.
         siblings: parameters of the other classes of the same file.
@@ -65,7 +67,9 @@ class ModelClass:
     ties: Mapping[str, str]
     shared: Mapping[str, str]
     tied: bool
+    tied_by: Mapping[str, bool]
     always_tied: bool
+    unsaved: tuple[str, ...]
     renames: tuple[tuple[str, str, str, str], ...]
     ignored: tuple[str, ...]
     siblings: frozenset[str]
@@ -106,14 +110,16 @@ class ModelClass:
 
     def switched_on(self, template: str, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, holds an optional template (or one that all configs have)."""
-        if template in self.parameters:
-            return True
-        for switch, names in self.optional.items():
-            if template in names:
-                path, _, value = switch.partition("=")
-                if _lookup(config, path) == json.loads(value):
-                    return True
-        return False
+        return template in self.parameters or any(
+            template in names and _is_set(switch, config) for switch, names in self.optional.items()
+        )
+
+    def ties_with(self, config: Mapping[str, Any]) -> bool:
+        """Whether the class, made from this config, ties what it can tie."""
+        for switch, effect in self.tied_by.items():
+            if _is_set(switch, config):
+                return effect
+        return self.tied
 
     def _spellings(self, template: str) -> Iterator[str]:
         yield self.bare(template)
@@ -149,11 +155,15 @@ class ModelClass:
         return split_name(name)[0]
 
 
-def _lookup(config: Mapping[str, Any], path: str) -> Any:
-    value: Any = config
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+def _is_set(switch: str, config: Mapping[str, Any]) -> bool:
+    """Whether a config has "text_config.attention_bias=true"; of a flat config, the key without its part counts."""
+    path, _, value = switch.partition("=")
+    *parts, key = path.split(".")
+    where: Any = config
+    for part in parts:
+        where = where.get(part, where) if isinstance(where, Mapping) else None
+    found = where.get(key) if isinstance(where, Mapping) else None
+    return bool(found == json.loads(value))
 
 
 @lru_cache(maxsize=1)
@@ -191,7 +201,9 @@ def find_class(name: str) -> ModelClass | None:
         ties=row.get("ties", {}),
         shared=row.get("shared", {}),
         tied=row.get("tied", False),
+        tied_by=row.get("tied_by", {}),
         always_tied=row.get("always_tied", False),
+        unsaved=tuple(row.get("unsaved", ())),
         renames=tuple(tuple(table["renames"][i]) for i in row.get("renames", ())),
         ignored=tuple(row.get("ignored", ())),
         siblings=frozenset().union(*others) - parameters,

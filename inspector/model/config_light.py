@@ -30,6 +30,8 @@ Entry = Mapping[str, Any]
     gated       the MLP has a gate; absent where that is not known
     shared      shared experts that the class always has
     parts       sub-configs that the class makes even where the file has none
+    decisive    fields that are not read here and yet change the facts, with their defaults: files that have another
+                value go to the class
     text        [key of the language part, its type, whether its own model_type counts]
     text_defaults   what the language part is made from where the file has none
     merged      a language part that the file has is laid over `text_defaults`
@@ -88,6 +90,8 @@ def _language_part(
         return None
     if any(name in config for name in entry.get("refused", ())):
         return None
+    if any(config.get(name, default) != default for name, default in entry.get("decisive", {}).items()):
+        return None
     if bool(config.get("is_encoder_decoder", entry["defaults"].get("is_encoder_decoder"))) != bool(
         entry["defaults"].get("is_encoder_decoder")
     ):
@@ -117,7 +121,7 @@ def _values(config: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
         for rule in rules.get(key, ()):
             values[key] = apply_rule(rule, values[key], values)
     if isinstance(values["layer_types"], list):
-        values["layer_types"] = [LEGACY_LAYER_TYPES.get(kind, kind) for kind in values["layer_types"]]
+        values["layer_types"] = [LEGACY_LAYER_TYPES.get(str(kind), kind) for kind in values["layer_types"]]
     return values
 
 

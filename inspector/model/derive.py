@@ -90,12 +90,6 @@ def _at(values: Values, period: str, offset: str, usual: str, each: str) -> list
     return [each if step and index % step == rest else usual for index in _layers(values)]
 
 
-def _every_and_last(values: Values, usual: str, each: str, period: str, offset: str) -> list[str]:
-    """As `every`, and the last layer is `each`, too (Gemma 4)."""
-    kinds = _every(values, usual, each, period, offset)
-    return [*kinds[:-1], each] if kinds else kinds
-
-
 def _first_and_every(values: Values, usual: str, each: str, period: str, offset: str) -> list[str]:
     """As `every`, and the first layer is `each`, too (MiMo-V2)."""
     kinds = _every(values, usual, each, period, offset)
@@ -254,7 +248,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "chunked_where_rope": _chunked_where_rope,
     "const": lambda _values, text: json.loads(text),
     "every": _every,
-    "every_and_last": _every_and_last,
     "every_or_last": _every_or_last,
     "first": _first,
     "first_and_every": _first_and_every,
@@ -265,8 +258,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "half_window": _half_window,
     "inner_over": _inner_over,
     "last_is": _last_is,
-    "length": lambda values, key: len(values[key]) if isinstance(values.get(key), list) else None,
-    "none": lambda _values: None,
     "ratio": _ratio,
     "shared_from": _shared_from,
     "sliding_if_window": _sliding_if_window,

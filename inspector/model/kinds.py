@@ -143,6 +143,8 @@ def _layer(kind: str, values: Values, text: TextConfig) -> Layer:
         width = values.get("index_head_dim")
         if rows is None or not isinstance(width, int):
             return UnknownLayer(kind)
+        if text.text_type == "glm5_next_text":  # a key, its gate and a mask in one row
+            width = 2 * width + 1
         return IndexedAttention(rows, width)
     if kind in ("full_attention", "sliding_attention", "chunked_attention"):
         return _rows(kind, values, text) or UnknownLayer(kind)

@@ -75,6 +75,7 @@ class _Counter:
         self.groups = group_tensors(checkpoint.tensors)
         self.stack = decoder_stack(self.groups)
         self.missing_head = 0
+        self.layers_beyond = False
         self.exact = True
         self.notes: list[str] = []
 
@@ -107,7 +108,13 @@ class _Counter:
             return [Lot(group, name, numel, group.layers, group.count, role)]
         inside = {layer: count for layer, count in group.layers.items() if layer < limit}
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
-        why = MTP_LAYERS if MTP.search(name) or _predicts_more(self.config) else OTHER
+        if MTP.search(name) or _predicts_more(self.config):
+            why = MTP_LAYERS
+        elif (self.architecture.architecture or "").endswith("ForCausalLM") and "decoder" not in group.template:
+            why = OTHER  # the config was cut short, and the class makes no more layers than it says
+        else:
+            self.layers_beyond = True  # num_hidden_layers counts another stack
+            return [Lot(group, name, numel, group.layers, group.count, role)]
         lots = [Lot(group, name, numel, beyond, sum(beyond.values()), why)]
         if inside:
             lots.append(Lot(group, name, numel, inside, sum(inside.values()), role))
@@ -115,18 +122,17 @@ class _Counter:
 
     def _role(self, lot: Lot, packed: set[str], unknown: Counter[str]) -> str:
         """What the class makes of a lot; `lot.name` becomes the class's own spelling."""
-        shape = lot.group.shape
-        if lot.name.endswith(".bias") and len(shape) == 4 and shape[:2] == (1, 1):
-            return BUFFERS  # a causal mask (gpt2, gpt_neox): 1 x 1 x positions x positions
         if self.model_class is None:
             if MTP.search(lot.name):
                 return MTP_LAYERS
-            return BUFFERS if BUFFER.search(lot.name) else lot.role
+            return BUFFERS if BUFFER.search(lot.name) or _is_mask(lot) else lot.role
         if MTP.search(lot.name) and self.model_class.bare(lot.name) not in self.model_class.known:
             return MTP_LAYERS
         lot.name, status = self.model_class.locate(lot.name)
-        if lot.role == OVERHEAD or status == "buffer":
-            return OVERHEAD if lot.role == OVERHEAD else BUFFERS
+        if lot.role == OVERHEAD:
+            return OVERHEAD
+        if status == "buffer" or _is_mask(lot):
+            return BUFFERS
         held = status == "parameter" and self.model_class.switched_on(lot.name, self.config)
         if lot.name.endswith(".bias") and lot.group.module in packed and not held:
             return OVERHEAD  # GPTQ gives every packed layer a bias, of zeros where the model has none
@@ -179,22 +185,18 @@ class _Counter:
         return ties
 
     def _tied(self) -> bool:
-        said = [
-            part["tie_word_embeddings"]
-            for part in (self.config, *(self.config.get(key) for key in LANGUAGE_PARTS))
-            if isinstance(part, Mapping) and isinstance(part.get("tie_word_embeddings"), bool)
-        ]
-        if self.model_class and self.model_class.always_tied:
-            return not said or said[0]
-        if self.architecture.tie_word_embeddings is not None:
-            return self.architecture.tie_word_embeddings
-        return said[0] if said else bool(self.model_class and self.model_class.tied)
+        if self.model_class:
+            return self.model_class.ties_with(self.config)
+        return bool(self.architecture.tie_word_embeddings)
 
     def _note(self, unknown: Counter[str]) -> None:
         if self.model_class is None:
             self.exact = False
             named = self.architecture.architecture or "(none named)"
             self.notes.append(f"parameters counted by tensor names alone: model class {named} is not known")
+        if self.model_class and self.model_class.unsaved:
+            self.exact = False
+            self.notes.append(f"the class also makes {', '.join(self.model_class.unsaved)}, which no file holds")
         if unknown:
             self.exact = False
             first = next(iter(unknown))
@@ -204,6 +206,12 @@ class _Counter:
         if not understood(self.recipe) and self.recipe:
             self.exact = False
             self.notes.append(f"quantization method {self.recipe.method} is not known: parameters as stored")
+
+
+def _is_mask(lot: Lot) -> bool:
+    """A causal mask that older versions saved (gpt2, gpt_neox): "attn.bias", 1 x 1 x positions x positions."""
+    shape = lot.group.shape
+    return lot.name.endswith(".bias") and len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] > 1
 
 
 def _predicts_more(config: Mapping[str, Any]) -> bool:
@@ -220,7 +228,7 @@ def _predicts_more(config: Mapping[str, Any]) -> bool:
 def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) -> Parameters:
     components, dtypes, aside = Counter[str](), Counter[str](), Counter[str]()
     layers = architecture.num_hidden_layers or 0
-    if not 0 < layers <= MAX_LAYERS or counter.stack is None:
+    if not 0 < layers <= MAX_LAYERS or counter.stack is None or counter.layers_beyond:
         layers = 0
     by_layer, bytes_by_layer = [0] * layers, [0] * layers
     buffers = stored_bytes = overhead_bytes = 0

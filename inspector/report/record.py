@@ -90,22 +90,26 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
 def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[str, Any]:
     """The record of a model with its `training` object added. What the article's formulas do not know is null."""
     record = inspection_record(inspection)
+    record["warnings"] = list(dict.fromkeys([*record["warnings"], *training.warnings]))
+    article, setup = training.workload.formulas == "article", training.setup
+    sizes = dict.fromkeys(("weights", "gradients", "optimizer_states", "activations", "logits", "temporaries"))
     record["training"] = {
-        "method": "full",
+        "method": setup.method,
         "formulas": training.workload.formulas,
-        "precision": inspection.estimate.kv_dtype,
-        "optimizer": training.optimizer,
-        "attention": None,
-        "checkpointing": None,
+        "precision": inspection.estimate.kv_dtype if article else setup.precision,
+        "optimizer": setup.optimizer,
+        "optimizer_impl": None if article else setup.optimizer_impl,
+        "attention": None if article else setup.attention,
+        "checkpointing": None if article else setup.checkpointing,
+        "lora_rank": setup.lora_rank if setup.method == "lora" else None,
         "batch": training.workload.batch,
         "context": training.workload.context,
         "trainable_parameters": training.trainable_parameters,
+        **sizes,
         **{part.name: part.bytes for part in training.parts},
-        "logits": None,
-        "temporaries": None,
         "peak": training.peak,
-        "peak_phase": None,
-        "phases": None,
+        "peak_phase": training.peak_phase,
+        "phases": dict(training.phases) or None,
         "ratio_to_inference": training.ratio_to_inference,
     }
     return record

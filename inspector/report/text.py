@@ -62,21 +62,35 @@ def print_comparison(console: Console, results: Sequence[Result]) -> None:
 def print_training(
     console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
 ) -> None:
-    """Training by the article's formulas: the parts, the total and the ratio to inference."""
+    """One training step: what lives at its peak, the peak of each phase, and the ratio to inference."""
     _print_head(console, inspection)
-    workload = training.workload
-    heading = (
-        f"Training by the article's formulas, {training.optimizer}, {_tokens_text(workload.context, workload.batch)}"
-    )
+    workload, setup = training.workload, training.setup
+    tokens = _tokens_text(workload.context, workload.batch)
+    if article := workload.formulas == "article":
+        heading = f"Training by the article's formulas, {training.optimizer}, {tokens}"
+    else:
+        words = [setup.method, setup.precision, f"{setup.optimizer} {setup.optimizer_impl}", setup.attention]
+        words += [f"rank {setup.lora_rank}"] if setup.method == "lora" else []
+        words += ["checkpointing"] if setup.checkpointing == "full" else []
+        heading = f"Training: {', '.join(words)}, {tokens}"
     console.print(Text(heading, "bold"))
-    table = _plain_table("", "GiB")
+    if training.trainable_parameters is not None:
+        _indented(console, Text(f"{training.trainable_parameters:,} trainable parameters"))
+    table = _plain_table("" if article else "at the peak", "GiB")
     for part in training.parts:
         table.add_row(_label(part.name), gib_text(part.bytes))
     table.add_row(Text("total", "bold"), Text(gib_text(training.peak), "bold"))
     _indented(console, table)
+    if training.phases:
+        phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
+        _indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
     if training.ratio_to_inference is not None:
-        ratio = f"{training.ratio_to_inference:.1f} times inference (the article's rule of thumb: 4 to 6)"
+        of = "inference" if article else "the weights at inference"
+        ratio = f"{training.ratio_to_inference:.1f} times {of} (the article's rule of thumb: 4 to 6)"
         _indented(console, Text(ratio))
+    for fit in inspection.fits:
+        console.print()
+        _print_fit(console, inspection, fit)
     if explain:
         print_explanation(console, training.parts, "How each number is made")
 

@@ -20,12 +20,12 @@ def test_inference_of_llama_3_8b_at_2048_tokens() -> None:
 
 @pytest.mark.parametrize(("optimizer", "state_bytes"), [("adamw", 8), ("adamw-8bit", 2), ("sgd", 4)])
 def test_training_adds_states_and_gradients_for_each_trainable_parameter(optimizer: str, state_bytes: int) -> None:
-    inspection, training = inspector.train(LLAMA, offline=True, context=2048, optimizer=optimizer)
+    inspection, training = inspector.train(LLAMA, offline=True, formulas="article", context=2048, optimizer=optimizer)
     assert training.peak == (inspection.estimate.total or 0) + (state_bytes + 4) * 8_030_261_248
 
 
 def test_only_trainable_parameters_have_states_and_gradients() -> None:
-    inspection, training = inspector.train(LLAMA, offline=True, trainable_parameters=1_000_000)
+    inspection, training = inspector.train(LLAMA, offline=True, formulas="article", trainable_parameters=1_000_000)
     assert training.peak == (inspection.estimate.total or 0) + 12 * 1_000_000
 
 
@@ -37,9 +37,9 @@ def test_precision_scales_the_weights(dtype: str, weights: float) -> None:
 
 def test_more_trainable_parameters_than_there_are_is_refused() -> None:
     with pytest.raises(UsageError):
-        inspector.train(LLAMA, offline=True, trainable_parameters=9_000_000_000)
+        inspector.train(LLAMA, offline=True, formulas="article", trainable_parameters=9_000_000_000)
 
 
-def test_exact_training_is_not_pretended() -> None:
-    with pytest.raises(UsageError, match="not here yet"):
-        inspector.train(LLAMA, offline=True, formulas="exact")
+def test_the_article_has_no_adapters() -> None:
+    with pytest.raises(UsageError, match="no formula for lora"):
+        inspector.train(LLAMA, offline=True, formulas="article", method="lora")

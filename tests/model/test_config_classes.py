@@ -21,7 +21,6 @@ NO_DEFAULT_CONFIG = {
     "gemma4_assistant": "its default config fails its own validation",
     "gemma4_unified_assistant": "its default config shares more layers than it has",
     "nougat": "its default names a model type that does not exist",
-    "xlstm": "the class needs a package that is not installed",
 }
 """Classes that cannot be made without arguments, and why."""
 
@@ -54,10 +53,10 @@ def as_json(config: Any) -> dict[str, Any]:
 
 def through_the_class(config: dict[str, Any], whole: Any, model_type: str) -> dict[str, Any]:
     text = text_config_of(whole)
-    text = dataclasses.replace(text, model_type=model_type)
     mine = dataclasses.asdict(read_architecture(config))
     theirs = dataclasses.asdict(architecture_of(dataclasses.replace(text, role=table()[model_type]["role"]), config))
-    for fact in ("mlp_gated", "experts", "vision", "audio"):  # what the table knows of the model, not of the config
+    # What the table knows of the model and not of the config, and the name (a gpt-sw3 is saved as a gpt2).
+    for fact in ("mlp_gated", "experts", "vision", "audio", "model_type"):
         mine.pop(fact), theirs.pop(fact)
     assert mine == theirs
     return mine
@@ -88,10 +87,10 @@ def test_the_other_types_are_read_through_their_class(model_type: str) -> None:
     assert found.exact == (model_type not in NO_DEFAULT_CONFIG)
 
 
-def test_the_exceptions_are_still_exceptions() -> None:
-    for model_type in NO_DEFAULT_CONFIG:
-        with pytest.raises(Exception):  # noqa: B017, PT011 - each class has its own
-            text_config_of(CONFIG_MAPPING[model_type]())
+@pytest.mark.parametrize("model_type", sorted(NO_DEFAULT_CONFIG))
+def test_the_exceptions_are_still_exceptions(model_type: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - each class has its own
+        text_config_of(CONFIG_MAPPING[model_type]())
 
 
 def test_an_absurd_value_is_refused_whichever_way_it_is_read() -> None:

@@ -101,7 +101,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "dots1": {"n_shared_experts": 1, "first_k_dense_replace": 1},
     "ernie4_5_vl_moe_text": {"moe_intermediate_size": [32, 32]},
     "gemma3n_text": {"num_hidden_layers": 10, "num_kv_shared_layers": 3, "intermediate_size": 48, "laurel_rank": 8},
-    "gemma4_text": {"num_kv_shared_layers": 2},
+    "gemma4_text": {"num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 3},
     "glm4v_moe_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}},
     "glm4v_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}},
     "glm_ocr_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}},
@@ -179,16 +179,21 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
         return CONFIG_MAPPING[model_type](**tiny_values(model_type, **changes))
 
 
-def measure(config: Any, cache_bytes: CacheBytes, prompt: int) -> Measurement:
-    """Builds the model of a config with random weights, runs a prompt and one step, and weighs its cache."""
+def small_model(config: Any) -> Any:
+    """The model of a config with random weights."""
     torch.manual_seed(0)
-    with quiet(), torch.no_grad():
+    with quiet():
         with torch.device("meta"):
             size = sum(parameter.numel() for parameter in build(config).parameters())
         if size > LARGEST_MODEL:
             raise ValueError(f"too large to run: {size:,} parameters")
         # The state dtypes matter: a bfloat16 model shows which states stay float32.
-        model = build(config, dtype=torch.bfloat16).eval()
+        return build(config, dtype=torch.bfloat16).eval()
+
+
+def measure(model: Any, config: Any, cache_bytes: CacheBytes, prompt: int) -> Measurement:
+    """Runs a prompt and one step, and weighs the cache."""
+    with quiet(), torch.no_grad():
         cache = run(model, config, prompt)
     role = "encoder_decoder" if getattr(config, "is_encoder_decoder", False) else "decoder"
     layers = architecture_of(dataclasses.replace(text_config_of(config), role=role), {}).layers
@@ -318,9 +323,12 @@ def measure_type(model_type: str) -> tuple[str, str, list[dict[str, Any]]]:
     records: list[dict[str, Any]] = []
     for number, changes in enumerate(CHANGES):
         held = {}
+        model = None
         for prompt in PROMPTS:
             try:
-                found = measure(tiny_config(model_type, **changes), reference_cache_bytes, prompt)
+                config = tiny_config(model_type, **changes)
+                model = model or small_model(config)
+                found = measure(model, config, reference_cache_bytes, prompt)
             except Exception as error:
                 if number == 0:
                     return "not run", f"{type(error).__name__}: {' '.join(str(error).split())[:150]}", []
@@ -334,6 +342,14 @@ def measure_type(model_type: str) -> tuple[str, str, list[dict[str, Any]]]:
     return verdict, detail, records
 
 
+def write(records: list[dict[str, Any]]) -> None:
+    """The sample that `make test` replays."""
+    rows = ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
+    head = f'"generator": "python tests/oracles/caches.py --write", "transformers": "{transformers.__version__}"'
+    sizes = f'"batch": {BATCH}, "encoder_tokens": {ENCODER_TOKENS}'
+    SAMPLE.write_text(f'{{{head}, {sizes}, "runs": [\n{rows}\n]}}\n')
+
+
 def main() -> int:
     names = [name for name in sys.argv[1:] if not name.startswith("--")] or language_types()
     counts = {"equal": 0, "differs": 0, "cannot tell": 0, "not run": 0}
@@ -344,13 +360,9 @@ def main() -> int:
         records += found
         if detail:
             print(f"{name}: {verdict}: {detail}", flush=True)
+        if "--write" in sys.argv:
+            write(records)
     print(f"{counts['equal']} of {len(names)} equal; {counts}")
-    if "--write" in sys.argv:
-        rows = ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
-        head = f'"generator": "python tests/oracles/caches.py --write", "transformers": "{transformers.__version__}"'
-        SAMPLE.write_text(
-            "{" + head + f', "batch": {BATCH}, "encoder_tokens": {ENCODER_TOKENS}, "runs": [\n{rows}\n]}}\n'
-        )
     return int(counts["differs"] > 0)
 
 

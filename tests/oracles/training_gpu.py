@@ -85,7 +85,8 @@ def register_gpu() -> None:
 class MemoryLog(TorchDispatchMode):
     """Every birth (+bytes) and death (-bytes) of a storage on the pretend GPU, in order, with named marks between.
 
-    `events` holds the storages' own bytes; `live` and the peaks count blocks of the allocator, as a card would.
+    `events` holds the storages' own bytes, `births` the index of the storage's first event, and `origins` what made
+    it; `live` and the peak count blocks of the allocator, as a card would.
     """
 
     def __init__(self) -> None:
@@ -93,9 +94,10 @@ class MemoryLog(TorchDispatchMode):
         self.live = 0
         self.peak = 0
         self.events: list[int] = []
-        self.births: list[str] = []
+        self.origins: list[str] = []
+        self.births: list[int] = []
         self.marks: list[tuple[str, int]] = []
-        self._births: dict[int, int] = {}
+        self._born: dict[int, int] = {}
 
     def mark(self, name: str) -> None:
         """Give the moment between two events a name."""
@@ -119,20 +121,23 @@ class MemoryLog(TorchDispatchMode):
 
     def _follow(self, storage: torch.UntypedStorage, origin: str) -> None:
         key = storage._cdata
-        if key in self._births:
+        if key in self._born:
             return
         size = storage.nbytes()
-        self._births[key] = size
+        self._born[key] = len(self.events)
+        self.births.append(len(self.events))
         self.events.append(size)
-        self.births.append(origin)
+        self.origins.append(origin)
         self.live += _blocks(size)
         self.peak = max(self.peak, self.live)
         weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
-        size = self._births.pop(key)
+        birth = self._born.pop(key)
+        size = self.events[birth]
+        self.births.append(birth)
         self.events.append(-size)
-        self.births.append("")
+        self.origins.append("")
         self.live -= _blocks(size)
 
 
@@ -218,6 +223,7 @@ def pretend_training_gpu() -> Iterator[MemoryLog]:
     log = MemoryLog()
     collecting = gc.isenabled()
     gc.collect()
+    gc.freeze()  # what is there by now, the libraries above all, need not be looked through again
     gc.disable()
     try:
         with (

@@ -47,12 +47,12 @@ class Sizes:
 
     def bytes_of(self, terms: Sum, only: Iterable[str] | None = None) -> int:
         """The bytes that a sum of the table stands for, or those of the products in `only`."""
-        return sum(factor * self.product(name) for name, factor in terms.items() if only is None or name in only)
+        return int(sum(factor * self.product(name) for name, factor in terms.items() if only is None or name in only))
 
     def text(self, terms: Sum, most: int = 6) -> str:
         """The largest terms as a formula: "16 Th + 8 Tf"."""
         ordered = sorted(terms.items(), key=lambda term: -abs(term[1] * self.product(term[0])))
-        shown = " + ".join(f"{factor} {name}" for name, factor in ordered[:most]).replace("+ -", "- ")
+        shown = " + ".join(f"{factor:g} {name}" for name, factor in ordered[:most]).replace("+ -", "- ")
         return (shown or "0") + (" + ..." if len(ordered) > most else "")
 
 

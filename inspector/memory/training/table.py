@@ -18,7 +18,7 @@ from typing import Any
 
 TABLE = Path(__file__).resolve().parents[2] / "data" / "training"
 
-Sum = Mapping[str, int]
+Sum = Mapping[str, float]
 """Product of sizes -> bytes of one."""
 
 
@@ -32,10 +32,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block's forward and backward stretch; with checkpointing the backward one computes the block again."""
+    """One block's forward and backward stretch; with checkpointing the backward one computes the block again.
+
+    `released` is what the forward stretch leaves behind until the forward pass leaves autocast: bf16 copies of weights
+    that the backward pass will not need. The head's moments count it as "@", for all blocks together.
+    """
 
     forward: Piece
     backward: Piece
+    released: Sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ def _profile(raw: dict[str, Any], pieces: list[Piece]) -> Profile:
     return Profile(
         start=pieces[raw["start"]],
         layers={
-            kind: Layer(pieces[layer["forward"]], pieces[layer["backward"]]) for kind, layer in raw["layers"].items()
+            kind: Layer(pieces[layer["forward"]], pieces[layer["backward"]], layer.get("released", {}))
+            for kind, layer in raw["layers"].items()
         },
         head=pieces[raw["head"]],
         embedding=pieces[raw["embedding"]],

@@ -1,0 +1,23 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685): how many parameters they have.
+
+An adapter of rank r on a linear layer of n inputs and m outputs has r * (n + m) parameters. Which layers get one is
+peft's choice for `target_modules="all-linear"`: every torch.nn.Linear (and GPT-2's Conv1D) of the blocks, not the head,
+and not the stacked experts of a mixture, which are no linear layers in transformers 5. The table knows them: what a
+block leaves behind after both its passes are the gradients of its adapters, in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inspector.memory.training.sizes import Sizes
+from inspector.memory.training.table import Layer
+
+GRADIENT_BYTES = 4
+
+
+def adapter_parameters(layers: Iterable[Layer], sizes: Sizes) -> int:
+    """Trainable parameters of the adapters of all blocks."""
+    left = [(layer.forward.end, layer.backward.end, layer.released) for layer in layers]
+    gradients = sum(sizes.bytes_of(ahead) + sizes.bytes_of(back) - sizes.bytes_of(gone) for ahead, back, gone in left)
+    return gradients // GRADIENT_BYTES

@@ -1,0 +1,193 @@
+"""Measures training steps with no GPU and no weights, and how far the estimate of `llm-inspect train` is from them.
+
+    python -m tests.oracles.training [--models NAME ...] [--jobs N] [--out FILE] [--table FILE]
+
+Builds the real class at full width under fake tensors on a pretend GPU, takes a step (forward, the model's own loss,
+backward, optimizer) and follows every tensor from birth to death. --out stores the peaks that the tests replay without
+torch (tests/memory/data/training_peaks.json); --table writes the errors as Markdown (docs/training-accuracy.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig
+
+from tests.memory.training.replay import estimate_of
+from tests.oracles.training_grid import GRID, GridModel, steps
+from tests.oracles.training_step import Step, build, measure
+
+COMMAND = (
+    "python -m tests.oracles.training --out tests/memory/data/training_peaks.json --table docs/training-accuracy.md"
+)
+
+
+def run_model(model: GridModel) -> dict[str, Any]:
+    """The model's config and size, and every case with its measured peaks."""
+    warnings.simplefilter("ignore")
+    config = model.config()
+    cases = []
+    for step in steps(model):
+        start = time.monotonic()
+        peaks = measure(model.model_type, config, step, encoder=model.encoder)
+        cases.append({**dataclasses.asdict(step), "measured": peaks})
+        print(f"{model.name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    built = build(model.model_type, config, Step(), encoder=model.encoder)
+    full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
+    return {
+        "name": model.name,
+        "held_out": model.held_out,
+        "config": {key: value for key, value in full.items() if not isinstance(value, dict) or key == "rope_parameters"},
+        "parameters": sum(parameter.numel() for parameter in built.parameters()),
+        "cases": cases,
+    }
+
+
+def label(case: dict[str, Any]) -> str:
+    """One case in a few words."""
+    words = [case[key] for key in ("method", "precision", "attention", "optimizer", "optimizer_impl")]
+    words.append(f"{case['batch']} x {case['context']}")
+    if case["checkpointing"] == "full":
+        words.append("checkpointing")
+    return " ".join(words)
+
+
+def errors(models: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Estimate against measurement for every case: of the step's peak, and of the two passes without the optimizer."""
+    rows = []
+    for model in models:
+        for case in model["cases"]:
+            estimate = estimate_of(model, case)
+            measured = case["measured"]
+            row = {"model": model["name"], "type": model["config"]["model_type"], "case": case, "label": label(case)}
+            row["held_out"] = model["held_out"]
+            if estimate.peak is None:
+                rows.append(row | {"error": None, "passes": None, "reason": estimate.warnings[-1]})
+                continue
+            passes = max(size for phase, size in estimate.phases.items() if phase != "optimizer")
+            measured_passes = max(measured["forward"], measured["backward"])
+            rows.append(
+                row | {"error": estimate.peak / measured["peak"] - 1, "passes": passes / measured_passes - 1}
+            )
+    return rows
+
+
+def summary(rows: list[dict[str, Any]], key: str = "error") -> str:
+    """Cases, median, 95th percentile and worst of the absolute errors, as cells of a table."""
+    found = sorted(abs(row[key]) for row in rows if row[key] is not None)
+    if not found:
+        return f"{len(rows)} | - | - | -"
+    at_95 = found[min(len(found) - 1, int(0.95 * len(found)))]
+    return f"{len(rows)} | {statistics.median(found):.2%} | {at_95:.2%} | {found[-1]:.2%}"
+
+
+def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """docs/training-accuracy.md."""
+    lines = [
+        "# How exact the training estimate is",
+        "",
+        "Every row is the real transformers class, at full width and with few layers, taking a training step under fake",
+        "tensors on a pretend GPU (no GPU, no weights): each tensor is followed from birth to death, in the allocator's",
+        "512-byte blocks. The estimate reads the config and the number of parameters, nothing else.",
+        "",
+        f"Made by `{COMMAND}`",
+        f"in {result['seconds']} s on {result['machine']}, with " + ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+        + ".",
+        "Held-out models are of types that nobody looked at while the estimate was written.",
+        "",
+        "## Absolute error of the step's peak",
+        "",
+        "| cases of | number | median | 95 % are under | worst |",
+        "|---|---|---|---|---|",
+        f"| all {len({row['model'] for row in rows})} models | {summary(rows)} |",
+        f"| the held-out ones | {summary([row for row in rows if row['held_out']])} |",
+    ]
+    for key, name in (("method", "method"), ("precision", "precision"), ("attention", "attention"), ("checkpointing", "checkpointing"), ("optimizer", "optimizer")):
+        for value in sorted({row["case"][key] for row in rows}):
+            lines.append(f"| {name} {value} | {summary([row for row in rows if row['case'][key] == value])} |")
+    lines += [
+        f"| all, forward and backward passes only | {summary(rows, 'passes')} |",
+        "",
+        "## By model",
+        "",
+        "| model | type | number | median | 95 % are under | worst |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row["model"] for row in rows):
+        of_model = [row for row in rows if row["model"] == name]
+        lines.append(f"| {name} | {of_model[0]['type']} | {summary(of_model)} |")
+    lines += ["", "## The twenty worst cases", "", "| model | case | peak | passes only |", "|---|---|---|---|"]
+    known = sorted((row for row in rows if row["error"] is not None), key=lambda row: -abs(row["error"]))
+    lines += [f"| {row['model']} | {row['label']} | {row['error']:+.2%} | {row['passes']:+.2%} |" for row in known[:20]]
+    unknown = [row for row in rows if row["error"] is None]
+    if unknown:
+        lines += ["", "## Cases without an estimate", ""]
+        lines += [f"- {row['model']} {row['label']}: {row['reason']}" for row in unknown]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", help="names from tests/oracles/training_grid.py; default all")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--out", type=Path, help="JSON file for the measured peaks")
+    parser.add_argument("--again", type=Path, help="measured peaks of an earlier --out instead of a new measurement")
+    parser.add_argument("--table", type=Path, help="Markdown file for the errors; default: standard output")
+    options = parser.parse_args()
+    start = time.monotonic()
+    if options.again:
+        result = json.loads(options.again.read_text())
+    else:
+        chosen = [model for model in GRID if not options.models or model.name in options.models]
+        with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+            models = list(pool.map(run_model, chosen))
+        result = {
+            "command": COMMAND,
+            "versions": {
+                "Python": platform.python_version(),
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+            "machine": f"{platform.machine()} with {options.jobs} processes",
+            "seconds": round(time.monotonic() - start),
+            "unit": "bytes",
+            "models": models,
+        }
+    if options.out:
+        options.out.write_text(compact(result))
+    rows = errors(result["models"])
+    text = table(result, rows)
+    if options.table:
+        options.table.parent.mkdir(exist_ok=True)
+        options.table.write_text(text)
+    else:
+        sys.stdout.write(text)
+
+
+def compact(result: dict[str, Any]) -> str:
+    """JSON with one line a case."""
+    models = []
+    for model in result["models"]:
+        cases = ",\n".join(json.dumps(case) for case in model["cases"])
+        head = json.dumps({key: value for key, value in model.items() if key != "cases"})
+        models.append(f'{head[:-1]}, "cases": [\n{cases}\n]}}')
+    head = json.dumps({key: value for key, value in result.items() if key != "models"})
+    return f'{head[:-1]}, "models": [\n' + ",\n".join(models) + "\n]}\n"
+
+
+if __name__ == "__main__":
+    main()
