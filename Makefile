@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 MODEL ?= meta-llama/Meta-Llama-3-8B
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format bench accuracy oracle tables clean
+.PHONY: help run test lint types format bench accuracy oracle oracle-training tables clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamps follow pyproject.toml: once set up, no target asks a package registry again.
 $(VENV)/bin/python:
@@ -54,6 +54,14 @@ accuracy: $(VENV)/.test ## score the serving engines on published cases: make ac
 $(VENV)/.oracle: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.13'
 	@touch $@
+
+oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, inference peaks (20 minutes)
+	$(BIN)/python -m tests.oracles.parameters
+	$(BIN)/python -m tests.oracles.caches
+	$(BIN)/python -m tests.oracles.inference
+
+oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
+	$(BIN)/python -m tests.oracles.training
 
 tables: $(VENV)/.oracle ## regenerate inspector/data and fixtures/snapshots from the installed transformers
 	$(BIN)/python fixtures/make_configs.py

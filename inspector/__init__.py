@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.api import Inspection, ainspect, fit, inspect, inspect_each, train
+    from inspector.batch import ainspect_many, inspect_many
     from inspector.errors import InspectError
     from inspector.hub import Checkpoint, Resolver, Tensor
     from inspector.memory import Estimate, Part, TrainingEstimate, Workload
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "inspector.api": ("Inspection", "ainspect", "fit", "inspect", "inspect_each", "train"),
+    "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.errors": ("InspectError",),
     "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
     "inspector.memory": ("Estimate", "Part", "TrainingEstimate", "Workload"),
@@ -40,9 +42,11 @@ __all__ = [
     "Workload",
     "__version__",
     "ainspect",
+    "ainspect_many",
     "fit",
     "inspect",
     "inspect_each",
+    "inspect_many",
     "train",
 ]
 

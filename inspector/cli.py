@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inspector.cli_batch import batch
 from inspector.cli_options import (
     SERVING_NAMES,
     formulas_option,
@@ -188,6 +189,9 @@ def gpus(as_json: bool) -> int:
     else:
         print_devices(_console(), list_devices(), detect())
     return 0
+
+
+cli.add_command(batch)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -82,6 +82,12 @@ class UnsupportedFormat(UnreadableModel):
     kind = "unsupported_format"
 
 
+class AmbiguousModel(UnreadableModel):
+    """The repo or folder holds several models, quantizations of one say; the message lists them, a line each."""
+
+    kind = "ambiguous_model"
+
+
 class HubError(InspectError):
     """The Hub or the network failed."""
 

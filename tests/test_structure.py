@@ -10,7 +10,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "inspector"
-STEPS = ["errors", "version", "hub", "model", "memory", "hardware", "api", "report", "batch", "cli_options", "cli", "__main__"]
+STEPS = [
+    "errors",
+    "version",
+    "hub",
+    "model",
+    "memory",
+    "hardware",
+    "api",
+    "report",
+    "batch",
+    "cli_options",
+    "cli_batch",
+    "cli",
+    "__main__",
+]
 """Each may import those before it, never those after it."""
 
 LAZY = {("api", "report"): "Inspection.to_dict() renders itself; imported when called"}

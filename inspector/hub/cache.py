@@ -1,6 +1,7 @@
 """Answers kept between runs, one file a commit: below huggingface_hub's assets cache, the user's alone.
 
 assets/llm-inspect/ORG--NAME/HOST/COMMIT.json       a line with the checksum of the rest, and the snapshot
+assets/llm-inspect/ORG--NAME/HOST/COMMIT-PICK.json  the same of one of its GGUF models or files
 assets/llm-inspect/ORG--NAME/HOST/refs/REVISION     the commit that a revision stood for last
 """
 
@@ -33,11 +34,11 @@ class Cache:
     def load(self, repo: RepoId, commit: str) -> Checkpoint | None:
         """The kept answer, None if there is none or it is damaged."""
         try:
-            head, _, payload = (self._place(repo) / f"{commit}.json").read_bytes().partition(b"\n")
+            head, _, payload = self._answer(repo, commit).read_bytes().partition(b"\n")
             if head.decode("ascii") != f"{MAGIC} {hashlib.sha256(payload).hexdigest()}":
                 return None
             data = json.loads(payload)
-            if data["endpoint"] != self._endpoint or data["repo"] != repo.name or data["commit"] != commit:
+            if data["endpoint"] != self._endpoint or data["repo"] != repo.picked_name or data["commit"] != commit:
                 return None
             return replace(decode(data["checkpoint"]), source="cache")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -49,10 +50,15 @@ class Cache:
         if commit is None:
             return None
         try:
-            data = {"endpoint": self._endpoint, "repo": repo.name, "commit": commit, "checkpoint": encode(checkpoint)}
+            data = {
+                "endpoint": self._endpoint,
+                "repo": repo.picked_name,
+                "commit": commit,
+                "checkpoint": encode(checkpoint),
+            }
             payload = json.dumps(data, separators=(",", ":")).encode("ascii")
             head = f"{MAGIC} {hashlib.sha256(payload).hexdigest()}\n".encode("ascii")
-            self._write(self._place(repo) / f"{commit}.json", head + payload)
+            self._write(self._answer(repo, commit), head + payload)
             self.remember(repo, commit)
         except OSError as error:
             return f"the answer could not be kept for the next run ({error.strerror or type(error).__name__})"
@@ -81,6 +87,10 @@ class Cache:
         parts = urlsplit(self._endpoint)
         digest = hashlib.sha256(self._endpoint.encode()).hexdigest()[:8]
         return self._folder / repo.name.replace("/", "--") / f"{parts.hostname}-{digest}"
+
+    def _answer(self, repo: RepoId, commit: str) -> Path:
+        pick = "" if repo.pick is None else "-" + hashlib.sha256(repo.pick.encode()).hexdigest()[:16]
+        return self._place(repo) / f"{commit}{pick}.json"
 
     def _ref(self, repo: RepoId) -> Path:
         return self._place(repo) / "refs" / quote(repo.revision, safe="")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+from inspector.hub.ggml_types import BLOCKS
 
 Source = Literal["hub", "cache", "local", "bundled"]
 
@@ -34,14 +37,53 @@ DTYPE_BITS: dict[str, int] = {
 }
 """Bits an element of each safetensors dtype takes. Source: `Dtype::bitsize` of the safetensors library."""
 
+_MEASURED = re.compile(r"([^\[\]]{1,32})\[(0|[1-9][0-9]{0,18})\]")
+"""A ggml type whose layout is not settled, and the bytes that one tensor of it takes in its file: `IQ4_K[2304]`."""
+
+
+def measured(dtype: str, nbytes: int) -> str:
+    """The dtype of a tensor whose type does not tell its bytes: ("IQ4_K", 2304) -> "IQ4_K[2304]"."""
+    return f"{dtype}[{nbytes}]"
+
+
+def plain_dtype(dtype: str) -> str:
+    """The type alone: "IQ4_K[2304]" -> "IQ4_K"."""
+    return dtype.partition("[")[0]
+
+
+def is_dtype(dtype: str) -> bool:
+    """Whether this is a dtype that a `Tensor` may have."""
+    return dtype in DTYPE_BITS or dtype in BLOCKS or _MEASURED.fullmatch(dtype) is not None
+
+
+def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes that a tensor takes in its file.
+
+    Of a ggml type, a row (the last dimension) is a whole number of blocks: ("Q4_K", (3, 512)) takes 3 * 2 * 144.
+
+    Raises:
+        ValueError: no dtype that a `Tensor` may have.
+    """
+    bits = DTYPE_BITS.get(dtype)
+    if bits is not None:
+        return math.prod(shape) * bits // 8
+    if dtype in BLOCKS:
+        values, size = BLOCKS[dtype]
+        return math.prod(shape) // values * size
+    match = _MEASURED.fullmatch(dtype)
+    if match is None:
+        raise ValueError(f"{dtype[:40]!r} is no dtype")
+    return int(match[2])
+
 
 class Tensor(NamedTuple):
     """One stored tensor. A named tuple, not a dataclass: a large model has 90,000 of them.
 
     Attributes:
         name: as the file has it.
-        dtype: a safetensors dtype, a key of `DTYPE_BITS`.
-        shape: as stored (packed weights stay packed).
+        dtype: a safetensors dtype, a key of `DTYPE_BITS`; of a GGUF file ggml's type ("Q4_K"), a key of `BLOCKS`, or
+            what `measured` makes of a type that is no key of it.
+        shape: as stored (packed weights stay packed; ggml's types give the unpacked shape).
     """
 
     name: str
@@ -56,7 +98,7 @@ class Tensor(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes in the file."""
-        return self.numel * DTYPE_BITS[self.dtype] // 8
+        return stored_bytes(self.dtype, self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +123,13 @@ class Checkpoint:
     """A repo's config, and every tensor's name, dtype and shape, all of one commit.
 
     Attributes:
-        repo_id: as the Hub names it, or the local path as the user gave it.
+        repo_id: as the Hub names it, with `:PICK` where one of its GGUF models or files was picked, or the local path
+            as the user gave it.
         revision: the commit (40 hex digits), or None for local files, bundled snapshots and mirrors that do not say.
         source: where the answer came from.
-        config: config.json as parsed; empty where there is none.
+        config: config.json as parsed, or for a GGUF file what its metadata says; empty where there is neither.
         tensors: every tensor of the weight files that transformers would load.
-        format: the container, "safetensors".
+        format: the container: "safetensors", "pytorch" or "gguf".
         files: the weight files, with their sizes.
         metadata: the index's `metadata` (or the single file's `__metadata__`).
         warnings: what the user should know of how this was read.

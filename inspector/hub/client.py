@@ -10,6 +10,7 @@ from typing import Any
 from inspector.errors import HubError, HubUnreachable, InspectError, UsageError
 from inspector.hub.answer import Answer, Request, Stopped, read_answer
 from inspector.hub.checkpoint import Network
+from inspector.hub.gate import TOO_MANY_REQUESTS, Gate
 from inspector.hub.settings import Settings, check_token
 from inspector.hub.urls import host, origin, redirect_target
 from inspector.hub.workers import Errand, timed_out
@@ -48,6 +49,7 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.gate = Gate()
         self._headers: dict[str, str] | None = None
         self._lock = threading.Lock()
         # Loaded here, on the caller's thread, so that no request's time goes into it.
@@ -70,11 +72,14 @@ class Client:
 
         timeout = self.settings.timeout
         clock = _Clock(errand, timeout, meter)
+        started = time.monotonic()
         waited_for_limit = False
         for pause in (*BACKOFF_SECONDS, None):
             try:
                 answer = self._follow(request, clock)
-                while answer.status == 429 and not waited_for_limit:
+                while answer.status == TOO_MANY_REQUESTS and self.gate.retries(answer.url, started):
+                    answer = self._follow(request, clock)
+                while answer.status == TOO_MANY_REQUESTS and not waited_for_limit:
                     waited_for_limit = True
                     seconds = retry_after(answer.headers)
                     if seconds is None or seconds > timeout:
@@ -115,11 +120,13 @@ class Client:
         from huggingface_hub.utils._http import get_session
 
         session = get_session()
-        sent = session.build_request(
-            request.method, url, headers=self._headers_for(request, url), timeout=httpx2.Timeout(clock.left())
-        )
-        clock.sent()
-        response = session.send(sent, stream=True, follow_redirects=False)
+        with self.gate.turn(url, clock.pause) as report:
+            sent = session.build_request(
+                request.method, url, headers=self._headers_for(request, url), timeout=httpx2.Timeout(clock.left())
+            )
+            clock.sent()
+            response = session.send(sent, stream=True, follow_redirects=False)
+            report(response.status_code, response.headers)
         try:
             return read_answer(request, url, response, clock.received)
         finally:

@@ -1,8 +1,8 @@
-"""What a repo or folder without readable safetensors holds instead, in a sentence, and what to do about it."""
+"""What a repo or folder without readable weights holds instead, in a sentence, and what to do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from inspector.errors import UnsupportedFormat
 from inspector.hub.checkpoint import File
@@ -32,18 +32,24 @@ FORMATS: dict[str, str] = {
 """Endings of weight files and what to call them. `.bin` is PyTorch's by far the most often."""
 
 _NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.bin", "scheduler.pt", "scaler.pt")
-_ONLY_SAFETENSORS = "Only safetensors can be read so far: look for a converted copy, or a refs/pr/N revision with them."
+_READABLE = "safetensors, PyTorch and GGUF files can be read"
+_CONVERTED = f"Only {_READABLE}: look for a converted copy, or a refs/pr/N revision with one."
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
+def is_part_of_a_model(names: Container[str]) -> bool:
+    """Whether these are the files of an adapter, or of a pipeline of several models."""
+    return ADAPTER_CONFIG in names or DIFFUSERS_INDEX in names
+
+
 def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
-    """The error for a place that has neither `model.safetensors` nor its index.
+    """The error for a place that has no weights under the names that can be read.
 
     Args:
         files: what it holds; None where that cannot be told.
     """
     if files is None:
-        return UnsupportedFormat(f"{where} has no model.safetensors and no index", _ONLY_SAFETENSORS)
+        return UnsupportedFormat(f"{where} has no model.safetensors and no index", _CONVERTED)
     files = tuple(files)
     names = {file.name for file in files}
     formats = _formats(files)
@@ -80,7 +86,7 @@ def _described(name: str, files: list[File]) -> str:
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
     sizes: list[int] = [file.size for file in files if file.size is not None]
     size = sum(sizes)
-    total = f", {_size(size)}" if len(sizes) == len(files) and size else ""
+    total = f", {size_text(size)}" if len(sizes) == len(files) and size else ""
     example = f", such as {files[0].name[:80]}" if name == FORMATS[".safetensors"] else ""
     return f"{name} ({count}{total}{example})"
 
@@ -89,12 +95,12 @@ def _hint(formats: dict[str, list[File]]) -> str:
     own = formats.get(FORMATS[".safetensors"])
     if own:
         return "Download one of these files and give its path, or ask for the repo in transformers' layout."
-    if "GGUF" in formats:
-        return "GGUF files cannot be read yet: ask for the original model's repo."
-    return _ONLY_SAFETENSORS
+    if any(name.startswith(("PyTorch", "checkpoint", "GGUF")) for name in formats):
+        return "Name the file to read: org/name:FILE, or its path where it is on this disk."
+    return _CONVERTED
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
     """Bytes in the decimal units of the Hub's own pages: an error's text, no report."""
     for unit, name in _UNITS:
         if count >= unit:

@@ -13,6 +13,8 @@ from inspector.hub.repo_id import is_commit
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+PYTORCH_FILE = "pytorch_model.bin"
+PYTORCH_INDEX_FILE = "pytorch_model.bin.index.json"
 
 NO_CONFIG = "there is no config.json: what the model is can only be told from its tensors"
 """A warning."""
@@ -69,29 +71,31 @@ def parse_config(data: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def parse_index(data: bytes, where: str) -> Index:
-    """A `model.safetensors.index.json`. Some repos have one with a second copy after it: the first counts.
+def parse_index(data: bytes, where: str, name: str = INDEX_FILE) -> Index:
+    """A `model.safetensors.index.json`, or the index of that `name`.
+
+    Some repos have one with a second copy after it: the first counts.
 
     Raises:
         UnreadableModel: no index, or one that names files outside the repo.
     """
-    error = UnreadableModel(f"{INDEX_FILE} of {where} is not valid JSON")
+    error = UnreadableModel(f"{name} of {where} is not valid JSON")
     if len(data) > MAX_INDEX_BYTES:
-        raise too_large(INDEX_FILE, where)
+        raise too_large(name, where)
     warnings: list[str] = []
     try:
         value = _load(data, error)
     except UnreadableModel:
         value = _first_document(data, error)
-        warnings.append(f"{INDEX_FILE} holds something after its JSON, which was left out")
+        warnings.append(f"{name} holds something after its JSON, which was left out")
     weight_map = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
-        raise UnreadableModel(f"{INDEX_FILE} of {where} has no weight_map")
+        raise UnreadableModel(f"{name} of {where} has no weight_map")
     shards = weight_map.values()
     if not all(isinstance(shard, str) for shard in shards):
-        raise UnreadableModel(f"{INDEX_FILE} of {where} maps a tensor to no file name")
-    metadata, odd = _metadata(value)
-    return Index(_checked_names(set(shards), where), weight_map, metadata, (*warnings, *odd))
+        raise UnreadableModel(f"{name} of {where} maps a tensor to no file name")
+    metadata, odd = _metadata(value, name)
+    return Index(_checked_names(set(shards), where, name), weight_map, metadata, (*warnings, *odd))
 
 
 def parse_headers(data: bytes, where: str) -> tuple[Index, dict[str, Any]]:
@@ -146,16 +150,16 @@ def _first_document(data: bytes, error: InspectError) -> Any:
         raise error from None
 
 
-def _metadata(index: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _metadata(index: dict[str, Any], name: str = INDEX_FILE) -> tuple[dict[str, Any], tuple[str, ...]]:
     metadata = index.get("metadata")
     if metadata is None:
         return {}, ()
     if not isinstance(metadata, dict):
-        return {}, (f"{INDEX_FILE}: its metadata is no object and was left out",)
+        return {}, (f"{name}: its metadata is no object and was left out",)
     return metadata, ()
 
 
-def _checked_names(names: set[str], where: str) -> tuple[str, ...]:
+def _checked_names(names: set[str], where: str, index: str = INDEX_FILE) -> tuple[str, ...]:
     """Shard names that stay within the repo: they become part of a URL, or of a path on this disk."""
     for name in names:
         parts = name.split("/")
@@ -165,7 +169,7 @@ def _checked_names(names: set[str], where: str) -> tuple[str, ...]:
             or any(part in ("", ".", "..") for part in parts)
             or any(character in name for character in "\\:?#%")
         ):
-            raise UnreadableModel(f"{INDEX_FILE} of {where} names a file that cannot be one of the repo: {name[:80]!r}")
+            raise UnreadableModel(f"{index} of {where} names a file that cannot be one of the repo: {name[:80]!r}")
     return tuple(sorted(names))
 
 

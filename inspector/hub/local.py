@@ -1,4 +1,4 @@
-"""Models on this disk: a folder, a single safetensors file, or a repo in huggingface_hub's cache."""
+"""Models on this disk: a folder, a single weights file, or a repo in huggingface_hub's cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import FileMissing, InvalidHeader, UnreadableModel, UnsupportedFormat
+from inspector.errors import FileMissing, InvalidHeader, UnreadableModel
 from inspector.hub.checkpoint import Checkpoint, File, Source
 from inspector.hub.contents import unsupported
 from inspector.hub.documents import (
@@ -22,9 +22,6 @@ from inspector.hub.documents import (
 from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
 from inspector.hub.safetensors import PREFIX_BYTES, Header, header_length, parse_header
 from inspector.hub.weights import Weights, sharded, single
-
-MAX_LISTED_FILES = 10_000
-"""Of a folder without safetensors, to say what it holds instead."""
 
 
 def read_local(target: LocalPath) -> Checkpoint:
@@ -42,13 +39,21 @@ def read_local(target: LocalPath) -> Checkpoint:
 
 def _read_path(path: Path, given: str) -> Checkpoint:
     if not os.path.lexists(path):
-        raise FileMissing(f"{given} does not exist", "Give a folder with a config.json, or a .safetensors file.")
+        raise FileMissing(f"{given} does not exist", "Give a folder with a config.json, or a weights file.")
     if path.is_dir():
         commit, folder = _snapshot(path)
         return _read_folder(folder, given, given, "local", commit)
-    if not path.name.endswith(".safetensors"):
-        raise unsupported([File(path.name, _size(path, given))], given)
-    return _checkpoint(path.parent, given, given, "local", None, single(path.name, read_header(path, given)))
+    if path.name.endswith(".safetensors"):
+        return _checkpoint(path.parent, given, given, "local", None, single(path.name, read_header(path, given)))
+    size = _size(path, given)
+    from inspector.hub.formats import is_readable, read_formats
+    from inspector.hub.local_formats import LocalPlace
+
+    if not is_readable(path.name):
+        raise unsupported([File(path.name, size)], given)
+    place = LocalPlace(path.parent, given, deep=False)
+    weights = read_formats(place, _config(path.parent, given) or {}, path.name)
+    return _checkpoint(path.parent, given, given, "local", None, weights)
 
 
 def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpoint | None:
@@ -63,9 +68,12 @@ def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpo
         return None
     snapshot = folder / "snapshots" / commit
     try:
-        if not (snapshot / CONFIG_FILE).is_file():
+        if not snapshot.is_dir() or (repo.pick is None and not (snapshot / CONFIG_FILE).is_file()):
             return None
-        return _read_folder(snapshot, repo.name, f"{repo} in the Hugging Face cache", "cache", commit)
+        where = f"{repo} in the Hugging Face cache"
+        found = _read_folder(snapshot, repo.picked_name, where, "cache", commit, repo.pick)
+        # One GGUF model was downloaded; which others the repo has cannot be told from here.
+        return None if repo.pick is None and found.format == "gguf" else found
     except (UnreadableModel, FileMissing, OSError):
         return None  # only a part of it was downloaded; the Hub has the rest
 
@@ -91,11 +99,13 @@ def read_header(path: Path, where: str) -> Header:
     return parse_header(data, where, size)
 
 
-def _read_folder(folder: Path, repo_id: str, where: str, source: Source, commit: str | None) -> Checkpoint:
-    if _exists(folder / WEIGHTS_FILE):
+def _read_folder(
+    folder: Path, repo_id: str, where: str, source: Source, commit: str | None, pick: str | None = None
+) -> Checkpoint:
+    if pick is None and _exists(folder / WEIGHTS_FILE):
         header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
         weights = single(WEIGHTS_FILE, header)
-    elif _exists(folder / INDEX_FILE):
+    elif pick is None and _exists(folder / INDEX_FILE):
         index = parse_index(_read(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
         for shard in index.shards:
             if not _exists(folder / shard):
@@ -106,29 +116,35 @@ def _read_folder(folder: Path, repo_id: str, where: str, source: Source, commit:
         headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
         weights = sharded(index, headers)
     else:
-        raise _unsupported_folder(folder, where)
+        from inspector.hub.formats import read_formats
+        from inspector.hub.local_formats import LocalPlace
+
+        weights = read_formats(LocalPlace(folder, where), _config(folder, where) or {}, pick)
     return _checkpoint(folder, repo_id, where, source, commit, weights)
 
 
 def _checkpoint(
     folder: Path, repo_id: str, where: str, source: Source, commit: str | None, weights: Weights
 ) -> Checkpoint:
-    config: dict[str, Any] = {}
-    warnings = weights.warnings
-    if _exists(folder / CONFIG_FILE):
-        config = parse_config(_read(folder / CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
-    else:
-        warnings = (NO_CONFIG, *warnings)
+    config = _config(folder, where) if weights.config is None else weights.config
     return Checkpoint(
         repo_id=repo_id,
         revision=commit,
         source=source,
-        config=config,
+        config=config or {},
         tensors=weights.tensors,
+        format=weights.format,
         files=weights.files,
         metadata=weights.metadata,
-        warnings=warnings,
+        warnings=weights.warnings if config is not None else (NO_CONFIG, *weights.warnings),
     )
+
+
+def _config(folder: Path, where: str) -> dict[str, Any] | None:
+    """config.json, None where there is none."""
+    if not _exists(folder / CONFIG_FILE):
+        return None
+    return parse_config(_read(folder / CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
 
 
 def _snapshot(path: Path) -> tuple[str | None, Path]:
@@ -151,21 +167,6 @@ def _ref(folder: Path, revision: str) -> str | None:
     except (OSError, ValueError):
         return None
     return commit if is_commit(commit) else None
-
-
-def _unsupported_folder(folder: Path, where: str) -> UnsupportedFormat:
-    files: list[File] = []
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root, name)
-            try:
-                size = path.stat().st_size
-            except OSError:
-                continue
-            files.append(File(path.relative_to(folder).as_posix(), size))
-        if len(files) > MAX_LISTED_FILES:
-            break
-    return unsupported(files, where)
 
 
 def _exists(path: Path) -> bool:

@@ -2,17 +2,17 @@
 
 Round one asks at the same time for the config, for `model.safetensors` (its first bytes) and for all shard headers in
 one answer, which the Hub has for `main`. Where it has not (another revision, a mirror), the index is read instead, and
-round two reads all shards' headers.
+round two reads all shards' headers. A repo without safetensors, or one of whose GGUF models or files was picked, is
+read through the list of its files.
 """
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
-from inspector.errors import AccessError, FileMissing, HubError, InspectError, RepoNotFound
+from inspector.errors import AccessError, FileMissing, HubError
 from inspector.hub.checkpoint import Checkpoint
 from inspector.hub.client import Meter
-from inspector.hub.contents import unsupported
 from inspector.hub.documents import NO_CONFIG, WEIGHTS_FILE
 from inspector.hub.repo_files import Found, Headers, Listing, RepoFiles
 from inspector.hub.repo_id import DEFAULT_REVISION
@@ -43,6 +43,8 @@ def read_remote(files: RepoFiles, meter: Meter) -> Checkpoint:
     revision = files.repo.revision
     for _ in range(MAX_MOVES + 1):
         try:
+            if files.repo.pick is not None:
+                return _read_picked(files, revision, meter)
             return _read(files, revision, meter)
         except Moved as moved:
             revision = moved.commit
@@ -77,17 +79,41 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
     else:
         trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
         weights = trusted or _from_shards(files, index or files.index(commit or revision), commit, revision, config)
-    parsed = config.result
     proven = found.value is None or found.commit is not None
+    return _checkpoint(files, config.result, weights, commit if proven else None, meter)
+
+
+def _read_picked(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
+    """What the user picked of the repo, found in the list of its files."""
+    config, listing = files.config(revision), files.listing(revision)
+    for errand in files.as_done(config, listing):
+        if errand.error is not None:
+            raise errand.error
+    listed = listing.result.value
+    commit = config.result.commit
+    if listed is not None and listed.commit is not None:
+        if commit is not None and commit != listed.commit:
+            raise Moved(listed.commit)
+        commit = listed.commit
+    weights = _other_formats(files, commit or revision, config.result, listed)
+    return _checkpoint(files, config.result, weights, commit, meter)
+
+
+def _checkpoint(
+    files: RepoFiles, config: Found[dict[str, Any]], weights: Weights, commit: str | None, meter: Meter
+) -> Checkpoint:
+    """The parts of the answer put together; without a commit if the config's is not known to be the same."""
+    has_config = config.value is not None or weights.config is not None
     return Checkpoint(
-        repo_id=files.repo.name,
-        revision=commit if proven and (parsed.value is None or parsed.commit is not None) else None,
+        repo_id=files.repo.picked_name,
+        revision=commit if config.value is None or config.commit is not None else None,
         source="hub",
-        config=parsed.value or {},
+        config=(config.value if weights.config is None else weights.config) or {},
         tensors=weights.tensors,
+        format=weights.format,
         files=weights.files,
         metadata=weights.metadata,
-        warnings=weights.warnings if parsed.value is not None else (NO_CONFIG, *weights.warnings),
+        warnings=weights.warnings if has_config else (NO_CONFIG, *weights.warnings),
         network=meter.network(),
     )
 
@@ -167,7 +193,7 @@ def _from_shards(
     _one_commit(errand, commit=commit)
     pinned = commit or revision
     if index is None:
-        _nothing_to_read(files, pinned, has_config=config.result.value is not None)
+        return _other_formats(files, pinned, config.result)
     reads = files.first_reads(index)
     errands = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
     headers: dict[str, Header] = {}
@@ -181,17 +207,10 @@ def _from_shards(
     return sharded(index, headers)
 
 
-def _nothing_to_read(files: RepoFiles, revision: str, *, has_config: bool) -> NoReturn:
-    """Says what a repo without safetensors holds instead."""
-    error: InspectError | None = None
-    try:
-        listing = files.one(files.listing(revision)).value
-    except RepoNotFound as refused:
-        error, listing = refused, None
-    except InspectError:
-        listing = None
-    if listing is None and error is not None and not has_config:
-        raise error
-    if listing is None:
-        raise unsupported(None, str(files.repo))
-    raise unsupported(listing.files, str(files.repo))
+def _other_formats(
+    files: RepoFiles, revision: str, config: Found[dict[str, Any]], listing: Listing | None = None
+) -> Weights:
+    """PyTorch's and GGUF's files, with code that repos of safetensors never load."""
+    from inspector.hub.remote_formats import read_remote_formats
+
+    return read_remote_formats(files, revision, config.value, listing)

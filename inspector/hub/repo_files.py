@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from inspector.errors import HubError, InspectError, InvalidHeader
 from inspector.hub.answer import Answer, Request
@@ -26,10 +26,14 @@ from inspector.hub.documents import (
     too_large,
 )
 from inspector.hub.refusals import refusal
+from inspector.hub.remote_file import RemoteFile
 from inspector.hub.repo_id import RepoId
 from inspector.hub.safetensors import PREFIX_BYTES, Header, header_from_json, header_length, parse_header
 from inspector.hub.urls import file_url, headers_url, listing_url, origin
 from inspector.hub.workers import Errand, Workers
+
+if TYPE_CHECKING:
+    from inspector.hub.containers import RangeReader
 
 T = TypeVar("T")
 
@@ -93,9 +97,30 @@ class RepoFiles:
         """config.json."""
         return self._document(revision, CONFIG_FILE, MAX_CONFIG_BYTES, parse_config)
 
-    def index(self, revision: str) -> Errand[Found[Index]]:
-        """model.safetensors.index.json."""
-        return self._document(revision, INDEX_FILE, MAX_INDEX_BYTES, parse_index)
+    def index(self, revision: str, name: str = INDEX_FILE) -> Errand[Found[Index]]:
+        """model.safetensors.index.json, or the index of another format."""
+        return self._document(revision, name, MAX_INDEX_BYTES, lambda data, where: parse_index(data, where, name))
+
+    def container(
+        self, revision: str, name: str, size: int | None, parse: Callable[[RangeReader, str], T]
+    ) -> Errand[Found[T]]:
+        """A weights file of another format, parsed from ranged reads.
+
+        Args:
+            revision: best a commit; the reads of one file may else be of two.
+            size: in bytes, None where it is not known.
+        """
+        url = file_url(self._endpoint, self.repo.name, revision, name)
+
+        def job(errand: Errand[Found[T]]) -> Found[T]:
+            file = RemoteFile(
+                lambda request: self._fetch(request, errand), self._check, url, f"{name} of {self.repo}", size
+            )
+            value = parse(file, f"{name} of {self.repo}")
+            assert file.answer is not None  # no file is parsed without a read
+            return Found(file.answer, value)
+
+        return self._start(job)
 
     def header(self, revision: str, name: str, first_read: int = FIRST_READ_BYTES) -> Errand[Found[Header]]:
         """A weights file's header, in one ranged read, or two where it is longer than the first."""

@@ -18,20 +18,32 @@ MAX_REVISION_CHARACTERS = 256
 _PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#=-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PICK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()/-]*")
 _URL = re.compile(r"https?://[^/]+/([^/?#]+/[^/?#]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class RepoId:
-    """A repo on the Hub: `org/name` (or an old single name), and a branch, tag, commit or ref of it."""
+    """A repo on the Hub: `org/name` (or an old single name), and a branch, tag, commit or ref of it.
+
+    Attributes:
+        pick: one of the models that the repo holds: a GGUF quantization ("Q4_K_M"), or a file of the repo; None for
+            the repo's own.
+    """
 
     name: str
     revision: str = DEFAULT_REVISION
+    pick: str | None = None
 
     @property
     def is_commit(self) -> bool:
         """Whether the revision is a full commit, which never moves."""
         return is_commit(self.revision)
+
+    @property
+    def picked_name(self) -> str:
+        """The name, and what was picked: `org/name:Q4_K_M`."""
+        return self.name if self.pick is None else f"{self.name}:{self.pick}"
 
     def __str__(self) -> str:
         return self.name if self.revision == DEFAULT_REVISION else f"{self.name}@{self.revision}"
@@ -53,6 +65,8 @@ def is_commit(text: object) -> bool:
 def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
     """A repo ID (`org/name`, `org/name@revision`, `gpt2`) or a path (what exists, or starts as only paths do).
 
+    `:PICK` after a repo ID (and its revision) names one of the models that it holds, as llama.cpp and Ollama write it.
+
     Raises:
         UsageError: it is neither, or names two revisions.
     """
@@ -62,13 +76,18 @@ def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
         if revision is not None:
             raise UsageError(f"{model} is a path, and a path has no revision", "Leave out --revision.")
         return LocalPath(_expanded(model), model)
-    name, at, own_revision = model.partition("@")
+    repo, colon, pick = model.partition(":")
+    if "://" in model:
+        repo, colon = model, ""
+    name, at, own_revision = repo.partition("@")
     if at and revision is not None and own_revision != revision:
         raise UsageError(f"{model} and --revision {revision} name two revisions", "Leave one out.")
     _check_name(model, name)
     wanted = own_revision if at else DEFAULT_REVISION if revision is None else revision
     _check_revision(wanted)
-    return RepoId(name, wanted)
+    if colon:
+        _check_pick(model, pick)
+    return RepoId(name, wanted, pick if colon else None)
 
 
 def _is_path(model: str) -> bool:
@@ -95,6 +114,14 @@ def _check_name(model: str, name: str) -> None:
     url = _URL.match(model)
     hint = f"Give the repo ID alone: {url[1]}" if url else "A repo ID looks like org/name; a local folder like ./name."
     raise UsageError(f"{model!r} is neither a repo ID nor a path that exists", hint)
+
+
+def _check_pick(model: str, pick: str) -> None:
+    if len(pick) <= MAX_REVISION_CHARACTERS and ".." not in pick and "//" not in pick and _PICK.fullmatch(pick):
+        return
+    if "@" in pick:
+        raise UsageError(f"{model!r} names its revision too late", "Write org/name@revision:QUANT.")
+    raise UsageError(f"{pick!r} names no file or quantization", "Write org/name:QUANT, such as org/name:Q4_K_M.")
 
 
 def _check_revision(revision: str) -> None:

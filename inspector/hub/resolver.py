@@ -17,6 +17,7 @@ from inspector.hub.settings import Settings
 
 if TYPE_CHECKING:  # loaded when the network is needed
     from inspector.hub.client import Client
+    from inspector.hub.gate import Gate
     from inspector.hub.workers import Workers
 
 MAX_CONNECTIONS = 32
@@ -33,6 +34,9 @@ class Resolver:
         timeout: seconds to wait for a server; None: as HF_HUB_DOWNLOAD_TIMEOUT says (10).
         cache_dir: where answers are kept; None: below huggingface_hub's assets cache.
         max_connections: requests at the same time.
+
+    Attributes:
+        gate: where each request asks whether it may be sent, if many are; None: all may.
 
     Raises:
         UsageError: an argument, or a variable of the environment, that cannot be.
@@ -53,11 +57,14 @@ class Resolver:
         )
         self._cache = Cache(self._settings.cache, self._settings.endpoint)
         self._max_connections = max_connections
+        self.gate: Gate | None = None
         self._network: tuple[Client, Workers] | None = None
         self._lock = threading.Lock()
 
     def resolve(self, model: str, revision: str | None = None) -> Checkpoint:
         """The checkpoint of a repo ID (`org/name`, `org/name@revision`, `gpt2`) or of a local folder or file.
+
+        `org/name:Q4_K_M` is one of the GGUF models that a repo holds, `org/name:FILE` one of its files.
 
         Raises:
             InspectError: of the kind that tells what is wrong.
@@ -113,15 +120,16 @@ class Resolver:
         if kept is not None:
             note = f"{_reason(error)}: this is commit {kept.revision}, kept on this machine; it may be out of date"
             return replace(kept, warnings=(note, *kept.warnings))
-        return read_bundled(repo.name, _reason(error)) if repo.revision == DEFAULT_REVISION else None
+        return _bundled(repo, _reason(error))
 
     def _offline(self, repo: RepoId) -> Checkpoint:
         checkpoint = self._kept(repo, self._cache.commit(repo))
-        if checkpoint is None and repo.revision == DEFAULT_REVISION:
-            checkpoint = read_bundled(repo.name, "offline, so the Hub was not asked")
         if checkpoint is None:
+            checkpoint = _bundled(repo, "offline, so the Hub was not asked")
+        if checkpoint is None:
+            asked = str(repo) if repo.pick is None else f"{repo}:{repo.pick}"
             raise HubUnreachable(
-                f"{repo} is not kept on this machine, and offline nothing is asked",
+                f"{asked} is not kept on this machine, and offline nothing is asked",
                 "Ask for it once without --offline (and with HF_HUB_OFFLINE unset).",
             )
         return checkpoint
@@ -140,6 +148,8 @@ class Resolver:
         with self._lock:
             if self._network is None:
                 self._network = Client(self._settings), Workers(self._max_connections)
+            if self.gate is not None:
+                self._network[0].gate = self.gate
             return self._network
 
 
@@ -160,6 +170,13 @@ def resolve(
     """
     with Resolver(token=token, offline=offline, endpoint=endpoint, timeout=timeout, cache_dir=cache_dir) as resolver:
         return resolver.resolve(model, revision)
+
+
+def _bundled(repo: RepoId, reason: str) -> Checkpoint | None:
+    """The bundled snapshot, which stands for `main` and for nothing that was picked of it."""
+    if repo.revision != DEFAULT_REVISION or repo.pick is not None:
+        return None
+    return read_bundled(repo.name, reason)
 
 
 def _reason(error: InspectError) -> str:

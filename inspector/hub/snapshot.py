@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from itertools import chain, product
 from typing import Any, get_args
 
-from inspector.hub.checkpoint import DTYPE_BITS, Checkpoint, File, Source, Tensor
+from inspector.hub.checkpoint import Checkpoint, File, Source, Tensor, is_dtype
 
 SCHEMA = 1
 MAX_TENSORS = 1_000_000
@@ -226,7 +226,7 @@ def _row(row: Any) -> tuple[str, str, tuple[int, ...], list[list[range]]]:
             raise ValueError("a brace that is no placeholder")
     if len(row) != 3 + placeholders:
         raise ValueError("not one set of indices a placeholder")
-    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+    if not isinstance(dtype, str) or not is_dtype(dtype):
         raise ValueError("unknown dtype")
     if not isinstance(shape, list) or len(shape) > MAX_RANK:
         raise ValueError("a shape is a list of a few numbers")

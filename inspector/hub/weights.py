@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from inspector.hub.checkpoint import File, Tensor
 from inspector.hub.documents import Index
@@ -16,12 +16,30 @@ MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What the weight files hold: the weights' part of a `Checkpoint`."""
+    """What the weight files hold: the weights' part of a `Checkpoint`.
+
+    Attributes:
+        config: what the files themselves say of the model, None where config.json says it.
+    """
 
     tensors: tuple[Tensor, ...]
     files: tuple[File, ...]
     metadata: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    format: str = "safetensors"
+    config: dict[str, Any] | None = None
+
+
+class Part(Protocol):
+    """One file of several: a safetensors `Header`, or what stands for one."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it holds."""
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Its size, None where that is not known."""
 
 
 def single(name: str, header: Header) -> Weights:
@@ -29,8 +47,17 @@ def single(name: str, header: Header) -> Weights:
     return Weights(header.tensors, (File(name, header.file_bytes),), dict(header.metadata))
 
 
-def sharded(index: Index, headers: Mapping[str, Header], sizes: Mapping[str, int | None] | None = None) -> Weights:
-    """All shards of an index, in its order. A tensor that two shards hold counts once: the loader keeps the last."""
+def sharded(
+    index: Index,
+    headers: Mapping[str, Part],
+    sizes: Mapping[str, int | None] | None = None,
+    left_out: Collection[str] = (),
+) -> Weights:
+    """All shards of an index, in its order. A tensor that two shards hold counts once: the loader keeps the last.
+
+    Args:
+        left_out: names that are in the shards and in no `tensors`, as they stand for a tensor that is.
+    """
     found: dict[str, Tensor] = {}
     twice: list[str] = []
     files = []
@@ -46,7 +73,7 @@ def sharded(index: Index, headers: Mapping[str, Header], sizes: Mapping[str, int
     if twice:
         warnings.append(f"{_some(twice)} stands in two shards; the last one counts")
     if index.weight_map is not None:
-        lost = [name for name in index.weight_map if name not in found]
+        lost = [name for name in index.weight_map if name not in found and name not in left_out]
         if lost:
             warnings.append(f"{_some(lost)} stands in the index and in no shard")
         unlisted = [name for name in found if name not in index.weight_map]

@@ -49,12 +49,12 @@ def values_per_token(layer: Layer) -> int | None:
             return None
 
 
-def tokens_held(layer: Layer, context: int) -> int:
+def tokens_held(layer: Layer, context: int, encoder_tokens: int | None = None) -> int:
     """Rows that the cache of a sequence of `context` tokens holds between two decode steps.
 
     A window of w keeps w - 1 tokens, since the next token brings its own row
     (transformers.cache_utils.DynamicSlidingWindowLayer, which serves chunks, too). Cross attention also keeps the
-    encoder's rows: as many as the encoder's fixed length, else as many again as the context, which is a bound.
+    encoder's rows: as many as the encoder's fixed length, else `encoder_tokens`, else as many again as the context.
     """
     match layer:
         case SlidingAttention():
@@ -62,18 +62,24 @@ def tokens_held(layer: Layer, context: int) -> int:
         case ChunkedAttention():
             return min(context, layer.attention_chunk_size - 1)
         case CrossAttention():
-            return context + (context if layer.encoder_tokens is None else layer.encoder_tokens)
+            fixed = layer.encoder_tokens if layer.encoder_tokens is not None else encoder_tokens
+            return context + (context if fixed is None else fixed)
         case IndexedAttention() | HybridAttention():
             return tokens_held(layer.attention, context)
     return context
 
 
-def cache_bytes(layer: Layer, *, context: int, batch: int, element_bits: int) -> int | None:
-    """Bytes that one layer's cache holds for `batch` sequences of `context` tokens; None where that is unknown."""
+def cache_bytes(
+    layer: Layer, *, context: int, batch: int, element_bits: int, encoder_tokens: int | None = None
+) -> int | None:
+    """Bytes that one layer's cache holds for `batch` sequences of `context` tokens; None where that is unknown.
+
+    `encoder_tokens`: the input's length, for encoder-decoders; as long as the context where it is not given.
+    """
     per_token = values_per_token(layer)
     if per_token is None:
         return None
-    total = size_in_bytes(batch * tokens_held(layer, context) * per_token, element_bits)
+    total = size_in_bytes(batch * tokens_held(layer, context, encoder_tokens) * per_token, element_bits)
     if isinstance(layer, LinearAttention | HybridAttention):
         for state in layer.states:
             total += size_in_bytes(batch * math.prod(state.shape), DTYPE_BITS.get(state.dtype, element_bits))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.checkpoint import Checkpoint, plain_dtype
 from inspector.model.architecture import read_architecture
+from inspector.model.gguf import count_gguf
 from inspector.model.model import Model
 from inspector.model.parameters import count_parameters
 from inspector.model.quantization import read_quantization
@@ -18,10 +19,12 @@ def build_model(checkpoint: Checkpoint) -> Model:
     architecture = read_architecture(checkpoint.config, read_quantization(checkpoint.config))
     bytes_by_dtype: dict[str, int] = {}
     for tensor in checkpoint.tensors:
-        bytes_by_dtype[tensor.dtype] = bytes_by_dtype.get(tensor.dtype, 0) + tensor.nbytes
+        dtype = plain_dtype(tensor.dtype)
+        bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
+    count = count_gguf if checkpoint.format == "gguf" else count_parameters
     return Model(
         repo_id=checkpoint.repo_id,
         architecture=architecture,
-        parameters=count_parameters(checkpoint, architecture),
+        parameters=count(checkpoint, architecture),
         stored_dtype=max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None),
     )

@@ -48,6 +48,8 @@ class ModelClass:
         parameters: of the default config.
         optional: templates held only under a switch, "attention_bias=true", of the config.
         buffers: persistent or not.
+        mixed: templates that are parameters for one number and buffers for another (a convolution and the frozen
+            batch norm after it) -> the buffers' rank.
         ties: template -> the one it is tied to where the config ties (and the file may hold both).
         shared: template -> the one it always shares a tensor with.
         tied: the class ties where the config says nothing.
@@ -64,6 +66,7 @@ class ModelClass:
     parameters: frozenset[str]
     optional: Mapping[str, frozenset[str]]
     buffers: frozenset[str]
+    mixed: Mapping[str, int]
     ties: Mapping[str, str]
     shared: Mapping[str, str]
     tied: bool
@@ -167,7 +170,8 @@ def _is_set(switch: str, config: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _index() -> dict[str, str]:
+def class_folders() -> dict[str, str]:
+    """Class name -> the file of the table that has it, e.g. "LlamaForCausalLM" -> "llama"."""
     index: dict[str, str] = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))["classes"]
     return index
 
@@ -181,7 +185,7 @@ def _table(folder: str) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def find_class(name: str) -> ModelClass | None:
     """The class of that name, or None where transformers has none or it could not be built for the table."""
-    folder = _index().get(name)
+    folder = class_folders().get(name)
     if folder is None:
         return None
     table = _table(folder)
@@ -198,6 +202,7 @@ def find_class(name: str) -> ModelClass | None:
         parameters=parameters,
         optional={switch: templates(ranges) for switch, ranges in row.get("optional", {}).items()},
         buffers=templates(row.get("buffers", "")),
+        mixed=row.get("mixed", {}),
         ties=row.get("ties", {}),
         shared=row.get("shared", {}),
         tied=row.get("tied", False),

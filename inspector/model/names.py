@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from inspector.hub.checkpoint import DTYPE_BITS, Tensor
+from inspector.hub.checkpoint import Tensor, stored_bytes
 from inspector.hub.snapshot import PLACEHOLDER, split_name
 
 
@@ -38,7 +38,7 @@ class Group:
     @property
     def nbytes(self) -> int:
         """Stored bytes of one tensor."""
-        return self.numel * DTYPE_BITS[self.dtype] // 8
+        return stored_bytes(self.dtype, self.shape)
 
     @property
     def module(self) -> str:

@@ -131,7 +131,7 @@ class _Counter:
         lot.name, status = self.model_class.locate(lot.name)
         if lot.role == OVERHEAD:
             return OVERHEAD
-        if status == "buffer" or _is_mask(lot):
+        if status == "buffer" or _is_mask(lot) or self.model_class.mixed.get(lot.name) == len(lot.group.shape):
             return BUFFERS
         held = status == "parameter" and self.model_class.switched_on(lot.name, self.config)
         if lot.name.endswith(".bias") and lot.group.module in packed and not held:
@@ -253,7 +253,7 @@ def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) 
     total = components.total()
     return Parameters(
         total=total,
-        active=total - _idle(components["experts"], architecture),
+        active=total - idle_parameters(components["experts"], architecture),
         by_component={name: n for name, n in components.items() if n},
         by_dtype=dict(dtypes),
         buffers=buffers,
@@ -267,7 +267,7 @@ def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) 
     )
 
 
-def _idle(routed: int, architecture: Architecture) -> int:
+def idle_parameters(routed: int, architecture: Architecture) -> int:
     """Parameters of the routed experts that one token is not sent to: routed * (1 - active / total)."""
     experts = architecture.experts
     if experts is None or experts.total <= 0 or not 0 <= experts.active <= experts.total:

@@ -116,11 +116,11 @@ def test_a_config_that_is_no_object_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_or_file_of_another_format_says_what_it_is(tmp_path: Path) -> None:
-    folder = write(tmp_path / "m", {**CONFIG, "pytorch_model.bin": b"PK" * 500, "sub/x.gguf": b"GGUF"})
-    with pytest.raises(UnsupportedFormat, match=r"PyTorch \.bin \(1 file, 1\.0 kB\), GGUF \(1 file, 4 B\)"):
+    folder = write(tmp_path / "m", {**CONFIG, "tf_model.h5": b"HD" * 500, "sub/x.onnx": b"ONNX"})
+    with pytest.raises(UnsupportedFormat, match=r"TensorFlow \.h5 \(1 file, 1\.0 kB\), ONNX \(1 file, 4 B\)"):
         resolve(str(folder))
-    with pytest.raises(UnsupportedFormat, match="PyTorch"):
-        resolve(str(folder / "pytorch_model.bin"))
+    with pytest.raises(UnsupportedFormat, match="TensorFlow"):
+        resolve(str(folder / "tf_model.h5"))
     with pytest.raises(UnsupportedFormat, match="no files"):
         resolve(str(write(tmp_path / "empty", {})))
 

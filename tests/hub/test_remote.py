@@ -161,8 +161,10 @@ def test_a_repo_without_config_is_read_with_a_warning(hub: LoopbackHub, resolver
 @pytest.mark.parametrize(
     ("files", "said", "hint"),
     [
-        ({"pytorch_model.bin": Sparse(b"PK", 10**9), **CONFIG}, "PyTorch .bin (1 file, 1.0 GB)", "converted"),
-        ({"a.Q4.gguf": b"GGUF", "b.Q8.gguf": b"GGUF"}, "GGUF (2 files, 8 B)", "original"),
+        ({"model.onnx": Sparse(b"ON", 10**9), "tf_model.h5": b"x"}, "ONNX (1 file, 1.0 GB), TensorFlow", "converted"),
+        ({"weights.npz": b"PK", **CONFIG}, "NumPy .npz (1 file, 2 B)", "refs/pr/N"),
+        ({"consolidated.00.pth": b"PK", "a.pth": b"PK"}, "PyTorch .pth (2 files, 4 B)", "org/name:FILE"),
+        ({"mmproj-model.gguf": b"GGUF"}, "GGUF (1 file, 4 B)", "org/name:FILE"),
         ({"adapter_config.json": {}, "adapter_model.safetensors": b"x"}, "adapter", "base model"),
         ({"model_index.json": {}, "unet/model.safetensors": b"x"}, "diffusers", "language models"),
         ({"consolidated.safetensors": b"x", **CONFIG}, "such as consolidated.safetensors", "path"),

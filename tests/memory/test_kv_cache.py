@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.memory.kv_cache import cache_bytes, kv_cache, layer_cache_bytes, tokens_held, values_per_token
 from inspector.memory.estimate import Workload
+from inspector.memory.kv_cache import cache_bytes, kv_cache, layer_cache_bytes, tokens_held, values_per_token
 from inspector.model.layers import (
     ChunkedAttention,
     FullAttention,

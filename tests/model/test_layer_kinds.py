@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from inspector.memory.kv_cache import cache_bytes
 from inspector.model.architecture import read_architecture
 from inspector.model.layers import FullAttention, NoCache, UnknownLayer
-from tests.oracles.reference import reference_cache_bytes
 
 SAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "oracles" / "caches.json").read_text("utf-8"))
 """Made by `python tests/oracles/caches.py --write`."""
@@ -40,7 +40,7 @@ def test_the_specs_give_what_the_caches_held(run: dict[str, Any]) -> None:
     layers = read_architecture(run["config"]).layers
     for context, held in run["held"].items():
         sizes = [
-            reference_cache_bytes(
+            cache_bytes(
                 layer,
                 context=int(context),
                 batch=SAMPLE["batch"],
@@ -65,7 +65,7 @@ def test_a_small_model_still_holds_what_its_specs_give(model_type: str) -> None:
     config = tiny_config(model_type)
     model = small_model(config)
     for prompt in PROMPTS:
-        found = measure(model, config, reference_cache_bytes, prompt)
+        found = measure(model, config, prompt)
         assert found.verdict == "equal", found
 
 

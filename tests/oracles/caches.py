@@ -14,7 +14,7 @@ import importlib
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,11 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from inspector.memory.kv_cache import cache_bytes
 from inspector.model.architecture import architecture_of
 from inspector.model.config_class import text_config_of
 from inspector.model.kinds import LATENT_TYPES
-from tests.oracles.reference import reference_cache_bytes
 
-CacheBytes = Callable[..., "int | None"]
 """(layer, *, context, batch, element_bits, encoder_tokens) -> bytes, or None where the spec cannot tell."""
 
 BATCH = 2
@@ -191,7 +190,7 @@ def small_model(config: Any) -> Any:
         return build(config, dtype=torch.bfloat16).eval()
 
 
-def measure(model: Any, config: Any, cache_bytes: CacheBytes, prompt: int) -> Measurement:
+def measure(model: Any, config: Any, prompt: int) -> Measurement:
     """Runs a prompt and one step, and weighs the cache."""
     with quiet(), torch.no_grad():
         cache = run(model, config, prompt)
@@ -328,7 +327,7 @@ def measure_type(model_type: str) -> tuple[str, str, list[dict[str, Any]]]:
             try:
                 config = tiny_config(model_type, **changes)
                 model = model or small_model(config)
-                found = measure(model, config, reference_cache_bytes, prompt)
+                found = measure(model, config, prompt)
             except Exception as error:
                 if number == 0:
                     return "not run", f"{type(error).__name__}: {' '.join(str(error).split())[:150]}", []

@@ -51,7 +51,9 @@ def run_model(model: GridModel) -> dict[str, Any]:
     return {
         "name": model.name,
         "held_out": model.held_out,
-        "config": {key: value for key, value in full.items() if not isinstance(value, dict) or key == "rope_parameters"},
+        "config": {
+            key: value for key, value in full.items() if not isinstance(value, dict) or key == "rope_parameters"
+        },
         "parameters": sum(parameter.numel() for parameter in built.parameters()),
         "cases": cases,
     }
@@ -80,9 +82,7 @@ def errors(models: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 continue
             passes = max(size for phase, size in estimate.phases.items() if phase != "optimizer")
             measured_passes = max(measured["forward"], measured["backward"])
-            rows.append(
-                row | {"error": estimate.peak / measured["peak"] - 1, "passes": passes / measured_passes - 1}
-            )
+            rows.append(row | {"error": estimate.peak / measured["peak"] - 1, "passes": passes / measured_passes - 1})
     return rows
 
 
@@ -100,13 +100,15 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines = [
         "# How exact the training estimate is",
         "",
-        "Every row is the real transformers class, at full width and with few layers, taking a training step under fake",
-        "tensors on a pretend GPU (no GPU, no weights): each tensor is followed from birth to death, in the allocator's",
-        "512-byte blocks. The estimate reads the config and the number of parameters, nothing else.",
+        "Every case is the real transformers class, at full width and with few layers, taking a training step under",
+        "fake tensors on a pretend GPU (no GPU, no weights): each tensor is followed from birth to death, in the",
+        "allocator's 512-byte blocks. The estimate reads the config and the number of parameters, nothing else.",
         "",
         f"Made by `{COMMAND}`",
-        f"in {result['seconds']} s on {result['machine']}, with " + ", ".join(f"{k} {v}" for k, v in result["versions"].items())
+        f"in {result['seconds']} s on {result['machine']}, with "
+        + ", ".join(f"{k} {v}" for k, v in result["versions"].items())
         + ".",
+        "The estimate's table comes from small models of the same classes at other sizes (fixtures/make_training.py).",
         "Held-out models are of types that nobody looked at while the estimate was written.",
         "",
         "## Absolute error of the step's peak",
@@ -116,7 +118,13 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"| all {len({row['model'] for row in rows})} models | {summary(rows)} |",
         f"| the held-out ones | {summary([row for row in rows if row['held_out']])} |",
     ]
-    for key, name in (("method", "method"), ("precision", "precision"), ("attention", "attention"), ("checkpointing", "checkpointing"), ("optimizer", "optimizer")):
+    for key, name in (
+        ("method", "method"),
+        ("precision", "precision"),
+        ("attention", "attention"),
+        ("checkpointing", "checkpointing"),
+        ("optimizer", "optimizer"),
+    ):
         for value in sorted({row["case"][key] for row in rows}):
             lines.append(f"| {name} {value} | {summary([row for row in rows if row['case'][key] == value])} |")
     lines += [

@@ -16,7 +16,7 @@ class GridModel:
     """A published model: its name in tests/oracles/inference_models.py, and how many layers the step is taken with."""
 
     name: str
-    layers: int = 4
+    layers: int = 3
     shapes: tuple[tuple[int, int], ...] = ((1, 2048), (4, 1024), (2, 512), (1, 4096))
     tied: bool | None = None
     held_out: bool = False
@@ -51,17 +51,17 @@ GRID: tuple[GridModel, ...] = (
     GridModel("llama-2-7b"),
     GridModel("mistral-7b", shapes=((1, 2048), (1, 8192), (2, 1024), (1, 4096))),
     GridModel("qwen2.5-7b"),
-    GridModel("qwen3-0.6b", layers=28, tied=True),
+    GridModel("qwen3-0.6b", layers=14, tied=True),
     GridModel("qwen3-8b"),
     GridModel("gpt2", layers=12, shapes=((8, 1024), (4, 512), (1, 1024), (16, 256)), tied=True),
     GridModel("gpt2-xl", layers=6, shapes=((4, 1024), (8, 512)), tied=True),
-    GridModel("bert-base", layers=12, shapes=_SHORT, tied=True),
-    GridModel("roberta-base", layers=12, shapes=_SHORT, tied=True),
+    GridModel("bert-base", layers=6, shapes=_SHORT, tied=True),
+    GridModel("roberta-base", layers=6, shapes=_SHORT, tied=True),
     GridModel("pythia-6.9b"),
     GridModel("phi-2"),
     GridModel("phi-3-mini", shapes=((1, 1024), (4, 1024), (2, 2000), (1, 4096))),
-    GridModel("gemma-2-9b", tied=True),
-    GridModel("gemma-3-4b", shapes=((1, 512), (2, 2048), (1, 4096), (4, 1024)), tied=True),
+    GridModel("gemma-2-9b", layers=4, tied=True),
+    GridModel("gemma-3-4b", layers=4, shapes=((1, 512), (2, 2048), (1, 4096), (4, 1024)), tied=True),
     GridModel("gemma-2b", tied=True),
     GridModel("opt-6.7b", shapes=((1, 2048), (4, 1024), (2, 512)), tied=True),
     GridModel("falcon-7b", tied=True),

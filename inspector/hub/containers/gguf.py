@@ -12,8 +12,8 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from inspector.errors import UnreadableModel, UnsupportedFormat
-from inspector.hub.containers.ggml_types import FILE_TYPES, ggml_type, tensor_bytes
 from inspector.hub.containers.reader import MIB, CachingReader, RangeReader
+from inspector.hub.ggml_types import FILE_TYPES, ggml_type, tensor_bytes
 
 VERSIONS = (2, 3)
 OLD_MAGICS = (b"lmgg", b"fmgg", b"tjgg", b"algg")

@@ -1,9 +1,9 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685): how many parameters they have.
 
 An adapter of rank r on a linear layer of n inputs and m outputs has r * (n + m) parameters. Which layers get one is
-peft's choice for `target_modules="all-linear"`: every torch.nn.Linear (and GPT-2's Conv1D) of the blocks, not the head,
-and not the stacked experts of a mixture, which are no linear layers in transformers 5. The table knows them: what a
-block leaves behind after both its passes are the gradients of its adapters, in fp32.
+peft's choice for `target_modules="all-linear"`: the linear layers of the blocks and a mixture's stacked experts, not
+the head. The table has it from peft itself: what a block leaves behind after both its passes are the gradients of its
+adapters, in fp32.
 """
 
 from __future__ import annotations

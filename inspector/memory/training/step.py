@@ -167,7 +167,9 @@ def _states_only(model: Model, workload: Workload, setup: TrainingSetup, reason:
     parts = [
         weights(setup, base, 0),
         optimizer_states(setup, base) if full else Part("optimizer_states", None, reason, ""),
-        Part("gradients", size, f"{base:,} x {setup.trained_bytes} B", "") if full else Part("gradients", None, reason, ""),
+        Part("gradients", size, f"{base:,} x {setup.trained_bytes} B", "")
+        if full
+        else Part("gradients", None, reason, ""),
         *(Part(name, None, f"unknown: {reason}", "") for name in UNKNOWN),
     ]
     least = sum(part.bytes or 0 for part in parts)

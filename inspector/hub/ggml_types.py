@@ -91,6 +91,11 @@ GGML_TYPES: dict[int, GGMLType] = {
 }
 """Number in the file -> type."""
 
+BLOCKS: dict[str, tuple[int, int]] = {
+    kind.name: (kind.block, kind.block_bytes) for kind in GGML_TYPES.values() if kind.block_bytes
+}
+"""Name -> elements a block, and bytes a block, of the types whose layout is settled."""
+
 FILE_TYPES: dict[int, str] = {
     0: "F32",
     1: "F16",

@@ -1,0 +1,150 @@
+"""Which models a batch is about: read from plain lines, CSV or YAML, from files or standard input, each once."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from inspector.errors import FileMissing, UsageError
+from inspector.hub.repo_id import parse_model
+
+STDIN = "-"
+COLUMNS = ("model", "repo_id", "id")
+"""The names a CSV's column, or a YAML entry's key, of model IDs may have; the first of them that is there counts."""
+REVISION_KEY = "revision"
+MODELS_KEY = "models"
+
+_COMMENT = re.compile(r"(^|\s)#.*")
+"""A `#` within a word belongs to it: a revision may have one."""
+
+Located = tuple[int, str]
+"""The line (from 1) that an ID stands on, and the ID."""
+
+
+def read_ids(sources: Iterable[str | Path], *, revision: str | None = None) -> list[str]:
+    """The model IDs of several files, in order, each once.
+
+    Args:
+        sources: paths, or "-" for standard input. `.csv` files need a header with a column `model`, `repo_id` or `id`
+            (so does any file whose first line has a comma); `.yaml` and `.yml` files hold a list of IDs or of mappings
+            with such a key, at the top or under `models`; all else is an ID a line, `#` begins a comment.
+        revision: of every ID that names none; checked here so that a mistake costs no request.
+
+    Raises:
+        FileMissing: no such file.
+        UsageError: a file that cannot be read, or a line that names no model; the message tells file and line.
+    """
+    found: dict[str, None] = {}
+    for source in sources:
+        name, text = _text(source)
+        for line, model in _parse(name, text):
+            try:
+                parse_model(model, revision)
+            except UsageError as error:
+                raise UsageError(f"{name}, line {line}: {error.message}", error.hint) from None
+            found[model] = None
+    return list(found)
+
+
+def _text(source: str | Path) -> tuple[str, str]:
+    """A source's name for messages, and what it holds."""
+    name = "standard input" if source == STDIN else str(source)
+    try:
+        data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+    except FileNotFoundError:
+        raise FileMissing(f"no such file: {name}", "Give a file with a model ID a line, or - for input.") from None
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        return name, data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{name}, line {line}: no UTF-8 text", "Save the list as UTF-8.") from None
+
+
+def _parse(name: str, text: str) -> Iterator[Located]:
+    suffix = Path(name).suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return _yaml(name, text)
+    lines = list(_lines(text))
+    if suffix == ".csv" or (lines and "," in lines[0][1]):
+        return _csv(name, text)
+    return iter(lines)
+
+
+def _lines(text: str) -> Iterator[Located]:
+    """Lines without comments and blank ones. Split at line ends alone: `splitlines` knows stranger ones."""
+    for number, line in enumerate(text.split("\n"), 1):
+        model = _COMMENT.sub("", line.rstrip("\r")).strip()
+        if model:
+            yield number, model
+
+
+def _csv(name: str, text: str) -> Iterator[Located]:
+    """The IDs of a CSV's column. Lines that are blank or begin with `#` are skipped, above the header as well."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    column: int | None = None
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells) or cells[0].startswith("#"):
+                continue
+            if column is None:
+                heads = [cell.lower() for cell in cells]
+                column = next((heads.index(head) for head in COLUMNS if head in heads), None)
+                if column is None:
+                    raise UsageError(
+                        f"{name}, line {reader.line_num}: no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}",
+                        "The first line of a CSV names its columns.",
+                    )
+                continue
+            if len(cells) <= column or not cells[column]:
+                raise UsageError(f"{name}, line {reader.line_num}: this row names no model")
+            yield reader.line_num, cells[column]
+    except csv.Error as error:
+        raise UsageError(f"{name}, line {reader.line_num}: no valid CSV: {error}") from None
+
+
+def _yaml(name: str, text: str) -> Iterator[Located]:
+    try:
+        yaml: Any = importlib.import_module("yaml")
+    except ImportError:
+        raise UsageError(f"{name}: reading YAML needs PyYAML", "Install it, or give an ID a line.") from None
+    try:
+        # Nodes, not values: they know their lines, and an alias is not multiplied out.
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}, line {mark.line + 1}" if mark is not None else name
+        raise UsageError(f"{where}: no valid YAML: {getattr(error, 'problem', None) or 'nested too deeply'}") from None
+    if isinstance(root, yaml.MappingNode):
+        root = _entry(root, (MODELS_KEY,)) or root
+    if root is None:
+        return
+    if not isinstance(root, yaml.SequenceNode):
+        raise UsageError(f"{name}: no list of models", f"Give a list, at the top or under `{MODELS_KEY}`.")
+    for node in root.value:
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            model, revision = _entry(node, COLUMNS), _entry(node, (REVISION_KEY,))
+        else:
+            model, revision = node, None
+        if not _is_text(model) or not (revision is None or _is_text(revision)):
+            raise UsageError(f"{name}, line {line}: this entry names no model", "Give an ID, or `model: ID`.")
+        yield line, model.value if revision is None else f"{model.value}@{revision.value}"
+
+
+def _entry(mapping: Any, keys: Iterable[str]) -> Any:
+    """The node under the first of these keys that a mapping node has, None where it has none."""
+    by_key = {key.value: value for key, value in mapping.value if isinstance(key.value, str)}
+    return next((by_key[key] for key in keys if key in by_key), None)
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(getattr(node, "value", None), str) and bool(node.value)

@@ -1,0 +1,182 @@
+"""The Hub's rate limits, kept before they are met: a gate that all threads of a batch pass before each request.
+
+The Hub says with every answer how much is left: `RateLimit: "api";r=312;t=55` (312 more requests in the 55 seconds that
+are left of the window) and `RateLimit-Policy: ...;q=500;w=300` (of 500 in 300 seconds). It counts API calls and file
+resolves apart. A server that says nothing, a CDN say, is not limited.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from inspector.errors import RateLimited
+from inspector.hub.client import retry_after
+from inspector.hub.gate import TOO_MANY_REQUESTS, Gate, Report
+from inspector.hub.urls import host, origin
+
+WINDOW_SECONDS = 300.0
+"""The Hub's window: who waits as long has a full allowance again."""
+MARGIN_SECONDS = 1.0
+"""Added to each wait: the Hub counts whole seconds, and its clock is not ours."""
+NAMELESS_SECONDS = 15.0
+"""How long to wait after a 429 that does not say."""
+LOOK_AGAIN_SECONDS = 0.5
+"""A waiting thread looks this often whether the wait is over, the batch was ended or another answer knew better."""
+
+Key = tuple[object, str]
+"""A host and what is limited there: "api", "resolvers", or whatever else the server calls it."""
+
+
+@dataclass
+class _Bucket:
+    """What is left of one limit.
+
+    Attributes:
+        remaining: requests that may be sent before `until`; None where no answer has said.
+        until: when the window ends (`time.monotonic`), None where no answer has said.
+        quota: requests of a whole window, None where no answer has said.
+        in_flight: sent and not answered: the server may not have counted them yet.
+    """
+
+    remaining: int | None = None
+    until: float | None = None
+    quota: int | None = None
+    in_flight: int = 0
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may be sent; 0.0: now."""
+        if self.until is not None and now >= self.until:
+            self.until = None
+            self.remaining = None if self.quota is None else max(self.quota - self.in_flight, 1)
+        if self.remaining is None or self.remaining > 0:
+            return 0.0
+        if self.until is not None:
+            return self.until - now
+        # The answers under way will tell when the window ends; without any, one has to be asked for.
+        return LOOK_AGAIN_SECONDS if self.in_flight else 0.0
+
+    def learn(self, remaining: int, until: float, quota: int | None) -> None:
+        """An answer said what was left when the server wrote it."""
+        left = max(remaining - self.in_flight, 0)
+        newer_window = self.until is None or until > self.until + 2 * MARGIN_SECONDS
+        # Answers overtake each other: within a window what is left never grows.
+        if self.remaining is None or (newer_window and left > self.remaining):
+            self.remaining = left
+        else:
+            self.remaining = min(self.remaining, left)
+        self.until = until
+        self.quota = self.quota if quota is None else quota
+
+
+class RateGate(Gate):
+    """Lets requests through as fast as the Hub allows. Shared by all threads; one for each account.
+
+    Args:
+        budget: seconds that one request waits at most, all its waits together; then it fails with RateLimited.
+    """
+
+    def __init__(self, budget: float = WINDOW_SECONDS) -> None:
+        self.budget = budget
+        self._buckets: dict[Key, _Bucket] = {}
+        self._names: dict[Key, str] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def turn(self, url: str, pause: Callable[[float], None]) -> Iterator[Report]:
+        """Waits until a request may be sent; what is called within tells how it was answered. See `hub.gate.Gate`.
+
+        Raises:
+            RateLimited: the wait is longer than the budget, or the gate was closed.
+        """
+        bucket = self._enter(url, pause)
+        answered = False
+
+        def report(status: int, headers: Mapping[str, str]) -> None:
+            nonlocal answered
+            answered = True
+            self._leave(bucket, url, status, headers)
+
+        try:
+            yield report
+        finally:
+            if not answered:
+                with self._lock:
+                    bucket.in_flight -= 1
+
+    def retries(self, url: str, started: float) -> bool:
+        """Whether a request that got a 429 waits for its next turn: it does within the budget.
+
+        Args:
+            started: when the request was sent first (`time.monotonic`).
+        """
+        with self._lock:
+            now = time.monotonic()
+            wait = max(self._bucket(url).wait(now), MARGIN_SECONDS)
+            return not self._closed and now - started + wait <= self.budget + 2 * MARGIN_SECONDS
+
+    def waiting(self) -> float:
+        """Seconds until the fullest limit lifts, 0.0 where none holds anything up."""
+        with self._lock:
+            now = time.monotonic()
+            return max((bucket.wait(now) for bucket in self._buckets.values()), default=0.0)
+
+    def close(self) -> None:
+        """Nobody waits any longer: those who do get RateLimited."""
+        self._closed = True
+
+    def _enter(self, url: str, pause: Callable[[float], None]) -> _Bucket:
+        started = time.monotonic()
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                bucket = self._bucket(url)
+                seconds = bucket.wait(now)
+                if self._closed or now - started + seconds > self.budget + 2 * MARGIN_SECONDS:
+                    raise _limited(url, seconds)
+                if seconds <= 0:
+                    bucket.in_flight += 1
+                    if bucket.remaining is not None:
+                        bucket.remaining = max(bucket.remaining - 1, 0)
+                    return bucket
+            pause(min(seconds, LOOK_AGAIN_SECONDS))
+
+    def _leave(self, entered: _Bucket, url: str, status: int, headers: Mapping[str, str]) -> None:
+        from huggingface_hub.utils._http import parse_ratelimit_headers
+
+        limit = parse_ratelimit_headers(headers)
+        with self._lock:
+            now = time.monotonic()
+            entered.in_flight -= 1
+            if limit is not None:
+                self._names[_kind(url)] = limit.resource_type
+                until = now + limit.reset_in_seconds + MARGIN_SECONDS
+                self._bucket(url).learn(limit.remaining, until, limit.limit)
+            if status == TOO_MANY_REQUESTS:
+                named = retry_after(headers)
+                bucket = self._bucket(url)
+                bucket.remaining = 0
+                bucket.until = now + (NAMELESS_SECONDS if named is None else named) + MARGIN_SECONDS
+
+    def _bucket(self, url: str) -> _Bucket:
+        where, kind = key = _kind(url)
+        return self._buckets.setdefault((where, self._names.get(key, kind)), _Bucket())
+
+
+def _kind(url: str) -> Key:
+    """The host, and the limit that a request counts for by its path, until an answer calls it otherwise."""
+    path = urlsplit(url).path
+    if path.startswith("/api/resolve-cache/"):
+        return origin(url), "resolve-cache"
+    return origin(url), "api" if path.startswith("/api/") else "resolvers"
+
+
+def _limited(url: str, seconds: float) -> RateLimited:
+    return RateLimited(
+        f"{host(url)} takes no more requests from you for now", f"Try again in {max(seconds, 1):.0f} seconds."
+    )

@@ -1,0 +1,159 @@
+"""Where a batch's lines go: to standard output, or to a file in which every finished result is once and whole.
+
+A file is only ever added to, each line in one write; a line that a kill or a full disk cut in two is taken off again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from inspector.batch.outcome import is_passing
+from inspector.batch.rows import Rows
+from inspector.errors import UsageError
+
+
+class Output(Protocol):
+    """Takes lines; each is out of our hands when `write` returns.
+
+    Attributes:
+        is_empty: nothing has been written to it, by an earlier run neither.
+    """
+
+    @property
+    def is_empty(self) -> bool: ...
+
+    def write(self, line: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class StandardOutput:
+    """Standard output, flushed after each line so that a pipe's reader has it at once."""
+
+    is_empty = True
+
+    def write(self, line: str) -> None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """It is not ours to close."""
+
+
+class OutputFile:
+    """A file, opened to be added to.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+    @property
+    def is_empty(self) -> bool:
+        return os.fstat(self._descriptor).st_size == 0
+
+    def write(self, line: str) -> None:
+        """Adds a line, all of it or nothing.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        data = line.encode()
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+        except OSError:
+            with contextlib.suppress(OSError):  # what can be cut only: no pipe
+                if written:
+                    os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def check_new(path: Path) -> None:
+    """Refuses to write over results. What is no file on a disk (`/dev/stdout`, a pipe) has none to lose.
+
+    Raises:
+        UsageError: the file is there and not empty.
+    """
+    if path.is_file() and path.stat().st_size:
+        raise UsageError(f"{path} is there already", "Add --resume to go on with it, or move it away.")
+
+
+def resume_file(path: Path, rows: Rows) -> dict[str, str]:
+    """Brings the file of a batch that was ended early into order, so that it can be added to.
+
+    A last line that is cut in two is taken off. So are failures of the Hub and the network, as they are to be asked for
+    again.
+
+    Returns:
+        The outcome of each ID that is done.
+
+    Raises:
+        UsageError: the file holds something else than results in this format and with these columns.
+    """
+    if not path.exists():
+        return {}
+    target = path.resolve()
+    if not target.is_file():
+        raise UsageError(f"{path} is no file on a disk", "--resume needs one.")
+    # One name, so that a kill here leaves one file, which the next run writes over.
+    temporary = target.with_name(f".{target.name}.resume")
+    try:
+        with target.open("rb") as old, temporary.open("wb") as new:
+            done, whole = _keep(old, new, rows, path)
+            new.flush()
+            os.fsync(new.fileno())
+        if not whole:
+            shutil.copymode(target, temporary)
+            temporary.replace(target)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be resumed: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return done
+
+
+def _keep(old: BinaryIO, new: BinaryIO, rows: Rows, path: Path) -> tuple[dict[str, str], bool]:
+    """Copies the results that stand; also tells what they are, and whether they are all that was there."""
+    done: dict[str, str] = {}
+    head = rows.head.encode()
+    begin = old.read(len(head))
+    if not head.startswith(begin):
+        raise UsageError(f"{path} has other columns", "Resume with the format and columns it was begun with.")
+    if begin != head:
+        return done, False
+    new.write(head)
+    whole = True
+    for number, line in enumerate(old, head.count(b"\n") + 1):
+        if not line.endswith(b"\n"):
+            return done, False
+        model, outcome = _read(rows, line, path, number)
+        if model in done or is_passing(outcome):
+            whole = False
+            continue
+        done[model] = outcome
+        new.write(line)
+    return done, whole
+
+
+def _read(rows: Rows, line: bytes, path: Path, number: int) -> tuple[str, str]:
+    try:
+        return rows.read(line.decode())
+    except (ValueError, StopIteration, RecursionError):
+        raise UsageError(
+            f"{path}, line {number} is no result of a batch in this format", "Resume the file that a batch wrote."
+        ) from None

@@ -1,0 +1,145 @@
+"""Records as lines of text, one a record, and back to what a resumed batch has to know: JSON Lines, CSV, Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from inspector.batch.outcome import Record
+from inspector.errors import UsageError
+from inspector.report.units import inert
+
+JSONL, CSV, MARKDOWN = FORMATS = ("jsonl", "csv", "markdown")
+SUFFIXES = {".csv": CSV, ".md": MARKDOWN, ".markdown": MARKDOWN}
+"""Of output files, by which their format is known; all else is JSON Lines."""
+
+FIRST_COLUMNS = ("id", "outcome")
+"""Of every row: a resumed batch goes by them."""
+CSV_COLUMNS = (
+    *("repo_id", "revision", "source", "model.model_type", "model.architecture", "model.dtype"),
+    *("parameters.total", "parameters.active", "parameters.exact"),
+    *("checkpoint.format", "checkpoint.files", "checkpoint.tensor_bytes", "checkpoint.download_bytes"),
+    *("memory.inference.weights", "memory.inference.kv_cache", "memory.inference.activations"),
+    *("memory.inference.overhead", "memory.inference.total", "memory.inference.context", "memory.inference.batch"),
+)
+MARKDOWN_COLUMNS = (
+    *("model.model_type", "parameters.total", "memory.inference.weights", "memory.inference.kv_cache"),
+    *("memory.inference.total", "memory.inference.context"),
+)
+FIT_COLUMNS = ("gpu", "count", "needed", "fits", "headroom", "max_context")
+LAST_COLUMNS = ("warnings", "error.message")
+MAX_COLUMNS = 200
+
+_GUARDED = re.compile("^'(?=[-=+@])")
+_BAR = re.compile(r"(?<!\\)\|")
+
+
+class Rows:
+    """Turns records into lines of one format.
+
+    Args:
+        format: "jsonl", "csv" or "markdown".
+        columns: keys of the record joined by dots (`parameters.total`, `fit.0.fits`), after `id` and `outcome`. None: the
+            whole record in JSON Lines; else a fixed choice, since rows are written before all are known.
+        gpus: how many devices are asked for: their verdicts are among the fixed columns.
+
+    Raises:
+        UsageError: an empty column, or more than 200.
+    """
+
+    def __init__(self, format: str, columns: Sequence[str] | None = None, gpus: int = 0) -> None:
+        if columns is not None and (len(columns) > MAX_COLUMNS or not all(columns)):
+            raise UsageError("--columns is a list such as repo_id,parameters.total", "Keys are joined by dots.")
+        if columns is None and format != JSONL:
+            names = FIT_COLUMNS if format == CSV else ("fits",)
+            fits = [f"fit.{index}.{name}" for index in range(gpus) for name in names]
+            columns = [*(CSV_COLUMNS if format == CSV else MARKDOWN_COLUMNS), *fits]
+            columns += LAST_COLUMNS if format == CSV else LAST_COLUMNS[1:]
+        self._format = format
+        self._columns = None if columns is None else list(dict.fromkeys([*FIRST_COLUMNS, *columns]))
+
+    @property
+    def head(self) -> str:
+        """What stands above the first row, whole lines; empty for JSON Lines."""
+        if self._format == JSONL:
+            return ""
+        columns = self._columns or []
+        if self._format == CSV:
+            return _csv_line(columns)
+        return _markdown_line(columns) + "|" + "---|" * len(columns) + "\n"
+
+    def line(self, record: Record) -> str:
+        """A record as one line, its end included."""
+        if self._columns is None:
+            return json.dumps(record, separators=(",", ":")) + "\n"
+        values = [_value(record, column) for column in self._columns]
+        if self._format == JSONL:
+            return json.dumps(dict(zip(self._columns, values, strict=True)), separators=(",", ":")) + "\n"
+        if self._format == CSV:
+            return _csv_line([_csv_cell(value) for value in values])
+        return _markdown_line([_text(value) for value in values])
+
+    def read(self, line: str) -> tuple[str, str]:
+        """The ID and the outcome of a line that `line` made.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if self._format == JSONL:
+            row = json.loads(line)
+            found = (
+                [row[name] for name in FIRST_COLUMNS]
+                if isinstance(row, dict) and set(FIRST_COLUMNS) <= set(row)
+                else []
+            )
+        elif self._format == CSV:
+            found = [_GUARDED.sub("", cell) for cell in next(csv.reader([line], strict=True))][:2]
+        else:
+            found = [cell.strip().replace("\\|", "|") for cell in _BAR.split(line)][1:3]
+        if len(found) != len(FIRST_COLUMNS) or not all(isinstance(cell, str) and cell for cell in found):
+            raise ValueError("no line of a batch")
+        return found[0], found[1]
+
+
+def _value(record: Record, column: str) -> Any:
+    """What stands under keys joined by dots, None where there is nothing."""
+    value: Any = record
+    for key in column.split("."):
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key[:9]) < len(value):
+            value = value[int(key[:9])]
+        else:
+            return None
+    return value
+
+
+def _text(value: Any) -> str:
+    """A value as a cell, without anything that could steer a terminal or end the line."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = "; ".join(value)
+    return inert(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+
+
+def _csv_cell(value: Any) -> str:
+    """A cell that no spreadsheet would run as a formula: numbers are left as they are."""
+    text = _text(value)
+    return f"'{text}" if isinstance(value, (str, list)) and text[:1] in ("=", "+", "-", "@") else text
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

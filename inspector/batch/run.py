@@ -1,0 +1,227 @@
+"""One ID in, one record out, many at a time: the batch as a library, for loops and for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from typing import Any
+
+from inspector.api import Settings, _gpu_specs, _inspection
+from inspector.batch.limits import RateGate
+from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
+from inspector.errors import InspectError, UsageError
+from inspector.hub import Resolver
+from inspector.hub.resolver import MAX_CONNECTIONS
+from inspector.hub.workers import Errand, Workers
+from inspector.report.record import SCHEMA, error_record, inspection_record
+
+JOBS = 16
+"""Models at a time."""
+MAX_JOBS = 256
+AHEAD = 1024
+"""In order, this many models are begun before a slow one is done: about 5 MB of records that wait for it."""
+
+Work = Callable[[str], Record]
+Done = tuple[int, Record]
+"""The place of an ID in the list, and its record."""
+
+
+def inspect_many(
+    ids: Iterable[str],
+    *,
+    resolver: Resolver | None = None,
+    jobs: int = JOBS,
+    ordered: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    offline: bool | None = None,
+    **settings: Any,
+) -> Generator[Record, None, None]:
+    """Inspect many models at a time: a record for each, as it is done.
+
+    A record is the JSON object of `--json` (sizes in bytes) with the keys `id`, as it was given, and `outcome`: "ok";
+    with `gpus` "fits", "does_not_fit" or "cannot_tell"; of a model that could not be read the error's kind, and then it
+    is the error object. Nothing that goes wrong with one model is raised. Stop at any time: closing the iterator waits
+    for nothing. The Hub's rate limits are waited for, up to five minutes a request.
+
+    Args:
+        ids: as `inspect` takes them; drawn as they are needed, so a list of millions may be a generator. What stands
+            there twice is answered twice.
+        resolver: to use; it keeps the gate for rate limits that it gets here, unless it has one.
+        jobs: models at a time; each has a few requests under way, at most `MAX_CONNECTIONS` together.
+        ordered: give the records in the order of the IDs, not in that of completion.
+        revision: of all IDs that name none.
+        token: as for `inspect`; so are offline and `settings`.
+
+    Raises:
+        UsageError: at once, for arguments that no model can be inspected with.
+    """
+    work, resolver, own = _prepare(resolver, jobs, revision, token, offline, settings)
+    return _records(ids, work, resolver, own, jobs, ordered)
+
+
+def ainspect_many(ids: Iterable[str], **arguments: Any) -> AsyncGenerator[Record, None]:
+    """`inspect_many` for callers that run an event loop: the same arguments, the same records, `async for`."""
+    jobs, ordered = arguments.pop("jobs", JOBS), arguments.pop("ordered", False)
+    given, revision = arguments.pop("resolver", None), arguments.pop("revision", None)
+    token, offline = arguments.pop("token", None), arguments.pop("offline", None)
+    work, resolver, own = _prepare(given, jobs, revision, token, offline, arguments)
+    return _arecords(ids, work, resolver, own, jobs, ordered)
+
+
+def _prepare(
+    resolver: Resolver | None,
+    jobs: int,
+    revision: str | None,
+    token: str | bool | None,
+    offline: bool | None,
+    settings: dict[str, Any],
+) -> tuple[Work, Resolver, bool]:
+    """The work for one ID, the resolver it uses, and whether that is ours to close."""
+    if not 1 <= jobs <= MAX_JOBS:
+        raise UsageError(f"{jobs} models at a time cannot be", f"From 1 to {MAX_JOBS}.")
+    asked = Settings(**settings)
+    specs = _gpu_specs(asked.gpus)
+    own = resolver is None
+    source = resolver or Resolver(token=token, offline=offline, max_connections=max(MAX_CONNECTIONS, jobs))
+    if source.gate is None:
+        source.gate = RateGate()
+
+    def work(model: str) -> Record:
+        try:
+            record = inspection_record(_inspection(source.resolve(model, revision), asked, specs))
+        except InspectError as error:
+            record = error_record(model, error)
+        except Exception as error:  # a bug that one repo brings up must not cost the others their answers
+            if os.environ.get("LLM_INSPECT_DEBUG"):
+                raise
+            record = _bug_record(model, error)
+        return {"id": model, "outcome": outcome_of(record), **record}
+
+    return work, source, own
+
+
+def _bug_record(model: str, error: Exception) -> Record:
+    message = f"a bug in llm-inspect: {type(error).__name__}: {error}"
+    found = {"kind": INTERNAL_ERROR, "message": message, "exit_code": InspectError.exit_code}
+    return {"schema": SCHEMA, "repo_id": model, "error": found}
+
+
+def _records(
+    ids: Iterable[str], work: Work, resolver: Resolver, own: bool, jobs: int, ordered: bool
+) -> Generator[Record, None, None]:
+    done: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
+    feed = _Feed(ids, work, jobs, ordered, done.put)
+    try:
+        feed.fill()
+        while feed.under_way:
+            yield from feed.arrived(done.get())
+    finally:
+        feed.stop()
+        if own:
+            _close(resolver)
+
+
+async def _arecords(
+    ids: Iterable[str], work: Work, resolver: Resolver, own: bool, jobs: int, ordered: bool
+) -> AsyncGenerator[Record, None]:
+    done: asyncio.Queue[Done | BaseException] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def deliver(item: Done | BaseException) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(done.put_nowait, item)
+
+    feed = _Feed(ids, work, jobs, ordered, deliver)
+    try:
+        feed.fill()
+        while feed.under_way:
+            for record in feed.arrived(await done.get()):
+                yield record
+    finally:
+        feed.stop()
+        if own:
+            _close(resolver)
+
+
+def _close(resolver: Resolver) -> None:
+    if isinstance(resolver.gate, RateGate):
+        resolver.gate.close()
+    resolver.close()
+
+
+class _Feed:
+    """Hands IDs to daemon threads, a few more than there are threads, so that none is idle while a record is written.
+
+    Args:
+        deliver: is called on a thread with what each ID came to.
+    """
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        work: Work,
+        jobs: int,
+        ordered: bool,
+        deliver: Callable[[Done | BaseException], None],
+    ) -> None:
+        self.under_way = 0
+        self._ids = iter(ids)
+        self._work = work
+        self._limit = 2 * jobs
+        self._ordered = ordered
+        self._deliver = deliver
+        self._workers = Workers(jobs)
+        self._stopped = threading.Event()
+        self._begun = 0
+        self._given = 0
+        self._early: dict[int, Record] = {}
+
+    def fill(self) -> None:
+        """Begins as many as may be under way."""
+        while self.under_way < self._limit and not (self._ordered and self._begun - self._given >= AHEAD):
+            model = next(self._ids, None)
+            if model is None:
+                return
+            self._start(self._begun, model)
+            self._begun += 1
+            self.under_way += 1
+
+    def arrived(self, item: Done | BaseException) -> list[Record]:
+        """Takes in what came; the records to give out now."""
+        self.under_way -= 1
+        if isinstance(item, BaseException):
+            raise item
+        place, record = item
+        if not self._ordered:
+            self._given += 1
+            self.fill()
+            return [record]
+        self._early[place] = record
+        records = []
+        while self._given in self._early:
+            records.append(self._early.pop(self._given))
+            self._given += 1
+        self.fill()
+        return records
+
+    def stop(self) -> None:
+        """Begins nothing more, and waits for nothing."""
+        self._stopped.set()
+        self._workers.close()
+
+    def _start(self, place: int, model: str) -> None:
+        def job(_errand: Errand[None]) -> None:
+            if self._stopped.is_set():
+                return
+            try:
+                item: Done | BaseException = place, self._work(model)
+            except BaseException as error:  # handed on, not swallowed: else the batch would wait for it for ever
+                item = error
+            if not self._stopped.is_set():
+                self._deliver(item)
+
+        self._workers.start(job)

@@ -1,0 +1,188 @@
+"""Models without `model.safetensors`: PyTorch and GGUF files, wherever they lie, and which of several is meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from inspector.errors import FileMissing, UnreadableModel
+from inspector.hub.checkpoint import File, Tensor
+from inspector.hub.containers import GGUFGroup, PytorchFile, RangeReader, group_files, is_gguf, read_pytorch
+from inspector.hub.contents import is_part_of_a_model, unsupported
+from inspector.hub.documents import PYTORCH_FILE, PYTORCH_INDEX_FILE, Index
+from inspector.hub.gguf_weights import ambiguous, choose, gguf_weights, read_parts
+from inspector.hub.weights import Weights, sharded
+
+T = TypeVar("T")
+
+PYTORCH_ENDINGS = (".bin", ".pt", ".pth", ".ckpt")
+MAX_NAMED = 3
+"""Tensors that a message names; the rest are counted."""
+BUFFERS = re.compile(r"(^|[._])(position_ids|inv_freq|masked_bias|num_batches_tracked|attn_mask|causal_mask)$")
+"""Names of tensors that are no parameters, so that it does no harm where they cannot be counted."""
+
+
+class Place(Protocol):
+    """Where the files lie: a repo at a commit, or a folder."""
+
+    @property
+    def where(self) -> str:
+        """Its name, for errors."""
+
+    def files(self) -> tuple[File, ...] | None:
+        """All its files, None where that cannot be told."""
+
+    def index(self, name: str) -> Index | None:
+        """An index of shards, None where there is none."""
+
+    def read(self, files: Sequence[File], parse: Callable[[RangeReader, str], T]) -> list[T]:
+        """Each file parsed, at the same time where that is quicker. Raises FileMissing where one is not there."""
+
+    @property
+    def picks_files(self) -> bool:
+        """Whether a model is picked by its file, not by its quantization."""
+
+    def how_to_pick(self, pick: str) -> str:
+        """What the user types for one of its models or files."""
+
+
+def read_formats(place: Place, config: Mapping[str, Any], pick: str | None = None) -> Weights:
+    """The weights of a place that has neither `model.safetensors` nor its index.
+
+    PyTorch comes before GGUF, a single file before shards, as transformers has it.
+
+    Args:
+        config: config.json, empty where there is none.
+        pick: a GGUF quantization, or a file; then only that is looked for.
+
+    Raises:
+        AmbiguousModel: several GGUF models, and no pick.
+        FileMissing: nothing of the name that was picked, or a shard.
+        UnsupportedFormat: other formats only; the message names them.
+        UnreadableModel: a file is damaged, hostile, or cannot be counted.
+    """
+    files = place.files()
+    if files is None:
+        return _unlisted(place)
+    by_name = {file.name: file for file in files}
+    if pick is not None and pick in by_name and pick.lower().endswith(PYTORCH_ENDINGS):
+        return _single(place, by_name[pick])
+    groups = group_files(by_name)
+    if pick is not None:
+        return _gguf(place, choose(groups, pick, by_name, place), groups, by_name, config)
+    if not is_part_of_a_model(by_name):
+        if PYTORCH_FILE in by_name:
+            return _single(place, by_name[PYTORCH_FILE])
+        index = place.index(PYTORCH_INDEX_FILE) if PYTORCH_INDEX_FILE in by_name else None
+        if index is not None:
+            return _shards(place, index, by_name)
+        models = [group for group in groups if group.kind == "model"]
+        if len(models) > 1:
+            raise ambiguous(models, by_name, place)
+        if models:
+            return _gguf(place, models[0], groups, by_name, config)
+    raise unsupported(files, place.where)
+
+
+def is_readable(name: str) -> bool:
+    """Whether a file of this name, alone, can be read as PyTorch's or GGUF."""
+    return name.lower().endswith(PYTORCH_ENDINGS) or is_gguf(name)
+
+
+def _unlisted(place: Place) -> Weights:
+    """A mirror that has no lists of files: the names that transformers knows are tried."""
+    index = place.index(PYTORCH_INDEX_FILE)
+    if index is not None:
+        return _shards(place, index, {})
+    try:
+        return _single(place, File(PYTORCH_FILE, None))
+    except FileMissing:
+        raise unsupported(None, place.where) from None
+
+
+def _single(place: Place, file: File) -> Weights:
+    shard = place.read([file], _read_shard)[0]
+    _check_counted([shard], place.where)
+    return Weights(
+        shard.tensors, (File(file.name, shard.file_bytes),), {}, tuple(_oddities(shard.content)), format="pytorch"
+    )
+
+
+def _shards(place: Place, index: Index, by_name: Mapping[str, File]) -> Weights:
+    files = [by_name.get(shard, File(shard, None)) for shard in index.shards]
+    shards = dict(zip(index.shards, place.read(files, _read_shard), strict=True))
+    _check_counted(list(shards.values()), place.where)
+    twins = {name for shard in shards.values() for name in shard.content.duplicates}
+    harmless = {name for shard in shards.values() for name in shard.content.uncounted}
+    weights = sharded(index, shards, left_out=twins | harmless)
+    oddities = [f"{name}: {odd}" for name, shard in shards.items() for odd in _oddities(shard.content)]
+    return Weights(
+        weights.tensors, weights.files, weights.metadata, (*weights.warnings, *oddities[:MAX_NAMED]), format="pytorch"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A PyTorch file as one of several."""
+
+    content: PytorchFile
+    file_bytes: int
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Each weight once: tied ones share a storage."""
+        return self.content.unique_tensors
+
+
+def _read_shard(reader: RangeReader, name: str) -> Shard:
+    return Shard(read_pytorch(reader, name), reader.size)
+
+
+def _check_counted(shards: Sequence[Shard], where: str) -> None:
+    """Raises UnreadableModel where a sum over the tensors would leave out parameters."""
+    lost = [name for shard in shards for name in shard.content.uncounted if not BUFFERS.search(name)]
+    if lost:
+        raise UnreadableModel(
+            f"{where}: {_some(lost)} of a kind whose size cannot be told (sparse, quantized by torch, without data)",
+            "Load it with torch on a machine you trust and save it again, best as safetensors.",
+        )
+
+
+def _oddities(content: PytorchFile) -> list[str]:
+    """What the user should know of a file."""
+    found = []
+    if content.uncounted:
+        found.append(f"{_some(list(content.uncounted))} left out: of a kind whose size cannot be told")
+    if content.other_tensors:
+        found.append(
+            f"a training checkpoint: beside the model it holds {content.other_tensors:,} tensors, which do not count"
+        )
+    if content.whole_module:
+        found.append("a pickled module, no state dict: its buffers may count as parameters")
+    return found
+
+
+def _gguf(
+    place: Place,
+    group: GGUFGroup,
+    groups: Sequence[GGUFGroup],
+    by_name: Mapping[str, File],
+    config: Mapping[str, Any],
+) -> Weights:
+    if not group.is_complete:
+        raise FileMissing(
+            f"{place.where} has {len(group.files)} of the {group.parts} parts of {group.name[:100]}",
+            "All must be there; is the upload or download under way?",
+        )
+    files = tuple(by_name[name] for name in group.files)
+    parts = read_parts(place, group, files)
+    return gguf_weights(parts, group, files, [other for other in groups if other is not group], by_name, config)
+
+
+def _some(names: Sequence[str]) -> str:
+    """`5 tensors ('a', 'b', 'c', ...)`."""
+    shown = ", ".join(repr(name[:100]) for name in names[:MAX_NAMED])
+    count = "1 tensor" if len(names) == 1 else f"{len(names):,} tensors"
+    return f"{count} ({shown}{', ...' if len(names) > MAX_NAMED else ''})"

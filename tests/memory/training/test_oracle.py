@@ -1,0 +1,53 @@
+"""The estimate against the peaks that tests/oracles/training.py measured, replayed without torch."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.memory.training.replay import estimate_of
+
+STORED = json.loads((Path(__file__).parents[1] / "data" / "training_peaks.json").read_text(encoding="utf-8"))
+MODELS: list[dict[str, Any]] = STORED["models"]
+
+
+def errors(model: dict[str, Any]) -> list[float]:
+    """Relative errors of the step's peak, for the model's cases."""
+    found = []
+    for case in model["cases"]:
+        estimate = estimate_of(model, case)
+        assert estimate.peak is not None, (model["name"], estimate.warnings)
+        found.append(abs(estimate.peak / case["measured"]["peak"] - 1))
+    return found
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model["name"])
+def test_no_peak_is_ten_percent_off(model: dict[str, Any]) -> None:
+    assert max(errors(model)) < 0.10
+
+
+def test_the_median_is_under_three_percent_and_95_percent_of_cases_under_five() -> None:
+    found = sorted(error for model in MODELS for error in errors(model))
+    assert statistics.median(found) < 0.03
+    assert found[int(0.95 * len(found))] < 0.05
+
+
+def test_there_are_twelve_models_of_eight_types() -> None:
+    assert len(MODELS) >= 12
+    assert len({model["config"]["model_type"] for model in MODELS}) >= 8
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model["name"])
+def test_weights_states_and_gradients_are_exact(model: dict[str, Any]) -> None:
+    for case in model["cases"]:
+        estimate, measured = estimate_of(model, case), case["measured"]
+        weights, states = estimate.part("weights"), estimate.part("optimizer_states")
+        assert weights is not None
+        assert states is not None
+        # Buffers (rotary tables, position ids) and the rounding of small tensors to 512 bytes are all that is missing.
+        assert weights.bytes == pytest.approx(measured["weights"], rel=2e-3)
+        assert states.bytes == pytest.approx(measured["optimizer_states"], rel=5e-3, abs=2**20)
