@@ -58,7 +58,8 @@ $(VENV)/.oracle: $(VENV)/.test
 oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, inference peaks (20 minutes)
 	$(BIN)/python -m tests.oracles.parameters
 	$(BIN)/python -m tests.oracles.caches
-	$(BIN)/python -m tests.oracles.inference
+	$(BIN)/python -m tests.oracles.inference --out tests/memory/data/inference_peaks.json
+	$(BIN)/python -m pytest tests/memory/test_activations.py
 
 oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training

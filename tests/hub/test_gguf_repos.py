@@ -64,7 +64,7 @@ def test_eight_quantizations_are_listed_with_their_sizes(hub: LoopbackHub, resol
     assert (error.value.exit_code, error.value.kind) == (4, "ambiguous_model")
 
 
-@pytest.mark.parametrize(("name", "kind"), zip(NAMES, KINDS, strict=True))
+@pytest.mark.parametrize(("name", "kind"), list(zip(NAMES, KINDS, strict=True)))
 def test_each_of_eight_is_counted_exactly(hub: LoopbackHub, resolver: Resolver, name: str, kind: str) -> None:
     repo = hub.add_repo("org/name", EIGHT)
     checkpoint = resolver.resolve(f"org/name:{name}")

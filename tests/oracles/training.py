@@ -46,7 +46,7 @@ def run_model(model: GridModel) -> dict[str, Any]:
         peaks = measure(model.model_type, config, step, encoder=model.encoder)
         cases.append({**dataclasses.asdict(step), "measured": peaks})
         print(f"{model.name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
-    built = build(model.model_type, config, Step(), encoder=model.encoder)
+    built = build(model.model_type, config, Step(attention="eager"), encoder=model.encoder)
     full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
     return {
         "name": model.name,

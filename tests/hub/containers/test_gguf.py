@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from inspector.errors import InspectError, UnreadableModel, UnsupportedFormat
 from inspector.hub.containers import CachingReader, LocalFile, gguf, merge_parts, read_gguf
-from inspector.hub.ggml_types import FILE_TYPES, GGML_TYPES, ggml_type, tensor_bytes
 from inspector.hub.containers.gguf import GGUFTensor, Omitted
+from inspector.hub.ggml_types import FILE_TYPES, GGML_TYPES, ggml_type, tensor_bytes
 from tests.hub.containers.make_gguf import Header, Raw, array, read, text, u32
 from tests.hub.containers.make_torch import Bytes
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.hub.ggml_types import FILE_TYPES, GGML_TYPES
 from inspector.hub.containers.gguf_names import GGUFGroup, group_files, is_gguf, kind_of, quant_of
+from inspector.hub.ggml_types import FILE_TYPES, GGML_TYPES
 
 
 @pytest.mark.parametrize(
