@@ -13,6 +13,7 @@ import click
 
 from inspector.cli_batch import batch
 from inspector.cli_options import (
+    GPU_HELP,
     SERVING_NAMES,
     formulas_option,
     output_options,
@@ -71,9 +72,7 @@ def cli() -> None:
 @source_options
 @workload_options
 @serving_options
-@click.option(
-    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."
-)
+@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=f"Also say whether it fits: {GPU_HELP}")
 @formulas_option
 @output_options
 def show(
@@ -106,9 +105,7 @@ def show(
 @source_options
 @workload_options
 @serving_options
-@click.option(
-    "--gpu", "gpus", multiple=True, required=True, metavar="GPU", help="'RTX 4090', 4xH100, 24GiB, auto; repeatable."
-)
+@click.option("--gpu", "gpus", multiple=True, required=True, metavar="GPU", help=GPU_HELP)
 @formulas_option
 @output_options
 def fit(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.cli_options import (
-    GPU_HELP,
     SERVING_NAMES,
     formulas_option,
     serving_options,
@@ -38,7 +37,9 @@ class OutputFailed(InspectError):
 @source_options
 @workload_options
 @serving_options
-@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: " + GPU_HELP)
+@click.option(
+    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."
+)
 @formulas_option
 @click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Models at a time.")
 @click.option(
@@ -70,9 +71,9 @@ def batch(
 ) -> int:
     """Inspect the models of a list, a line of output for each, and a summary at the end.
 
-    FILE has a repo ID or local folder a line (# begins a comment), or is CSV with a column model, repo_id or id, or YAML
-    with a list; - is standard input. The Hub's rate limits are waited for. Exits with the highest code of all models: as
-    `show`, and with --gpu as `fit`.
+    FILE has a repo ID or local folder a line (# begins a comment), or is CSV with a column model, repo_id or id, or
+    YAML with a list; - is standard input. The Hub's rate limits are waited for. Exits with the highest code of all
+    models: as `show`, and with --gpu as `fit`.
     """
     from inspector.batch import RateGate, inspect_many, read_ids
     from inspector.batch.interrupt import INTERRUPTED
@@ -87,7 +88,7 @@ def batch(
         raise UsageError("--resume goes on with a file", "Name it with --output.")
     chosen = format_ or SUFFIXES.get(path.suffix.lower() if path else "", JSONL)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
-    rows = Rows(chosen, names, len(settings["gpus"]))
+    rows = Rows(chosen, names, _devices(settings["gpus"]))
     models = read_ids(files, revision=revision)
     if not models:
         raise UsageError(f"no models in {', '.join(files)}", "Give an ID a line.")
@@ -124,6 +125,15 @@ def batch(
     return tally.exit_code
 
 
+def _devices(gpus: tuple[str, ...]) -> list[str]:
+    """The names of the devices that --gpu means: `auto` may be several."""
+    if not gpus:
+        return []
+    from inspector.hardware import parse_gpus
+
+    return [f"{spec.count} x {spec.name}" if spec.count > 1 else spec.name for spec in parse_gpus(gpus)]
+
+
 def _write(records: Iterable[Record], output: Output, rows: Rows, tally: Tally, progress: Progress) -> bool:
     """Writes each record as it comes; whether Ctrl-C ended it."""
     from inspector.batch.interrupt import Interrupts
@@ -147,5 +157,5 @@ def _summary(tally: Tally, total: int, ended: str) -> None:
     """What came of it, on standard error."""
     if ended:
         click.echo(f"{ended}: {tally.total:,} of {total:,} models are done.", err=True)
-    for line in tally.lines():
+    for line in tally.lines() if tally.total else ():
         click.echo(line, err=True)

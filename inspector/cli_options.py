@@ -59,6 +59,7 @@ workload_options = _options(
     click.option("--kv-dtype", metavar="TYPE", help="Precision of the KV cache. Default: what the model computes in."),
 )
 
+GPU_HELP = "'RTX 4090', 4xH100, 24GiB, or auto for this machine's; may be repeated."
 serving_options = _options(
     click.option(
         "--engine",

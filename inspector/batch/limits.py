@@ -41,15 +41,19 @@ class _Bucket:
         until: when the window ends (`time.monotonic`), None where no answer has said.
         quota: requests of a whole window, None where no answer has said.
         in_flight: sent and not answered: the server may not have counted them yet.
+        blocked_until: after a 429, the end of the wait that it named, whatever other answers say is left.
     """
 
     remaining: int | None = None
     until: float | None = None
     quota: int | None = None
     in_flight: int = 0
+    blocked_until: float = 0.0
 
     def wait(self, now: float) -> float:
         """Seconds until a request may be sent; 0.0: now."""
+        if now < self.blocked_until:
+            return self.blocked_until - now
         if self.until is not None and now >= self.until:
             self.until = None
             self.remaining = None if self.quota is None else max(self.quota - self.in_flight, 1)
@@ -159,9 +163,9 @@ class RateGate(Gate):
                 self._bucket(url).learn(limit.remaining, until, limit.limit)
             if status == TOO_MANY_REQUESTS:
                 named = retry_after(headers)
+                wait = (NAMELESS_SECONDS if named is None else named) + MARGIN_SECONDS
                 bucket = self._bucket(url)
-                bucket.remaining = 0
-                bucket.until = now + (NAMELESS_SECONDS if named is None else named) + MARGIN_SECONDS
+                bucket.blocked_until = max(bucket.blocked_until, now + wait)
 
     def _bucket(self, url: str) -> _Bucket:
         where, kind = key = _kind(url)

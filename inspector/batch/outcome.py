@@ -65,9 +65,10 @@ class Tally:
 
     def lines(self) -> Iterator[str]:
         """The summary: verdicts, then kinds of errors, most frequent first."""
-        good = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]
+        parts = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        yield f"{self.total:,} model{'' if self.total == 1 else 's'}" + (": " + ", ".join(parts) if parts else "")
         bad = [(count, name) for name, count in self.counts.items() if name not in VERDICTS]
-        yield f"{self.total:,} models: " + ", ".join([*good, f"{self.failed:,} failed"])
         for count, name in sorted(bad, key=lambda item: (-item[0], item[1])):
             yield f"  {count:,} {name.replace('_', ' ')}"
 

@@ -153,7 +153,7 @@ def _keep(old: BinaryIO, new: BinaryIO, rows: Rows, path: Path) -> tuple[dict[st
 def _read(rows: Rows, line: bytes, path: Path, number: int) -> tuple[str, str]:
     try:
         return rows.read(line.decode())
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, RecursionError):
         raise UsageError(
             f"{path}, line {number} is no result of a batch in this format", "Resume the file that a batch wrote."
         ) from None

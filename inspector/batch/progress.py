@@ -46,7 +46,7 @@ def _bar(total: int, before: int, gate: RateGate) -> Progress:
 
         def render(self, task: rich.Task) -> Text:
             wait = gate.waiting()
-            if wait > 0:
+            if wait > 0 and not task.finished:
                 return Text(f"the Hub's rate limit lifts in {wait:.0f} s")
             if not task.speed:
                 return Text("")

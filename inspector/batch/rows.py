@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inspector.batch.outcome import Record
 from inspector.errors import UsageError
-from inspector.report.units import inert
+from inspector.report.units import bytes_text, count_text, inert, number_text
 
 JSONL, CSV, MARKDOWN = FORMATS = ("jsonl", "csv", "markdown")
 SUFFIXES = {".csv": CSV, ".md": MARKDOWN, ".markdown": MARKDOWN}
@@ -26,15 +27,19 @@ CSV_COLUMNS = (
     *("memory.inference.weights", "memory.inference.kv_cache", "memory.inference.activations"),
     *("memory.inference.overhead", "memory.inference.total", "memory.inference.context", "memory.inference.batch"),
 )
-MARKDOWN_COLUMNS = (
-    *("model.model_type", "parameters.total", "memory.inference.weights", "memory.inference.kv_cache"),
-    *("memory.inference.total", "memory.inference.context"),
-)
+MARKDOWN_COLUMNS: dict[str, tuple[str, Callable[[int | None], str]]] = {
+    "parameters.total": ("parameters", count_text),
+    "memory.inference.weights": ("weights", bytes_text),
+    "memory.inference.kv_cache": ("KV cache", bytes_text),
+    "memory.inference.total": ("total", bytes_text),
+    "memory.inference.context": ("context", number_text),
+}
+"""What a person wants to see, its head, and how it is shown."""
 FIT_COLUMNS = ("gpu", "count", "needed", "fits", "headroom", "max_context")
-LAST_COLUMNS = ("warnings", "error.message")
 MAX_COLUMNS = 200
 
 _GUARDED = re.compile("^'(?=[-=+@])")
+_WORD = re.compile("[a-z_]+")
 _BAR = re.compile(r"(?<!\\)\|")
 
 
@@ -43,34 +48,39 @@ class Rows:
 
     Args:
         format: "jsonl", "csv" or "markdown".
-        columns: keys of the record joined by dots (`parameters.total`, `fit.0.fits`), after `id` and `outcome`. None: the
-            whole record in JSON Lines; else a fixed choice, since rows are written before all are known.
-        gpus: how many devices are asked for: their verdicts are among the fixed columns.
+        columns: keys of the record joined by dots (`parameters.total`, `fit.0.fits`), after `id` and `outcome`. None:
+            in JSON Lines the whole record; else a fixed choice, since rows are written before all are known.
+        devices: the names of those that were asked for: the fixed choice has their verdicts.
 
     Raises:
         UsageError: an empty column, or more than 200.
     """
 
-    def __init__(self, format: str, columns: Sequence[str] | None = None, gpus: int = 0) -> None:
+    def __init__(self, format: str, columns: Sequence[str] | None = None, devices: Sequence[str] = ()) -> None:
         if columns is not None and (len(columns) > MAX_COLUMNS or not all(columns)):
             raise UsageError("--columns is a list such as repo_id,parameters.total", "Keys are joined by dots.")
-        if columns is None and format != JSONL:
-            names = FIT_COLUMNS if format == CSV else ("fits",)
-            fits = [f"fit.{index}.{name}" for index in range(gpus) for name in names]
-            columns = [*(CSV_COLUMNS if format == CSV else MARKDOWN_COLUMNS), *fits]
-            columns += LAST_COLUMNS if format == CSV else LAST_COLUMNS[1:]
+        heads: dict[str, str] = {}
+        if columns is None and format == CSV:
+            fits = [f"fit.{index}.{name}" for index in range(len(devices)) for name in FIT_COLUMNS]
+            columns = [*CSV_COLUMNS, *fits, "warnings", "error.message"]
+        self._for_people = columns is None and format == MARKDOWN
+        if columns is None and format == MARKDOWN:
+            heads = {column: head for column, (head, _) in MARKDOWN_COLUMNS.items()}
+            heads |= {f"fit.{index}.fits": device for index, device in enumerate(devices)}
+            heads["error.message"] = "error"
+            columns = list(heads)
         self._format = format
         self._columns = None if columns is None else list(dict.fromkeys([*FIRST_COLUMNS, *columns]))
+        self._heads = [heads.get(column, column) for column in self._columns or ()]
 
     @property
     def head(self) -> str:
         """What stands above the first row, whole lines; empty for JSON Lines."""
         if self._format == JSONL:
             return ""
-        columns = self._columns or []
         if self._format == CSV:
-            return _csv_line(columns)
-        return _markdown_line(columns) + "|" + "---|" * len(columns) + "\n"
+            return _csv_line([_csv_cell(head) for head in self._heads])
+        return _markdown_line([inert(head) for head in self._heads]) + "|" + "---|" * len(self._heads) + "\n"
 
     def line(self, record: Record) -> str:
         """A record as one line, its end included."""
@@ -81,6 +91,8 @@ class Rows:
             return json.dumps(dict(zip(self._columns, values, strict=True)), separators=(",", ":")) + "\n"
         if self._format == CSV:
             return _csv_line([_csv_cell(value) for value in values])
+        if self._for_people and "error" not in record:
+            return _markdown_line([_shown(column, value) for column, value in zip(self._columns, values, strict=True)])
         return _markdown_line([_text(value) for value in values])
 
     def read(self, line: str) -> tuple[str, str]:
@@ -89,19 +101,19 @@ class Rows:
         Raises:
             ValueError: it is none.
         """
+        found: list[Any] = []
         if self._format == JSONL:
             row = json.loads(line)
-            found = (
-                [row[name] for name in FIRST_COLUMNS]
-                if isinstance(row, dict) and set(FIRST_COLUMNS) <= set(row)
-                else []
-            )
+            found = [row.get(name) for name in FIRST_COLUMNS] if isinstance(row, dict) else []
         elif self._format == CSV:
-            found = [_GUARDED.sub("", cell) for cell in next(csv.reader([line], strict=True))][:2]
+            with contextlib.suppress(csv.Error, StopIteration):
+                found = [_GUARDED.sub("", cell) for cell in next(csv.reader([line], strict=True))][:2]
         else:
             found = [cell.strip().replace("\\|", "|") for cell in _BAR.split(line)][1:3]
         if len(found) != len(FIRST_COLUMNS) or not all(isinstance(cell, str) and cell for cell in found):
             raise ValueError("no line of a batch")
+        if not _WORD.fullmatch(found[1]):
+            raise ValueError("no outcome")
         return found[0], found[1]
 
 
@@ -126,7 +138,16 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = "; ".join(value)
-    return inert(value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+    return inert(value.replace("\n", " ") if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+
+
+def _shown(column: str, value: Any) -> str:
+    """A value as a person wants it: with its unit, a verdict in words."""
+    if column in MARKDOWN_COLUMNS:
+        return MARKDOWN_COLUMNS[column][1](value)
+    if column.startswith("fit."):
+        return "cannot tell" if value is None else "fits" if value else "does not fit"
+    return _text(value)
 
 
 def _csv_cell(value: Any) -> str:

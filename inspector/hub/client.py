@@ -188,9 +188,12 @@ class _Clock:
 
     def pause(self, seconds: float) -> None:
         """Waits before another try; the wait does not count."""
-        self._start += seconds
+        begun = time.monotonic()
         self._errand.give_up_at += seconds
         self._errand.cancelled.wait(seconds)
+        waited = time.monotonic() - begun
+        self._start += waited
+        self._errand.give_up_at += max(waited - seconds, 0.0)
         self.left()
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from inspector.errors import AmbiguousModel, FileMissing, UnreadableModel, UnsupportedFormat
+from inspector.errors import AmbiguousModel, FileMissing, InvalidConfig, UnreadableModel, UnsupportedFormat
 from inspector.hub.checkpoint import DTYPE_BITS, File, Tensor, measured
 from inspector.hub.containers import (
     GGUFFile,
@@ -143,8 +143,15 @@ def gguf_weights(
         {**kept, "gguf.quantization": quant} if quant else kept,
         tuple(warnings),
         format="gguf",
-        config=None if _is_whole(config) else gguf_config(header.metadata, {tensor.name for tensor in header.tensors}),
+        config=None if _is_whole(config) else _config(header, group.name),
     )
+
+
+def _config(header: GGUFFile, name: str) -> dict[str, Any]:
+    try:
+        return gguf_config(header.metadata, {tensor.name for tensor in header.tensors})
+    except InvalidConfig as error:
+        raise InvalidConfig(f"{_shown(name)}: {error.message}", error.hint) from None
 
 
 def _is_whole(config: Mapping[str, Any]) -> bool:

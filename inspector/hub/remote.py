@@ -78,7 +78,10 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
         weights = single(WEIGHTS_FILE, found.value)
     else:
         trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
-        weights = trusted or _from_shards(files, index or files.index(commit or revision), commit, revision, config)
+        if trusted is None:
+            index = index or files.index(commit or revision)
+            trusted = _from_shards(files, index, commit, revision, config, no_index=_no_index(headers))
+        weights = trusted
     proven = found.value is None or found.commit is not None
     return _checkpoint(files, config.result, weights, commit if proven else None, meter)
 
@@ -95,7 +98,7 @@ def _read_picked(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
         if commit is not None and commit != listed.commit:
             raise Moved(listed.commit)
         commit = listed.commit
-    weights = _other_formats(files, commit or revision, config.result, listed)
+    weights = _other_formats(files, commit or revision, config.result, listing)
     return _checkpoint(files, config.result, weights, commit, meter)
 
 
@@ -185,15 +188,33 @@ def _fits(header: Header, length: int, size: int | None) -> bool:
     return size is not None and 0 <= size - PREFIX_BYTES - header.data_bytes - length <= PADDING_BYTES
 
 
+def _no_index(headers: Errand[Found[Headers]] | None) -> bool:
+    """Whether the Hub says that there is no index, so that the list of files will be needed."""
+    if headers is None or not headers.future.done() or headers.error is not None:
+        return False
+    return headers.result.answer.code == "EntryNotFound"  # a mirror without the endpoint says less
+
+
 def _from_shards(
-    files: RepoFiles, errand: Errand[Any], commit: str | None, revision: str, config: Errand[Found[dict[str, Any]]]
+    files: RepoFiles,
+    errand: Errand[Any],
+    commit: str | None,
+    revision: str,
+    config: Errand[Found[dict[str, Any]]],
+    *,
+    no_index: bool,
 ) -> Weights:
-    """The weights from the index and each shard's header, all of the commit (of the revision where none is known)."""
+    """The weights from the index and each shard's header, all of the commit (of the revision where none is known).
+
+    Args:
+        no_index: the index is most likely not there: what else there is, is asked for at the same time.
+    """
+    pinned = commit or revision
+    listing = files.listing(pinned) if no_index else None
     index = files.one(errand).value
     _one_commit(errand, commit=commit)
-    pinned = commit or revision
     if index is None:
-        return _other_formats(files, pinned, config.result)
+        return _other_formats(files, pinned, config.result, listing)
     reads = files.first_reads(index)
     errands = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
     headers: dict[str, Header] = {}
@@ -208,7 +229,7 @@ def _from_shards(
 
 
 def _other_formats(
-    files: RepoFiles, revision: str, config: Found[dict[str, Any]], listing: Listing | None = None
+    files: RepoFiles, revision: str, config: Found[dict[str, Any]], listing: Errand[Found[Listing]] | None
 ) -> Weights:
     """PyTorch's and GGUF's files, with code that repos of safetensors never load."""
     from inspector.hub.remote_formats import read_remote_formats

@@ -10,9 +10,10 @@ from inspector.hub.checkpoint import File
 from inspector.hub.containers import RangeReader
 from inspector.hub.documents import Index
 from inspector.hub.formats import read_formats
-from inspector.hub.repo_files import Listing, RepoFiles
+from inspector.hub.repo_files import Found, Listing, RepoFiles
 from inspector.hub.repo_id import RepoId
 from inspector.hub.weights import Weights
+from inspector.hub.workers import Errand
 
 T = TypeVar("T")
 
@@ -21,14 +22,14 @@ def read_remote_formats(
     files: RepoFiles,
     revision: str,
     config: Mapping[str, Any] | None,
-    listing: Listing | None = None,
+    listing: Errand[Found[Listing]] | None = None,
 ) -> Weights:
     """The weights of a repo without safetensors, or of what was picked of it.
 
     Args:
         revision: the commit, where one is known.
         config: config.json, None where there is none.
-        listing: the list of files, where it is there already.
+        listing: the list of the commit's files, where it was asked for already.
 
     Raises:
         InspectError: of the kind that tells what is wrong.
@@ -42,7 +43,9 @@ class RemotePlace:
 
     picks_files = False
 
-    def __init__(self, files: RepoFiles, revision: str, listing: Listing | None, *, has_config: bool) -> None:
+    def __init__(
+        self, files: RepoFiles, revision: str, listing: Errand[Found[Listing]] | None, *, has_config: bool
+    ) -> None:
         self._files = files
         self._revision = revision
         self._listing = listing
@@ -53,10 +56,8 @@ class RemotePlace:
         return str(self._files.repo)
 
     def files(self) -> tuple[File, ...] | None:
-        if self._listing is not None:
-            return self._listing.files
         try:
-            listing = self._files.one(self._files.listing(self._revision)).value
+            listing = self._files.one(self._listing or self._files.listing(self._revision)).value
         except RepoNotFound:
             if not self._has_config:
                 raise

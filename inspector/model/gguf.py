@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from inspector.hub.checkpoint import Checkpoint, Tensor, plain_dtype
+from inspector.hub.checkpoint import Checkpoint, plain_dtype
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters import DUPLICATE_HEAD, MAX_LAYERS, MTP_LAYERS, idle_parameters
 
@@ -33,12 +33,12 @@ RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("router", r"ffn_gate_inp"),
         ("shared_experts", r"ffn_\w+_shexp"),
         ("experts", r"ffn_\w+_(ch)?exps|ffn_(gate|down|up)\.\d+\."),
-        ("mlp", r"ffn|channel_mix_|vis_(gate|up|down)|hc_"),
+        ("mlp", r"ffn|channel_mix_|vis_(gate|up|down)"),
         ("attention", r"attn_(?!rel_b)|cross_attn_|indexer|vis_attn_"),
         ("linear_attention", r"ssm_|time_mix_|shortconv"),
         ("embedding", r"token_embd|token_types|position_embd|per_layer_token_embd|attn_rel_b"),
         ("head", r"output\.|cls\.|dense_\d"),
-        (OTHER, r"altup_|laurel_|per_layer_|inp_gate|proj\.|layer_out(put)?_scale|conv1d|posnet|convnext"),
+        (OTHER, r"altup_|laurel_|per_layer_|hc_|inp_gate|proj\.|layer_out(put)?_scale|conv1d|posnet|convnext"),
     )
 )
 """Component (or fate) -> the beginning of the name within its block; the first that matches counts."""
@@ -68,7 +68,7 @@ def count_gguf(checkpoint: Checkpoint, architecture: Architecture) -> Parameters
     """
     places = [(tensor, locate(tensor.name)) for tensor in checkpoint.tensors]
     prediction = {place.layer for _, place in places if place.component == MTP_LAYERS} - {None}
-    double_head = _double_head(checkpoint, architecture)
+    twice = _stored_twice(checkpoint, architecture)
     components, dtypes, aside = Counter[str](), Counter[str](), Counter[str]()
     layers = architecture.num_hidden_layers or 0
     if not 0 < layers <= MAX_LAYERS or any(_beyond(place, layers, prediction) for _, place in places):
@@ -81,8 +81,8 @@ def count_gguf(checkpoint: Checkpoint, architecture: Architecture) -> Parameters
         if component == MTP_LAYERS or place.layer in prediction:
             aside[MTP_LAYERS] += tensor.numel
             continue
-        if double_head and tensor.name == "output.weight":
-            aside[DUPLICATE_HEAD] += tensor.numel
+        if tensor.name in twice:
+            aside[twice[tensor.name]] += tensor.numel
             continue
         stored_bytes += tensor.nbytes
         in_layer = layers and place.layer is not None and not place.encoder
@@ -122,12 +122,16 @@ def _beyond(place: Place, layers: int, prediction: set[int | None]) -> bool:
     return place.layer is not None and not place.encoder and place.layer >= layers and place.layer not in prediction
 
 
-def _double_head(checkpoint: Checkpoint, architecture: Architecture) -> bool:
-    """Whether the file has a head that the model's class ties to the embedding."""
-    shapes = {tensor.name: tensor.shape for tensor in checkpoint.tensors if _is_matrix(tensor)}
+def _stored_twice(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
+    """Name -> fate of the tensors that hold what another one holds: a head that the model's class ties to the
+    embedding, and of DeepSeek's latent attention the two halves of a matrix that is there whole."""
+    shapes = {tensor.name: tensor.shape for tensor in checkpoint.tensors}
+    found = {}
     tied = architecture.tie_word_embeddings or architecture.model_type in TYPES_ALWAYS_TIED
-    return bool(tied) and "output.weight" in shapes and shapes["output.weight"] == shapes.get("token_embd.weight")
-
-
-def _is_matrix(tensor: Tensor) -> bool:
-    return tensor.name in ("output.weight", "token_embd.weight")
+    if tied and "output.weight" in shapes and shapes["output.weight"] == shapes.get("token_embd.weight"):
+        found["output.weight"] = DUPLICATE_HEAD
+    for name in shapes:
+        if name.endswith(".attn_kv_b.weight"):
+            front = name.removesuffix("kv_b.weight")
+            found |= {f"{front}{half}_b.weight": OTHER for half in "kv"}
+    return found

@@ -248,6 +248,7 @@ def test_types_whose_layout_is_not_settled_have_the_bytes_that_the_file_gives_th
         (Header(version=9).bytes(), UnsupportedFormat, "version 9"),
         (Header(tensor_count=10**15).bytes(), UnreadableModel, "claims"),
         (gguf(SMALL, "Q4_K", SMALL_METADATA).head, UnreadableModel, "cut off"),
+        (Header([("general.name", text("x"))]).bytes(), UnreadableModel, "model: its metadata names no architecture"),
         (Header([("general.architecture", text("llama")), ("general.type", text("adapter"))]).bytes(), None, "adapter"),
     ],
 )

@@ -20,6 +20,9 @@ from inspector.hub.repo_id import LocalPath, RepoId, parse_model
         ("org/name@" + "a" * 40, None, RepoId("org/name", "a" * 40)),
         ("org/name", "dev", RepoId("org/name", "dev")),
         ("org/name@dev", "dev", RepoId("org/name", "dev")),
+        ("org/name:Q4_K_M", None, RepoId("org/name", "main", "Q4_K_M")),
+        ("org/name@v1:UD-IQ1_S", None, RepoId("org/name", "v1", "UD-IQ1_S")),
+        ("org/name:sub folder/model.gguf", "dev", RepoId("org/name", "dev", "sub folder/model.gguf")),
         ("0-hero/Matter-0.1_7B", None, RepoId("0-hero/Matter-0.1_7B", "main")),
     ],
 )
@@ -57,7 +60,8 @@ def test_repo_ids_are_understood(model: str, revision: str | None, expected: Rep
         "org/name@" + "r" * 300,
         "@main",
         "org/name#1",
-        "org:name",
+        "org:na:me",
+        "org/name:Q4@main",
     ],
 )
 def test_nonsense_is_a_usage_error(model: str) -> None:

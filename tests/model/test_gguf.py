@@ -114,3 +114,15 @@ def test_unknown_names_count_and_are_said() -> None:
     found = count(LAYERS | {"strange.weight": ("F32", (4,))})
     assert (found.total, found.exact) == (131_076, False)
     assert "strange.weight" in found.notes[0]
+
+
+def test_the_halves_of_a_matrix_that_is_there_whole_do_not_count() -> None:
+    latent = {
+        "blk.0.attn_kv_b.weight": ("Q4_K", (512, 256)),
+        "blk.0.attn_k_b.weight": ("Q4_K", (256, 256)),
+        "blk.0.attn_v_b.weight": ("Q4_K", (256, 256)),
+    }
+    found = count(latent, model_type="deepseek_v3")
+    assert (found.total, found.stored_only) == (131_072, {"other": 131_072})
+    del latent["blk.0.attn_kv_b.weight"]
+    assert count(latent, model_type="deepseek_v3").total == 131_072

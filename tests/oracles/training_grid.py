@@ -88,7 +88,7 @@ OPTIMIZERS = (
 def steps(model: GridModel) -> Iterator[Step]:
     """{full fp32, bf16, mixed; LoRA} x {checkpointing} x {sdpa, eager}; shapes and optimizers take turns."""
     methods = (("full", "bf16"), ("full", "fp32"), ("full", "mixed"), ("lora", "bf16"), ("lora", "mixed"))
-    attentions = ("eager",) if model.model_type == "gemma2" else ("sdpa", "eager")
+    attentions = {"gemma2": ("eager",), "falcon": ("sdpa",)}.get(model.model_type, ("sdpa", "eager"))
     shapes = itertools.cycle(model.shapes)
     optimizers = itertools.cycle(OPTIMIZERS)
     for (method, precision), attention, checkpointing in itertools.product(methods, attentions, ("none", "full")):

@@ -15,9 +15,14 @@ from inspector.memory.training.table import Layer
 
 GRADIENT_BYTES = 4
 
+ADAPTERS = ("hr", "fr", "qr", "kr", "dr", "mr", "Er", "Ehr", "Emr", "Efr", "r")
+"""Products of sizes that adapters have."""
+
 
 def adapter_parameters(layers: Iterable[Layer], sizes: Sizes) -> int:
     """Trainable parameters of the adapters of all blocks."""
-    left = [(layer.forward.end, layer.backward.end, layer.released) for layer in layers]
-    gradients = sum(sizes.bytes_of(ahead) + sizes.bytes_of(back) - sizes.bytes_of(gone) for ahead, back, gone in left)
-    return gradients // GRADIENT_BYTES
+    total = 0
+    for layer in layers:
+        for sign, left in ((1, layer.forward.end), (1, layer.backward.end), (-1, layer.released)):
+            total += sign * sizes.bytes_of(left, only=ADAPTERS)
+    return total // GRADIENT_BYTES
