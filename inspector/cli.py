@@ -224,7 +224,7 @@ def print_error(error: InspectError, model: str | None = None) -> None:
     """What is wrong and what to do about it, on standard error."""
     from inspector.report.units import inert
 
-    message, hint = inert(error.message), inert(error.hint)
+    message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
     if isinstance(error, RepoNotFound) and model and (near := difflib.get_close_matches(model, cli.commands, 1, 0.75)):
         hint = f"Did you mean the command `llm-inspect {near[0]}`?"
     click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)

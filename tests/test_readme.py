@@ -1,4 +1,7 @@
-"""The README shows real output: every `console` block is run and compared. To rewrite them: python tests/test_readme.py"""
+"""The README shows real output: every `console` block is run and compared.
+
+To rewrite them: python tests/test_readme.py
+"""
 
 from __future__ import annotations
 

@@ -139,9 +139,7 @@ def _equation(layer: Layer, workload: Workload, element_bits: int) -> str:
         return f"batch {workload.batch} x {_states_text(layer.states)}"
     size = f"{element_bits // 8} B" if element_bits >= 8 else f"{element_bits} bits"
     tokens = f"batch {workload.batch} x {tokens_held(layer, workload.context):,} tokens"
-    states = (
-        f" + batch {workload.batch} x {_states_text(layer.states)}" if isinstance(layer, HybridAttention) else ""
-    )
+    states = f" + batch {workload.batch} x {_states_text(layer.states)}" if isinstance(layer, HybridAttention) else ""
     return f"{tokens} x ({_row_text(layer)}) x {size}{states}"
 
 
