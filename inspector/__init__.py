@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from inspector.batch import ainspect_many, inspect_many
     from inspector.errors import InspectError
     from inspector.hub import Checkpoint, Resolver, Tensor
-    from inspector.memory import Estimate, Part, TrainingEstimate, Workload
+    from inspector.memory import Estimate, Part, Workload
+    from inspector.memory.training import TrainingEstimate
     from inspector.model import Architecture, Model, Parameters
 
 _HOMES = {
@@ -23,7 +24,8 @@ _HOMES = {
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.errors": ("InspectError",),
     "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
-    "inspector.memory": ("Estimate", "Part", "TrainingEstimate", "Workload"),
+    "inspector.memory": ("Estimate", "Part", "Workload"),
+    "inspector.memory.training": ("TrainingEstimate",),
     "inspector.model": ("Architecture", "Model", "Parameters"),
 }
 

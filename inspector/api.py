@@ -1,4 +1,7 @@
-"""The library: everything that the command line can do, as functions."""
+"""The library: everything that the command line can do, as functions.
+
+model/ and memory/ are imported while the Hub's answer is on its way, not before.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.errors import InspectError, UsageError
 from inspector.hub import Checkpoint, Resolver
-from inspector.memory import (
-    STORED,
-    Estimate,
-    Formulas,
-    TrainingEstimate,
-    TrainingSetup,
-    Workload,
-    article_training,
-    default_context,
-    estimate,
-    parse_precision,
-    training_estimate,
-    training_total,
-)
-from inspector.model import Model, build_model
 
 if TYPE_CHECKING:
     from inspector.hardware import Fit, GpuSpec, Serving
+    from inspector.memory import Estimate, Formulas, Workload
+    from inspector.memory.training import TrainingEstimate
+    from inspector.model import Model
 
 ENGINES = ("transformers", "vllm", "sglang")
+
+AT_ONCE = 8
+"""Models that `inspect_each` reads at the same time."""
 
 TABLE_PRECISIONS = ("fp32", "bf16", "int8", "int4")
 """The precisions that every report shows beside the as-stored row."""
@@ -52,7 +46,7 @@ class Settings:
 
     context: int | None = None
     batch: int = 1
-    dtype: str = STORED
+    dtype: str = "stored"
     kv_dtype: str | None = None
     engine: str = "transformers"
     formulas: Formulas = "exact"
@@ -63,10 +57,12 @@ class Settings:
         """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
         if self.batch < 1 or (self.context is not None and self.context < 1):
             raise UsageError("context and batch must be at least 1")
-        object.__setattr__(self, "dtype", parse_precision(self.dtype))
-        if self.kv_dtype is not None:
-            kv_dtype = parse_precision(self.kv_dtype)
-            object.__setattr__(self, "kv_dtype", None if kv_dtype == STORED else kv_dtype)
+        if self.dtype != "stored" or self.kv_dtype is not None:
+            from inspector.memory import parse_precision
+
+            object.__setattr__(self, "dtype", parse_precision(self.dtype))
+            kv_dtype = parse_precision(self.kv_dtype or "auto")
+            object.__setattr__(self, "kv_dtype", None if kv_dtype == "stored" else kv_dtype)
         if self.engine not in ENGINES:
             raise UsageError(f"no memory profile for the engine '{self.engine}' yet", f"Known: {', '.join(ENGINES)}.")
         if self.engine != "transformers" and not self.gpus:
@@ -83,6 +79,8 @@ class Settings:
 
     def workload(self, model: Model) -> Workload:
         """These settings for one model, defaults filled in."""
+        from inspector.memory import Workload, default_context
+
         return Workload(
             context=self.context if self.context is not None else default_context(model),
             batch=self.batch,
@@ -147,13 +145,13 @@ def inspect(
         InspectError: one of its subclasses, see inspector.errors.
     """
     asked = Settings(**settings)
-    specs = _gpu_specs(asked.gpus)
+    specs = device_specs(asked.gpus)
     if resolver is None:
-        with Resolver(token=token, offline=offline) as own:
+        with Resolver(token=token, offline=offline, while_waiting=prepare) as own:
             checkpoint = own.resolve(model, revision)
     else:
         checkpoint = resolver.resolve(model, revision)
-    return _inspection(checkpoint, asked, specs)
+    return inspect_checkpoint(checkpoint, asked, specs)
 
 
 async def ainspect(model: str, **arguments: Any) -> Inspection:
@@ -168,14 +166,21 @@ def inspect_each(
 ) -> list[Inspection | InspectError]:
     """Inspect several models, in order; one that fails leaves its error in its place and does not stop the rest."""
     asked = Settings(**settings)
-    specs = _gpu_specs(asked.gpus)
-    results: list[Inspection | InspectError] = []
-    for model in models:
+    specs = device_specs(asked.gpus)
+
+    def one(model: str) -> Inspection | InspectError:
         try:
-            results.append(_inspection(resolver.resolve(model, revision), asked, specs))
+            return inspect_checkpoint(resolver.resolve(model, revision), asked, specs)
         except InspectError as error:
-            results.append(error)
-    return results
+            return error
+
+    names = list(models)
+    if len(names) < 2:
+        return [one(name) for name in names]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(names), AT_ONCE)) as pool:
+        return list(pool.map(one, names))
 
 
 def fit(model: str, gpu: str, **arguments: Any) -> Fit:
@@ -217,6 +222,8 @@ def train(
     Raises:
         InspectError: one of its subclasses; UsageError for settings that no run can have.
     """
+    from inspector.memory.training import TrainingSetup, article_training, training_estimate, training_total
+
     if settings.get("formulas", "exact") == "article":
         if method != "full":
             raise UsageError(f"the article has no formula for {method}", "It takes a number: --trainable N.")
@@ -226,7 +233,7 @@ def train(
     if trainable_parameters is not None:
         raise UsageError("the number of trainable parameters follows from the method", "Use --method lora.")
     setup = TrainingSetup(method, precision, optimizer, optimizer_impl, attention, checkpointing, lora_rank)
-    specs = _gpu_specs(gpus)
+    specs = device_specs(gpus)
     inspection = inspect(model, revision=revision, token=token, offline=offline, resolver=resolver, **settings)
     training = training_estimate(inspection.model, inspection.estimate.workload, setup)
     if specs:
@@ -246,7 +253,21 @@ def train(
     return inspection, training
 
 
-def _inspection(checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:
+def prepare() -> None:
+    """Import what a report is made with. Good to call while something else is waited for."""
+    import inspector.memory
+    import inspector.model  # noqa: F401
+
+
+def inspect_checkpoint(checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:
+    """What a checkpoint means, and what it takes on these devices.
+
+    Raises:
+        InspectError: the config holds values that no model can have, or an engine refuses its settings.
+    """
+    from inspector.memory import estimate
+    from inspector.model import build_model
+
     model = build_model(checkpoint)
     workload = asked.workload(model)
     fits: tuple[Fit, ...] = ()
@@ -270,7 +291,7 @@ def _inspection(checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, .
     )
 
 
-def _gpu_specs(gpus: tuple[str, ...]) -> tuple[GpuSpec, ...]:
+def device_specs(gpus: tuple[str, ...]) -> tuple[GpuSpec, ...]:
     """The devices meant, before anything is read: a mistyped name should cost no request."""
     if not gpus:
         return ()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.cli_batch import batch
 from inspector.cli_options import (
     GPU_HELP,
     SERVING_NAMES,
@@ -38,10 +37,23 @@ EXIT_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 
 class DefaultGroup(click.Group):
-    """A group whose first argument may be left out: `llm-inspect MODEL` is `llm-inspect show MODEL`."""
+    """A group whose first argument may be left out: `llm-inspect MODEL` is `llm-inspect show MODEL`.
+
+    `batch` is imported when it is asked for: its module is the start-up of no other command.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "batch"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "batch":
+            from inspector.cli_batch import batch
+
+            return batch
+        return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+        if args and args[0] not in self.list_commands(ctx) and args[0] not in ("--help", "-h", "--version"):
             args = ["show", *args]
         return super().parse_args(ctx, args)
 
@@ -85,10 +97,15 @@ def show(
     **settings: Any,
 ) -> int:
     """Report what a model is and what it takes. Several models: a comparison."""
-    from inspector.api import inspect_each
+    from inspector.api import inspect_each, prepare
     from inspector.hub import Resolver
 
-    with Resolver(token=token, offline=offline or None) as resolver:
+    def while_waiting() -> None:
+        prepare()
+        if output == "text":
+            import inspector.report.text  # noqa: F401
+
+    with Resolver(token=token, offline=offline or None, while_waiting=while_waiting) as resolver:
         outcomes = inspect_each(models, resolver=resolver, revision=revision, **_with_serving(settings))
     results = list(zip(models, outcomes, strict=True))
     for name, outcome in results:
@@ -188,9 +205,6 @@ def gpus(as_json: bool) -> int:
     return 0
 
 
-cli.add_command(batch)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code. Errors become one or two lines on standard error."""
     try:
@@ -225,7 +239,11 @@ def print_error(error: InspectError, model: str | None = None) -> None:
     from inspector.report.units import inert
 
     message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
-    if isinstance(error, RepoNotFound) and model and (near := difflib.get_close_matches(model, cli.commands, 1, 0.75)):
+    if (
+        isinstance(error, RepoNotFound)
+        and model
+        and (near := difflib.get_close_matches(model, [*cli.commands, "batch"], 1, 0.75))
+    ):
         hint = f"Did you mean the command `llm-inspect {near[0]}`?"
     click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
 

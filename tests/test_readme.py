@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,15 @@ def test_the_readme_shows_what_the_command_prints(command: str, shown: str, tmp_
 
 
 def test_the_readme_names_every_option_and_no_other() -> None:
+    import click
+
     from inspector.cli import cli
 
     text = README.read_text(encoding="utf-8")
     known = {
         name
-        for command in cli.commands.values()
+        for command in map(partial(cli.get_command, click.Context(cli)), cli.list_commands(click.Context(cli)))
+        if command is not None
         for parameter in command.params
         for name in parameter.opts
         if name.startswith("--")

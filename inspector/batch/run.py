@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import Any
 
-from inspector.api import Settings, _gpu_specs, _inspection
+from inspector.api import Settings, device_specs, inspect_checkpoint
 from inspector.batch.limits import RateGate
 from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
 from inspector.errors import InspectError, UsageError
@@ -84,7 +84,7 @@ def _prepare(
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"{jobs} models at a time cannot be", f"From 1 to {MAX_JOBS}.")
     asked = Settings(**settings)
-    specs = _gpu_specs(asked.gpus)
+    specs = device_specs(asked.gpus)
     own = resolver is None
     source = resolver or Resolver(token=token, offline=offline, max_connections=max(MAX_CONNECTIONS, jobs))
     if source.gate is None:
@@ -92,7 +92,7 @@ def _prepare(
 
     def work(model: str) -> Record:
         try:
-            record = inspection_record(_inspection(source.resolve(model, revision), asked, specs))
+            record = inspection_record(inspect_checkpoint(source.resolve(model, revision), asked, specs))
         except InspectError as error:
             record = error_record(model, error)
         except Exception as error:  # a bug that one repo brings up must not cost the others their answers

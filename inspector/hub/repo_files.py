@@ -84,11 +84,19 @@ class Listing:
 class RepoFiles:
     """Asks for one repo's files. Each method returns at once; `as_done` and `all` wait."""
 
-    def __init__(self, client: Client, workers: Workers, repo: RepoId, meter: Meter) -> None:
+    def __init__(
+        self,
+        client: Client,
+        workers: Workers,
+        repo: RepoId,
+        meter: Meter,
+        while_waiting: Callable[[], object] | None = None,
+    ) -> None:
         self.repo = repo
         self._client = client
         self._workers = workers
         self._meter = meter
+        self._while_waiting = while_waiting
         self._timeout = client.settings.timeout
         self._endpoint = client.settings.endpoint
         self._errands: list[Errand[Any]] = []
@@ -183,6 +191,8 @@ class RepoFiles:
 
     def as_done(self, *errands: Errand[Any]) -> Iterator[Errand[Any]]:
         """Each as soon as it is done or given up."""
+        if self._while_waiting is not None:
+            self._while_waiting()
         return self._workers.as_done(errands, self._timeout)
 
     def all(self, errands: list[Errand[T]]) -> list[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ class Resolver:
         timeout: seconds to wait for a server; None: as HF_HUB_DOWNLOAD_TIMEOUT says (10).
         cache_dir: where answers are kept; None: below huggingface_hub's assets cache.
         max_connections: requests at the same time.
+        while_waiting: is called by the thread that waits, each time that it begins to wait for the Hub: the moment to
+            import what comes next.
 
     Attributes:
         gate: where each request asks whether it may be sent, if many are; None: all may.
@@ -51,12 +54,14 @@ class Resolver:
         timeout: float | None = None,
         cache_dir: Path | None = None,
         max_connections: int = MAX_CONNECTIONS,
+        while_waiting: Callable[[], object] | None = None,
     ) -> None:
         self._settings = Settings.of(
             token=token, offline=offline, endpoint=endpoint, timeout=timeout, cache_dir=cache_dir
         )
         self._cache = Cache(self._settings.cache, self._settings.endpoint)
         self._max_connections = max_connections
+        self._while_waiting = while_waiting
         self.gate: Gate | None = None
         self._network: tuple[Client, Workers] | None = None
         self._lock = threading.Lock()
@@ -98,7 +103,7 @@ class Resolver:
 
         meter = Meter()
         try:
-            files = RepoFiles(*self._connected(), repo, meter)
+            files = RepoFiles(*self._connected(), repo, meter, self._while_waiting)
             if not repo.is_commit and (self._cache.commit(repo) or has_hub_cache(self._settings.hub_cache, repo)):
                 commit = current_commit(files)
                 kept = None if commit is None else self._kept(repo, commit)

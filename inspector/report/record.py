@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.api import Inspection
 from inspector.errors import InspectError
-from inspector.memory import Estimate, Part, TrainingEstimate
+
+if TYPE_CHECKING:
+    from inspector.memory import Estimate, Part
+    from inspector.memory.training import TrainingEstimate
 
 SCHEMA = 1
 

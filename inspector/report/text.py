@@ -11,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.api import Inspection
-from inspector.memory import Estimate, Part, TrainingEstimate
 from inspector.report.tabular import Result, comparison, device_text, verdict
 from inspector.report.units import bytes_text, count_text, gib_text, inert, number_text
 
 if TYPE_CHECKING:
     from inspector.hardware import Fit, Serving
+    from inspector.memory import Estimate, Part
+    from inspector.memory.training import TrainingEstimate
 
 _VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
