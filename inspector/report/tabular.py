@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Result = tuple[str, Inspection | InspectError]
 """The model as the user named it, and what came of it."""
 
+COUNT_OF_NUMBERS = 6
+"""Columns of the comparison before the devices'; all but the first hold numbers."""
+
 
 def flat_record(name: str, result: Inspection | InspectError) -> dict[str, Any]:
     """A JSON record with its nested keys joined by dots; lists (fit) by their index."""
@@ -65,7 +68,7 @@ def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     gpus = list(
         dict.fromkeys(f"{fit.count}x {fit.gpu}" if fit.count > 1 else fit.gpu for _, r in good for fit in r.fits)
     )
-    heads = ["model", "parameters", "layers", "weights", "KV cache", "total", "context", *gpus]
+    heads = ["model", "params", "weights", "KV cache", "total", "tokens", *gpus]
     rows = []
     for name, inspection in good:
         estimate = inspection.estimate
@@ -73,12 +76,11 @@ def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
             [
                 inert(name),
                 count_text(inspection.model.parameters.total),
-                number_text(inspection.model.architecture.num_hidden_layers),
                 bytes_text(estimate.weights.bytes),
                 bytes_text(estimate.kv_cache.bytes),
                 bytes_text(estimate.total),
                 number_text(estimate.workload.context),
-                *(verdict(fit.fits) for fit in inspection.fits),
+                *({True: "fits", False: "no", None: "unknown"}[fit.fits] for fit in inspection.fits),
             ]
         )
     return heads, rows

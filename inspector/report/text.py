@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.api import Inspection
-from inspector.report.tabular import Result, comparison, device_text, verdict
+from inspector.report.tabular import COUNT_OF_NUMBERS, Result, comparison, device_text, verdict
 from inspector.report.units import bytes_text, count_text, gib_text, inert, number_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def print_comparison(console: Console, results: Sequence[Result]) -> None:
     heads, rows = comparison(results)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, head in enumerate(heads):
-        table.add_column(head, justify="right" if 0 < index < 7 else "left", overflow="fold")
+        number = 0 < index < COUNT_OF_NUMBERS
+        table.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     if rows:
