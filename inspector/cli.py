@@ -137,7 +137,10 @@ def fit(
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
     from inspector.api import inspect
 
-    inspection = inspect(model, revision=revision, token=token, offline=offline or None, **_with_serving(settings))
+    try:
+        inspection = inspect(model, revision=revision, token=token, offline=offline or None, **_with_serving(settings))
+    except InspectError as error:
+        return _failed(model, error, output)
     _print_warnings(inspection)
     if output == "text":
         from inspector.report.text import print_verdicts
@@ -173,21 +176,24 @@ def train(
     """What one training step takes on one card: the peak, what lives at it, and the phase that has it."""
     from inspector import api
 
-    inspection, training = api.train(model, revision=revision, token=token, offline=offline or None, **settings)
+    if output not in ("text", "json"):
+        raise UsageError(f"train prints text or json, not {output}")
+    try:
+        inspection, training = api.train(model, revision=revision, token=token, offline=offline or None, **settings)
+    except InspectError as error:
+        return _failed(model, error, output)
     _print_warnings(inspection, more=training.warnings)
     if output == "text":
         from inspector.report.text import print_training
 
         print_training(_console(), inspection, training, explain=explain)
-    elif output == "json":
+    else:
         from inspector.report.record import part_record, training_record
 
         record = training_record(inspection, training)
         if explain:
             record["explain"] = [part_record(part) for part in training.parts]
         _print_json(record)
-    else:
-        raise UsageError(f"train prints text or json, not {output}")
     return 0 if training.peak is not None else EXIT_CANNOT_TELL
 
 
@@ -246,6 +252,16 @@ def print_error(error: InspectError, model: str | None = None) -> None:
     ):
         hint = f"Did you mean the command `llm-inspect {near[0]}`?"
     click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+
+
+def _failed(model: str, error: InspectError, output: str) -> int:
+    """Say why the one model of a command has no answer, as an object, too, where JSON was asked for."""
+    print_error(error, model)
+    if output == "json" and not isinstance(error, UsageError):
+        from inspector.report.record import error_record
+
+        _print_json(error_record(model, error))
+    return error.exit_code
 
 
 def _with_serving(settings: dict[str, Any]) -> dict[str, Any]:

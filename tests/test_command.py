@@ -108,6 +108,14 @@ def test_errors_have_their_exit_code_and_one_or_two_helpful_lines(
         assert 1 <= len(done.error_lines) <= 2
 
 
+@pytest.mark.parametrize("command", [["fit", "--gpu", "24GiB"], ["train"], ["show"]])
+def test_with_json_a_failure_is_an_object_too(run: Run, command: list[str]) -> None:
+    done = run(*command, "org/never-seen", "--json")
+    assert done.code == 5
+    assert done.record["error"]["exit_code"] == 5
+    assert done.record["repo_id"] == "org/never-seen"
+
+
 def test_the_hub_is_down_and_nothing_is_kept(run: Run) -> None:
     done = run("org/never-seen")
     assert done.code == 5
