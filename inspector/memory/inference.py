@@ -65,12 +65,10 @@ def weights(model: Model, dtype: str) -> Part:
     if dtype == STORED:
         name = model.architecture.architecture or "the model class"
         overhead = f", {parameters.overhead_bytes:,} B of them scales" if parameters.overhead_bytes else ""
-        buffers = f"{parameters.buffers:,} buffer elements, " if parameters.buffers else ""
         return Part(
             "weights",
             parameters.stored_bytes,
-            f"stored bytes of what {name} loads: {parameters.total:,} parameters, {buffers}"
-            f"{parameters.stored_bytes:,} B{overhead}",
+            f"stored bytes of {name}'s {parameters.total:,} parameters{overhead}",
             "the safetensors headers",
         )
     bits = PRECISION_BITS[dtype]

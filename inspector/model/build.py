@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from inspector.hub.checkpoint import Checkpoint, plain_dtype
 from inspector.model.architecture import read_architecture
-from inspector.model.gguf import count_gguf
 from inspector.model.model import Model
 from inspector.model.parameters import count_parameters
 from inspector.model.quantization import read_quantization
@@ -21,7 +20,9 @@ def build_model(checkpoint: Checkpoint) -> Model:
     for tensor in checkpoint.tensors:
         dtype = plain_dtype(tensor.dtype)
         bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
-    count = count_gguf if checkpoint.format == "gguf" else count_parameters
+    count = count_parameters
+    if checkpoint.format == "gguf":
+        from inspector.model.gguf import count_gguf as count  # its patterns take longer to compile than others to count
     return Model(
         repo_id=checkpoint.repo_id,
         architecture=architecture,

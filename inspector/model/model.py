@@ -88,12 +88,13 @@ class Parameters:
         active: those that one token uses: all but the routed experts it is not sent to.
         by_component: embedding, attention, mlp, router, experts, shared_experts, norm, head, vision, audio,
             projector, ... -> parameters; sums to `total`.
-        by_dtype: safetensors dtype -> stored elements of the tensors that hold them.
+        by_dtype: safetensors dtype (or ggml type) -> stored elements of the tensors that hold them.
         by_layer: parameters of each layer, `num_hidden_layers` entries (empty where the names do not tell).
         bytes_by_layer: their stored bytes, scales and zero points included.
         buffers: elements in the file that are no parameters (rotary frequencies, causal masks, position ids).
         stored_only: elements in the file that the class does not load: mtp, duplicate_head, other.
-        stored_bytes: bytes of what the class loads: parameters, their scales, and buffers.
+        stored_bytes: bytes of the parameters and their scales. Not of the buffers: classes make most of them anew,
+            smaller (gpt2's masks), and do not load those of the file. Of a GGUF file, of all that llama.cpp loads.
         overhead_bytes: of these, scales, zero points, codebooks.
         exact: False where the class is unknown, or packed weights could not be unpacked.
         notes: what the reader of the numbers should know; they end in `warnings`.

@@ -233,15 +233,16 @@ def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) 
     by_layer, bytes_by_layer = [0] * layers, [0] * layers
     buffers = stored_bytes = overhead_bytes = 0
     for lot in lots:
-        if lot.role not in (PARAMETER, OVERHEAD, BUFFERS):
+        if lot.role == BUFFERS:
+            buffers += lot.total
+            continue
+        if lot.role not in (PARAMETER, OVERHEAD):
             aside[lot.role] += lot.total
             continue
         stored_bytes += lot.nbytes
         if lot.role == PARAMETER:
             components[component(lot.name)] += lot.total
             dtypes[lot.group.dtype] += lot.count * lot.group.numel
-        elif lot.role == BUFFERS:
-            buffers += lot.total
         else:
             overhead_bytes += lot.nbytes
         if layers and stack(lot.group.template) == counter.stack:

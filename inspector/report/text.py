@@ -183,7 +183,8 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
         style = "bold" if each is estimate else ""
         name = each.workload.dtype
         if name == "stored":
-            name = f"as stored ({inert(inspection.model.stored_dtype or 'none')})"
+            packing = inspection.model.architecture.quantization
+            name = f"as stored ({inert(packing.method if packing else inspection.model.stored_dtype or 'none')})"
         cells = (name, *(gib_text(part.bytes) for part in each.parts), gib_text(each.total))
         table.add_row(*(Text(cell, style) for cell in cells))
     _indented(console, table)
