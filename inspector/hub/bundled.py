@@ -36,7 +36,7 @@ def read_bundled(repo: str, reason: str) -> Checkpoint | None:
         f"bundled snapshot of {checkpoint.snapshot_date or 'unknown date'}, made from published hyper-parameters:"
         f" {reason}"
     )
-    return replace(checkpoint, source="bundled", revision=None, warnings=(note, *checkpoint.warnings))
+    return replace(checkpoint, repo_id=repo, source="bundled", revision=None, warnings=(note, *checkpoint.warnings))
 
 
 def _names(folder: Path) -> dict[str, str]:
