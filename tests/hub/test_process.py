@@ -83,7 +83,9 @@ def test_a_time_out_that_is_no_number_is_a_usage_error(home: Path, value: str) -
 def test_ctrl_c_ends_it_at_once(hub: LoopbackHub, home: Path, kind: str) -> None:
     hub.add_repo("org/name", FILES)
     hub.faults.append(Fault(kind, times=None, seconds=1))
-    code = f"try:\n    {RESOLVE.replace('; ', chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    print('stopped')"
+    # A parent that was started in the background ignores Ctrl-C, and its children inherit that.
+    listening = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = f"{listening}try:\n    {RESOLVE.replace('; ', chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    print('stopped')"
     process = start(code, "org/name", home=home, HF_ENDPOINT=hub.url, HF_HUB_DOWNLOAD_TIMEOUT="50")
     deadline = time.monotonic() + 20
     while len(hub.seen) < 3 and time.monotonic() < deadline:
