@@ -85,7 +85,8 @@ def test_ctrl_c_ends_it_at_once(hub: LoopbackHub, home: Path, kind: str) -> None
     hub.faults.append(Fault(kind, times=None, seconds=1))
     # A parent that was started in the background ignores Ctrl-C, and its children inherit that.
     listening = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code = f"{listening}try:\n    {RESOLVE.replace('; ', chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    print('stopped')"
+    lines = RESOLVE.replace("; ", "\n    ")
+    code = f"{listening}try:\n    {lines}\nexcept KeyboardInterrupt:\n    print('stopped')"
     process = start(code, "org/name", home=home, HF_ENDPOINT=hub.url, HF_HUB_DOWNLOAD_TIMEOUT="50")
     deadline = time.monotonic() + 20
     while len(hub.seen) < 3 and time.monotonic() < deadline:
