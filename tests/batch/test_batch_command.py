@@ -95,7 +95,7 @@ def test_verdicts_for_several_devices_as_a_markdown_file(run: Run, loopback_hub:
     assert "1 model: 1 does not fit" in done.err
     head, _, row = out.read_text().splitlines()
     assert head.endswith("| 24GiB | 100MB | error |")
-    assert row.startswith(f"| {model} | does_not_fit | 124 M | 523 MiB |")
+    assert row.startswith(f"| {model} | does_not_fit | 124 M | 475 MiB |")
     assert row.endswith("| fits | does not fit |  |")
     assert run("batch", "-", "--gpu", "24GiB", stdin=model, endpoint=loopback_hub.url).code == 0
 
