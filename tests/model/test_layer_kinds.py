@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from inspector.memory.kv_cache import cache_bytes
 from inspector.model.architecture import read_architecture
+from inspector.model.config_light import table
 from inspector.model.layers import FullAttention, NoCache, UnknownLayer
 
 SAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "oracles" / "caches.json").read_text("utf-8"))
@@ -37,6 +39,8 @@ def name_of(run: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("run", SAMPLE["runs"], ids=name_of)
 def test_the_specs_give_what_the_caches_held(run: dict[str, Any]) -> None:
+    if not table()[run["config"]["model_type"]]["light"] and version("transformers") != SAMPLE["transformers"]:
+        pytest.skip("read through its class, which differs in other releases of transformers")
     layers = read_architecture(run["config"]).layers
     for context, held in run["held"].items():
         sizes = [
