@@ -12,7 +12,7 @@ from inspector.model.model import Model
 
 OVERHEAD_BYTES = 256 * 1024**2
 """What a process takes on the card beside torch's tensors: context, kernels, libraries. vLLM's start-up logs print
-0.24-0.26 GiB for it on one H100 (24 of 28 runs of version 0.19); older drivers that load every kernel took up to
+0.24-0.26 GiB for it on one H100 (19 of 22 runs of version 0.19); older drivers that load every kernel took up to
 1.3 GiB. With several cards NCCL's buffers add to it."""
 
 DEFAULT_CONTEXT = 4096
