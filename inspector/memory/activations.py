@@ -34,6 +34,18 @@ from inspector.model.model import Architecture
 SOURCE = "transformers 5.23; measured under fake tensors, worst error 5 % over 316 prefills of 54 models"
 
 
+RARE_KINDS = frozenset(
+    {
+        "compressed_sparse_attention",
+        "heavily_compressed_attention",
+        "hidden_states",
+        "prefixed_attention",
+        "reference_sliding_attention",
+    }
+)
+"""Kinds of layer whose working memory was not measured (inspector/model/rare_layers.py)."""
+
+
 class Eager(NamedTuple):
     """What a class without sdpa holds: bytes a score at its worst moment in bf16 and in fp32, in how many layers the
     returned scores stay alive while the MLP runs, and tensors of width q beside the scores."""
@@ -152,7 +164,7 @@ def _run_of(architecture: Architecture, context: int, batch: int, element: int) 
     if not hidden or not architecture.vocab_size or not architecture.layers:
         return "config.json does not tell the hidden size, the vocabulary or the layers"
     for layer in architecture.layers:
-        if isinstance(layer, UnknownLayer | CrossAttention | IndexedAttention):
+        if isinstance(layer, UnknownLayer | CrossAttention | IndexedAttention) or layer.kind in RARE_KINDS:
             return f"not worked out for layers of the kind '{layer.kind}'"
     head_dim = architecture.head_dim or hidden // heads
     # Config classes leave the width out where it is 4 h (GPT2Config.n_inner, FalconConfig.ffn_hidden_size, Bloom, MPT).

@@ -21,7 +21,6 @@ from inspector.model.layers import (
     SlidingAttention,
     UnknownLayer,
 )
-from inspector.model.states import states_of
 
 Values = Mapping[str, Any]
 
@@ -52,34 +51,44 @@ transformers' modeling files; tests/oracles/caches.py measures them)."""
 LATENT_WITHOUT_ROPE_TYPES = frozenset({"mistral_large4_text"})
 """Types whose `no_rope_layers` cache a latent without a rotary key."""
 
+FLOAT32_INDEXER_TYPES = frozenset({"dots3_note_text"})
+"""Types whose indexer's keys are rotated in float32 and stay so."""
+
 FIXED_ENCODER_TOKENS = frozenset({"whisper"})
 """Types whose encoder always has `max_source_positions` tokens (Whisper pads every input to 30 seconds)."""
 
 
+SINGLE_LAYER_TYPES = frozenset({"qwen4_exp_text"})
+"""Types with layers that hold more than others of their kind (inspector/model/rare_kinds.py)."""
+
 IMAGE_CROSS_ATTENTION_TYPES = frozenset({"mllama_text_model"})
 """Types whose `cross_attention_layers` keep the image's rows and nothing of the text."""
 
-NO_CACHE_TYPES = frozenset({"openai-gpt"})
-"""Decoders whose model keeps no cache: every step runs the whole text again."""
+NO_CACHE_TYPES = frozenset({"gemma4_assistant", "openai-gpt", "xlm"})
+"""Decoders whose model keeps no cache: every step runs the whole text again, or reads the cache of the model that it
+drafts for."""
 
-OWN_CACHE_TYPES = frozenset({"cpmant", "recurrent_gemma", "reformer", "rwkv", "xlm", "xlnet", "xlstm"})
-"""Types with a cache of their own making, which is not sized yet."""
+OWN_CACHE_TYPES = frozenset({"cpmant", "reformer", "rwkv", "xlnet", "xlstm"})
+"""Types with a cache of their own making (inspector/model/rare_kinds.py)."""
 
 
-def layers_of(text: TextConfig, *, decoder: bool) -> tuple[Layer, ...]:
+def layers_of(text: TextConfig, *, decoder: bool, image_tokens: int | None = None) -> tuple[Layer, ...]:
     """One spec a layer, as `transformers.cache_utils.get_layer_types_and_kwargs` names the kinds.
 
     Args:
         text: the language part.
         decoder: it keeps a cache at all.
+        image_tokens: of one image of the largest size, for layers that attend to images; None where not known.
     """
     count = text.get("num_decoder_layers") or text.get("num_hidden_layers")
     if not isinstance(count, int) or isinstance(count, bool):
         return ()
-    if not decoder or text.text_type in NO_CACHE_TYPES:
+    if not decoder or text.text_type in NO_CACHE_TYPES or text.model_type in NO_CACHE_TYPES:
         return (NoCache(),) * count
     if text.text_type in OWN_CACHE_TYPES:
-        return (UnknownLayer(f"{text.text_type}'s own cache"),) * count
+        from inspector.model.rare_kinds import own_layers
+
+        return own_layers(text, count)
     kinds = layer_types(text, count)
     positions = text.get("no_rope_layers")
     if text.text_type in LATENT_WITHOUT_ROPE_TYPES and isinstance(positions, list) and len(positions) >= count:
@@ -89,8 +98,14 @@ def layers_of(text: TextConfig, *, decoder: bool) -> tuple[Layer, ...]:
         )
     if not text.per_layer:  # equal kinds are equal layers: build each once
         specs = {kind: _layer(kind, text.values, text) for kind in dict.fromkeys(kinds)}
-        return tuple(specs[kind] for kind in kinds)
-    return tuple(_layer(kind, text.of_layer(index), text) for index, kind in enumerate(kinds))
+        layers = tuple(specs[kind] for kind in kinds)
+    else:
+        layers = tuple(_layer(kind, text.of_layer(index), text) for index, kind in enumerate(kinds))
+    if text.text_type in SINGLE_LAYER_TYPES or image_tokens is not None:
+        from inspector.model.rare_kinds import with_single_layers
+
+        return with_single_layers(layers, text, image_tokens)
+    return layers
 
 
 def layer_types(text: TextConfig, count: int) -> list[str]:
@@ -113,11 +128,13 @@ def layer_types(text: TextConfig, count: int) -> list[str]:
     return [str(kind) for kind in kinds]
 
 
-def notes_of(text: TextConfig) -> tuple[str, ...]:
-    """What the layers' specs leave out."""
-    if text.text_type in IMAGE_CROSS_ATTENTION_TYPES and text.get("cross_attention_layers"):
+def notes_of(text: TextConfig, image_tokens: int | None) -> tuple[str, ...]:
+    """What the layers' specs leave out, or hold beside the text."""
+    if text.text_type not in IMAGE_CROSS_ATTENTION_TYPES or not text.get("cross_attention_layers"):
+        return ()
+    if image_tokens is None:
         return ("the cross-attention layers also cache an image's tokens, which are not counted",)
-    return ()
+    return (f"the cache holds one image a sequence, {image_tokens:,} tokens of the largest size, in its own layers",)
 
 
 def _inferred_type(values: Values) -> str:
@@ -129,32 +146,43 @@ def _inferred_type(values: Values) -> str:
 
 
 def _layer(kind: str, values: Values, text: TextConfig) -> Layer:
+    if kind in ("full_attention", "sliding_attention", "chunked_attention"):
+        return _rows(kind, values, text) or UnknownLayer(kind)
     if kind in ("dummy", "moe", "mlp"):
         return NoCache()
-    if kind in ("linear_attention", "conv"):
-        states = states_of(values, text.text_type)
-        return UnknownLayer(kind) if states is None else LinearAttention(states)
-    if kind in ("hybrid", "hybrid_sliding"):
-        states = states_of(values, text.text_type)
+    if kind in ("linear_attention", "conv", "hybrid", "hybrid_sliding"):
+        from inspector.model.states import states_of
+
+        if kind == "hybrid_sliding" and isinstance(values.get("swa_head_dim"), int):  # Inkling: heads of their own
+            own = {"head_dim": values["swa_head_dim"], "num_key_value_heads": values.get("swa_num_key_value_heads")}
+            values = {**values, **own}
+        found = states_of(values, text.text_type)
+        if found is None:
+            return UnknownLayer(kind)
+        if kind in ("linear_attention", "conv"):
+            return LinearAttention(*found)
         rows = _rows("sliding_attention" if kind == "hybrid_sliding" else "full_attention", values, text)
-        return UnknownLayer(kind) if states is None or rows is None else HybridAttention(rows, states)
-    if kind == "indexed_attention":
+        return UnknownLayer(kind) if rows is None else HybridAttention(rows, *found)
+    if kind in ("indexed_attention", "minimax_m3_sparse"):
         rows = _rows(kind, values, text)
-        width = values.get("index_head_dim")
+        width = values.get("index_head_dim") or values.get("indexer_head_dim")
         if rows is None or not isinstance(width, int):
             return UnknownLayer(kind)
         if text.text_type == "glm5_next_text":  # a key, its gate and a mask in one row
             width = 2 * width + 1
-        return IndexedAttention(rows, width)
-    if kind in ("full_attention", "sliding_attention", "chunked_attention"):
-        return _rows(kind, values, text) or UnknownLayer(kind)
-    return UnknownLayer(kind)
+        return IndexedAttention(rows, width, "F32" if text.text_type in FLOAT32_INDEXER_TYPES else "compute")
+    from inspector.model.rare_kinds import rare_layer
+
+    heads, width = cached_heads(values, text.text_type), head_dim_of(values)
+    return rare_layer(kind, values, heads, width) or UnknownLayer(kind)
 
 
 def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAttention | None:
     """Keys and values of a token, or its latent; None where their width is not known."""
     if text.text_type in LATENT_TYPES and isinstance(values.get("kv_lora_rank"), int):
-        return LatentAttention(values["kv_lora_rank"], values["qk_rope_head_dim"])
+        window = values.get("sliding_window") if kind == "sliding_attention" else None
+        rank, rope = values["kv_lora_rank"], values.get("qk_rope_head_dim")
+        return LatentAttention(rank, rope, window) if isinstance(rope, int) else None
     heads = cached_heads(values, text.text_type)
     width = head_dim_of(values)
     if heads is None or width is None:
@@ -163,16 +191,28 @@ def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAtte
     if text.text_type == "mimo_v2_flash":  # narrower values, and twice the heads where the window bounds them
         v_width = values.get("v_head_dim") or width
         heads *= 2 if kind == "sliding_attention" else 1
+    if values.get("is_encoder_decoder"):
+        return _cross_rows(kind, values, text, heads, width)
     if kind == "sliding_attention":
         window = values.get("sliding_window")
         return SlidingAttention(heads, width, v_width, window) if isinstance(window, int) else None
     if kind == "chunked_attention":
         chunk = values.get("attention_chunk_size")
         return ChunkedAttention(heads, width, v_width, chunk) if isinstance(chunk, int) else None
-    if values.get("is_encoder_decoder"):
-        tokens = values.get("max_source_positions") if text.text_type in FIXED_ENCODER_TOKENS else None
-        return CrossAttention(heads, width, v_width, tokens)
     return FullAttention(heads, width, v_width)
+
+
+def _cross_rows(kind: str, values: Values, text: TextConfig, heads: int, width: int) -> CrossAttention | None:
+    """A decoder layer's own rows and the encoder's."""
+    tokens = values.get("max_source_positions") if text.text_type in FIXED_ENCODER_TOKENS else None
+    window = values.get("sliding_window") if kind == "sliding_attention" else None
+    if kind == "chunked_attention" or (kind == "sliding_attention" and not isinstance(window, int)):
+        return None
+    cross_heads, cross_width = values.get("cross_num_key_value_heads"), values.get("cross_head_dim")
+    row = None
+    if isinstance(cross_heads, int) and isinstance(cross_width, int) and (cross_heads, cross_width) != (heads, width):
+        row = 2 * cross_heads * cross_width
+    return CrossAttention(heads, width, width, tokens, window, row)
 
 
 def cached_heads(values: Values, text_type: str | None) -> int | None:

@@ -8,137 +8,54 @@ prints, for every language part that generates, whether the bytes of its cache e
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
 import json
 import sys
-import warnings
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inspector.memory.kv_cache import cache_bytes
+from inspector.memory.kv_cache import ALLOCATIONS, allocated_bytes, cache_bytes
 from inspector.model.architecture import architecture_of
 from inspector.model.config_class import text_config_of
-from inspector.model.kinds import LATENT_TYPES
+from tests.oracles.cache_configs import CAUSES, ENCODER_TOKENS, FLOAT32_TYPES
+from tests.oracles.cache_models import (
+    BATCH,
+    build,
+    dtype_of,
+    quiet,
+    random_changes,
+    run,
+    small_model,
+    tiny_config,
+    tiny_values,
+    whole_values,
+)
 
-"""(layer, *, context, batch, element_bits, encoder_tokens) -> bytes, or None where the spec cannot tell."""
+__all__ = ["build", "measure", "small_model", "tiny_config"]
 
-BATCH = 2
 PROMPTS = (5, 21)
-"""Prompt lengths below and above the windows of `TINY`."""
-
-ENCODER_TOKENS = 7
-
-LARGEST_MODEL = 50_000_000
-"""Parameters; a class whose sizes `TINY` does not reach is left out."""
-
-TINY: dict[str, Any] = {
-    "num_hidden_layers": 6,
-    "num_decoder_layers": 6,
-    "decoder_layers": 6,
-    "encoder_layers": 2,
-    "hidden_size": 64,
-    "num_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "intermediate_size": 48,
-    "moe_intermediate_size": 32,
-    "shared_expert_intermediate_size": 32,
-    "ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "encoder_ffn_dim": 48,
-    "n_inner": 48,
-    "vocab_size": 128,
-    "vocab_size_per_layer_input": 128,
-    "max_position_embeddings": 256,
-    "max_source_positions": ENCODER_TOKENS,
-    "sliding_window": 8,
-    "attention_chunk_size": 8,
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "top_k_experts": 2,
-    "n_group": 1,
-    "topk_group": 1,
-    "kv_lora_rank": 24,
-    "q_lora_rank": 32,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 16,
-    "v_head_dim": 12,
-    "index_head_dim": 16,
-    "index_n_heads": 2,
-    "index_topk": 4,
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 4,
-    "linear_key_head_dim": 8,
-    "linear_value_head_dim": 12,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-"""Sizes that most classes accept; each class takes the keys that it knows."""
-
-OVERRIDES: dict[str, dict[str, Any]] = {
-    **{name: {"num_key_value_heads": 4} for name in sorted(LATENT_TYPES)},
-    "chameleon": {"vocabulary_map": {"<image>": 5, "IMGIMGBS0Z": 6}},
-    "codegen": {"rotary_dim": 8},
-    "cosmos3_edge_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}},
-    "dots1": {"n_shared_experts": 1, "first_k_dense_replace": 1},
-    "ernie4_5_vl_moe_text": {"moe_intermediate_size": [32, 32]},
-    "gemma3n_text": {"num_hidden_layers": 10, "num_kv_shared_layers": 3, "intermediate_size": 48, "laurel_rank": 8},
-    "gemma4_text": {"num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 3},
-    "glm4v_moe_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}},
-    "glm4v_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}},
-    "glm_ocr_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}},
-    "gpt_neo": {"attention_types": [[["global", "local"], 3]], "window_size": 8},
-    "gptj": {"rotary_dim": 8},
-    **{
-        name: {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
-        for name in ("paddleocr_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen2_vl_text", "hunyuan_vl_text")
-    },
-    "dots3_note_text": {"num_key_value_heads": 4, "head_dim": None},
-    "glm5_next_text": {"index_topk": 32, "num_key_value_heads": 4, "qk_rope_head_dim": 0},
-    "zaya": {"num_experts_per_tok": 1},
-    "longcat_flash": {
-        "num_key_value_heads": 4,
-        "head_dim": 8,
-        "num_layers": 2,
-        "num_hidden_layers": None,
-        "ffn_hidden_size": 48,
-        "expert_ffn_hidden_size": 32,
-    },
-    "bamba": {"attn_layer_indices": [2, 4]},
-    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 3},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 3},
-    "mamba2": {"num_heads": 8},
-    "whisper": {"num_mel_bins": 8},
-    "zamba": {"layers_block_type": ["linear_attention", "hybrid", "linear_attention"] * 2, "num_hidden_layers": 6},
-    "zamba2": {"layers_block_type": ["linear_attention", "hybrid", "linear_attention"] * 2, "num_mem_blocks": 1},
-}
-"""What single classes need besides."""
+"""Prompt lengths below and above the windows of `cache_models.TINY`."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run: the bytes that each cache layer holds after a prompt of `context - 1` tokens and one decode step.
+    """One run: bytes of the cache after a prompt of `context - 1` tokens and one decode step.
 
     Attributes:
-        beside: bytes that the cache holds outside its layers (MiniMax keeps its matrices there).
+        held: what the tokens take, a layer each; fewer entries where the class keeps all layers in one tensor.
+        beside: what the cache holds outside its layers (MiniMax keeps its matrices there).
         expected: what each layer's spec gives.
+        allocated: name of the allocation -> (measured, what the specs give), of the whole cache.
     """
 
     context: int
@@ -146,6 +63,7 @@ class Measurement:
     beside: int
     expected: tuple[int | None, ...]
     kinds: tuple[str, ...]
+    allocated: dict[str, tuple[int | None, int | None]]
 
     @property
     def verdict(self) -> str:
@@ -156,118 +74,110 @@ class Measurement:
             same = sum(self.held) + self.beside == sum(value or 0 for value in self.expected)
         return "equal" if same else "differs"
 
-
-def tiny_values(model_type: str, **changes: Any) -> dict[str, Any]:
-    """Keyword arguments for a small config of a language part's class."""
-    config_class = CONFIG_MAPPING[model_type]
-    fields = set(config_class.__dataclass_fields__) | set(config_class.attribute_map)
-    wanted = {**TINY, **OVERRIDES.get(model_type, {}), **changes}
-    values = {key: value for key, value in wanted.items() if key in fields and value is not None}
-    for alias, name in config_class.attribute_map.items():  # a class sets an alias after its own rules: use its name
-        if alias in values:
-            value = values.pop(alias)
-            values[name if name in config_class.__dataclass_fields__ else alias] = value
-    if "is_decoder" in fields and not config_class.is_encoder_decoder:
-        values["is_decoder"] = True
-    return values
-
-
-def tiny_config(model_type: str, **changes: Any) -> Any:
-    """A small config object of a language part's class."""
-    with quiet():
-        return CONFIG_MAPPING[model_type](**tiny_values(model_type, **changes))
-
-
-def small_model(config: Any) -> Any:
-    """The model of a config with random weights."""
-    torch.manual_seed(0)
-    with quiet():
-        with torch.device("meta"):
-            size = sum(parameter.numel() for parameter in build(config).parameters())
-        if size > LARGEST_MODEL:
-            raise ValueError(f"too large to run: {size:,} parameters")
-        # The state dtypes matter: a bfloat16 model shows which states stay float32.
-        return build(config, dtype=torch.bfloat16).eval()
+    @property
+    def wrong_allocations(self) -> dict[str, tuple[int | None, int | None]]:
+        """Those that were measured and differ."""
+        return {name: pair for name, pair in self.allocated.items() if pair[0] is not None and pair[0] != pair[1]}
 
 
 def measure(model: Any, config: Any, prompt: int) -> Measurement:
-    """Runs a prompt and one step, and weighs the cache."""
-    with quiet(), torch.no_grad():
-        cache = run(model, config, prompt)
+    """Runs a prompt and one step, with the class's own cache and with a StaticCache, and weighs them."""
     role = "encoder_decoder" if getattr(config, "is_encoder_decoder", False) else "decoder"
-    layers = architecture_of(dataclasses.replace(text_config_of(config), role=role), {}).layers
-    expected = tuple(
-        cache_bytes(layer, context=prompt + 1, batch=BATCH, element_bits=16, encoder_tokens=ENCODER_TOKENS)
-        for layer in layers
-    )
-    beside = sum(tensor.numel() * tensor.element_size() for tensor in flatten(getattr(cache, "linear_cache", ())))
-    return Measurement(prompt + 1, tuple(weigh(cache)), beside, expected, tuple(layer.kind for layer in layers))
+    values = {"vision_config": config.vision_config.to_dict()} if hasattr(config, "vision_config") else {}
+    layers = architecture_of(dataclasses.replace(text_config_of(config), role=role), values).layers
+    bits = 8 * dtype_of(config).itemsize
+    sizes: dict[str, Any] = {"batch": BATCH, "element_bits": bits, "encoder_tokens": ENCODER_TOKENS}
+    expected = tuple(cache_bytes(layer, context=prompt + 1, **sizes) for layer in layers)
+    measured: dict[str, int | None] = {}
+    with quiet(), torch.no_grad():
+        runs = run(model, config, prompt, own_cache(config))
+        measured["dynamic_after_prefill"] = storage_bytes(tensors_of(next(runs), counters=True))
+        cache = next(runs)
+        measured["dynamic"] = storage_bytes(tensors_of(cache, counters=True))
+        held = tuple(map(tensors_bytes, tensors_of(cache, counters=False)))
+        measured["static"] = static_bytes(model, config, prompt)
+    allocated = {}
+    for name in ALLOCATIONS:
+        context = prompt if name == "dynamic_after_prefill" else prompt + 1
+        given = [allocated_bytes(layer, context=context, cache=name, **sizes) for layer in layers]
+        allocated[name] = (measured[name], None if None in given else sum(size or 0 for size in given))
+    beside = tensors_bytes(flatten(getattr(cache, "linear_cache", ())))
+    return Measurement(prompt + 1, held, beside, expected, tuple(layer.kind for layer in layers), allocated)
 
 
-def build(config: Any, **options: Any) -> Any:
-    """The model of a language part, without a head if there is such a class."""
-    if type(config) in transformers.MODEL_MAPPING:
-        return transformers.AutoModel.from_config(config, **options)
-    module = importlib.import_module(type(config).__module__.replace(".configuration_", ".modeling_"))
-    classes = [
-        found
-        for name, found in vars(module).items()
-        if isinstance(found, type)
-        and issubclass(found, transformers.PreTrainedModel)
-        and found.config_class is type(config)
-        and not name.endswith("PreTrainedModel")
-    ]
-    endings = ("TextModel", "Decoder", "Model", "ForCausalLM", "ForConditionalGeneration")
-    ranked = [found for ending in endings for found in classes if found.__name__.endswith(ending)]
-    if not ranked:
-        raise ValueError(f"no model class for {type(config).__name__}")
-    return ranked[0]._from_config(config, **options)
+def own_cache(config: Any) -> Any:
+    """A cache for classes that make one and do not hand it back."""
+    return transformers.DynamicCache(config=config) if config.model_type == "recurrent_gemma" else None
 
 
-@dataclass
-class EncoderOutput(BaseModelOutput):
-    """What any decoder asks an encoder's output for."""
-
-    attention_mask: torch.Tensor | None = None
-    router_logits: tuple[torch.Tensor, ...] | None = None
-    router_probs: tuple[torch.Tensor, ...] | None = None
-
-
-def run(model: Any, config: Any, prompt: int) -> Any:
-    tokens = torch.randint(3, 100, (BATCH, prompt + 1))
-    if getattr(config, "is_encoder_decoder", False):
-        # The encoder's output is made up: what the decoder caches of it does not depend on how it came about.
-        hidden = torch.rand(BATCH, ENCODER_TOKENS, config.hidden_size, dtype=torch.bfloat16)
-        extra = {"encoder_outputs": EncoderOutput(last_hidden_state=hidden), "use_cache": True}
-        first = model(decoder_input_ids=tokens[:, :prompt], **extra)
-        cache = first.past_key_values
-        return model(decoder_input_ids=tokens[:, prompt:], past_key_values=cache, **extra).past_key_values
-    first = model(input_ids=tokens[:, :prompt], use_cache=True)
-    name = "cache_params" if "cache_params" in first else "past_key_values"
-    cache = first[name]
-    model(input_ids=tokens[:, prompt:], use_cache=True, **{name: cache})
-    return cache
+def static_bytes(model: Any, config: Any, prompt: int) -> int | None:
+    """What a StaticCache for the prompt and one more token has allocated; None where the class takes none."""
+    try:
+        cache: Any = transformers.StaticCache(config=config, max_cache_len=prompt + 1)
+        if getattr(config, "is_encoder_decoder", False):
+            cross = transformers.StaticCache(config=config, max_cache_len=ENCODER_TOKENS)
+            cache = transformers.EncoderDecoderCache(cache, cross)
+        *_, cache = run(model, config, prompt, cache)
+        return storage_bytes(tensors_of(cache, counters=True))
+    except Exception:
+        return None
 
 
-def weigh(cache: Any) -> Iterator[int]:
-    """Bytes of every tensor that each cache layer holds."""
+COUNTERS = frozenset(
+    {"_sliding_window_tensor", "cumulative_length", "idx_cumulative_length", "indexer_cumulative_length"}
+)
+"""Attributes of cache layers that hold no token's values."""
+
+
+def tensors_of(cache: Any, *, counters: bool) -> list[list[torch.Tensor]]:
+    """The tensors of each cache layer; those of the whole cache in one list where its class does not divide it."""
+    if isinstance(cache, tuple) and isinstance(cache[-1], torch.nn.Module):  # RecurrentGemma's modules keep the states
+        states = [
+            value
+            for module in cache[-1].modules()
+            for name, value in vars(module).items()
+            if name in ("conv1d_state", "recurrent_states") and value is not None
+        ]
+        return [*tensors_of(cache[0], counters=counters), states]
     if hasattr(cache, "self_attention_cache"):
-        pairs = zip(cache.self_attention_cache.layers, cache.cross_attention_cache.layers, strict=True)
-        for own, cross in pairs:
-            yield tensors_bytes(own) + tensors_bytes(cross)
-        return
-    for layer in cache.layers:
-        yield tensors_bytes(layer)
+        halves = [
+            [layer_tensors(layer, counters) for layer in half.layers]
+            for half in (cache.self_attention_cache, cache.cross_attention_cache)
+        ]
+        return [own + cross for own, cross in zip(*halves, strict=True)]
+    if hasattr(cache, "rnn_state"):
+        return [list(flatten(cache.rnn_state))]
+    if hasattr(cache, "states_cache"):
+        return [list(flatten([cache.states_cache, cache.buckets_cache]))]
+    if hasattr(cache, "layers"):
+        found = [layer_tensors(layer, counters) for layer in cache.layers]
+        return [*found, list(flatten(cache.linear_cache))] if counters and hasattr(cache, "linear_cache") else found
+    return [list(flatten(cache))]
 
 
-def tensors_bytes(layer: Any) -> int:
-    total = 0
-    for name, value in vars(layer).items():
-        if name == "_sliding_window_tensor":
-            continue
-        for tensor in flatten(value):
-            total += tensor.numel() * tensor.element_size()
-    return total
+def layer_tensors(layer: Any, counters: bool) -> list[torch.Tensor]:
+    """The tensors of one cache layer, none of one that no layer of the model fills."""
+    if not getattr(layer, "is_initialized", True) and not hasattr(layer, "conv_states"):
+        return []
+    return [
+        tensor for name, value in vars(layer).items() if counters or name not in COUNTERS for tensor in flatten(value)
+    ]
+
+
+def tensors_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes that the tensors show, those that two names share once."""
+    shown = {(tensor.data_ptr() or id(tensor), tuple(tensor.shape)): tensor for tensor in tensors}
+    return sum(tensor.numel() * tensor.element_size() for tensor in shown.values())
+
+
+def storage_bytes(layers: Iterable[Iterable[torch.Tensor]]) -> int:
+    """Bytes of the storages behind the tensors, each once."""
+    storages = {}
+    for tensors in layers:
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr() or id(storage)] = storage.nbytes()
+    return sum(storages.values())
 
 
 def flatten(value: Any) -> Iterator[torch.Tensor]:
@@ -279,14 +189,6 @@ def flatten(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from flatten(inner)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    transformers.logging.set_verbosity(50)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def language_types() -> list[str]:
@@ -315,54 +217,132 @@ SAMPLE = Path(__file__).with_name("caches.json")
 CHANGES: tuple[dict[str, Any], ...] = ({}, {"num_key_value_heads": 1, "head_dim": 24, "sliding_window": 12})
 """What is measured of each type: the sizes of `TINY`, and other heads and windows where the class accepts them."""
 
+RANDOM_CONFIGS = 2
+"""Random configurations a type, beside `CHANGES`."""
 
-def measure_type(model_type: str) -> tuple[str, str, list[dict[str, Any]]]:
-    """The verdict on one type over all changes and prompts, what was wrong, and the records of what was equal."""
-    verdict, detail = "equal", ""
-    records: list[dict[str, Any]] = []
-    for number, changes in enumerate(CHANGES):
-        held = {}
-        model = None
-        for prompt in PROMPTS:
+RECORDED = 3
+"""Runs a type that the stored sample keeps at most: `CHANGES` and one random configuration."""
+
+
+@dataclass
+class Report:
+    """What became of one type.
+
+    Attributes:
+        verdict: "equal", "differs", "cannot tell", or "not run" where the first configuration does not run.
+        detail: what was wrong, or why it did not run.
+        runs: configurations that ran.
+        records: of those that were equal, for the stored sample.
+        allocations: name -> [equal, measured], one each a configuration and prompt.
+    """
+
+    verdict: str
+    detail: str
+    runs: int
+    records: list[dict[str, Any]]
+    allocations: dict[str, list[int]]
+
+
+def measure_type(model_type: str) -> Report:
+    """One type over all changes and prompts."""
+    report = Report("equal", "", 0, [], {name: [0, 0] for name in ALLOCATIONS})
+    if model_type in CAUSES:
+        return dataclasses.replace(report, verdict="not run", detail=CAUSES[model_type])
+    random_ones = [random_changes(model_type, seed) for seed in range(RANDOM_CONFIGS)]
+    for number, tries in enumerate([*([changes] for changes in CHANGES), *random_ones]):
+        reason = ""
+        for changes in tries:  # what a class refuses is tried again with fewer changes
             try:
-                config = tiny_config(model_type, **changes)
-                model = model or small_model(config)
-                found = measure(model, config, prompt)
-            except Exception as error:
-                if number == 0:
-                    return "not run", f"{type(error).__name__}: {' '.join(str(error).split())[:150]}", []
+                found = measure_config(model_type, changes)
                 break
-            if found.verdict != "equal":
-                return found.verdict, f"{found.kinds} holds {found.held}, spec gives {found.expected}", []
-            held[str(found.context)] = sum(found.held) + found.beside
+            except Exception as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         else:
-            values = {"model_type": model_type, **tiny_values(model_type, **changes)}
-            records.append({"config": values, "held": held})
-    return verdict, detail, records
+            if number == 0:
+                return dataclasses.replace(report, verdict="not run", detail=reason)
+            continue
+        report.runs += 1
+        wrong = next((one for one in found if one.verdict != "equal"), None)
+        if wrong is not None:
+            text = f"{known(model_type, changes)}: {wrong.kinds} holds {wrong.held}, spec gives {wrong.expected}"
+            return dataclasses.replace(report, verdict=wrong.verdict, detail=text)
+        for one in found:
+            for name, (measured, given) in one.allocated.items():
+                if measured is not None:
+                    report.allocations[name][0] += measured == given
+                    report.allocations[name][1] += 1
+            if one.wrong_allocations:
+                report.detail = f"{known(model_type, changes)}: allocated (measured, given): {one.wrong_allocations}"
+        if len(report.records) < RECORDED:
+            report.records.append(record_of(model_type, changes, found))
+    return report
+
+
+def known(model_type: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes that the class knows."""
+    return {key: value for key, value in tiny_values(model_type, **changes).items() if key in changes}
+
+
+def measure_config(model_type: str, changes: dict[str, Any]) -> list[Measurement]:
+    """One configuration at all prompts."""
+    config = tiny_config(model_type, **changes)
+    model = small_model(tiny_config(model_type, **changes))  # some classes write into the config that they are given
+    return [measure(model, config, prompt) for prompt in PROMPTS]
+
+
+def record_of(model_type: str, changes: dict[str, Any], found: list[Measurement]) -> dict[str, Any]:
+    """What the sample keeps of a configuration: bytes by context, held and allocated (by `ALLOCATIONS`, null where
+    that class was not run)."""
+    record: dict[str, Any] = {"config": whole_values(model_type, **changes)}
+    if model_type in FLOAT32_TYPES:
+        record["element_bits"] = 32
+    record["held"] = {str(one.context): sum(one.held) + one.beside for one in found}
+    record["allocated"] = {
+        str(one.context): [pair[0] if pair[0] == pair[1] else None for pair in one.allocated.values()] for one in found
+    }
+    return record
 
 
 def write(records: list[dict[str, Any]]) -> None:
     """The sample that `make test` replays."""
     rows = ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
     head = f'"generator": "python tests/oracles/caches.py --write", "transformers": "{transformers.__version__}"'
-    sizes = f'"batch": {BATCH}, "encoder_tokens": {ENCODER_TOKENS}'
+    sizes = f'"batch": {BATCH}, "encoder_tokens": {ENCODER_TOKENS}, "allocations": {json.dumps(ALLOCATIONS)}'
     SAMPLE.write_text(f'{{{head}, {sizes}, "runs": [\n{rows}\n]}}\n')
+
+
+SLOW = 10
+"""Seconds after which a type is named as slow, on standard error."""
+
+LEAST_SHARE = 0.95
+"""Of the types that run, those that must be equal."""
 
 
 def main() -> int:
     names = [name for name in sys.argv[1:] if not name.startswith("--")] or language_types()
     counts = {"equal": 0, "differs": 0, "cannot tell": 0, "not run": 0}
-    records: list[dict[str, Any]] = []
+    runs, records = 0, []
+    allocations = {name: [0, 0] for name in ALLOCATIONS}
     for name in names:
-        verdict, detail, found = measure_type(name)
-        counts[verdict] += 1
-        records += found
-        if detail:
-            print(f"{name}: {verdict}: {detail}", flush=True)
-        if "--write" in sys.argv:
-            write(records)
-    print(f"{counts['equal']} of {len(names)} equal; {counts}")
-    return int(counts["differs"] > 0)
+        started = time.process_time()
+        report = measure_type(name)
+        if (seconds := time.process_time() - started) > SLOW:
+            print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
+        counts[report.verdict] += 1
+        runs += report.runs
+        records += report.records
+        for allocation, (equal, measured) in report.allocations.items():
+            allocations[allocation][0] += equal
+            allocations[allocation][1] += measured
+        if report.detail:
+            print(f"{name}: {report.verdict}: {report.detail}", flush=True)
+    if "--write" in sys.argv:
+        write(records)
+    ran = len(names) - counts["not run"]
+    print(f"held: {counts['equal']} of {ran} types that run, {runs} configurations x {len(PROMPTS)} lengths; {counts}")
+    for allocation, (equal, measured) in allocations.items():
+        print(f"allocated, {allocation}: {equal} of {measured} runs equal")
+    return int(counts["equal"] < LEAST_SHARE * ran)
 
 
 if __name__ == "__main__":

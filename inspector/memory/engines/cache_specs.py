@@ -147,6 +147,8 @@ def _(layer: Attention, settings: CacheSettings) -> tuple[Spec, ...]:
 def _(layer: LatentAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     """block * (kv_lora_rank + qk_rope_head_dim) * bytes: one row for all heads, whole on every rank."""
     page = settings.block_size * (layer.kv_lora_rank + layer.qk_rope_head_dim) * settings.element_bytes
+    if settings.hybrid and layer.sliding_window is not None:
+        return (SlidingSpec(settings.block_size, page, layer.sliding_window),)
     return (FullSpec(settings.block_size, page),)
 
 
@@ -160,13 +162,28 @@ def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     return (*specs_of(layer.attention, settings), FullSpec(settings.block_size, settings.block_size * width))
 
 
+UNVERIFIED_STATE_KEYS = frozenset(
+    {"cca_time0", "conv1d_width", "conv_kernel_size", "lru_width", "ple_conv_kernel_size", "qk_dim_factor"}
+)
+"""Config keys of states that no serving engine's code or log was compared with."""
+
+
+def has_known_states(layer: LinearAttention | HybridAttention) -> bool:
+    """Whether the engines keep the states as Mamba's, with one input less a convolution than transformers."""
+    return UNVERIFIED_STATE_KEYS.isdisjoint(layer.keys) and all(len(state.shape) > 1 for state in layer.states)
+
+
 @specs_of.register
 def _(layer: LinearAttention, settings: CacheSettings) -> tuple[Spec, ...]:
+    if not has_known_states(layer):
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
     return (StateSpec(settings.block_size, state_page_bytes(layer.states, settings)),)
 
 
 @specs_of.register
 def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
+    if not has_known_states(layer):
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
     state = StateSpec(settings.block_size, state_page_bytes(layer.states, settings))
     return (*specs_of(layer.attention, settings), state)
 
