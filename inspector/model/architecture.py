@@ -8,7 +8,7 @@ from typing import Any
 from inspector.errors import InvalidConfig
 from inspector.model.config import TextConfig
 from inspector.model.config_read import read_config
-from inspector.model.kinds import cached_heads, head_dim_of, layers_of, notes_of
+from inspector.model.kinds import IMAGE_CROSS_ATTENTION_TYPES, cached_heads, head_dim_of, layers_of, notes_of
 from inspector.model.layers import SlidingAttention
 from inspector.model.model import Architecture, Experts, Quantization
 
@@ -52,7 +52,12 @@ def architecture_of(
     decoder = _keeps_cache(text, architecture)
     layer_count = _count(text, "num_hidden_layers")
     experts = _experts(text)
-    layers = layers_of(text, decoder=decoder)
+    image_tokens = None
+    if text.text_type in IMAGE_CROSS_ATTENTION_TYPES:
+        from inspector.model.rare_kinds import image_tokens_of
+
+        image_tokens = image_tokens_of(text, config)
+    layers = layers_of(text, decoder=decoder, image_tokens=image_tokens)
     windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
     activation = next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None)
     return Architecture(
@@ -80,7 +85,7 @@ def architecture_of(
         vision=_has_part(text, config, ("vision", "visual", "vit_")),
         audio=_has_part(text, config, ("audio", "speech")),
         exact=text.exact,
-        notes=text.notes + notes_of(text),
+        notes=text.notes + notes_of(text, image_tokens),
     )
 
 

@@ -54,8 +54,11 @@ class ModelClass:
         shared: template -> the one it always shares a tensor with.
         tied: the class ties where the config says nothing.
         tied_by: switch, "text_config.tie_word_embeddings=true" -> whether the class ties with it.
+        untied: condition -> names that share no tensor under it, though they do by default.
+        freed: condition -> buffers of the default config that are parameters under it.
         always_tied: the class ties its embeddings, if not its head, even where the config says not to.
-        unsaved: parameters that no file holds and the class makes anew.
+        unsaved: parameters that no file holds and the class makes anew -> their shape in the config's keys, empty where
+            those do not tell.
         renames: what from_pretrained renames, in order: (scope, base of the scope, pattern, replacement).
         ignored: patterns of names that from_pretrained leaves out without a warning.
         siblings: parameters of the other classes of the same file.
@@ -71,8 +74,10 @@ class ModelClass:
     shared: Mapping[str, str]
     tied: bool
     tied_by: Mapping[str, bool]
+    untied: Mapping[str, tuple[str, ...]]
+    freed: Mapping[str, frozenset[str]]
     always_tied: bool
-    unsaved: tuple[str, ...]
+    unsaved: Mapping[str, tuple[str, ...]]
     renames: tuple[tuple[str, str, str, str], ...]
     ignored: tuple[str, ...]
     siblings: frozenset[str]
@@ -117,6 +122,19 @@ class ModelClass:
             template in names and _is_set(switch, config) for switch, names in self.optional.items()
         )
 
+    def is_buffer(self, template: str, status: Status, rank: int, config: Mapping[str, Any]) -> bool:
+        """Whether the class, made from this config, has a tensor of that name and rank as a buffer.
+
+        `status` is what `locate` said of the name.
+        """
+        if template in self.buffers or self.mixed.get(template) == rank:
+            return not any(template in names and _is_set(switch, config) for switch, names in self.freed.items())
+        return status == "buffer"
+
+    def kept_apart(self, config: Mapping[str, Any]) -> frozenset[str]:
+        """Names that share no tensor with this config, though they do by default."""
+        return frozenset(name for switch, names in self.untied.items() if _is_set(switch, config) for name in names)
+
     def ties_with(self, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, ties what it can tie."""
         for switch, effect in self.tied_by.items():
@@ -158,8 +176,13 @@ class ModelClass:
         return split_name(name)[0]
 
 
-def _is_set(switch: str, config: Mapping[str, Any]) -> bool:
-    """Whether a config has "text_config.attention_bias=true"; of a flat config, the key without its part counts."""
+def _is_set(condition: str, config: Mapping[str, Any]) -> bool:
+    """Whether a config has "text_config.attention_bias=true", and all else that stands there after an "&"."""
+    return all(_is_switched(switch, config) for switch in condition.split("&"))
+
+
+def _is_switched(switch: str, config: Mapping[str, Any]) -> bool:
+    """One of them; of a flat config, the key without its part counts."""
     path, _, value = switch.partition("=")
     *parts, key = path.split(".")
     where: Any = config
@@ -207,8 +230,10 @@ def find_class(name: str) -> ModelClass | None:
         shared=row.get("shared", {}),
         tied=row.get("tied", False),
         tied_by=row.get("tied_by", {}),
+        untied={switch: tuple(untied) for switch, untied in row.get("untied", {}).items()},
+        freed={switch: templates(ranges) for switch, ranges in row.get("freed", {}).items()},
         always_tied=row.get("always_tied", False),
-        unsaved=tuple(row.get("unsaved", ())),
+        unsaved={name: tuple(shape) for name, shape in row.get("unsaved", {}).items()},
         renames=tuple(tuple(table["renames"][i]) for i in row.get("renames", ())),
         ignored=tuple(row.get("ignored", ())),
         siblings=frozenset().union(*others) - parameters,

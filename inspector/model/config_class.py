@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from inspector.model.config import KEYS, TextConfig
+from inspector.model.kinds import NO_CACHE_TYPES
 
 _PLAIN = (str, int, float, bool, list, type(None))
 
@@ -31,14 +32,16 @@ def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     with _quiet():
-        whole = CONFIG_MAPPING[model_type](**_without_type(config))
+        whole = CONFIG_MAPPING[model_type](**_floats(_without_type(config)))
         return dataclasses.replace(text_config_of(whole), model_type=model_type)
 
 
 def text_config_of(whole: Any) -> TextConfig:
     """The language part of a transformers config object."""
     text = whole.get_text_config(decoder=True)
-    values = {key: _value(text, key) for key in KEYS}
+    # A drafter that keeps no cache has no layers for others to share, which its class takes for a mistake.
+    keys = [key for key in KEYS if key != "kv_sharing_modes" or type(whole).model_type not in NO_CACHE_TYPES]
+    values = dict.fromkeys(KEYS) | {key: _value(text, key) for key in keys}
     # The head belongs to the whole model: tying is read where the class that ties reads it.
     tied = _value(whole, "tie_word_embeddings")
     if tied is not None:
@@ -65,12 +68,26 @@ def _value(config: Any, key: str) -> Any:
         return None
     if isinstance(value, tuple):
         value = list(value)
-    return value if isinstance(value, _PLAIN) else None
+    return value if isinstance(value, _PLAIN) or key == "compress_rates" else None
 
 
 def _without_type(config: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments for a config class: `model_type` is the class's own."""
     return {key: value for key, value in config.items() if key != "model_type"}
+
+
+_FLOATS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
+
+
+def _floats(value: Any) -> Any:
+    """The value with {"__float__": "Infinity"} as the float that it stands for: so transformers 5 writes what JSON has
+    no number for (`time_step_limit` of Mamba-2's kin). Source: PreTrainedConfig._decode_special_floats."""
+    if isinstance(value, Mapping):
+        tag = value.get("__float__") if len(value) == 1 else None
+        if isinstance(tag, str) and tag in _FLOATS:
+            return _FLOATS[tag]
+        return {key: _floats(item) for key, item in value.items()}
+    return [_floats(item) for item in value] if isinstance(value, list) else value
 
 
 @contextlib.contextmanager

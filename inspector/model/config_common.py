@@ -27,8 +27,12 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "head_dim": ("attention_head_dim", "head_size", "kv_channels", "d_head"),
     "intermediate_size": ("ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim", "decoder_ffn_dim"),
     "vocab_size": ("padded_vocab_size", "n_vocab"),
-    "max_position_embeddings": ("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"),
+    "max_position_embeddings": (
+        *("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_context_length", "seq_length"),
+        "model_max_length",
+    ),
     "num_experts": ("n_experts", "num_routed_experts"),
+    "num_experts_per_tok": ("moe_top_k",),
 }
 """Names of the standard keys in the wild: remote-code repos and older conversions."""
 
@@ -44,12 +48,56 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
         reason: why no better reader could be used, for the note.
     """
     values = {key: _first(config, key) for key in KEYS}
-    if values["num_key_value_heads"] is None and not config.get("multi_query"):
-        values["num_key_value_heads"] = values["num_attention_heads"]
-    if config.get("use_sliding_window") is False:
-        values["sliding_window"] = None
+    notes = [f"{reason}; {NOTE}"]
+    for bound in (_heads_bound, _window_bound, _latent_bound):
+        note = bound(config, values)
+        if note:
+            notes.append(note)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
-    return TextConfig(model_type, None, values, role="decoder", exact=False, notes=(f"{reason}; {NOTE}",))
+    return TextConfig(model_type, None, values, role="decoder", exact=False, notes=tuple(notes))
+
+
+BOUND = "so the KV cache is an upper bound"
+
+
+def _heads_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """Key/value heads: as named, one with `multi_query`, else as many as attention heads, which is the most there are.
+
+    ChatGLM's `multi_query_group_num` counts only beside `multi_query_attention`, MPT's and DBRX's number sits in
+    `attn_config`.
+    """
+    if config.get("multi_query_attention") is False and config.get("num_key_value_heads") is None:
+        values["num_key_value_heads"] = None
+    inner = config.get("attn_config")
+    if values["num_key_value_heads"] is None and isinstance(inner, Mapping):
+        values["num_key_value_heads"] = inner.get("kv_n_heads")
+    if values["num_key_value_heads"] is not None:
+        return None
+    if config.get("multi_query") is True:
+        values["num_key_value_heads"] = 1
+        return None
+    values["num_key_value_heads"] = values["num_attention_heads"]
+    if config.get("multi_query_attention") is False:
+        return None
+    return f"no number of key/value heads is given: taken as all attention heads, {BOUND}"
+
+
+def _window_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """Which layers a window bounds is the class's to say: without `layer_types`, none is taken to."""
+    window = values["sliding_window"]
+    if config.get("use_sliding_window") is False:
+        values["sliding_window"] = window = None
+    if window is None or isinstance(values["layer_types"], list):
+        return None
+    values["sliding_window"] = None
+    return f"which layers sliding_window {window!r:.20} bounds is not known: taken as none, {BOUND}"
+
+
+def _latent_bound(_config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """A latent may be cached as it is, or as the heads made of it, which take more."""
+    if values["kv_lora_rank"] is None:
+        return None
+    return f"whether the latent (kv_lora_rank) or the heads made of it are cached is not known: taken as heads, {BOUND}"
 
 
 def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

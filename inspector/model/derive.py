@@ -172,10 +172,11 @@ def _shared_from(values: Values) -> list[str | None] | None:
     return ["reuse" if shared and index >= first > 0 else None for index in _layers(values)]
 
 
-def _half_window(values: Values) -> Any:
-    """Gemma 4: bidirectional models see half the window to each side."""
-    window = values.get("sliding_window")
-    return window // 2 + 1 if values.get("use_bidirectional_attention") == "all" and window else window
+def _half_window(values: Values, which: str = "all") -> Any:
+    """Models that see half the window to each side: Gemma 4's if bidirectional for "all", Gemma 3's if at all."""
+    window, both_ways = _operand("sliding_window", values), values.get("use_bidirectional_attention")
+    halved = bool(both_ways) if which == "any" else both_ways == which
+    return int(window // 2 + 1) if halved and window is not None else values.get("sliding_window")
 
 
 def _inner_over(values: Values, heads: str) -> int | None:
@@ -246,7 +247,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "alternate_below_max_window_layers": _alternate_below_max_window_layers,
     "at": _at,
     "chunked_where_rope": _chunked_where_rope,
-    "const": lambda _values, text: json.loads(text),
+    "const": lambda _values, *text: json.loads(":".join(text)),
     "every": _every,
     "every_or_last": _every_or_last,
     "first": _first,

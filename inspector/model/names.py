@@ -57,7 +57,7 @@ def group_tensors(tensors: Iterable[Tensor]) -> list[Group]:
     groups: dict[tuple[str, str, str, tuple[int, ...]], Group] = {}
     for name, dtype, shape in tensors:
         cut = name.rfind(".", 0, max(name.rfind("."), 0))
-        front, end = (name[:cut], name[cut + 1 :]) if cut >= 0 else ("", name)
+        front, end = (name[:cut], name[cut + 1 :]) if cut > 0 else ("", name)
         known = fronts.get(front)
         if known is None:
             known = fronts[front] = _front(front)
@@ -68,7 +68,7 @@ def group_tensors(tensors: Iterable[Tensor]) -> list[Group]:
         key = (template, tail[0], dtype, shape)
         group = groups.get(key)
         if group is None:
-            group = groups[key] = Group(f"{template}.{tail[0]}" if cut >= 0 else tail[0], dtype, shape)
+            group = groups[key] = Group(f"{template}.{tail[0]}" if cut > 0 else tail[0], dtype, shape)
         group.count += 1
         if layer is None:
             layer = tail[1]
@@ -111,7 +111,7 @@ PROJECTOR = _words(
     "embed_audio vl_connector vision_proj audio_projector speech_projector mlp1 merger modality_projection mmproj"
 )
 ROUTER = _words("router gate wg shared_expert_gate gate_layer")
-SHARED_EXPERTS = _words("shared_expert shared_experts shared_mlp")
+SHARED_EXPERTS = _words("shared_expert shared_experts shared_mlp share_expert")
 EMBEDDING = _words(
     "embed_tokens wte wpe word_embeddings word_embedding position_embeddings position_embedding token_type_embeddings "
     "embed_in tok_embeddings token_embedding embeddings embedding shared embed_positions embed_tokens_per_layer "
@@ -123,9 +123,15 @@ HEAD = _words(
     "final_logits_bias generator_lm_head discriminator_predictions prediction summary out_proj_head output_layer "
     "sequence_summary vocab_head seq_relationship"
 )
-RECURRENT = re.compile(r"^(linear_attn|mamba\w*|mixer|ssm|temporal_block|conv|short_conv|delta_net|rwkv|time_mix)$")
-NORM = re.compile(r"norm|^ln(_|\d|$)|^ln$|_ln$|LayerNorm")
-ATTENTION = re.compile(r"att(n|ention)|^(q|k|v|o|qkv|kv)_proj|^(SelfAttention|EncDecAttention)$|^Wqkv$")
+CROSS_ATTENTION = ("cross_attn", "crossattention", "cross_attention", "encoder_attn", "EncDecAttention")
+"""How modules begin in which a decoder attends to an encoder, or to an image."""
+RECURRENT = re.compile(
+    r"^(linear_attn|mamba\w*|mixer|ssm|temporal_block|conv|short_conv|delta_net|rwkv|time_mix|mlstm_layer)$"
+)
+MIXED = _words("mixer temporal_block")
+"""Of these, those that are attention or an MLP in some layers (Nemotron-H, RecurrentGemma)."""
+NORM = re.compile(r"norm|^ln(_|\d|$)|^ln$|_ln$|LayerNorm|^bn\d*$|_bn$")
+ATTENTION = re.compile(r"att(n|ention)|^(q|k|v|o|qkv|kv)_proj|SelfAttention$|^Wqkv$")
 MLP = re.compile(
     r"mlp|ffn|feed_forward|feedforward|DenseReluDense|^(fc|w|wi|wo|linear)_?\d*$|intermediate|^dense_", re.I
 )
@@ -133,8 +139,8 @@ MLP = re.compile(
 
 @lru_cache(maxsize=4096)
 def component(template: str) -> str:
-    """The part of the model that a parameter belongs to: embedding, attention, linear_attention, mlp, router, experts,
-    shared_experts, norm, head, vision, audio, projector or other.
+    """The part of the model that a parameter belongs to: embedding, attention, cross_attention, linear_attention, mlp,
+    router, experts, shared_experts, norm, head, vision, audio, projector, convolution or other.
 
     By names alone, from the outside in: a vision tower's attention is "vision".
     """
@@ -150,7 +156,7 @@ def component(template: str) -> str:
         return "shared_experts"
     if inside and (last in ROUTER or "router" in names or leaf.startswith("router")):
         return "router"
-    if "experts" in names or leaf.startswith("experts"):
+    if "experts" in names or leaf.startswith("experts") or (names[-2:-1] == ["moe"] and last.endswith("_proj")):
         return "experts"
     if NORM.search(last) or (NORM.search(leaf) and leaf not in ("weight", "bias")):
         return "norm"
@@ -163,7 +169,14 @@ def _plain(names: list[str], leaf: str, inside: bool) -> str:
         return "head"
     if any(part in EMBEDDING for part in names):
         return "embedding"
+    if any(part.startswith(CROSS_ATTENTION) for part in names):
+        return "cross_attention"
     if any(RECURRENT.search(part) for part in names):
+        if not MIXED.isdisjoint(names):
+            if names[-1] in ("q_proj", "k_proj", "v_proj", "o_proj"):
+                return "attention"
+            if names[-1] in ("up_proj", "down_proj", "gate_proj"):
+                return "mlp"
         return "linear_attention"
     if any(ATTENTION.search(part) for part in names):
         return "attention"
@@ -171,6 +184,36 @@ def _plain(names: list[str], leaf: str, inside: bool) -> str:
         return "mlp"
     if any(part in HEAD for part in names):
         return "head"
+    return _rare(".".join(names), inside)
+
+
+RARE = (
+    ("experts", r"block_sparse_moe\.(input|output)_linear$"),
+    ("mlp", r"block_sparse_moe\.|(^|\.)ff\d?(\.|$)"),
+    ("audio", r"(^|\.)(feature_projection|conformer)(\.|$)|^masked_spec_embed"),
+    (
+        "projector",
+        r"enc_to_dec_proj|encoder_decoder_proj|image_newline|query_tokens|image_to_text|_projector|_adapter|_aligner|merger",
+    ),
+    ("attention", r"(^|\.)(query|key|value)_net$|out_projection$|rel_pos_\w*bias"),
+    ("embedding", r"embed|(^|_|\.)emb(_|\.|$)|(^|\.)per_layer_|pos_emb"),
+    ("convolution", r"conv|(^|\.)(backbone|stages?|downsample\w*|upsample\w*|stem)(\.|$)"),
+)
+"""What else the parameters that are left are called: the first that fits."""
+RARE_HEADS = (
+    r"heads?(\.|$)|^(\w*predictions|lm_loss|proj_out|mlm_score|output|decoder|pred_layer|vocab_transform)(\.|$)|"
+    r"(^|\.)unembed|logits|output_projection|_pooler"
+)
+"""Heads, outside of all layers."""
+
+
+def _rare(names: str, inside: bool) -> str:
+    """The component of what no common word tells. Patterns are compiled here, so that common models need none."""
+    if not inside and re.search(rf"(^|\.)hc_head|({RARE_HEADS})", names):
+        return "other" if "hc_head" in names else "head"
+    for label, pattern in RARE:
+        if re.search(pattern, names):
+            return label
     return "other"
 
 

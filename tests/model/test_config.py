@@ -122,6 +122,102 @@ def test_common_names_of_other_releases_are_understood() -> None:
     assert not text.exact
 
 
+REMOTE_CODE = {
+    "chatglm3-6b": (
+        {"model_type": "chatglm", "num_layers": 28, "hidden_size": 4096, "num_attention_heads": 32, "kv_channels": 128}
+        | {"multi_query_attention": True, "multi_query_group_num": 2, "ffn_hidden_size": 13696, "seq_length": 8192}
+        | {"padded_vocab_size": 65024},
+        (28, 4096, 32, 2, 128, 13696, 65024, 8192),
+        False,
+    ),
+    "chatglm without groups": (
+        {"model_type": "chatglm", "num_layers": 28, "hidden_size": 4096, "num_attention_heads": 32, "kv_channels": 128}
+        | {"multi_query_attention": False, "multi_query_group_num": 1, "seq_length": 2048},
+        (28, 4096, 32, 32, 128, None, None, 2048),
+        False,
+    ),
+    "Baichuan2-13B": (
+        {"model_type": "baichuan", "hidden_size": 5120, "intermediate_size": 13696, "model_max_length": 4096}
+        | {"num_attention_heads": 40, "num_hidden_layers": 40, "vocab_size": 125696},
+        (40, 5120, 40, 40, 128, 13696, 125696, 4096),
+        True,
+    ),
+    "internlm2-7b": (
+        {"model_type": "internlm2", "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 32768}
+        | {"num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8, "vocab_size": 92544},
+        (32, 4096, 32, 8, 128, 14336, 92544, 32768),
+        False,
+    ),
+    "Qwen-7B": (
+        {"model_type": "qwen", "hidden_size": 4096, "intermediate_size": 22016, "kv_channels": 128}
+        | {"max_position_embeddings": 32768, "seq_length": 8192, "num_attention_heads": 32, "num_hidden_layers": 32}
+        | {"vocab_size": 151936},
+        (32, 4096, 32, 32, 128, 22016, 151936, 32768),
+        True,
+    ),
+    "an MPT": (
+        {"model_type": "llmfoundry", "d_model": 2048, "n_heads": 16, "n_layers": 24, "max_seq_len": 2048}
+        | {"vocab_size": 50368, "attn_config": {"kv_n_heads": 4}},
+        (24, 2048, 16, 4, 128, None, 50368, 2048),
+        False,
+    ),
+    "phi-msft": (
+        {"model_type": "phi-msft", "n_embd": 2560, "n_head": 32, "n_head_kv": None, "n_layer": 32, "n_inner": None}
+        | {"n_positions": 2048, "vocab_size": 51200},
+        (32, 2560, 32, 32, 80, None, 51200, 2048),
+        True,
+    ),
+}
+"""Keys as the repos' own configuration classes name them: the facts, and whether the heads are but a bound."""
+
+
+@pytest.mark.parametrize("name", REMOTE_CODE)
+def test_configs_of_remote_code_are_read_by_common_names_and_marked(name: str) -> None:
+    config, facts, bounded = REMOTE_CODE[name]
+    found = read_architecture(config)
+    assert (
+        found.num_hidden_layers,
+        found.hidden_size,
+        found.num_attention_heads,
+        found.num_key_value_heads,
+        found.head_dim,
+        found.intermediate_size,
+        found.vocab_size,
+        found.max_position_embeddings,
+    ) == facts
+    assert not found.exact
+    assert "common key names" in found.notes[0]
+    assert any("upper bound" in note for note in found.notes) == bounded
+    assert found.layer_kinds == {"full_attention": facts[0]}
+
+
+def test_an_unknown_type_s_window_and_latent_are_upper_bounds() -> None:
+    config = {"model_type": "mystery", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}
+    found = read_architecture({**config, "num_key_value_heads": 2, "sliding_window": 8})
+    assert found.layer_kinds == {"full_attention": 2}
+    assert "sliding_window 8" in found.notes[1]
+    assert "upper bound" in found.notes[1]
+    told = {"layer_types": ["sliding_attention", "full_attention"], "num_key_value_heads": 2, "sliding_window": 8}
+    found = read_architecture({**config, **told})
+    assert found.layer_kinds == {"sliding_attention": 1, "full_attention": 1}
+    assert len(found.notes) == 1
+    found = read_architecture({**config, "num_key_value_heads": 4, "kv_lora_rank": 16})
+    assert "latent" in found.notes[1]
+    assert "upper bound" in found.notes[1]
+
+
+def test_bidirectional_gemma_3_sees_half_its_window_to_each_side() -> None:
+    config = {"model_type": "gemma3_text", "sliding_window": 512, "use_bidirectional_attention": True}
+    assert read_architecture(config).sliding_window == 257  # 512 // 2 + 1, as the class has it (EmbeddingGemma)
+
+
+def test_infinity_as_transformers_writes_it_is_read_by_the_class() -> None:
+    config = {"model_type": "nemotron_h", "time_step_limit": [0.0, {"__float__": "Infinity"}]}
+    found = read_architecture(config)
+    assert found.exact
+    assert found.num_hidden_layers == len(found.layers) > 0
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

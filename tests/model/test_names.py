@@ -33,6 +33,31 @@ from inspector.model.names import component, decoder_stack, group_tensors, stack
         ("model.decoder.layers.{}.fc1.weight", "mlp"),
         ("decoder.block.{}.layer.{}.DenseReluDense.wi_0.weight", "mlp"),
         ("decoder.block.{}.layer.{}.SelfAttention.q.weight", "attention"),
+        ("decoder.block.{}.layer.{}.EncDecAttention.q.weight", "cross_attention"),
+        ("model.decoder.layers.{}.encoder_attn.k_proj.weight", "cross_attention"),
+        ("model.decoder.layers.{}.encoder_attn_layer_norm.weight", "norm"),
+        ("bert.encoder.layer.{}.crossattention.self.query.weight", "cross_attention"),
+        ("transformer.h.{}.crossattention.q_attn.weight", "cross_attention"),
+        ("model.language_model.layers.{}.cross_attn.q_proj.weight", "cross_attention"),
+        ("encoder.block.{}.layer.{}.LocalSelfAttention.q.weight", "attention"),
+        ("model.layers.{}.mixer.q_proj.weight", "attention"),  # Nemotron-H: attention, MLP or Mamba under one name
+        ("model.layers.{}.mixer.down_proj.weight", "mlp"),
+        ("model.layers.{}.mixer.in_proj.weight", "linear_attention"),
+        ("model.layers.{}.mixer.experts.{}.up_proj.weight", "experts"),
+        ("model.layers.{}.temporal_block.o_proj.weight", "attention"),
+        ("model.layers.{}.temporal_block.linear_x.weight", "linear_attention"),
+        ("model.layers.{}.block_sparse_moe.input_linear.weight", "experts"),  # Granite: all experts in one
+        ("model.layers.{}.block_sparse_moe.down_proj.weight", "mlp"),  # Kimi Linear's dense layers
+        ("model.layers.{}.moe.down_proj.weight", "experts"),  # Step 3.7
+        ("model.layers.{}.moe.gate.weight", "router"),
+        ("proj_out.weight", "head"),
+        ("decoder.output_projection.weight", "head"),
+        ("classification_head.dense.weight", "head"),
+        ("model.layers.{}.per_layer_input_gate.weight", "embedding"),
+        ("feature_projection.projection.weight", "audio"),
+        ("encoder.stages.{}.layers.{}.layer.{}.convolution.weight", "convolution"),
+        ("encoder.stages.{}.layers.{}.layer.{}.bn1.weight", "norm"),
+        ("model.hc_head.hc_fn", "other"),
         ("model.layers.{}.linear_attn.A_log", "linear_attention"),
         ("backbone.layers.{}.mixer.in_proj.weight", "linear_attention"),
         ("model.layers.{}.mlp.gate_proj.weight", "mlp"),
@@ -78,6 +103,12 @@ def test_the_decoder_stack_is_the_language_parts() -> None:
     assert decoder_stack(group_tensors(names("model.layers", "mtp.layers"))) == "model.layers"
     assert decoder_stack(group_tensors(names("encoder.layer"))) == "encoder.layer"
     assert decoder_stack(group_tensors([Tensor("a", "F32", (1,))])) is None
+
+
+def test_a_name_that_begins_with_a_dot_is_not_the_one_without() -> None:
+    names = ["layers.layers", ".layers.layers"]
+    groups = group_tensors([Tensor(name, "F32", (2,)) for name in names])
+    assert [group.template for group in groups] == names
 
 
 part = st.sampled_from(["layers", "experts", "w1", "3", "12", "05", "", "{}", "²", "weight"])

@@ -1,0 +1,104 @@
+"""docs/oracles.md, made from the JSON files in docs/oracles/, of which each oracle writes its own.
+
+    python -m tests.oracles.table       renders it anew
+
+An oracle calls `write("name", rows)`; what is a number becomes a line, what is an object a list of exceptions by name.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+FOLDER = DOCS / "oracles"
+
+
+def write(name: str, rows: dict[str, Any]) -> None:
+    """Stores an oracle's findings, with date and release, and renders the table."""
+    import transformers
+
+    head = {
+        "command": f"python -m tests.oracles.{name} --write",
+        "transformers": transformers.__version__,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+    }
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps({**head, **rows}, indent=1) + "\n", encoding="utf-8")
+    render()
+
+
+def render() -> None:
+    """Writes docs/oracles.md from what the oracles left."""
+    (DOCS / "oracles.md").write_text(rendered(), encoding="utf-8")
+
+
+def rendered() -> str:
+    """The page's text."""
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    return "\n".join([HEAD, *(_section(name, rows) for name, rows in found.items())])
+
+
+HEAD = """# The oracles
+
+What the tool says, compared with what transformers' own classes hold. `make oracle` runs it all and writes this file.
+"""
+
+
+def _section(name: str, rows: dict[str, Any]) -> str:
+    rows = dict(rows)
+    title, meanings = TITLES.get(name, (name.replace("_", " ").capitalize(), {}))
+    lines = [f"## {title}", ""]
+    lines += [f"transformers {rows.pop('transformers')}, {rows.pop('date')}, `{rows.pop('command')}`", ""]
+    numbers = {key: value for key, value in rows.items() if not isinstance(value, dict)}
+    lines += ["| | |", "|---|---:|"]
+    lines += [f"| {_say(key, meanings)} | {value:,} |" for key, value in numbers.items() if isinstance(value, int)]
+    lines.append("")
+    for key, names in rows.items():
+        if isinstance(names, dict):
+            lines += [f"{_say(key, meanings).capitalize()}: {len(names) or 'none'}.", ""]
+            lines += [f"- `{each}`: {_plain(why)}" for each, why in names.items()]
+            lines += [""] if names else []
+    return "\n".join(lines)
+
+
+def _say(key: str, meanings: dict[str, str]) -> str:
+    return meanings.get(key, key.replace("_", " "))
+
+
+def _plain(text: Any) -> str:
+    return str(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+TITLES: dict[str, tuple[str, dict[str, str]]] = {
+    "parameters": (
+        "Parameters: every model class, from its files' headers",
+        {
+            "classes": "model classes built from their default config",
+            "variations": "random variations of them",
+            "refused": "variations that their class refused, and that were tried again with fewer changes",
+            "equal": "classes whose total is `model.num_parameters()`, by default and in every variation",
+            "differs": "classes that differ",
+            "unsure": "right, but marked as not sure",
+            "facts_differ": "classes whose facts differ",
+            "not_varied": "classes without a variation that builds",
+            "not_built": "classes that could not be built",
+        },
+    ),
+    "facts": (
+        "Facts: every config class, from its config.json",
+        {
+            "classes": "config classes",
+            "configs": "configs, the default one and random ones of each class",
+            "equal": "classes whose facts are the class's own in all of them",
+            "differs": "classes that differ",
+            "not_made": "classes that no config can be made of",
+        },
+    ),
+}
+
+
+if __name__ == "__main__":
+    render()
