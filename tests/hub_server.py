@@ -13,7 +13,8 @@ the Hub itself, weights through one to a "CDN": a second server under another ho
     repo.commit({...})                                              # main moves on
     hub.before("model.safetensors", lambda: repo.commit({...}))     # ... between two requests
 
-Nothing here imports the package that is tested. Needs only the standard library.
+`facts` of a repo and `collections` of the Hub are what its lists (tests/hub_lists.py) say. Nothing here imports the
+package that is tested. Needs only the standard library.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
+
+from tests.hub_lists import collection, search
 
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F16": 16, "BF16": 16, "I16": 16, "U16": 16, "F32": 32, "I32": 32}
 BITS |= {"U32": 32, "F64": 64, "I64": 64, "U64": 64, "C64": 64}
@@ -147,6 +150,7 @@ class Repo:
         self.gated = False
         self.private = False
         self.disabled = False
+        self.facts: dict[str, Any] = {}
 
     def commit(self, files: dict[str, Content], branch: str = "main") -> str:
         """Adds a commit with exactly these files and points the branch at it. Returns the commit."""
@@ -177,6 +181,8 @@ class LoopbackHub:
         api: whether there is an /api/models.
         commit_header, error_codes, ranges, redirects: off for a mirror that lacks them.
         compress: whether API answers are compressed.
+        page_size: models that one page of a list has at most.
+        collections: slug -> the names of its items and their types ("model", "dataset", ...).
         on_request: is called with the number of each request (from 0) before it is answered.
     """
 
@@ -193,6 +199,8 @@ class LoopbackHub:
         self.ranges = True
         self.redirects = True
         self.compress = True
+        self.page_size = 1000
+        self.collections: dict[str, list[tuple[str, str]]] = {}
         self.on_request: Callable[[int], object] | None = None
         self.stopping = threading.Event()
         self._repos: dict[str, Repo] = {}
@@ -228,6 +236,15 @@ class LoopbackHub:
         repo.commit(files)
         self._repos[name] = repo
         return repo
+
+    def remove_repo(self, name: str) -> None:
+        """Takes a repo away again."""
+        del self._repos[name]
+
+    @property
+    def repos(self) -> list[Repo]:
+        """All of them, in the order in which they were added."""
+        return list(self._repos.values())
 
     def rename(self, old: str, new: str) -> None:
         """The old name redirects to the new one."""
@@ -382,7 +399,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "EntryNotFound", "Entry not found", commit)
             return
         size = _size(content)
-        etag = hashlib.sha256(f"{sha}{name}{size}".encode()).hexdigest()
+        etag = _etag(sha, name, content)
         if not hub.redirects:
             self._content(content, {**commit, "ETag": f'"{etag}"'})
         elif name.endswith((".safetensors", ".bin", ".gguf", ".pt")):
@@ -401,7 +418,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self._may_read(repo, path):
                 assert repo is not None
                 sha, _, name = rest.partition("/")
-                self._content(repo.commits[sha][name], {"X-Repo-Commit": sha} if hub.commit_header else {})
+                content = repo.commits[sha][name]
+                commit = {"X-Repo-Commit": sha} if hub.commit_header else {}
+                self._content(content, {"ETag": f'"{_etag(sha, name, content)}"', **commit})
+            return
+        if hub.api and (path == "/api/models" or path.startswith("/api/collections/")):
+            self._lists(path)
             return
         if not path.startswith("/api/models/") or not hub.api:
             self._send(404, {"Content-Type": "text/html"}, b"<html>Not found</html>")
@@ -413,8 +435,23 @@ class _Handler(BaseHTTPRequestHandler):
             assert repo is not None
             if rest.startswith("safetensors-metadata/"):
                 self._all_headers(repo, rest.partition("/")[2])
+            elif rest.startswith("tree/"):
+                self._tree(repo, rest.partition("/")[2])
             else:
                 self._listing(repo, rest.partition("/")[2] if rest.startswith("revision/") else "main")
+
+    def _lists(self, path: str) -> None:
+        hub = self.server.hub
+        if path == "/api/models":
+            token = self.seen.headers.get("authorization", "").removeprefix("Bearer ")
+            allowed = hub.tokens.get(token, set())
+            repos = [repo for repo in hub.repos if not repo.private or allowed & {"*", repo.name}]
+            page, following = search(hub, urlsplit(self.path).query, repos)
+            self._json(page, {"Link": f'<{following}>; rel="next"'} if following else {})
+        elif (found := collection(hub, path.removeprefix("/api/collections/"))) is not None:
+            self._json(found)
+        else:
+            self._refuse(404, None, "Collection not found")
 
     def _all_headers(self, repo: Repo, name: str) -> None:
         hub = self.server.hub
@@ -447,7 +484,21 @@ class _Handler(BaseHTTPRequestHandler):
         for item in siblings:
             if blobs:
                 item["size"] = _size(repo.commits[sha][item["rfilename"]])
-        self._json({"id": repo.name, "sha": sha, "gated": repo.gated, "private": repo.private, "siblings": siblings})
+        info = {"id": repo.name, "sha": sha, "gated": repo.gated, "private": repo.private, "siblings": siblings}
+        if not blobs and "config.json" in repo.commits[sha]:  # what accelerate's estimate-memory goes by
+            config = json.loads(_bytes(repo.commits[sha]["config.json"]))
+            kept = {key: config[key] for key in ("architectures", "model_type") if key in config}
+            info |= {"library_name": "transformers", "config": kept}
+        self._json(info)
+
+    def _tree(self, repo: Repo, revision: str) -> None:
+        """Every file, as one page with `recursive=true`."""
+        sha = repo.resolve(revision)
+        if sha is None:
+            self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return
+        files = repo.commits[sha].items()
+        self._json([{"type": "file", "path": name, "size": _size(content)} for name, content in files])
 
     def _may_read(self, repo: Repo | None, path: str) -> bool:
         """Whether this request may read the repo; if not, it was refused as the Hub does it."""
@@ -607,6 +658,10 @@ def _bytes(content: Content) -> bytes:
     if isinstance(content, Path):
         return content.read_bytes()
     return content if isinstance(content, bytes) else content.head + b"\0" * content.zeros
+
+
+def _etag(sha: str, name: str, content: Content) -> str:
+    return hashlib.sha256(f"{sha}{name}{_size(content)}".encode()).hexdigest()
 
 
 def _size(content: Content) -> int:

@@ -1,5 +1,7 @@
 """Answers kept between runs, one file a commit: below huggingface_hub's assets cache, the user's alone.
 
+About `LLM_INSPECT_CACHE_SIZE` bytes at most (512 MB where it is not set): what was not used for the longest time goes.
+
 assets/llm-inspect/ORG--NAME/HOST/COMMIT.json       a line with the checksum of the rest, and the snapshot
 assets/llm-inspect/ORG--NAME/HOST/COMMIT-PICK.json  the same of one of its GGUF models or files
 assets/llm-inspect/ORG--NAME/HOST/refs/REVISION     the commit that a revision stood for last
@@ -16,12 +18,20 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from inspector.errors import UsageError
 from inspector.hub.checkpoint import Checkpoint
 from inspector.hub.repo_id import RepoId, is_commit
 from inspector.hub.snapshot import SCHEMA, decode, encode
 
-MAGIC = f"llm-inspect {SCHEMA} sha256"
+FIRST_WORD = "llm-inspect "
+MAGIC = f"{FIRST_WORD}{SCHEMA} sha256"
 """Begins the first line. Another version of the form is another schema, and is fetched again."""
+TEMPORARY_PREFIX = ".llm-inspect-"
+SIZE_VARIABLE = "LLM_INSPECT_CACHE_SIZE"
+DEFAULT_LIMIT = 512_000_000
+WRITE_ATTEMPTS = 10
+PRUNE_SHARE = 16
+"""The cache is looked through once a run has written this part of its limit, and by the first that writes in a day."""
 
 
 class Cache:
@@ -30,16 +40,22 @@ class Cache:
     def __init__(self, folder: Path, endpoint: str) -> None:
         self._folder = folder
         self._endpoint = endpoint
+        self._limit = cache_limit()
+        self._written = 0
+        self._looked = False
 
     def load(self, repo: RepoId, commit: str) -> Checkpoint | None:
         """The kept answer, None if there is none or it is damaged."""
         try:
-            head, _, payload = self._answer(repo, commit).read_bytes().partition(b"\n")
+            path = self._answer(repo, commit)
+            head, _, payload = path.read_bytes().partition(b"\n")
             if head.decode("ascii") != f"{MAGIC} {hashlib.sha256(payload).hexdigest()}":
                 return None
             data = json.loads(payload)
             if data["endpoint"] != self._endpoint or data["repo"] != repo.picked_name or data["commit"] != commit:
                 return None
+            with contextlib.suppress(OSError):
+                os.utime(path)  # it was used
             return replace(decode(data["checkpoint"]), source="cache")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -47,7 +63,7 @@ class Cache:
     def store(self, repo: RepoId, checkpoint: Checkpoint) -> str | None:
         """Keeps an answer that has a commit. Returns why it could not be kept, None if it was."""
         commit = checkpoint.revision
-        if commit is None:
+        if commit is None or self._limit == 0:
             return None
         try:
             data = {
@@ -60,6 +76,7 @@ class Cache:
             head = f"{MAGIC} {hashlib.sha256(payload).hexdigest()}\n".encode("ascii")
             self._write(self._answer(repo, commit), head + payload)
             self.remember(repo, commit)
+            self._prune_when_due(len(head) + len(payload))
         except OSError as error:
             return f"the answer could not be kept for the next run ({error.strerror or type(error).__name__})"
         except (ValueError, RecursionError):
@@ -97,8 +114,14 @@ class Cache:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Writes all of a file or nothing: next to it first, then in its place."""
-        self._make_private(path.parent)
-        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)  # mode 0600
+        for attempt in range(WRITE_ATTEMPTS):
+            try:
+                self._make_private(path.parent)
+                descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)  # mode 0600
+                break
+            except FileNotFoundError:  # another run has removed the folder, which was empty, between the two
+                if attempt == WRITE_ATTEMPTS - 1:
+                    raise
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -107,6 +130,18 @@ class Cache:
             Path(temporary).unlink(missing_ok=True)
             raise
 
+    def _prune_when_due(self, size: int) -> None:
+        """Keeps the cache within its limit, without a look at all of it each time. Threads may do it twice: no harm."""
+        self._written += size
+        first, self._looked = not self._looked, True
+        if self._written < self._limit / PRUNE_SHARE and not first:
+            return
+        from inspector.hub.cache_upkeep import is_due, prune
+
+        if self._written >= self._limit / PRUNE_SHARE or is_due(self._folder):
+            self._written = 0
+            prune(self._folder, self._limit)
+
     def _make_private(self, folder: Path) -> None:
         """Makes the folder and those above it up to the cache's own, for the user alone."""
         if folder.is_dir():
@@ -114,3 +149,21 @@ class Cache:
         if folder != self._folder:
             self._make_private(folder.parent)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def cache_limit() -> int:
+    """Bytes that the cache may take: LLM_INSPECT_CACHE_SIZE (a number, or one with KB, MB, GB, MiB, ...; 0: keep none).
+
+    Raises:
+        UsageError: it is no size.
+    """
+    text = os.environ.get(SIZE_VARIABLE)
+    if text is None or not text.strip():
+        return DEFAULT_LIMIT
+    import re
+
+    match = re.fullmatch(r"(\d{1,15})\s*(?:([kmgt])(i?)b|b)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"{SIZE_VARIABLE} is no size: {text[:40]!r}", "Write 512MB, 2GiB or a number of bytes.")
+    power = 0 if match[2] is None else "kmgt".index(match[2].lower()) + 1
+    return int(match[1]) * int((1024 if match[3] else 1000) ** power)

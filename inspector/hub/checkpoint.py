@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from inspector.hub.ggml_types import BLOCKS
+
+if TYPE_CHECKING:  # rarely needed
+    from inspector.hub.parts import Part
 
 Source = Literal["hub", "cache", "local", "bundled"]
 
@@ -123,8 +126,8 @@ class Checkpoint:
     """A repo's config, and every tensor's name, dtype and shape, all of one commit.
 
     Attributes:
-        repo_id: as the Hub names it, with `:PICK` where one of its GGUF models or files was picked, or the local path
-            as the user gave it.
+        repo_id: as the Hub names it, with `:PICK` where one of its models, folders or files was picked, or the local
+            path as the user gave it.
         revision: the commit (40 hex digits), or None for local files, bundled snapshots and mirrors that do not say.
         source: where the answer came from.
         config: config.json as parsed, or for a GGUF file what its metadata says; empty where there is neither.
@@ -134,6 +137,8 @@ class Checkpoint:
         metadata: the index's `metadata` (or the single file's `__metadata__`).
         warnings: what the user should know of how this was read.
         snapshot_date: of a bundled snapshot, the day it was made (ISO 8601).
+        parts: of a diffusers pipeline, a sentence-transformers model or an adapter with its base: the checkpoints that
+            it is made of. Then `tensors` is empty, and `files` are those of all parts.
     """
 
     repo_id: str
@@ -147,8 +152,14 @@ class Checkpoint:
     warnings: tuple[str, ...] = ()
     network: Network = Network()
     snapshot_date: str | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def tensor_bytes(self) -> int:
         """Bytes of all stored tensors, headers left out."""
-        return sum(t.nbytes for t in self.tensors)
+        return sum(t.nbytes for t in self.tensors) + sum(part.checkpoint.tensor_bytes for part in self.parts)
+
+    @property
+    def tensor_count(self) -> int:
+        """Stored tensors, those of the parts included."""
+        return len(self.tensors) + sum(part.checkpoint.tensor_count for part in self.parts)

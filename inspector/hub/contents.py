@@ -18,28 +18,31 @@ FORMATS: dict[str, str] = {
     ".gguf": "GGUF",
     ".ggml": "GGML",
     ".h5": "TensorFlow .h5",
+    ".keras": "Keras",
+    ".pb": "TensorFlow SavedModel",
     ".msgpack": "Flax .msgpack",
     ".onnx": "ONNX",
+    ".onnx_data": "ONNX",
     ".tflite": "TFLite",
+    ".task": "MediaPipe",
+    ".litertlm": "LiteRT-LM",
     ".mlmodel": "Core ML",
-    ".mlpackage": "Core ML",
     ".npz": "NumPy .npz",
     ".nemo": "NeMo",
+    ".pdparams": "PaddlePaddle",
     ".engine": "TensorRT",
     ".ot": "Rust .ot",
     ".safetensors": "safetensors under other names",
 }
 """Endings of weight files and what to call them. `.bin` is PyTorch's by far the most often."""
+CORE_ML_FOLDERS = (".mlpackage/", ".mlmodelc/")
+TENSORFLOW_PARTS = (".data-00000-of-00001", ".ckpt.index", ".ckpt.meta")
+"""Ends of what TensorFlow 1 and SavedModels keep their variables in."""
 
 _NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.bin", "scheduler.pt", "scaler.pt")
 _READABLE = "safetensors, PyTorch and GGUF files can be read"
 _CONVERTED = f"Only {_READABLE}: look for a converted copy, or a refs/pr/N revision with one."
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
-
-
-def is_part_of_a_model(names: Container[str]) -> bool:
-    """Whether these are the files of an adapter, or of a pipeline of several models."""
-    return ADAPTER_CONFIG in names or DIFFUSERS_INDEX in names
 
 
 def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
@@ -57,13 +60,9 @@ def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
     missing = f"{where} has no model.safetensors and no index"
     if ADAPTER_CONFIG in names:
         return UnsupportedFormat(
-            f"{where} is an adapter (PEFT), no whole model" + (f": {held}" if held else ""),
+            f"{where} has an {ADAPTER_CONFIG} (PEFT), and no adapter_model.safetensors or .bin"
+            + (f": it holds {held}" if held else ""),
             f"Ask for its base model; {ADAPTER_CONFIG} names it.",
-        )
-    if DIFFUSERS_INDEX in names:
-        return UnsupportedFormat(
-            f"{where} is a diffusers pipeline of several models" + (f": {held}" if held else ""),
-            "Only language models are read so far.",
         )
     if not formats:
         what = "only a config" if "config.json" in names else "no weights" if names else "no files"
@@ -73,12 +72,28 @@ def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
 
 def _formats(files: tuple[File, ...]) -> dict[str, list[File]]:
     formats: dict[str, list[File]] = {}
+    names = {file.name for file in files}
     for file in files:
-        base = file.name.rsplit("/", 1)[-1].lower()
-        ending = "." + base.rsplit(".", 1)[-1]
-        if ending in FORMATS and base not in _NO_WEIGHTS:
-            formats.setdefault(FORMATS[ending], []).append(file)
+        name = _format(file.name.lower(), file.name, names)
+        if name is not None:
+            formats.setdefault(name, []).append(file)
     return formats
+
+
+def _format(lowered: str, name: str, names: Container[str]) -> str | None:
+    """What to call a file's format, None where it holds no weights."""
+    base = lowered.rsplit("/", 1)[-1]
+    if base in _NO_WEIGHTS:
+        return None
+    if any(folder in lowered for folder in CORE_ML_FOLDERS):
+        return "Core ML"
+    if base.endswith(".bin") and f"{name[:-4]}.xml" in names:
+        return "OpenVINO"
+    if base.endswith(TENSORFLOW_PARTS):
+        return "TensorFlow checkpoint" if ".ckpt" in base else "TensorFlow SavedModel"
+    if base.endswith((".onnx.data", ".onnx_data")) or ".onnx_data_" in base:
+        return "ONNX"
+    return FORMATS.get("." + base.rsplit(".", 1)[-1])
 
 
 def _described(name: str, files: list[File]) -> str:
@@ -92,9 +107,6 @@ def _described(name: str, files: list[File]) -> str:
 
 
 def _hint(formats: dict[str, list[File]]) -> str:
-    own = formats.get(FORMATS[".safetensors"])
-    if own:
-        return "Download one of these files and give its path, or ask for the repo in transformers' layout."
     if any(name.startswith(("PyTorch", "checkpoint", "GGUF")) for name in formats):
         return "Name the file to read: org/name:FILE, or its path where it is on this disk."
     return _CONVERTED

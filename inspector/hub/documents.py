@@ -13,6 +13,7 @@ from inspector.hub.repo_id import is_commit
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+MODULES_FILE = "modules.json"
 PYTORCH_FILE = "pytorch_model.bin"
 PYTORCH_INDEX_FILE = "pytorch_model.bin.index.json"
 
@@ -53,8 +54,8 @@ def too_large(name: str, where: str) -> UnreadableModel:
     return kind(f"{name} of {where} is larger than that of any model")
 
 
-def parse_config(data: bytes, where: str) -> dict[str, Any]:
-    """A config.json.
+def parse_config(data: bytes, where: str, name: str = CONFIG_FILE) -> dict[str, Any]:
+    """A config.json, or another JSON object of that `name`.
 
     Args:
         where: whose it is, for errors.
@@ -62,12 +63,22 @@ def parse_config(data: bytes, where: str) -> dict[str, Any]:
     Raises:
         InvalidConfig: no JSON object.
     """
-    if len(data) > MAX_CONFIG_BYTES:
-        raise too_large(CONFIG_FILE, where)
-    value = _load(data, InvalidConfig(f"{CONFIG_FILE} of {where} is not valid JSON"))
+    value = parse_json(data, where, name)
     if not isinstance(value, dict):
-        raise InvalidConfig(f"{CONFIG_FILE} of {where} is no JSON object", "Is this a model's folder?")
-    _check_depth(value, where)
+        raise InvalidConfig(f"{name} of {where} is no JSON object", "Is this a model's folder?")
+    return value
+
+
+def parse_json(data: bytes, where: str, name: str) -> Any:
+    """A small JSON document that describes a model.
+
+    Raises:
+        InvalidConfig: no JSON, or larger or deeper than that of any model.
+    """
+    if len(data) > MAX_CONFIG_BYTES:
+        raise InvalidConfig(f"{name} of {where} is larger than that of any model")
+    value = _load(data, InvalidConfig(f"{name} of {where} is not valid JSON"))
+    _check_depth(value, where, name)
     return value
 
 
@@ -173,8 +184,8 @@ def _checked_names(names: set[str], where: str, index: str = INDEX_FILE) -> tupl
     return tuple(sorted(names))
 
 
-def _check_depth(root: Any, where: str) -> None:
-    level = [root]
+def _check_depth(root: Any, where: str, name: str) -> None:
+    level = [root] if isinstance(root, (dict, list)) else []
     for _ in range(MAX_DEPTH):
         level = [
             item
@@ -184,4 +195,4 @@ def _check_depth(root: Any, where: str) -> None:
         ]
         if not level:
             return
-    raise InvalidConfig(f"{CONFIG_FILE} of {where} nests deeper than {MAX_DEPTH} levels")
+    raise InvalidConfig(f"{name} of {where} nests deeper than {MAX_DEPTH} levels")

@@ -1,19 +1,21 @@
-"""Models without `model.safetensors`: PyTorch and GGUF files, wherever they lie, and which of several is meant."""
+"""Models without `model.safetensors`: other formats, other names and other places, and which of several is meant."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from inspector.errors import FileMissing, UnreadableModel
 from inspector.hub.checkpoint import File, Tensor
+from inspector.hub.choice import Choice, choose
 from inspector.hub.containers import GGUFGroup, PytorchFile, RangeReader, group_files, is_gguf, read_pytorch
-from inspector.hub.contents import is_part_of_a_model, unsupported
+from inspector.hub.contents import ADAPTER_CONFIG, unsupported
 from inspector.hub.documents import PYTORCH_FILE, PYTORCH_INDEX_FILE, Index
-from inspector.hub.gguf_weights import ambiguous, choose, gguf_weights, read_parts
-from inspector.hub.weights import Weights, sharded
+from inspector.hub.gguf_weights import ambiguous, gguf_weights, read_parts
+from inspector.hub.gguf_weights import choose as choose_gguf
+from inspector.hub.weights import Weights, WeightsFile, sharded
 
 T = TypeVar("T")
 
@@ -40,6 +42,13 @@ class Place(Protocol):
     def read(self, files: Sequence[File], parse: Callable[[RangeReader, str], T]) -> list[T]:
         """Each file parsed, at the same time where that is quicker. Raises FileMissing where one is not there."""
 
+    def gather(self, documents: Sequence[str], weights: Sequence[File]) -> tuple[list[bytes], list[WeightsFile]]:
+        """Small documents, and the headers of safetensors and PyTorch files, all at the same time and of one commit.
+
+        Raises:
+            FileMissing: one is not there.
+        """
+
     @property
     def picks_files(self) -> bool:
         """Whether a model is picked by its file, not by its quantization."""
@@ -48,17 +57,18 @@ class Place(Protocol):
         """What the user types for one of its models or files."""
 
 
-def read_formats(place: Place, config: Mapping[str, Any], pick: str | None = None) -> Weights:
-    """The weights of a place that has neither `model.safetensors` nor its index.
+def read_formats(place: Place, config: Mapping[str, Any] | None, pick: str | None = None) -> Weights:
+    """The weights of a place that has neither `model.safetensors` nor its index, or what was picked of any place.
 
-    PyTorch comes before GGUF, a single file before shards, as transformers has it.
+    PyTorch comes before GGUF, a single file before shards, as transformers has it; what transformers would not load by
+    itself (variants, safetensors under other names) comes last, with a warning.
 
     Args:
-        config: config.json, empty where there is none.
-        pick: a GGUF quantization, or a file; then only that is looked for.
+        config: config.json, None where there is none.
+        pick: a GGUF quantization, a variant, a folder or a file; then only that is looked for.
 
     Raises:
-        AmbiguousModel: several GGUF models, and no pick.
+        AmbiguousModel: several models, and no pick.
         FileMissing: nothing of the name that was picked, or a shard.
         UnsupportedFormat: other formats only; the message names them.
         UnreadableModel: a file is damaged, hostile, or cannot be counted.
@@ -67,23 +77,43 @@ def read_formats(place: Place, config: Mapping[str, Any], pick: str | None = Non
     if files is None:
         return _unlisted(place)
     by_name = {file.name: file for file in files}
-    if pick is not None and pick in by_name and pick.lower().endswith(PYTORCH_ENDINGS):
-        return _single(place, by_name[pick])
     groups = group_files(by_name)
     if pick is not None:
-        return _gguf(place, choose(groups, pick, by_name, place), groups, by_name, config)
-    if not is_part_of_a_model(by_name):
-        if PYTORCH_FILE in by_name:
-            return _single(place, by_name[PYTORCH_FILE])
-        index = place.index(PYTORCH_INDEX_FILE) if PYTORCH_INDEX_FILE in by_name else None
-        if index is not None:
-            return _shards(place, index, by_name)
-        models = [group for group in groups if group.kind == "model"]
-        if len(models) > 1:
-            raise ambiguous(models, by_name, place)
-        if models:
-            return _gguf(place, models[0], groups, by_name, config)
-    raise unsupported(files, place.where)
+        from inspector.hub.picks import read_pick
+
+        picked = read_pick(place, by_name, pick)
+        if picked is not None:
+            return picked
+        return _gguf(place, choose_gguf(groups, pick, by_name, place), groups, by_name, config)
+    choice = choose(by_name)
+    if choice is not None and choice.variant is None:
+        return _chosen(place, choice, by_name)
+    from inspector.hub.composites import read_composite
+
+    composite = read_composite(place, by_name, config)
+    if composite is not None:
+        return composite
+    if choice is not None:
+        return _chosen(place, choice, by_name)
+    models = [group for group in groups if group.kind == "model"]
+    if len(models) > 1:
+        raise ambiguous(models, by_name, place)
+    if models:
+        return _gguf(place, models[0], groups, by_name, config)
+    from inspector.hub.picks import read_other_names
+
+    return read_other_names(place, by_name)
+
+
+def _chosen(place: Place, choice: Choice, by_name: Mapping[str, File]) -> Weights:
+    """The root's weights; its config.json was read already."""
+    from inspector.hub.parts import Found, read_models
+
+    weights = read_models(place, [Found("", choice)], by_name, with_configs=False)[0][1]
+    notes = [] if choice.variant is None else [f"read from the {choice.variant} files, as there are no others"]
+    if ADAPTER_CONFIG in by_name:
+        notes.append(f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
+    return replace(weights, warnings=(*weights.warnings, *notes))
 
 
 def is_readable(name: str) -> bool:
@@ -95,25 +125,26 @@ def _unlisted(place: Place) -> Weights:
     """A mirror that has no lists of files: the names that transformers knows are tried."""
     index = place.index(PYTORCH_INDEX_FILE)
     if index is not None:
-        return _shards(place, index, {})
+        shards = place.read([File(shard, None) for shard in index.shards], read_shard)
+        return join_pytorch(index, dict(zip(index.shards, shards, strict=True)), place.where)
+    file = File(PYTORCH_FILE, None)
     try:
-        return _single(place, File(PYTORCH_FILE, None))
+        return single_pytorch(place.read([file], read_shard)[0], file, place.where)
     except FileMissing:
         raise unsupported(None, place.where) from None
 
 
-def _single(place: Place, file: File) -> Weights:
-    shard = place.read([file], _read_shard)[0]
-    _check_counted([shard], place.where)
+def single_pytorch(shard: Shard, file: File, where: str) -> Weights:
+    """One PyTorch file. Raises UnreadableModel where it holds what cannot be counted."""
+    _check_counted([shard], where)
     return Weights(
         shard.tensors, (File(file.name, shard.file_bytes),), {}, tuple(_oddities(shard.content)), format="pytorch"
     )
 
 
-def _shards(place: Place, index: Index, by_name: Mapping[str, File]) -> Weights:
-    files = [by_name.get(shard, File(shard, None)) for shard in index.shards]
-    shards = dict(zip(index.shards, place.read(files, _read_shard), strict=True))
-    _check_counted(list(shards.values()), place.where)
+def join_pytorch(index: Index, shards: Mapping[str, Shard], where: str) -> Weights:
+    """PyTorch shards. Raises UnreadableModel where one holds what cannot be counted."""
+    _check_counted(list(shards.values()), where)
     twins = {name for shard in shards.values() for name in shard.content.duplicates}
     harmless = {name for shard in shards.values() for name in shard.content.uncounted}
     weights = sharded(index, shards, left_out=twins | harmless)
@@ -136,7 +167,8 @@ class Shard:
         return self.content.unique_tensors
 
 
-def _read_shard(reader: RangeReader, name: str) -> Shard:
+def read_shard(reader: RangeReader, name: str) -> Shard:
+    """A PyTorch file's pickle, of which only the shapes are made."""
     return Shard(read_pytorch(reader, name), reader.size)
 
 
@@ -169,7 +201,7 @@ def _gguf(
     group: GGUFGroup,
     groups: Sequence[GGUFGroup],
     by_name: Mapping[str, File],
-    config: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
 ) -> Weights:
     if not group.is_complete:
         raise FileMissing(
@@ -178,7 +210,7 @@ def _gguf(
         )
     files = tuple(by_name[name] for name in group.files)
     parts = read_parts(place, group, files)
-    return gguf_weights(parts, group, files, [other for other in groups if other is not group], by_name, config)
+    return gguf_weights(parts, group, files, [other for other in groups if other is not group], by_name, config or {})
 
 
 def _some(names: Sequence[str]) -> str:

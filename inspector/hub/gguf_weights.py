@@ -72,9 +72,11 @@ def choose(groups: Sequence[GGUFGroup], pick: str, files: Mapping[str, File], pl
         raise ambiguous(named, files, place)
     labels = [_labels(models)[group.name] for group in sorted(models, key=lambda group: _size(group, files))]
     if not labels:
+        from inspector.hub.picks import what_to_pick
+
         raise FileMissing(
-            f"{place.where} has no GGUF model, and no PyTorch file {pick[:MAX_NAME]!r}",
-            unsupported(list(files.values()), place.where).message + ".",
+            f"{place.where} has no file, folder, variant or GGUF model {pick[:MAX_NAME]!r}",
+            what_to_pick(files) or unsupported(list(files.values()), place.where).message + ".",
         )
     shown = ", ".join(labels[:MAX_LISTED]) + (", ..." if len(labels) > MAX_LISTED else "")
     raise FileMissing(f"{place.where} has no GGUF model {pick[:MAX_NAME]!r}", f"It has: {shown}.")

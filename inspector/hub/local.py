@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inspector.errors import FileMissing, InvalidHeader, UnreadableModel
 from inspector.hub.checkpoint import Checkpoint, File, Source
-from inspector.hub.contents import unsupported
+from inspector.hub.contents import ADAPTER_CONFIG, DIFFUSERS_INDEX, unsupported
 from inspector.hub.documents import (
     CONFIG_FILE,
     INDEX_FILE,
     MAX_CONFIG_BYTES,
     MAX_INDEX_BYTES,
+    MODULES_FILE,
     NO_CONFIG,
     WEIGHTS_FILE,
     parse_config,
@@ -52,7 +54,7 @@ def _read_path(path: Path, given: str) -> Checkpoint:
     if not is_readable(path.name):
         raise unsupported([File(path.name, size)], given)
     place = LocalPlace(path.parent, given, deep=False)
-    weights = read_formats(place, _config(path.parent, given) or {}, path.name)
+    weights = read_formats(place, _config(path.parent, given), path.name)
     return _checkpoint(path.parent, given, given, "local", None, weights)
 
 
@@ -68,14 +70,26 @@ def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpo
         return None
     snapshot = folder / "snapshots" / commit
     try:
-        if not snapshot.is_dir() or (repo.pick is None and not (snapshot / CONFIG_FILE).is_file()):
+        known = (CONFIG_FILE, ADAPTER_CONFIG, DIFFUSERS_INDEX, MODULES_FILE)
+        if not snapshot.is_dir() or (repo.pick is None and not any((snapshot / name).is_file() for name in known)):
             return None
         where = f"{repo} in the Hugging Face cache"
         found = _read_folder(snapshot, repo.picked_name, where, "cache", commit, repo.pick)
-        # One GGUF model was downloaded; which others the repo has cannot be told from here.
-        return None if repo.pick is None and found.format == "gguf" else found
+        return None if repo.pick is None and _may_be_part(found) else found
     except (UnreadableModel, FileMissing, OSError):
         return None  # only a part of it was downloaded; the Hub has the rest
+
+
+def _may_be_part(found: Checkpoint) -> bool:
+    """Whether one of several models may have been downloaded; which others the repo has cannot be told from here."""
+    if found.format == "gguf":
+        return True
+    names = [file.name for file in found.files]
+    if names in ([WEIGHTS_FILE], ["adapter_model.safetensors"], ["adapter_model.bin"]):
+        return False
+    from inspector.hub.choice import stands_in
+
+    return stands_in(names)
 
 
 def has_hub_cache(hub_cache: Path, repo: RepoId) -> bool:
@@ -102,9 +116,12 @@ def read_header(path: Path, where: str) -> Header:
 def _read_folder(
     folder: Path, repo_id: str, where: str, source: Source, commit: str | None, pick: str | None = None
 ) -> Checkpoint:
+    weights: Weights | None = None
     if pick is None and _exists(folder / WEIGHTS_FILE):
         header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
         weights = single(WEIGHTS_FILE, header)
+        if _exists(folder / INDEX_FILE):
+            weights = _noted(weights, f"{INDEX_FILE} and its shards do not count: {WEIGHTS_FILE} comes first")
     elif pick is None and _exists(folder / INDEX_FILE):
         index = parse_index(_read(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
         for shard in index.shards:
@@ -114,19 +131,39 @@ def _read_folder(
                     f"Of {len(index.shards)} shards all must be there; was the download cut short?",
                 )
         headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
-        weights = sharded(index, headers)
-    else:
-        from inspector.hub.formats import read_formats
-        from inspector.hub.local_formats import LocalPlace
+        listed = [File(path.name, path.stat().st_size) for path in folder.glob("*.safetensors") if path.is_file()]
+        weights = sharded(index, headers, listed=listed)
+    if weights is not None and not _exists(folder / MODULES_FILE):
+        if _exists(folder / ADAPTER_CONFIG):
+            weights = _noted(weights, f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
+        return _checkpoint(folder, repo_id, where, source, commit, weights)
+    from inspector.hub.local_formats import LocalPlace
 
-        weights = read_formats(LocalPlace(folder, where), _config(folder, where) or {}, pick)
+    place, config = LocalPlace(folder, where), _config(folder, where)
+    if weights is None:
+        from inspector.hub.formats import read_formats
+
+        weights = read_formats(place, config, pick)
+    else:
+        from inspector.hub.modules import read_modules
+
+        weights = read_modules(place, {file.name: file for file in place.files()}, config, weights) or weights
     return _checkpoint(folder, repo_id, where, source, commit, weights)
+
+
+def _noted(weights: Weights, note: str) -> Weights:
+    return replace(weights, warnings=(*weights.warnings, note))
 
 
 def _checkpoint(
     folder: Path, repo_id: str, where: str, source: Source, commit: str | None, weights: Weights
 ) -> Checkpoint:
     config = _config(folder, where) if weights.config is None else weights.config
+    parts = weights.parts
+    if parts:
+        from inspector.hub.parts import placed
+
+        parts = placed(parts, repo_id, commit, source)
     return Checkpoint(
         repo_id=repo_id,
         revision=commit,
@@ -137,6 +174,7 @@ def _checkpoint(
         files=weights.files,
         metadata=weights.metadata,
         warnings=weights.warnings if config is not None else (NO_CONFIG, *weights.warnings),
+        parts=parts,
     )
 
 

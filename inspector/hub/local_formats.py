@@ -11,6 +11,7 @@ from inspector.errors import FileMissing
 from inspector.hub.checkpoint import File
 from inspector.hub.containers import LocalFile, RangeReader
 from inspector.hub.documents import MAX_INDEX_BYTES, Index, parse_index
+from inspector.hub.weights import WeightsFile
 
 T = TypeVar("T")
 
@@ -70,6 +71,28 @@ class LocalPlace:
             with LocalFile(path) as reader:
                 values.append(parse(reader, where))
         return values
+
+    def gather(self, documents: Sequence[str], weights: Sequence[File]) -> tuple[list[bytes], list[WeightsFile]]:
+        from inspector.hub.formats import read_shard
+        from inspector.hub.local import read_header
+
+        bodies = []
+        for name in documents:
+            with self._path(name).open("rb") as file:
+                bodies.append(file.read(MAX_INDEX_BYTES + 1))
+        headers: list[WeightsFile] = [
+            read_header(self._path(file.name), f"{file.name} of {self._where}")
+            if file.name.endswith(".safetensors")
+            else self.read([file], read_shard)[0]
+            for file in weights
+        ]
+        return bodies, headers
+
+    def _path(self, name: str) -> Path:
+        path = self._folder / name
+        if not path.is_file():
+            raise FileMissing(f"{self._where} has no {name}", "Was the download cut short?")
+        return path
 
     def how_to_pick(self, pick: str) -> str:
         """The file's path: a folder has no other way."""

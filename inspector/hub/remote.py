@@ -11,15 +11,30 @@ from __future__ import annotations
 from typing import Any
 
 from inspector.errors import AccessError, FileMissing, HubError
-from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.checkpoint import Checkpoint, File
 from inspector.hub.client import Meter
-from inspector.hub.documents import NO_CONFIG, WEIGHTS_FILE
+from inspector.hub.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE
 from inspector.hub.repo_files import Found, Headers, Listing, RepoFiles
 from inspector.hub.repo_id import DEFAULT_REVISION
 from inspector.hub.safetensors import PREFIX_BYTES, Header
 from inspector.hub.weights import Weights, sharded, single
 from inspector.hub.workers import Errand
 
+DENSE_CLASSES = frozenset(
+    {
+        "DistilBertModel",
+        "Gemma3TextModel",
+        "ModernBertModel",
+        "MPNetModel",
+        "MT5EncoderModel",
+        "RobertaModel",
+        "T5EncoderModel",
+        "XLMRobertaModel",
+    }
+)
+"""Classes of which well-known sentence-transformers models have Dense modules (distiluse, EmbeddingGemma, GTR, ...)."""
+BERT_VOCABULARIES = (30522, 28996, 21128, 105879, 119547)
+"""Of Google's BERT: uncased, cased, Chinese, multilingual. LaBSE, which has a Dense module, has another."""
 MAX_MOVES = 2
 """How often a repo may get a new commit while it is read."""
 PADDING_BYTES = 7
@@ -80,9 +95,11 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
         trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
         if trusted is None:
             index = index or files.index(commit or revision)
-            trusted = _from_shards(files, index, commit, revision, config, no_index=_no_index(headers))
+            no_index = _no_index(headers)
+            trusted = _from_shards(files, index, commit, revision, config, listing, no_index=no_index)
         weights = trusted
     proven = found.value is None or found.commit is not None
+    weights = _with_modules(files, commit or revision, config.result, listing, weights)
     return _checkpoint(files, config.result, weights, commit if proven else None, meter)
 
 
@@ -107,9 +124,15 @@ def _checkpoint(
 ) -> Checkpoint:
     """The parts of the answer put together; without a commit if the config's is not known to be the same."""
     has_config = config.value is not None or weights.config is not None
+    commit = commit if config.value is None or config.commit is not None else None
+    parts = weights.parts
+    if parts:
+        from inspector.hub.parts import placed
+
+        parts = placed(parts, files.repo.picked_name, commit, "hub")
     return Checkpoint(
         repo_id=files.repo.picked_name,
-        revision=commit if config.value is None or config.commit is not None else None,
+        revision=commit,
         source="hub",
         config=(config.value if weights.config is None else weights.config) or {},
         tensors=weights.tensors,
@@ -118,6 +141,7 @@ def _checkpoint(
         metadata=weights.metadata,
         warnings=weights.warnings if has_config else (NO_CONFIG, *weights.warnings),
         network=meter.network(),
+        parts=parts,
     )
 
 
@@ -127,7 +151,8 @@ def _first_round(
     """Waits for config and weights file. Where it fails, a refusal (gated, not found) counts more than a lost answer.
 
     Returns:
-        The list of the repo's files, on its way: it is asked for once the one answer with all headers is there.
+        The list of the repo's files, on its way: it is asked for once the one answer with all headers is there, or once
+        the config is of a class to which sentence-transformers often adds modules.
     """
     listing = None
     for errand in files.as_done(*(errand for errand in (config, file, shards) if errand is not None)):
@@ -135,7 +160,10 @@ def _first_round(
             raise errand.error
         if errand is shards and errand.error is None and isinstance(errand.result.value, Headers):
             listing = files.listing(DEFAULT_REVISION)
-        if all(e.future.done() and e.error is None for e in (config, file)):
+        done = config.future.done() and config.error is None
+        if done and listing is None and has_own_modules(config.result.value):
+            listing = files.listing(config.result.commit or files.repo.revision)
+        if done and file.future.done() and file.error is None:
             return listing
     errors = [errand.error for errand in (config, file, shards) if errand is not None and errand.error is not None]
     raise next((error for error in errors if isinstance(error, AccessError)), errors[0])
@@ -149,6 +177,44 @@ def _one_commit(*errands: Errand[Any], commit: str | None = None) -> str | None:
             raise Moved(commit)
         commit = commit or own
     return commit
+
+
+def has_own_modules(config: dict[str, Any] | None) -> bool:
+    """Whether a repo is worth a look at its files for modules of sentence-transformers: it has no config.json, or names
+    a class without a head to which embedding models add Dense layers.
+
+    BERT with its original vocabularies is left out: nearly none of its many embedding models has one, and each would
+    take a request more. `org/name:modules.json` asks for them.
+    """
+    if config is None:
+        return True
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    return name in DENSE_CLASSES or (name == "BertModel" and config.get("vocab_size") not in BERT_VOCABULARIES)
+
+
+def _with_modules(
+    files: RepoFiles,
+    revision: str,
+    config: Found[dict[str, Any]],
+    errand: Errand[Found[Listing]] | None,
+    weights: Weights,
+) -> Weights:
+    """The weights, with those of a sentence-transformers model's own modules where the list of files shows any."""
+    if errand is None or weights.parts:
+        return weights
+    for done in files.as_done(errand):
+        if done.error is not None or done.result.value is None:
+            return weights  # a mirror without lists
+    listed = errand.result.value
+    names = {file.name for file in listed.files} if listed is not None else set()
+    if listed is None or MODULES_FILE not in names:
+        return weights
+    if listed.commit is not None and config.commit is not None and listed.commit != config.commit:
+        raise Moved(listed.commit)
+    from inspector.hub.remote_formats import read_remote_modules
+
+    return read_remote_modules(files, listed.commit or revision, config.value, listed, weights) or weights
 
 
 def _from_one_answer(
@@ -170,6 +236,7 @@ def _from_one_answer(
     shards = headers.index.shards
     # Worked out while the list is on its way.
     lengths = {} if named else {shard: headers.text_bytes(shard) for shard in shards}
+    beside: tuple[File, ...] = ()
     sizes: dict[str, int | None] = {}
     for done in files.as_done(listing or files.listing(DEFAULT_REVISION)):
         listed: Listing | None = None if done.error is not None else done.result.value
@@ -177,9 +244,10 @@ def _from_one_answer(
             if listed is not None and listed.commit is not None and not named:
                 raise Moved(listed.commit)
             continue
-        sizes = {file.name: file.size for file in listed.files}
+        beside = listed.files
+        sizes = {file.name: file.size for file in beside}
     if named or all(_fits(headers.headers[shard], lengths[shard], sizes.get(shard)) for shard in shards):
-        return sharded(headers.index, headers.headers, sizes)
+        return sharded(headers.index, headers.headers, sizes, listed=beside)
     return None
 
 
@@ -201,16 +269,19 @@ def _from_shards(
     commit: str | None,
     revision: str,
     config: Errand[Found[dict[str, Any]]],
+    listing: Errand[Found[Listing]] | None,
     *,
     no_index: bool,
 ) -> Weights:
     """The weights from the index and each shard's header, all of the commit (of the revision where none is known).
 
     Args:
+        listing: the list of files, where it was asked for already.
         no_index: the index is most likely not there: what else there is, is asked for at the same time.
     """
     pinned = commit or revision
-    listing = files.listing(pinned) if no_index else None
+    if listing is None and no_index:
+        listing = files.listing(pinned)
     index = files.one(errand).value
     _one_commit(errand, commit=commit)
     if index is None:

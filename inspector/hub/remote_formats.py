@@ -9,10 +9,10 @@ from inspector.errors import FileMissing, HubError, InspectError, RepoNotFound
 from inspector.hub.checkpoint import File
 from inspector.hub.containers import RangeReader
 from inspector.hub.documents import Index
-from inspector.hub.formats import read_formats
+from inspector.hub.formats import read_formats, read_shard
 from inspector.hub.repo_files import Found, Listing, RepoFiles
 from inspector.hub.repo_id import RepoId
-from inspector.hub.weights import Weights
+from inspector.hub.weights import Weights, WeightsFile
 from inspector.hub.workers import Errand
 
 T = TypeVar("T")
@@ -35,7 +35,21 @@ def read_remote_formats(
         InspectError: of the kind that tells what is wrong.
     """
     place = RemotePlace(files, revision, listing, has_config=config is not None)
-    return read_formats(place, config or {}, files.repo.pick)
+    return read_formats(place, config, files.repo.pick)
+
+
+def read_remote_modules(
+    files: RepoFiles, revision: str, config: Mapping[str, Any] | None, listing: Listing, root: Weights
+) -> Weights | None:
+    """The weights of a sentence-transformers model whose root was read already; None where nothing else holds weights.
+
+    Raises:
+        InspectError: of the kind that tells what is wrong.
+    """
+    from inspector.hub.modules import read_modules
+
+    place = RemotePlace(files, revision, None, has_config=config is not None)
+    return read_modules(place, {file.name: file for file in listing.files}, config, root)
 
 
 class RemotePlace:
@@ -72,8 +86,7 @@ class RemotePlace:
     def read(self, files: Sequence[File], parse: Callable[[RangeReader, str], T]) -> list[T]:
         errands = [self._files.container(self._revision, file.name, file.size, parse) for file in files]
         found = self._files.all(errands)
-        if len({answer.commit for answer in found if answer.commit}) > 1:
-            raise HubError(f"{self.where} changed while it was read", "Try again.")
+        self._check_commit(found)
         values = []
         for file, each in zip(files, found, strict=True):
             if each.value is None:
@@ -81,6 +94,26 @@ class RemotePlace:
             values.append(each.value)
         return values
 
+    def gather(self, documents: Sequence[str], weights: Sequence[File]) -> tuple[list[bytes], list[WeightsFile]]:
+        bodies = [self._files.document(self._revision, name) for name in documents]
+        headers: list[Errand[Any]] = [
+            self._files.header(self._revision, file.name)
+            if file.name.endswith(".safetensors")
+            else self._files.container(self._revision, file.name, file.size, read_shard)
+            for file in weights
+        ]
+        found: list[Found[Any]] = self._files.all([*bodies, *headers])
+        self._check_commit(found)
+        for name, each in zip([*documents, *(file.name for file in weights)], found, strict=True):
+            if each.value is None:
+                raise FileMissing(f"{self.where} has no {name}", "The upload may be under way or incomplete.")
+        values: list[Any] = [each.value for each in found]
+        return values[: len(documents)], values[len(documents) :]
+
     def how_to_pick(self, pick: str) -> str:
         repo = self._files.repo
         return f"{RepoId(repo.name, repo.revision)}:{pick}"
+
+    def _check_commit(self, found: Sequence[Found[Any]]) -> None:
+        if len({answer.commit for answer in found if answer.commit}) > 1:
+            raise HubError(f"{self.where} changed while it was read", "Try again.")

@@ -109,6 +109,10 @@ class RepoFiles:
         """model.safetensors.index.json, or the index of another format."""
         return self._document(revision, name, MAX_INDEX_BYTES, lambda data, where: parse_index(data, where, name))
 
+    def document(self, revision: str, name: str) -> Errand[Found[bytes]]:
+        """Another small JSON document, as it is."""
+        return self._document(revision, name, MAX_INDEX_BYTES, lambda data, _: data)
+
     def container(
         self, revision: str, name: str, size: int | None, parse: Callable[[RangeReader, str], T]
     ) -> Errand[Found[T]]:

@@ -27,8 +27,8 @@ class RepoId:
     """A repo on the Hub: `org/name` (or an old single name), and a branch, tag, commit or ref of it.
 
     Attributes:
-        pick: one of the models that the repo holds: a GGUF quantization ("Q4_K_M"), or a file of the repo; None for
-            the repo's own.
+        pick: one of the models that the repo holds: a GGUF quantization ("Q4_K_M"), a variant ("fp16"), a folder or a
+            file; None for the repo's own.
     """
 
     name: str
@@ -65,7 +65,8 @@ def is_commit(text: object) -> bool:
 def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
     """A repo ID (`org/name`, `org/name@revision`, `gpt2`) or a path (what exists, or starts as only paths do).
 
-    `:PICK` after a repo ID (and its revision) names one of the models that it holds, as llama.cpp and Ollama write it.
+    `:PICK` after a repo ID (and its revision) names one of the models that it holds, as llama.cpp and Ollama write it:
+    a GGUF quantization, a variant, a folder or a file.
 
     Raises:
         UsageError: it is neither, or names two revisions.
@@ -76,6 +77,21 @@ def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
         if revision is not None:
             raise UsageError(f"{model} is a path, and a path has no revision", "Leave out --revision.")
         return LocalPath(_expanded(model), model)
+    return _parse(model, revision)
+
+
+def parse_repo(name: str, revision: str | None = None) -> RepoId:
+    """A repo ID that somebody else wrote: never a path, and nothing picked of it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not name.isprintable() or _is_path(name) or ":" in name or "@" in name:
+        raise UsageError(f"{name[:100]!r} is no repo ID")
+    return _parse(name, revision)
+
+
+def _parse(model: str, revision: str | None) -> RepoId:
     repo, colon, pick = model.partition(":")
     if "://" in model:
         repo, colon = model, ""
@@ -121,7 +137,10 @@ def _check_pick(model: str, pick: str) -> None:
         return
     if "@" in pick:
         raise UsageError(f"{model!r} names its revision too late", "Write org/name@revision:QUANT.")
-    raise UsageError(f"{pick!r} names no file or quantization", "Write org/name:QUANT, such as org/name:Q4_K_M.")
+    raise UsageError(
+        f"{pick!r} names no file, folder, variant or quantization",
+        "Write org/name:Q4_K_M (a GGUF quantization), org/name:fp16, org/name:FOLDER or org/name:FILE.",
+    )
 
 
 def _check_revision(revision: str) -> None:

@@ -19,6 +19,7 @@ from inspector.hub.settings import Settings
 if TYPE_CHECKING:  # loaded when the network is needed
     from inspector.hub.client import Client
     from inspector.hub.gate import Gate
+    from inspector.hub.search import Listed, Query
     from inspector.hub.workers import Workers
 
 MAX_CONNECTIONS = 32
@@ -37,6 +38,7 @@ class Resolver:
         max_connections: requests at the same time.
         while_waiting: is called by the thread that waits, each time that it begins to wait for the Hub: the moment to
             import what comes next.
+        substitutes: a kept copy or a bundled snapshot answers where the Hub does not. False: its error is raised.
 
     Attributes:
         gate: where each request asks whether it may be sent, if many are; None: all may.
@@ -55,6 +57,7 @@ class Resolver:
         cache_dir: Path | None = None,
         max_connections: int = MAX_CONNECTIONS,
         while_waiting: Callable[[], object] | None = None,
+        substitutes: bool = True,
     ) -> None:
         self._settings = Settings.of(
             token=token, offline=offline, endpoint=endpoint, timeout=timeout, cache_dir=cache_dir
@@ -62,6 +65,7 @@ class Resolver:
         self._cache = Cache(self._settings.cache, self._settings.endpoint)
         self._max_connections = max_connections
         self._while_waiting = while_waiting
+        self._substitutes = substitutes
         self.gate: Gate | None = None
         self._network: tuple[Client, Workers] | None = None
         self._lock = threading.Lock()
@@ -69,12 +73,35 @@ class Resolver:
     def resolve(self, model: str, revision: str | None = None) -> Checkpoint:
         """The checkpoint of a repo ID (`org/name`, `org/name@revision`, `gpt2`) or of a local folder or file.
 
-        `org/name:Q4_K_M` is one of the GGUF models that a repo holds, `org/name:FILE` one of its files.
+        `org/name:Q4_K_M` is one of the GGUF models that a repo holds, `org/name:fp16` a variant of its files,
+        `org/name:FOLDER` what one of its folders holds, `org/name:FILE` one of its files. An adapter comes with its
+        base.
 
         Raises:
             InspectError: of the kind that tells what is wrong.
         """
-        target = parse_model(model, revision)
+        checkpoint = self._alone(parse_model(model, revision))
+        if checkpoint.parts:
+            from inspector.hub.adapters import needs_base, with_base
+
+            if needs_base(checkpoint):
+                return with_base(checkpoint, self._alone)
+        return checkpoint
+
+    def find_models(self, query: Query) -> Listed:
+        """The models that the Hub lists for a query.
+
+        Raises:
+            InspectError: no such collection, or the Hub was not reached; offline nobody is asked.
+        """
+        from inspector.hub.search import find_models, offline_refusal
+
+        if self._settings.offline:
+            raise offline_refusal(query)
+        return find_models(*self._connected(), query)
+
+    def _alone(self, target: RepoId | LocalPath) -> Checkpoint:
+        """What one repo, folder or file holds."""
         if isinstance(target, LocalPath):
             return read_local(target)
         if self._settings.offline:
@@ -112,7 +139,7 @@ class Resolver:
                     return replace(kept, network=meter.network(cached=True))
             checkpoint = read_remote(files, meter)
         except (HubError, GatedRepo) as error:
-            instead = self._instead(repo, error)
+            instead = self._instead(repo, error) if self._substitutes else None
             if instead is None:
                 raise
             return replace(instead, network=meter.network(cached=instead.source == "cache"))

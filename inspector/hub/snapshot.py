@@ -14,11 +14,16 @@ import json
 import math
 from collections.abc import Iterable
 from itertools import chain, product
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from inspector.hub.checkpoint import Checkpoint, File, Source, Tensor, is_dtype
 
+if TYPE_CHECKING:
+    from inspector.hub.parts import Part
+
 SCHEMA = 1
+PARTS_SCHEMA = 2
+"""Of a checkpoint that is made of parts, so that a version that knows none does not take it for an empty one."""
 MAX_TENSORS = 1_000_000
 """Rows that stand for more are refused: the largest published models have about 100,000 tensors."""
 MAX_NAME_CHARACTERS = 200_000_000
@@ -50,6 +55,9 @@ def encode(checkpoint: Checkpoint) -> dict[str, Any]:
         "config": checkpoint.config,
         "tensors": encode_tensors(checkpoint.tensors),
     }
+    if checkpoint.parts:
+        data["schema"] = PARTS_SCHEMA
+        data["parts"] = [[part.name, part.kind, part.class_name, encode(part.checkpoint)] for part in checkpoint.parts]
     return data
 
 
@@ -59,8 +67,13 @@ def decode(data: Any) -> Checkpoint:
     Raises:
         ValueError: anything that `encode` does not write; the data may come from a file that somebody edited.
     """
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") not in (SCHEMA, PARTS_SCHEMA):
         raise ValueError("no snapshot, or one of another schema")
+    parts: tuple[Part, ...] = ()
+    if data["schema"] == PARTS_SCHEMA:
+        from inspector.hub.parts import decode_parts
+
+        parts = decode_parts(data.get("parts"))
     source = _string(data, "source")
     if source not in get_args(Source):
         raise ValueError(f"unknown source {source!r}")
@@ -75,6 +88,7 @@ def decode(data: Any) -> Checkpoint:
         metadata=_object(data, "metadata"),
         warnings=tuple(_text(item) for item in _list(data, "warnings")),
         snapshot_date=_optional_string(data, "snapshot_date"),
+        parts=parts,
     )
 
 

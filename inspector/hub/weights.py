@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from inspector.hub.checkpoint import File, Tensor
 from inspector.hub.documents import Index
 from inspector.hub.safetensors import Header
+
+if TYPE_CHECKING:
+    from inspector.hub.parts import Part
 
 MAX_NAMED = 3
 """Tensors that a warning names; the rest are counted."""
@@ -20,6 +23,7 @@ class Weights:
 
     Attributes:
         config: what the files themselves say of the model, None where config.json says it.
+        parts: see `Checkpoint`.
     """
 
     tensors: tuple[Tensor, ...]
@@ -28,9 +32,10 @@ class Weights:
     warnings: tuple[str, ...] = ()
     format: str = "safetensors"
     config: dict[str, Any] | None = None
+    parts: tuple[Part, ...] = ()
 
 
-class Part(Protocol):
+class WeightsFile(Protocol):
     """One file of several: a safetensors `Header`, or what stands for one."""
 
     @property
@@ -49,14 +54,16 @@ def single(name: str, header: Header) -> Weights:
 
 def sharded(
     index: Index,
-    headers: Mapping[str, Part],
+    headers: Mapping[str, WeightsFile],
     sizes: Mapping[str, int | None] | None = None,
     left_out: Collection[str] = (),
+    listed: Iterable[File] = (),
 ) -> Weights:
     """All shards of an index, in its order. A tensor that two shards hold counts once: the loader keeps the last.
 
     Args:
         left_out: names that are in the shards and in no `tensors`, as they stand for a tensor that is.
+        listed: the files beside them, where they are known.
     """
     found: dict[str, Tensor] = {}
     twice: list[str] = []
@@ -79,7 +86,42 @@ def sharded(
         unlisted = [name for name in found if name not in index.weight_map]
         if unlisted:
             warnings.append(f"{_some(unlisted)} stands in a shard and not in the index")
+    said = index.metadata.get("total_size")
+    # Of PyTorch's shards, writers count tied weights as often as they stand there
+    checked = said is not None and all(isinstance(header, Header) for header in headers.values())
+    if checked and not _is_sum(said, headers.values(), files):
+        held = sum(tensor.nbytes for tensor in found.values())
+        if _contradicts(said, held, found.values(), files):
+            warnings.append(f"the index says that the tensors take {said:,} bytes; they take {held:,}")
+    stray = [file for file in listed if _is_stray(file.name, index.shards)]
+    if stray:
+        names = ", ".join(file.name[:100] for file in stray[:MAX_NAMED]) + (", ..." if len(stray) > MAX_NAMED else "")
+        count = "1 safetensors file" if len(stray) == 1 else f"{len(stray)} safetensors files"
+        warnings.append(f"{count} that no index names ({names}): not loaded, and not counted")
     return Weights(tuple(found.values()), tuple(files), index.metadata, tuple(warnings))
+
+
+def _is_sum(said: object, headers: Iterable[WeightsFile], files: Iterable[File]) -> bool:
+    """Whether an index's `total_size` is what the files hold, with their headers or without: told without a look at
+    each of the tensors, of which there may be 90,000."""
+    data = sum(header.data_bytes for header in headers if isinstance(header, Header))
+    whole = sum(file.size or 0 for file in files)
+    return isinstance(said, int | float) and 0 < data <= said <= max(data, whole)
+
+
+def _contradicts(said: object, held: int, tensors: Iterable[Tensor], files: Iterable[File]) -> bool:
+    """Whether an index's `total_size` is wrong. Not where it is 0, or no number, as some writers leave it; nor where it
+    counts flags as an eighth of a byte (transformers did), or the files' headers, too (DeepSeek's)."""
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < 2**63:
+        return False
+    flags = sum(tensor.nbytes for tensor in tensors if tensor.dtype == "BOOL")
+    sizes = [file.size or 0 for file in files]
+    return not held - flags + flags // 8 <= said <= max(held, sum(sizes))
+
+
+def _is_stray(name: str, shards: Collection[str]) -> bool:
+    """Whether a file at the root holds weights that the index leaves out. An adapter is told apart elsewhere."""
+    return name.endswith(".safetensors") and "/" not in name and name not in shards and "adapter" not in name
 
 
 def _some(names: list[str]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inspector.hub.checkpoint import Checkpoint, plain_dtype
 from inspector.model.architecture import read_architecture
+from inspector.model.lint import dtype_note
 from inspector.model.model import Model
 from inspector.model.parameters import count_parameters
 from inspector.model.quantization import read_quantization
@@ -15,6 +18,10 @@ def build_model(checkpoint: Checkpoint) -> Model:
     Raises:
         InvalidConfig: config.json holds values that no model can have.
     """
+    if checkpoint.parts or ("_class_name" in checkpoint.config and "model_type" not in checkpoint.config):
+        from inspector.model.assemble import assemble
+
+        return assemble(checkpoint)
     architecture = read_architecture(checkpoint.config, read_quantization(checkpoint.config))
     bytes_by_dtype: dict[str, int] = {}
     for tensor in checkpoint.tensors:
@@ -23,9 +30,14 @@ def build_model(checkpoint: Checkpoint) -> Model:
     count = count_parameters
     if checkpoint.format == "gguf":
         from inspector.model.gguf import count_gguf as count  # its patterns take longer to compile than others to count
+    stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
+    parameters = count(checkpoint, architecture)
+    if parameters.quantization is not None:
+        architecture = replace(architecture, quantization=parameters.quantization)
     return Model(
         repo_id=checkpoint.repo_id,
         architecture=architecture,
-        parameters=count(checkpoint, architecture),
-        stored_dtype=max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None),
+        parameters=parameters,
+        stored_dtype=stored_dtype,
+        notes=dtype_note(stored_dtype, architecture),
     )

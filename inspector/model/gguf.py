@@ -7,12 +7,12 @@ but keep their elements; what they compute from the config and add (`rope_freqs`
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 
 from inspector.hub.checkpoint import Checkpoint, plain_dtype
 from inspector.model.model import Architecture, Parameters
-from inspector.model.parameters import DUPLICATE_HEAD, MAX_LAYERS, MTP_LAYERS, idle_parameters
+from inspector.model.parameters import DUPLICATE_HEAD, MTP_LAYERS
+from inspector.model.tally import Tally
 
 BLOCK = re.compile(r"(?:(enc|dec)\.)?blk\.(0|[1-9]\d{0,5})\.(.+)")
 BUFFER, OVERHEAD, OTHER = "buffer", "overhead", "other"
@@ -69,52 +69,37 @@ def count_gguf(checkpoint: Checkpoint, architecture: Architecture) -> Parameters
     places = [(tensor, locate(tensor.name)) for tensor in checkpoint.tensors]
     prediction = {place.layer for _, place in places if place.component == MTP_LAYERS} - {None}
     twice = _stored_twice(checkpoint, architecture)
-    components, dtypes, aside = Counter[str](), Counter[str](), Counter[str]()
     layers = architecture.num_hidden_layers or 0
-    if not 0 < layers <= MAX_LAYERS or any(_beyond(place, layers, prediction) for _, place in places):
-        layers = 0
-    by_layer, bytes_by_layer = [0] * layers, [0] * layers
-    buffers = stored_bytes = overhead_bytes = 0
+    tally = Tally(architecture, by_layer=not any(_beyond(place, layers, prediction) for _, place in places))
     unknown: list[str] = []
     for tensor, place in places:
-        component = place.component
-        if component == MTP_LAYERS or place.layer in prediction:
-            aside[MTP_LAYERS] += tensor.numel
+        if place.component == MTP_LAYERS or place.layer in prediction:
+            tally.aside[MTP_LAYERS] += tensor.numel
             continue
         if tensor.name in twice:
-            aside[twice[tensor.name]] += tensor.numel
+            tally.aside[twice[tensor.name]] += tensor.numel
             continue
-        stored_bytes += tensor.nbytes
-        in_layer = layers and place.layer is not None and not place.encoder
-        if in_layer:
-            bytes_by_layer[place.layer or 0] += tensor.nbytes
+        component = place.component or OTHER
+        if place.component is None:
+            unknown.append(tensor.name)
         if component == BUFFER:
-            buffers += tensor.numel
+            tally.buffers += tensor.numel
         elif component == OVERHEAD:
-            overhead_bytes += tensor.nbytes
+            tally.overhead_bytes += tensor.nbytes
         else:
-            if component is None:
-                unknown.append(tensor.name)
-            components[component or OTHER] += tensor.numel
-            dtypes[plain_dtype(tensor.dtype)] += tensor.numel
-            if in_layer:
-                by_layer[place.layer or 0] += tensor.numel
-    total = components.total()
+            tally.components[component] += tensor.numel
+            tally.dtypes[plain_dtype(tensor.dtype)] += tensor.numel
+        tally.place(
+            component,
+            tensor.name,
+            numel=0 if component in (BUFFER, OVERHEAD) else tensor.numel,
+            nbytes=tensor.nbytes,
+            count=1,
+            layers=None if place.layer is None or place.encoder else {place.layer: 1},
+            outside="enc.blk" if place.encoder else component,
+        )
     notes = [f"{len(unknown)} tensors have names that llama.cpp does not know (first: {unknown[0]})"] if unknown else []
-    return Parameters(
-        total=total,
-        active=total - idle_parameters(components["experts"], architecture),
-        by_component={name: n for name, n in components.items() if n},
-        by_dtype=dict(dtypes),
-        buffers=buffers,
-        stored_only={name: n for name, n in aside.items() if n},
-        stored_bytes=stored_bytes,
-        overhead_bytes=overhead_bytes,
-        by_layer=tuple(by_layer),
-        bytes_by_layer=tuple(bytes_by_layer),
-        exact=not unknown,
-        notes=tuple(notes),
-    )
+    return tally.result(exact=not unknown, notes=notes, stack="blk")
 
 
 def _beyond(place: Place, layers: int, prediction: set[int | None]) -> bool:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.model.layers import Layer
+
+if TYPE_CHECKING:  # of few checkpoints
+    from inspector.model.adapters import Adapter
+    from inspector.model.assemble import ModelPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +24,26 @@ class Experts:
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """A checkpoint's own packing. `bits` and `group_size` are None where the recipe does not say."""
+    """A checkpoint's own packing.
+
+    Attributes:
+        bits / group_size: None where the recipe does not say, or not one for all modules.
+        effective_bits: stored bits a parameter, scales and all else included; None where no tensors were counted.
+        packed_bits: the same of the packed weights and their scales alone.
+        packed_parameters: how many parameters are packed.
+        plain: modules whose weight matrices are not packed, outermost names first ("lm_head", "model.visual",
+            "model.layers.{}.mlp.gate"); where some layers' are, with those that are not: "... (layers 0-2, 5)".
+        plain_embeddings: the same for embeddings.
+    """
 
     method: str
     bits: int | None
     group_size: int | None
+    effective_bits: float | None = None
+    packed_bits: float | None = None
+    packed_parameters: int = 0
+    plain: tuple[str, ...] = ()
+    plain_embeddings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +99,16 @@ class Architecture:
         return kinds
 
 
+class Share(NamedTuple):
+    """A part of the weights: parameters, stored bytes (scales included), tensors of the files, and the first one's
+    name, with `{}` for its numbers ("" for a layer)."""
+
+    parameters: int
+    bytes: int
+    tensors: int
+    first: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """Parameters as `sum(p.numel() for p in model.parameters())` counts them for the class that the config names.
@@ -89,8 +119,12 @@ class Parameters:
         by_component: embedding, attention, mlp, router, experts, shared_experts, norm, head, vision, audio,
             projector, ... -> parameters; sums to `total`.
         by_dtype: safetensors dtype (or ggml type) -> stored elements of the tensors that hold them.
-        by_layer: parameters of each layer, `num_hidden_layers` entries (empty where the names do not tell).
-        bytes_by_layer: their stored bytes, scales and zero points included.
+        bytes_by_component: the stored bytes of each component, scales and zero points included.
+        by_attention: of the attention's parameters in the decoder's layers, how many are in layers of each kind.
+        layers: each layer's share, `num_hidden_layers` entries (empty where the names do not tell).
+        outside: the shares of all the rest, by component, or by the name of another list of layers
+            ("vision_tower.encoder.layers").
+        stack: the name of the list of layers in the files, e.g. "model.layers"; None where the names do not tell.
         buffers: elements in the file that are no parameters (rotary frequencies, causal masks, position ids).
         stored_only: elements in the file that the class does not load: mtp, duplicate_head, other.
         stored_bytes: bytes of the parameters and their scales. Not of the buffers: classes make most of them anew,
@@ -98,6 +132,7 @@ class Parameters:
         overhead_bytes: of these, scales, zero points, codebooks.
         exact: False where the class is unknown, or packed weights could not be unpacked.
         notes: what the reader of the numbers should know; they end in `warnings`.
+        quantization: what the tensors say of the packing; None where none is packed.
     """
 
     total: int
@@ -108,22 +143,39 @@ class Parameters:
     stored_only: Mapping[str, int]
     stored_bytes: int
     overhead_bytes: int = 0
-    by_layer: tuple[int, ...] = ()
-    bytes_by_layer: tuple[int, ...] = ()
+    bytes_by_component: Mapping[str, int] = field(default_factory=dict)
+    by_attention: Mapping[str, int] = field(default_factory=dict)
+    layers: tuple[Share, ...] = ()
+    outside: Mapping[str, Share] = field(default_factory=dict)
+    stack: str | None = None
     exact: bool = True
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    quantization: Quantization | None = None
+
+    @property
+    def by_layer(self) -> tuple[int, ...]:
+        """Parameters of each layer."""
+        return tuple(share.parameters for share in self.layers)
+
+    @property
+    def bytes_by_layer(self) -> tuple[int, ...]:
+        """Stored bytes of each layer."""
+        return tuple(share.bytes for share in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint, understood."""
+    """A checkpoint, understood. Of one that is made of parts (`hub.parts`), `parts` has each of them by itself."""
 
     repo_id: str
     architecture: Architecture
     parameters: Parameters
     stored_dtype: str | None
     """The safetensors dtype that holds most of the bytes ("BF16", "F8_E4M3", ...); None for no tensors."""
+    notes: tuple[str, ...] = ()
+    parts: tuple[ModelPart, ...] = ()
+    adapter: Adapter | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return self.architecture.notes + self.parameters.notes
+        return self.architecture.notes + self.parameters.notes + self.notes

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
 from inspector.model.classes import BUFFER, ModelClass, find_class
+from inspector.model.lint import lint
 from inspector.model.model import Architecture, Parameters
 from inspector.model.names import MTP, Group, component, decoder_stack, group_tensors, stack
-from inspector.model.quantization import LANGUAGE_PARTS, read_quantization, understood, unpack
-
-MAX_LAYERS = 10_000
-"""A config that claims more is wrong, and gets no table by layer."""
+from inspector.model.quantization import LANGUAGE_PARTS, SIGNS, find_recipe
+from inspector.model.tally import Tally
 
 PARAMETER, OVERHEAD, BUFFERS = "parameter", "overhead", "buffer"
 MTP_LAYERS, DUPLICATE_HEAD, DUPLICATE_EMBEDDING, OTHER = "mtp", "duplicate_head", "duplicate_embedding", "other"
@@ -31,6 +30,7 @@ class Lot:
         layers: first number in the name -> tensors.
         count: how many tensors.
         role: parameter, overhead, buffer, or why the class does not load them.
+        packed: they hold a weight that is not stored as a plain float, or belong to one.
     """
 
     group: Group
@@ -39,6 +39,7 @@ class Lot:
     layers: Mapping[int, int]
     count: int
     role: str = PARAMETER
+    packed: bool = False
 
     @property
     def total(self) -> int:
@@ -54,6 +55,25 @@ def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Para
 
     Never raises: what cannot be told is counted as stored, with `exact=False` and a note.
     """
+    counter, lots = _sorted(checkpoint, architecture)
+    counter.notes += lint(lots, architecture, counter.stack)
+    if not any(lot.packed for lot in lots):
+        return _sum_up(lots, counter, architecture)
+    from inspector.model.packing import describe
+
+    quantization, notes, certain = describe(lots, checkpoint.config)
+    counter.notes += notes
+    counter.exact &= certain
+    return replace(_sum_up(lots, counter, architecture), quantization=quantization)
+
+
+def parameter_lots(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[Lot], str | None]:
+    """The lots that are parameters, and the name of the list of layers (None where the names do not tell)."""
+    counter, lots = _sorted(checkpoint, architecture)
+    return [lot for lot in lots if lot.role == PARAMETER], counter.stack
+
+
+def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counter, list[Lot]]:
     model_class = find_class(architecture.architecture) if architecture.architecture else None
     counter = _Counter(checkpoint, architecture, model_class)
     lots = counter.lots()
@@ -61,7 +81,7 @@ def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Para
         # Nearly nothing matched: another model under this class's name, or names that nobody foresaw
         counter = _Counter(checkpoint, architecture, None)
         lots = counter.lots()
-    return _sum_up(lots, counter, architecture)
+    return counter, lots
 
 
 class _Counter:
@@ -71,16 +91,18 @@ class _Counter:
         self.config = checkpoint.config
         self.architecture = architecture
         self.model_class = model_class
-        self.recipe = read_quantization(checkpoint.config)
+        self.tensors = checkpoint.tensors
         self.groups = group_tensors(checkpoint.tensors)
         self.stack = decoder_stack(self.groups)
+        self.unknown_method: str | None = None
         self.missing_head = 0
+        self.unsaved = 0
         self.layers_beyond = False
         self.exact = True
         self.notes: list[str] = []
 
     def lots(self) -> list[Lot]:
-        lots = [lot for group in self.groups for lot in self._split(group)]
+        lots = [lot for stored in self._unpacked() for lot in self._split(*stored)]
         packed = {lot.group.module for lot in lots if lot.group.template.endswith(".qweight")}
         unknown = Counter[str]()
         for lot in lots:
@@ -90,11 +112,19 @@ class _Counter:
         self._note(unknown)
         return lots
 
-    def _split(self, group: Group) -> list[Lot]:
+    def _unpacked(self) -> Iterable[tuple[Group, str, int | None, bool]]:
+        """Every group, the template and the number of the parameters it stands for, and whether it is packed."""
+        recipe, mlx = find_recipe(self.config) or (None, False)
+        if recipe is None and not any(group.template.endswith(SIGNS) for group in self.groups):
+            return [(group, group.template, group.numel, False) for group in self.groups]
+        from inspector.model.packing import not_known, unpack
+
+        self.unknown_method = not_known(recipe, mlx=mlx) if recipe is not None else None
+        return unpack(self.groups, self.tensors, recipe, mlx=mlx)
+
+    def _split(self, group: Group, name: str, numel: int | None, packed: bool) -> list[Lot]:
         """The group's lots: its tensors, those beyond the config's last layer apart."""
-        name, numel = unpack(group.template, group.shape, group.dtype, self.recipe)
-        as_stored = self.model_class.locate(group.template)[1] if self.model_class else "unknown"
-        if self.recipe is None and as_stored == "parameter":
+        if not packed and self.model_class and self.model_class.locate(group.template)[1] == "parameter":
             name, numel = group.template, group.numel
         if numel is None:
             numel = group.numel
@@ -105,7 +135,7 @@ class _Counter:
         role = OVERHEAD if numel == 0 else PARAMETER
         limit = self.architecture.num_hidden_layers
         if not limit or stack(group.template) != self.stack or max(group.layers, default=0) < limit:
-            return [Lot(group, name, numel, group.layers, group.count, role)]
+            return [Lot(group, name, numel, group.layers, group.count, role, packed)]
         inside = {layer: count for layer, count in group.layers.items() if layer < limit}
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
         if MTP.search(name) or _predicts_more(self.config):
@@ -114,10 +144,10 @@ class _Counter:
             why = OTHER  # the config was cut short, and the class makes no more layers than it says
         else:
             self.layers_beyond = True  # num_hidden_layers counts another stack
-            return [Lot(group, name, numel, group.layers, group.count, role)]
-        lots = [Lot(group, name, numel, beyond, sum(beyond.values()), why)]
+            return [Lot(group, name, numel, group.layers, group.count, role, packed)]
+        lots = [Lot(group, name, numel, beyond, sum(beyond.values()), why, packed)]
         if inside:
-            lots.append(Lot(group, name, numel, inside, sum(inside.values()), role))
+            lots.append(Lot(group, name, numel, inside, sum(inside.values()), role, packed))
         return lots
 
     def _role(self, lot: Lot, packed: set[str], unknown: Counter[str]) -> str:
@@ -131,8 +161,10 @@ class _Counter:
         lot.name, status = self.model_class.locate(lot.name)
         if lot.role == OVERHEAD:
             return OVERHEAD
-        if status == "buffer" or _is_mask(lot) or self.model_class.mixed.get(lot.name) == len(lot.group.shape):
+        if _is_mask(lot) or self.model_class.is_buffer(lot.name, status, len(lot.group.shape), self.config):
             return BUFFERS
+        if status == "buffer":  # and yet none with this config
+            return PARAMETER
         held = status == "parameter" and self.model_class.switched_on(lot.name, self.config)
         if lot.name.endswith(".bias") and lot.group.module in packed and not held:
             return OVERHEAD  # GPTQ gives every packed layer a bias, of zeros where the model has none
@@ -182,6 +214,8 @@ class _Counter:
             # A class that always ties its embeddings (T5) still has a head of its own where the config says so
             if self._tied() or (self.model_class.always_tied and component(name) != "head"):
                 ties[name] = kept
+        for name in self.model_class.kept_apart(self.config):
+            ties.pop(name, None)
         return ties
 
     def _tied(self) -> bool:
@@ -194,18 +228,23 @@ class _Counter:
             self.exact = False
             named = self.architecture.architecture or "(none named)"
             self.notes.append(f"parameters counted by tensor names alone: model class {named} is not known")
-        if self.model_class and self.model_class.unsaved:
-            self.exact = False
-            self.notes.append(f"the class also makes {', '.join(self.model_class.unsaved)}, which no file holds")
+        for name, keys in self.model_class.unsaved.items() if self.model_class else ():
+            numel = 1
+            for size in [getattr(self.architecture, key, None) or 0 for key in keys] or [0]:
+                numel *= size
+            self.unsaved += numel
+            if not numel:
+                self.exact = False
+                self.notes.append(f"the class also makes {name}, which no file holds")
         if unknown:
             self.exact = False
             first = next(iter(unknown))
             self.notes.append(
                 f"{unknown.total()} tensors are not known of {self.architecture.architecture} (first: {first})"
             )
-        if not understood(self.recipe) and self.recipe:
+        if self.unknown_method:
             self.exact = False
-            self.notes.append(f"quantization method {self.recipe.method} is not known: parameters as stored")
+            self.notes.append(f"quantization method {self.unknown_method} is not known: parameters as stored")
 
 
 def _is_mask(lot: Lot) -> bool:
@@ -226,51 +265,31 @@ def _predicts_more(config: Mapping[str, Any]) -> bool:
 
 
 def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) -> Parameters:
-    components, dtypes, aside = Counter[str](), Counter[str](), Counter[str]()
-    layers = architecture.num_hidden_layers or 0
-    if not 0 < layers <= MAX_LAYERS or counter.stack is None or counter.layers_beyond:
-        layers = 0
-    by_layer, bytes_by_layer = [0] * layers, [0] * layers
-    buffers = stored_bytes = overhead_bytes = 0
+    tally = Tally(architecture, by_layer=counter.stack is not None and not counter.layers_beyond)
     for lot in lots:
         if lot.role == BUFFERS:
-            buffers += lot.total
+            tally.buffers += lot.total
             continue
         if lot.role not in (PARAMETER, OVERHEAD):
-            aside[lot.role] += lot.total
+            tally.aside[lot.role] += lot.total
             continue
-        stored_bytes += lot.nbytes
+        part = component(lot.name)
         if lot.role == PARAMETER:
-            components[component(lot.name)] += lot.total
-            dtypes[lot.group.dtype] += lot.count * lot.group.numel
+            tally.components[part] += lot.total
+            tally.dtypes[lot.group.dtype] += lot.count * lot.group.numel
         else:
-            overhead_bytes += lot.nbytes
-        if layers and stack(lot.group.template) == counter.stack:
-            for layer, count in lot.layers.items():
-                by_layer[layer] += count * lot.numel if lot.role == PARAMETER else 0
-                bytes_by_layer[layer] += count * lot.group.nbytes
+            tally.overhead_bytes += lot.nbytes
+        list_of_layers = stack(lot.group.template)
+        tally.place(
+            part,
+            lot.group.template,
+            numel=lot.numel if lot.role == PARAMETER else 0,
+            nbytes=lot.group.nbytes,
+            count=lot.count,
+            layers=lot.layers if list_of_layers == counter.stack else None,
+            outside=list_of_layers or part,
+        )
     if counter.missing_head:
-        components["head"] += counter.missing_head
-    total = components.total()
-    return Parameters(
-        total=total,
-        active=total - idle_parameters(components["experts"], architecture),
-        by_component={name: n for name, n in components.items() if n},
-        by_dtype=dict(dtypes),
-        buffers=buffers,
-        stored_only={name: n for name, n in aside.items() if n},
-        stored_bytes=stored_bytes,
-        overhead_bytes=overhead_bytes,
-        by_layer=tuple(by_layer),
-        bytes_by_layer=tuple(bytes_by_layer),
-        exact=counter.exact,
-        notes=tuple(counter.notes),
-    )
-
-
-def idle_parameters(routed: int, architecture: Architecture) -> int:
-    """Parameters of the routed experts that one token is not sent to: routed * (1 - active / total)."""
-    experts = architecture.experts
-    if experts is None or experts.total <= 0 or not 0 <= experts.active <= experts.total:
-        return 0
-    return routed * (experts.total - experts.active) // experts.total
+        tally.components["head"] += counter.missing_head
+    tally.components["embedding"] += counter.unsaved
+    return tally.result(exact=counter.exact, notes=counter.notes, stack=counter.stack)

@@ -104,7 +104,7 @@ def test_a_pick_that_is_not_there_names_those_that_are(hub: LoopbackHub, resolve
     with pytest.raises(FileMissing, match="IQ1_S") as error:
         resolver.resolve("org/name:IQ1_S")
     assert error.value.hint == f"It has: {', '.join(NAMES)}."
-    with pytest.raises(FileMissing, match="no GGUF model"):
+    with pytest.raises(FileMissing, match="variant or GGUF model"):
         resolver.resolve("org/plain:Q4_K_M")
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inspector.hub import snapshot
 from inspector.hub.checkpoint import DTYPE_BITS, Checkpoint, File, Tensor
+from inspector.hub.parts import Part
 
 component = st.one_of(
     st.sampled_from(
@@ -170,3 +171,51 @@ def test_the_text_is_plain_json() -> None:
     original = make(Tensor("a.0", "F32", (1,)))
     assert json.loads(snapshot.dumps(original)) == snapshot.encode(original)
     assert json.loads(snapshot.dumps(make())) == snapshot.encode(make())
+
+
+def with_parts(*parts: Part) -> Checkpoint:
+    return Checkpoint("org/name", "0" * 40, "hub", {"a": 1}, (), parts=parts)
+
+
+def test_the_parts_of_a_checkpoint_come_back() -> None:
+    whole = with_parts(
+        Part("unet", "component", "UNet2DConditionModel", make(Tensor("a.2.w", "F16", (3, 4)))),
+        Part("adapter", "adapter", None, make(Tensor("b", "BF16", (5,)))),
+    )
+    assert snapshot.loads(snapshot.dumps(whole)) == whole
+    assert (whole.tensor_bytes, whole.tensor_count) == (24 + 10, 2)
+
+
+def test_a_checkpoint_without_parts_is_written_as_ever() -> None:
+    data = snapshot.encode(make())
+    assert data["schema"] == 1
+    assert "parts" not in data
+    assert snapshot.encode(with_parts(Part("a", "base", None, make())))["schema"] == 2  # older versions refuse it
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        None,
+        [],
+        {},
+        [[]],
+        [["a", "base", None]],
+        [[1, "base", None, {}]],
+        [["a", "other", None, {}]],
+        [["a", "base", 3, {}]],
+        [["a", "base", None, {}]],
+        [["a", [], None, {}]],
+    ],
+)
+def test_malformed_parts_are_refused(parts: Any) -> None:
+    data = {**snapshot.encode(make()), "schema": 2, "parts": parts}
+    with pytest.raises(ValueError, match=r"."):
+        snapshot.decode(data)
+
+
+def test_parts_do_not_nest() -> None:
+    inner = with_parts(Part("a", "base", None, make()))
+    data = snapshot.encode(with_parts(Part("b", "base", None, inner)))
+    with pytest.raises(ValueError, match="part of a part"):
+        snapshot.decode(data)

@@ -1,0 +1,106 @@
+"""Checkpoint lint: where config.json and the files' tensors disagree. Only what is certain is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.hub.snapshot import format_indices
+from inspector.model.model import Architecture
+from inspector.model.names import component, stack
+
+if TYPE_CHECKING:
+    from inspector.model.parameters import Lot
+
+EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in"})
+"""Names of a token embedding beside the list of layers."""
+
+LOADED_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+"""config.json's `dtype` -> safetensors' name of it."""
+
+
+def lint(lots: Iterable[Lot], architecture: Architecture, layers: str | None) -> list[str]:
+    """What the reader should know of a checkpoint that is not as its config says.
+
+    Args:
+        lots: of its tensors, sorted.
+        layers: the name of the list of decoder layers in the files, e.g. "model.layers".
+    """
+    lots = tuple(lots)
+    held = [lot for lot in lots if lot.role == "parameter"]
+    inside = [lot for lot in held if layers is not None and stack(lot.group.template) == layers]
+    found = [*_missing_layers(inside, architecture), *_vocabulary(held, architecture, layers or "")]
+    return [*found, *_experts(inside, architecture), *_stored_twice(lots)]
+
+
+def dtype_note(stored_dtype: str | None, architecture: Architecture) -> tuple[str, ...]:
+    """Weights that are loaded in another precision than they are stored in.
+
+    Source: `from_pretrained(dtype="auto")`, the default since transformers 5, takes the config's dtype.
+    """
+    loaded = LOADED_DTYPES.get(architecture.dtype or "")
+    if architecture.quantization or loaded in (None, stored_dtype) or stored_dtype not in LOADED_DTYPES.values():
+        return ()
+    ratio = DTYPE_BITS[loaded or ""] / DTYPE_BITS[stored_dtype or ""]
+    change = "" if ratio == 1 else ", half of that" if ratio < 1 else ", twice that"
+    return (
+        f"the files hold {stored_dtype}, config.json says {architecture.dtype}: transformers loads the weights as"
+        f" {architecture.dtype}{change}",
+    )
+
+
+def _missing_layers(inside: list[Lot], architecture: Architecture) -> Iterator[str]:
+    expected = len(architecture.layers)
+    seen = {layer for lot in inside for layer in lot.layers}
+    missing = sorted(set(range(expected)) - seen)
+    if seen and missing and architecture.num_hidden_layers == expected:
+        yield (
+            f"config.json says {expected} layers; the files hold nothing of {_plural(len(missing), 'layer')}"
+            f" {format_indices(missing)}"
+        )
+
+
+def _vocabulary(held: list[Lot], architecture: Architecture, layers: str) -> Iterator[str]:
+    """Rows of the token embedding and the head that are not the config's vocabulary."""
+    vocabulary = architecture.vocab_size
+    parent = layers.rpartition(".")[0]
+    for lot in held:
+        module, _, leaf = lot.group.template.rpartition(".")
+        above, _, name = module.rpartition(".")
+        beside = name in EMBEDDINGS and above == parent and layers
+        if leaf != "weight" or not (beside or module == "lm_head") or len(lot.group.shape) != 2:
+            continue
+        rows = lot.group.shape[0]
+        if vocabulary and rows != vocabulary and lot.group.shape[1] == architecture.hidden_size:
+            yield (
+                f"{lot.group.template} has {rows:,} rows, config.json's vocab_size is {vocabulary:,}"
+                f" ({'padded' if rows > vocabulary else 'cut'}): transformers refuses such a file"
+            )
+
+
+def _experts(inside: list[Lot], architecture: Architecture) -> Iterator[str]:
+    """Layers whose files hold more or fewer routed experts than the config says."""
+    experts = architecture.experts
+    if experts is None:
+        return
+    counts: dict[str, Counter[int]] = {}
+    for lot in inside:
+        if ".experts.{}." in lot.group.template and lot.group.template.count("{}") == 2:
+            counts.setdefault(lot.group.template, Counter()).update(lot.layers)
+    wrong = {layer: n for found in counts.values() for layer, n in found.items() if n != experts.total}
+    if wrong:
+        layer = min(wrong)
+        yield f"config.json says {experts.total} experts; the files hold {wrong[layer]} in layer {layer}"
+
+
+def _stored_twice(lots: tuple[Lot, ...]) -> Iterator[str]:
+    twice = [lot for lot in lots if lot.role in ("duplicate_head", "duplicate_embedding")]
+    for lot in twice:
+        what = "head" if component(lot.name) == "head" else "embedding"
+        yield f"the {what} is stored twice: {lot.group.template} is tied, its {lot.nbytes:,} B hold nothing new"
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
