@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Formulas = Literal["exact", "article"]
@@ -15,7 +15,7 @@ class Workload:
     Attributes:
         context: tokens a sequence, prompt and answer together.
         batch: sequences at once.
-        dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS`.
+        dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS` or `recipes.RECIPES`.
         kv_dtype: the cache's precision, or None for the one the model computes in.
         formulas: "exact" or "article".
     """
@@ -37,6 +37,7 @@ class Part:
         formula: the equation with the numbers put in.
         source: the paper, or the library and class, that the equation mirrors.
         parts: what it is the sum (or, where the formula says so, the maximum) of.
+        low / high: of a measured cost, the least and the most that was seen; None for what is worked out.
     """
 
     name: str
@@ -44,13 +45,16 @@ class Part:
     formula: str
     source: str
     parts: tuple[Part, ...] = ()
+    low: int | None = None
+    high: int | None = None
 
 
 @dataclass(frozen=True)
 class Estimate:
     """Memory of one model under one workload, in bytes, on one device.
 
-    `total` is None where a part is unknown: a partial number is never shown as a whole one.
+    `total` is None where a part is unknown: a partial number is never shown as a whole one. `kv_cache` is what the
+    tokens hold in steady state; `kv_cache_allocated` has what transformers' classes allocate for it, a part each.
     """
 
     workload: Workload
@@ -61,6 +65,13 @@ class Estimate:
     kv_bytes_per_token: int | None
     kv_dtype: str | None
     warnings: tuple[str, ...] = ()
+    kv_cache_allocated: tuple[Part, ...] = ()
+
+    @property
+    def explained(self) -> tuple[Part, ...]:
+        """The parts of the total, and beside it what transformers' cache classes allocate for `kv_cache`."""
+        beside = (replace(part, name=f"allocated_{part.name}") for part in self.kv_cache_allocated)
+        return (*self.parts, *beside)
 
     @property
     def parts(self) -> tuple[Part, Part, Part, Part]:

@@ -6,14 +6,16 @@ from inspector.errors import UsageError
 from inspector.memory.activations import prefill_activations
 from inspector.memory.article import article_activations, article_kv_cache, article_weights
 from inspector.memory.estimate import Estimate, Part, Workload
-from inspector.memory.kv_cache import kv_bytes_per_token, kv_cache
-from inspector.memory.precision import PRECISION_BITS, STORED, compute_precision, size_in_bytes
+from inspector.memory.kv_cache import kv_bytes_per_token, kv_cache, kv_cache_allocated
+from inspector.memory.precision import PRECISION_BITS, RECIPE_NAMES, STORED, compute_precision, size_in_bytes
 from inspector.model.model import Model
 
 OVERHEAD_BYTES = 256 * 1024**2
 """What a process takes on the card beside torch's tensors: context, kernels, libraries. vLLM's start-up logs print
 0.24-0.26 GiB for it on one H100 (19 of 22 runs of version 0.19); older drivers that load every kernel took up to
 1.3 GiB. With several cards NCCL's buffers add to it."""
+
+OVERHEAD_RANGE = (int(0.24 * 1024**3), int(1.3 * 1024**3))
 
 DEFAULT_CONTEXT = 4096
 
@@ -52,10 +54,13 @@ def estimate(model: Model, workload: Workload) -> Estimate:
             OVERHEAD_BYTES,
             "0.25 GiB: CUDA context, kernels and libraries",
             "vLLM 0.19 logs on one H100: 0.24-0.26 GiB outside torch",
+            low=OVERHEAD_RANGE[0],
+            high=OVERHEAD_RANGE[1],
         ),
         kv_bytes_per_token=kv_bytes_per_token(architecture, kv_bits) if architecture.is_decoder else 0,
         kv_dtype=kv_dtype,
         warnings=_context_warnings(model, workload),
+        kv_cache_allocated=kv_cache_allocated(architecture, workload, kv_dtype, kv_bits, PRECISION_BITS[compute]),
     )
 
 
@@ -71,6 +76,10 @@ def weights(model: Model, dtype: str) -> Part:
             f"stored bytes of {name}'s {parameters.total:,} parameters{overhead}",
             "the safetensors headers",
         )
+    if dtype in RECIPE_NAMES:
+        from inspector.memory.recipes import recipe_weights
+
+        return recipe_weights(model, dtype)
     bits = PRECISION_BITS[dtype]
     return Part(
         "weights",

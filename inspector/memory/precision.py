@@ -9,6 +9,9 @@ PRECISION_BITS: dict[str, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, 
 """Bits a value. int8 and int4 count every weight at that width and no scales: a floor, since real recipes keep
 embeddings and norms at 16 bits and add scales."""
 
+RECIPE_NAMES = ("nf4", "nf4-dq", "fp4", "awq", "gptq", "mxfp4", "nvfp4")
+"""What weights, and nothing else, can be quantized by at load: see `inspector.memory.recipes`."""
+
 STORED = "stored"
 """The weights' precision "as the files have it"."""
 
@@ -35,16 +38,19 @@ _ALIASES = {
 }
 
 
-def parse_precision(name: str) -> str:
+def parse_precision(name: str, *, recipes: bool = False) -> str:
     """A precision's one name ("bfloat16" -> "bf16", "auto" -> "stored").
+
+    `recipes`: the name may be one of `RECIPE_NAMES`.
 
     Raises:
         UsageError: the name is none that is known.
     """
     lowered = name.strip().lower()
     precision = _ALIASES.get(lowered, lowered)
-    if precision != STORED and precision not in PRECISION_BITS:
-        raise UsageError(f"unknown precision '{name}'", f"Known: {STORED}, {', '.join(PRECISION_BITS)}.")
+    known = (STORED, *PRECISION_BITS, *(RECIPE_NAMES if recipes else ()))
+    if precision not in known:
+        raise UsageError(f"unknown precision '{name}'", f"Known: {', '.join(known)}.")
     return precision
 
 

@@ -9,8 +9,10 @@ from inspector.api import Inspection
 from inspector.errors import InspectError
 
 if TYPE_CHECKING:
+    from inspector.hardware import Serving
     from inspector.memory import Estimate, Part
     from inspector.memory.training import TrainingEstimate
+    from inspector.model import Parameters
 
 SCHEMA = 1
 
@@ -25,12 +27,12 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
         "source": checkpoint.source,
         "snapshot_date": checkpoint.snapshot_date,
         "model": _model(inspection),
-        "parameters": _parameters(inspection),
+        "parameters": parameters_record(inspection.model.parameters),
         "checkpoint": {
             "format": checkpoint.format,
             "dtype": inspection.model.stored_dtype,
             "files": len(checkpoint.files),
-            "tensors": len(checkpoint.tensors),
+            "tensors": checkpoint.tensor_count,
             "tensor_bytes": checkpoint.tensor_bytes,
             "download_bytes": _download_bytes(inspection),
         },
@@ -39,29 +41,24 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
             "by_precision": {estimate.workload.dtype: estimate_record(estimate) for estimate in inspection.precisions},
         },
     }
+    if inspection.model.parts:
+        from inspector.report.parts import parts_record
+
+        record |= parts_record(inspection.model)
     if inspection.fits:
-        record["fit"] = [
-            {
-                "gpu": fit.gpu,
-                "kind": fit.kind,
-                "count": fit.count,
-                "capacity": fit.capacity,
-                "needed": fit.needed,
-                "fits": fit.fits,
-                "headroom": fit.headroom,
-                "max_context": fit.max_context,
-                "max_batch": fit.max_batch,
-                "min_count": fit.min_count,
-                "per_card": list(fit.per_card),
-                "notes": list(fit.notes),
-            }
-            for fit in inspection.fits
-        ]
+        record["fit"] = [dataclasses.asdict(fit) for fit in inspection.fits]
     if inspection.servings:
-        servings = [dataclasses.asdict(serving) for serving in inspection.servings]
+        servings = [serving_record(serving) for serving in inspection.servings]
         record["serving"] = servings[0] if len(servings) == 1 else servings
     record["warnings"] = list(inspection.warnings)
     record["network"] = {"requests": network.requests, "bytes": network.bytes, "cached": network.cached}
+    return record
+
+
+def serving_record(serving: Serving) -> dict[str, Any]:
+    """An engine's account."""
+    record = dataclasses.asdict(dataclasses.replace(serving, explanation=tuple))
+    del record["explanation"]
     return record
 
 
@@ -80,6 +77,10 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
     return {
         **{part.name: part.bytes for part in estimate.parts},
         "total": estimate.total,
+        "kv_cache_allocated": {
+            **dict.fromkeys(("dynamic", "dynamic_after_prefill", "static", "quantized")),
+            **{part.name: part.bytes for part in estimate.kv_cache_allocated},
+        },
         "kv_bytes_per_token": estimate.kv_bytes_per_token,
         "context": workload.context,
         "batch": workload.batch,
@@ -104,7 +105,13 @@ def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[
         "optimizer_impl": None if article else setup.optimizer_impl,
         "attention": None if article else setup.attention,
         "checkpointing": None if article else setup.checkpointing,
-        "lora_rank": setup.lora_rank if setup.method == "lora" else None,
+        "lora_rank": setup.lora_rank if setup.adapters else None,
+        "lora_targets": setup.lora_targets if setup.adapters else None,
+        "trained": setup.trained or None,
+        "logits_mode": None if article else setup.logits,
+        "cards": training.sharding.cards,
+        "sharding": training.sharding.words() or None,
+        "measured": dict(training.measured) or None,
         "batch": training.workload.batch,
         "context": training.workload.context,
         "trainable_parameters": training.trainable_parameters,
@@ -118,11 +125,20 @@ def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[
     return record
 
 
+def explanation_record(inspection: Inspection) -> list[dict[str, Any]]:
+    """`--explain`: the parts of an engine's account on each of the cards, where one was asked for, else the
+    estimate's."""
+    accounts = [serving.explanation() for serving in inspection.servings] or [inspection.estimate.explained]
+    return [part_record(part) for parts in accounts for part in parts]
+
+
 def part_record(part: Part) -> dict[str, Any]:
     """A part and its sub-parts, formulas and sources included (`--explain --json`)."""
     return {
         "name": part.name,
         "bytes": part.bytes,
+        "low": part.low,
+        "high": part.high,
         "formula": part.formula,
         "source": part.source,
         "parts": [part_record(sub) for sub in part.parts],
@@ -152,16 +168,30 @@ def _model(inspection: Inspection) -> dict[str, Any]:
         else {"total": experts.total, "active": experts.active, "shared": experts.shared},
         "quantization": None
         if quantization is None
-        else {"method": quantization.method, "bits": quantization.bits, "group_size": quantization.group_size},
+        else {
+            "method": quantization.method,
+            "bits": quantization.bits,
+            "group_size": quantization.group_size,
+            "effective_bits": _rounded(quantization.effective_bits),
+            "packed_bits": _rounded(quantization.packed_bits),
+            "packed_parameters": quantization.packed_parameters,
+            "unquantized": list(quantization.plain),
+            "unquantized_embeddings": list(quantization.plain_embeddings),
+        },
     }
 
 
-def _parameters(inspection: Inspection) -> dict[str, Any]:
-    parameters = inspection.model.parameters
+def _rounded(bits: float | None) -> float | None:
+    return None if bits is None else round(bits, 3)
+
+
+def parameters_record(parameters: Parameters) -> dict[str, Any]:
+    """A model's parameters, or those of a part of it."""
     return {
         "total": parameters.total,
         "active": parameters.active,
         "by_component": dict(parameters.by_component),
+        "by_attention": dict(parameters.by_attention),
         "by_dtype": dict(parameters.by_dtype),
         "buffers": parameters.buffers,
         "stored_only": dict(parameters.stored_only),

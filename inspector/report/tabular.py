@@ -34,9 +34,9 @@ def flat_record(name: str, result: Inspection | InspectError) -> dict[str, Any]:
         elif isinstance(value, list) and prefix == "fit":
             for index, inner in enumerate(value):
                 walk(f"{prefix}.{index}", inner)
-        elif isinstance(value, list):
+        elif isinstance(value, list) and prefix != "parts":  # by_component has a column for each of them
             flat[prefix] = "; ".join(map(str, value))
-        else:
+        elif not isinstance(value, list):
             flat[prefix] = value
 
     walk("", record)

@@ -26,12 +26,24 @@ def print_report(console: Console, inspection: Inspection, *, explain: bool = Fa
     """One model: what it is, its parameters, what it takes, whether it fits."""
     _print_head(console, inspection)
     _print_components(console, inspection)
+    if inspection.model.parts:
+        from inspector.report.parts import print_parts
+
+        print_parts(console, inspection.model)
     _print_memory(console, inspection)
     for index in range(len(inspection.fits)):
         console.print()
         _print_device(console, inspection, index)
     if explain:
-        print_explanation(console, inspection.estimate.parts, "How each number is made")
+        _explain(console, inspection)
+
+
+def _explain(console: Console, inspection: Inspection) -> None:
+    """An engine's parts on each of the cards, where one was asked for; else the estimate's."""
+    for serving in inspection.servings:
+        print_explanation(console, serving.explanation(), f"How each number is made: {serving.engine}, {serving.gpu}")
+    if not inspection.servings:
+        print_explanation(console, inspection.estimate.explained, "How each number is made")
 
 
 def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
@@ -42,10 +54,26 @@ def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = 
         _print_device(console, inspection, index)
     estimate = inspection.estimate
     if not inspection.servings:
-        shares = ", ".join(f"{_label(part.name)} {bytes_text(part.bytes)}" for part in estimate.parts)
-        _indented(console, Text(f"{_workload_text(estimate)}: {shares}"))
+        shares = ", ".join(f"{label(part.name)} {bytes_text(part.bytes)}" for part in estimate.parts)
+        indented(console, Text(f"{_workload_text(estimate)}: {shares}"))
     if explain:
-        print_explanation(console, estimate.parts, "How each number is made")
+        _explain(console, inspection)
+
+
+def print_fleet(console: Console, inspection: Inspection) -> None:
+    """The devices that a model fits on, least memory first."""
+    heading = f"{len(inspection.fits)} known devices hold it · {_workload_text(inspection.estimate)}"
+    console.print(Text(heading, "bold"))
+    table = plain_table("GiB", "memory", "a card", "left", "context", "tokens/s")
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for fit in inspection.fits:
+        rate = "" if fit.decode_bound is None else _rate_text(fit.decode_bound)
+        memory, needed, left = map(gib_text, (fit.capacity * fit.count, fit.needed, fit.headroom))
+        table.add_row(device_text(fit), memory, needed, left, number_text(fit.max_context), rate)
+    indented(console, table)
+    if inspection.fits:
+        indented(console, Text("context and tokens/s: at most; the speed is the bandwidth's limit, no forecast", "dim"))
 
 
 def print_comparison(console: Console, results: Sequence[Result]) -> None:
@@ -67,29 +95,39 @@ def print_training(
     """One training step: what lives at its peak, the peak of each phase, and the ratio to inference."""
     _print_head(console, inspection)
     workload, setup = training.workload, training.setup
-    tokens = _tokens_text(workload.context, workload.batch)
+    tokens = tokens_text(workload.context, workload.batch)
     if article := workload.formulas == "article":
         heading = f"Training by the article's formulas, {training.optimizer}, {tokens}"
     else:
         words = [setup.method, setup.precision, f"{setup.optimizer} {setup.optimizer_impl}", setup.attention]
-        words += [f"rank {setup.lora_rank}"] if setup.method == "lora" else []
+        words += [f"rank {setup.lora_rank}"] if setup.adapters else []
+        words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
+        words += [setup.trained] if setup.trained else []
         words += ["checkpointing"] if setup.checkpointing == "full" else []
-        heading = f"Training: {', '.join(words)}, {tokens}"
+        words += ["chunked logits"] if setup.logits == "chunked" else []
+        heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
     console.print(Text(heading, "bold"))
+    if spread := training.sharding.words():
+        indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} cards holds"))
     if training.trainable_parameters is not None:
-        _indented(console, Text(f"{training.trainable_parameters:,} trainable parameters"))
-    table = _plain_table("" if article else "at the peak", "GiB")
+        indented(console, Text(f"{training.trainable_parameters:,} trainable parameters"))
+    table = plain_table("" if article else "at the peak", "GiB")
     for part in training.parts:
-        table.add_row(_label(part.name), gib_text(part.bytes))
+        table.add_row(label(part.name), gib_text(part.bytes))
     table.add_row(Text("total", "bold"), Text(gib_text(training.peak), "bold"))
-    _indented(console, table)
+    indented(console, table)
     if training.phases:
         phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
-        _indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
+        indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
+    if training.measured:
+        found = {name: training.measured[name] for name in ("forward", "backward", "optimizer", "peak")}
+        sizes = ", ".join(f"{name} {gib_text(size)}" for name, size in found.items())
+        error = "" if training.peak is None else f"; the estimate is {training.peak / found['peak'] - 1:+.2%} off"
+        indented(console, Text(f"measured under fake tensors: {sizes} GiB{error}"))
     if training.ratio_to_inference is not None:
         of = "inference" if article else "the weights at inference"
         ratio = f"{training.ratio_to_inference:.1f} times {of} (the article's rule of thumb: 4 to 6)"
-        _indented(console, Text(ratio))
+        indented(console, Text(ratio))
     for fit in inspection.fits:
         console.print()
         _print_fit(console, inspection, fit)
@@ -104,10 +142,13 @@ def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> 
 
     def show(part: Part, depth: int) -> None:
         size = "unknown" if part.bytes is None else f"{part.bytes:,} B"
-        line = Text.assemble((_label(part.name), "bold" if depth == 1 else ""), f"  {size} = {inert(part.formula)}")
-        _indented(console, line, 2 * depth)
+        seen = "" if part.low is None else f" ({bytes_text(part.low)} to {bytes_text(part.high)} seen)"
+        line = Text.assemble(
+            (label(part.name), "bold" if depth == 1 else ""), f"  {size} = {inert(part.formula)}{seen}"
+        )
+        indented(console, line, 2 * depth)
         if not part.parts:
-            _indented(console, Text(f"source: {inert(part.source)}", "dim"), 2 * depth + 2)
+            indented(console, Text(f"source: {inert(part.source)}", "dim"), 2 * depth + 2)
         for sub in part.parts:
             show(sub, depth + 1)
 
@@ -144,9 +185,14 @@ def _print_head(console: Console, inspection: Inspection) -> None:
         words.append(f"{experts.total} experts, {experts.active}{shared} a token")
     if quantization := architecture.quantization:
         bits = f" {quantization.bits}-bit" if quantization.bits else ""
-        words.append(f"quantized: {inert(quantization.method)}{bits}")
-    console.print(Text(" · ".join(words)))
-    console.print()
+        effective = f", {quantization.effective_bits:.2f} bits a weight" if quantization.effective_bits else ""
+        words.append(f"quantized: {inert(quantization.method)}{bits}{effective}")
+    if words:
+        console.print(Text(" · ".join(words)))
+    if quantization and (plain := (*quantization.plain_embeddings, *quantization.plain)):
+        console.print(Text(f"left unquantized: {', '.join(inert(name) for name in plain)}", "dim"))
+    if words:
+        console.print()
 
 
 def _print_components(console: Console, inspection: Inspection) -> None:
@@ -163,20 +209,23 @@ def _print_components(console: Console, inspection: Inspection) -> None:
     table.add_column(style="cyan")
     for name, count in sorted(parameters.by_component.items(), key=lambda item: -item[1]):
         share = count / total if total else 0
-        table.add_row(_label(name), f"{count:,}", f"{share:.1%}", "▇" * round(30 * share))
-    _indented(console, table)
+        table.add_row(label(name), f"{count:,}", f"{share:.1%}", "▇" * round(30 * share))
+        kinds = parameters.by_attention if name == "attention" and len(parameters.by_attention) > 1 else {}
+        for kind, part in kinds.items():
+            table.add_row(Text(f"  in {label(kind)} layers", "dim"), Text(f"{part:,}", "dim"))
+    indented(console, table)
     beside = [f"{parameters.buffers:,} elements of buffers"] if parameters.buffers else []
-    beside += [f"{count:,} of {_label(name)}" for name, count in parameters.stored_only.items()]
+    beside += [f"{count:,} of {label(name)}" for name, count in parameters.stored_only.items()]
     if beside:
         text = "in the files, but no parameters of this class: " + "; ".join(beside)
-        _indented(console, Text(text, "dim"))
+        indented(console, Text(text, "dim"))
     console.print()
 
 
 def _print_memory(console: Console, inspection: Inspection) -> None:
     estimate = inspection.estimate
     console.print(Text.assemble(("Memory for inference, GiB", "bold"), f" · {_workload_text(estimate)}"))
-    table = _plain_table("precision", "weights", "KV cache", "activations", "overhead", "total")
+    table = plain_table("precision", "weights", "KV cache", "activations", "overhead", "total")
     for each in (estimate, *inspection.precisions):
         if each is not estimate and each.workload.dtype == estimate.workload.dtype:
             continue
@@ -187,10 +236,18 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
             name = f"as stored ({inert(packing.method if packing else inspection.model.stored_dtype or 'none')})"
         cells = (name, *(gib_text(part.bytes) for part in each.parts), gib_text(each.total))
         table.add_row(*(Text(cell, style) for cell in cells))
-    _indented(console, table)
+    indented(console, table)
     if estimate.kv_bytes_per_token:
         text = f"KV cache: {bytes_text(estimate.kv_bytes_per_token)} a token ({estimate.kv_dtype})"
-        _indented(console, Text(text))
+        indented(console, Text(text))
+    steady = bytes_text(estimate.kv_cache.bytes)
+    other = [
+        f"{part.name.replace('_', ' ')} {bytes_text(part.bytes)}"
+        for part in estimate.kv_cache_allocated
+        if part.bytes is not None and bytes_text(part.bytes) != steady
+    ]
+    if other:
+        indented(console, Text(f"transformers allocates for it: {', '.join(other)}"))
 
 
 def _print_device(console: Console, inspection: Inspection, index: int) -> None:
@@ -205,17 +262,20 @@ def _print_serving(console: Console, serving: Serving) -> None:
     if not serving.per_gpu:
         return
     version = f" {serving.engine_version}" if serving.engine_version else ""
-    table = _plain_table(f"{serving.engine}{version}, a card", "GiB")
+    table = plain_table(f"{serving.engine}{version}, a card", "GiB")
     for name, size in serving.per_gpu.items():
         if size is not None:
-            table.add_row(_label(name), gib_text(size))
-    _indented(console, table)
+            table.add_row(label(name), gib_text(size))
+    indented(console, table)
+    if serving.cpu:
+        left = ", ".join(f"{label(name)} {bytes_text(size)}" for name, size in serving.cpu.items())
+        indented(console, Text(f"with the CPU: {left}"))
     if serving.kv_tokens is not None:
         blocks = f" ({serving.kv_blocks:,} blocks)" if serving.kv_blocks is not None else ""
         many = f", {serving.max_concurrency:,.2f} requests at once" if serving.max_concurrency is not None else ""
-        _indented(console, Text(f"KV cache: {serving.kv_tokens:,} tokens{blocks}{many}"))
+        indented(console, Text(f"KV cache: {serving.kv_tokens:,} tokens{blocks}{many}"))
     words = ", ".join(f"{name} {value}" for name, value in serving.settings.items())
-    _indented(console, Text(words, "dim"))
+    indented(console, Text(words, "dim"))
 
 
 def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
@@ -231,15 +291,27 @@ def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
         room.append(f"up to {fit.max_context:,} tokens at batch {workload.batch}")
     if fit.max_batch:
         room.append(f"up to {fit.max_batch:,} sequences of {workload.context:,} tokens")
+    if fit.decode_bound is not None:
+        prompt = "" if fit.prefill_bound is None else f", {fit.prefill_bound:,.0f} of prompt"
+        room.append(f"at most {_rate_text(fit.decode_bound)} tokens/s{prompt} (the card's limits, no forecast)")
     for text in (*room, *fit.notes):
-        _indented(console, Text(inert(text)))
+        indented(console, Text(inert(text)))
+    for change in fit.changes:
+        option = f"{change.option}: " if change.option else ""
+        indented(console, Text(f"it fits with {inert(option)}{change.text} ({bytes_text(change.needed)})"))
 
 
-def _indented(console: Console, content: Text | Table, columns: int = 2) -> None:
+def _rate_text(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
+def indented(console: Console, content: Text | Table, columns: int = 2) -> None:
+    """Print a part of the report below its heading."""
     console.print(Padding(content, (0, 0, 0, columns), expand=False))
 
 
-def _plain_table(first: str, *heads: str) -> Table:
+def plain_table(first: str, *heads: str) -> Table:
+    """A table without lines: text in the first column, numbers in the others."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column(first)
     for head in heads:
@@ -250,10 +322,11 @@ def _plain_table(first: str, *heads: str) -> Table:
 def _workload_text(estimate: Estimate) -> str:
     workload = estimate.workload
     formulas = ", the article's formulas" if workload.formulas == "article" else ""
-    return f"{_tokens_text(workload.context, workload.batch)}{formulas}"
+    return f"{tokens_text(workload.context, workload.batch)}{formulas}"
 
 
-def _tokens_text(context: int, batch: int) -> str:
+def tokens_text(context: int, batch: int) -> str:
+    """ "4,096 tokens x 1 sequence"."""
     return f"{number_text(context)} tokens x {number_text(batch)} sequence{'s' if batch > 1 else ''}"
 
 
@@ -261,10 +334,11 @@ def _kinds_text(kinds: dict[str, int]) -> str:
     """ " (22 sliding, 5 full attention)" where there is more than the plain kind."""
     if set(kinds) <= {"full_attention", "no_cache"}:
         return ""
-    return " (" + ", ".join(f"{count} {_label(kind)}" for kind, count in kinds.items()) + ")"
+    return " (" + ", ".join(f"{count} {label(kind)}" for kind, count in kinds.items()) + ")"
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """A part's name as people read it."""
     return {"kv_cache": "KV cache", "mlp": "MLP", "mtp": "multi-token prediction", "kv_pool": "KV pool"}.get(
         name, name.replace("_", " ")
     )
