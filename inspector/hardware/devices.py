@@ -41,6 +41,7 @@ class Device:
         visible_mib: MiB that a program can see (torch.cuda.get_device_properties().total_memory, or Metal's
             recommended working set); None where that is not known.
         memory_bandwidth: bytes a second by the data sheet; None where that is not known.
+        arithmetic: 16-bit dense products and sums a second by the data sheet; None where that is not known.
         compute_capability: CUDA's ("8.9"), or AMD's architecture ("gfx942"); None for others.
         family: a name that this device shares with others ("A100"), too vague to mean one of them.
         source: where the figures come from; the keys are explained in data/gpus.json.
@@ -55,6 +56,7 @@ class Device:
     basis: Basis
     visible_mib: int | None = None
     memory_bandwidth: int | None = None
+    arithmetic: int | None = None
     compute_capability: str | None = None
     aliases: tuple[str, ...] = ()
     family: str | None = None
@@ -194,6 +196,7 @@ def _devices_of(entry: Mapping[str, Any]) -> list[Device]:
             basis=entry["basis"],
             visible_mib=entry["visible_mib"],
             memory_bandwidth=bytes_per_second,
+            arithmetic=round(entry["bf16_tflops"] * 10**12) if "bf16_tflops" in entry else None,
             compute_capability=entry["compute_capability"],
             aliases=tuple(entry["aliases"]),
             family=entry.get("family"),

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from inspector.hardware.changes import Change, changes_that_fit, offload_that_fits
 from inspector.hardware.devices import Kind
-from inspector.hardware.layout import device_map_layout
+from inspector.hardware.layout import device_map_layout, layer_weights
 from inspector.hardware.spec import GpuSpec
+from inspector.hardware.speed import decode_bound, prefill_bound
 from inspector.memory import Estimate, Workload, estimate
 from inspector.model import Model
 
@@ -40,6 +42,9 @@ class Fit:
         min_count: the least number of such cards that fits, up to 64; None where none does or it cannot be told.
         per_card: what each card holds, in the order of the layers; empty where that is not known.
         kind: what drives the cards ("cuda", "rocm", ...); None for a bare size.
+        decode_bound: tokens a second, of all sequences together, that the bandwidth allows; None where not known.
+        prefill_bound: prompt tokens a second that the arithmetic allows; likewise.
+        changes: where it does not fit, the single changes that make it fit.
         notes: what the reader of the verdict should know.
     """
 
@@ -54,14 +59,29 @@ class Fit:
     min_count: int | None
     per_card: tuple[int, ...] = ()
     kind: Kind | None = None
+    decode_bound: float | None = None
+    prefill_bound: float | None = None
+    changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def check_fit(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Estimator = estimate) -> Fit:
+def check_fit(
+    model: Model,
+    workload: Workload,
+    spec: GpuSpec,
+    *,
+    estimate: Estimator = estimate,
+    inference: bool = True,
+    suggest: bool = True,
+) -> Fit:
     """The verdict for `spec`; every figure and both searches come from the one sizing function `estimate`.
 
     On several cards whole layers are split over them, as `device_map="auto"` of transformers does: memory is never
     pooled, and the fullest card decides.
+
+    Args:
+        inference: what is sized is inference, whose speed has a bound and whose precisions may change.
+        suggest: look for changes that make it fit, where it does not.
     """
 
     def verdict(context: int, batch: int) -> bool | None:
@@ -72,6 +92,27 @@ def check_fit(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Esti
     fits, per_card = _verdict(model, sized, spec.count, spec.capacity)
     needed = max(per_card, default=None)
     longest = model.architecture.max_position_embeddings or MAX_CONTEXT
+    max_context = _largest(lambda context: verdict(context, workload.batch), longest)
+    max_batch = _largest(lambda batch: verdict(workload.context, batch), MAX_BATCH)
+    min_count = _least_count(model, sized, spec.capacity)
+    changes: tuple[Change, ...] = ()
+    if fits is False and suggest:
+
+        def needed_of(changed: Workload, count: int) -> int | None:
+            per_card = _verdict(model, estimate(model, changed), count, spec.capacity)[1]
+            return max(per_card, default=None)
+
+        changes = changes_that_fit(
+            workload,
+            spec,
+            needed_of,
+            max_context=max_context,
+            max_batch=max_batch,
+            min_count=min_count,
+            precisions=inference,
+        )
+        offload = _offload(model, sized, spec) if inference else None
+        changes += (offload,) if offload else ()
     return Fit(
         gpu=spec.name,
         count=spec.count,
@@ -79,13 +120,29 @@ def check_fit(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Esti
         needed=needed,
         fits=fits,
         headroom=None if needed is None else spec.capacity - needed,
-        max_context=_largest(lambda context: verdict(context, workload.batch), longest),
-        max_batch=_largest(lambda batch: verdict(workload.context, batch), MAX_BATCH),
-        min_count=_least_count(model, sized, spec.capacity),
+        max_context=max_context,
+        max_batch=max_batch,
+        min_count=min_count,
         per_card=per_card,
         kind=spec.kind,
+        decode_bound=decode_bound(model, sized, spec) if inference else None,
+        prefill_bound=prefill_bound(model, spec) if inference else None,
+        changes=changes,
         notes=_notes(spec, sized, needed, fits),
     )
+
+
+def memoized(estimate: Estimator = estimate) -> Estimator:
+    """The same sizing function for one model, which works out each workload once: searches over many cards repeat
+    them."""
+    known: dict[Workload, Estimate] = {}
+
+    def sized(model: Model, workload: Workload) -> Estimate:
+        if workload not in known:
+            known[workload] = estimate(model, workload)
+        return known[workload]
+
+    return sized
 
 
 def min_count(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Estimator = estimate) -> int | None:
@@ -111,6 +168,15 @@ def _verdict(model: Model, sized: Estimate, count: int, capacity: int) -> tuple[
     return (False if _least_bytes(sized, count) > count * capacity else None), ()
 
 
+def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
+    """Layers on the CPU, for one card."""
+    layers, total = layer_weights(model, sized), sized.total
+    if spec.count > 1 or layers is None or total is None or not sized.weights.bytes:
+        return None
+    head = sized.weights.bytes * model.parameters.by_component.get("head", 0) // model.parameters.total
+    return offload_that_fits(total, spec.capacity, layers, head)
+
+
 def _least_bytes(sized: Estimate, count: int) -> int:
     """Bytes that the known parts take on `count` cards together, however they are split."""
     once = (sized.weights.bytes or 0) + (sized.kv_cache.bytes or 0)
@@ -118,13 +184,11 @@ def _least_bytes(sized: Estimate, count: int) -> int:
 
 
 def _least_count(model: Model, sized: Estimate, capacity: int) -> int | None:
-    """More cards never put more on one of them, so the first that fits is the least."""
+    if _verdict(model, sized, 1, capacity)[0]:
+        return 1
     layout = device_map_layout(model, sized)
-    blocks = len(layout.blocks) if layout else 1
-    for count in range(1, min(MAX_CARDS, blocks) + 1):
-        if _verdict(model, sized, count, capacity)[0]:
-            return count
-    return None
+    count = layout.least_count(capacity) if layout else None
+    return count if count is not None and count <= MAX_CARDS else None
 
 
 def _largest(verdict: Callable[[int], bool | None], limit: int) -> int | None:

@@ -32,6 +32,15 @@ class Layout:
         runs = split(self.blocks, count)
         return tuple(sum(run) + self.every_card if run else 0 for run in runs)
 
+    def least_count(self, capacity: int) -> int | None:
+        """The fewest cards of so many bytes that hold it; None where one block alone is too much for a card.
+
+        >>> Layout((2, 3, 4), every_card=1).least_count(6)
+        2
+        """
+        room = capacity - self.every_card
+        return None if max(self.blocks, default=0) > room else len(_filled(self.blocks, room))
+
 
 def split(blocks: Sequence[int], count: int) -> list[tuple[int, ...]]:
     """Cut a row of blocks into `count` runs such that the largest run is as small as it can be.

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inspector.errors import UsageError
+from inspector.hardware.changes import Change, changes_that_fit
 from inspector.hardware.fit import Fit
 from inspector.hardware.spec import GpuSpec
-from inspector.memory import Workload
+from inspector.hardware.speed import decode_bound, prefill_bound
+from inspector.memory import Part, Workload, estimate
 from inspector.memory.engines import Card, ServedModel, served_model, sglang, vllm
 from inspector.memory.engines.cache_specs import UnsupportedLayer
+from inspector.memory.engines.explain import explain_sglang, explain_vllm
 from inspector.memory.engines.vllm_version import VllmVersion, parse_version
 from inspector.model import Model
 
-SERVING_ENGINES = ("vllm", "sglang")
+SERVING_ENGINES = ("vllm", "sglang", "llama.cpp")
+
+MAX_RANKS = 16
+"""Cards that the search for changes goes up to."""
 
 _CACHE_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp8": "fp8"}
 """This library's precisions under the engines' `--kv-cache-dtype` names."""
@@ -28,16 +35,25 @@ class ServingSettings:
         version: "0.19", or None for the newest whose sources were read.
         tensor_parallel: ranks that split each layer; None for all cards of the layout.
         pipeline_parallel: stages.
+        data_parallel: replicas of the attention (vLLM); each has a pool of its own.
+        expert_parallel: ranks that whole experts are dealt out to (vLLM): 1, or tensor * data parallel.
+        n_gpu_layers / n_ubatch / cache_type_k / cache_type_v: llama.cpp's.
     """
 
     version: str | None = None
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
+    data_parallel: int | None = None
+    expert_parallel: int | None = None
     gpu_memory_utilization: float | None = None
     max_num_batched_tokens: int | None = None
     max_num_seqs: int | None = None
     enforce_eager: bool = False
     mem_fraction_static: float | None = None
+    n_gpu_layers: int | None = None
+    n_ubatch: int | None = None
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +62,15 @@ class Serving:
 
     Attributes:
         per_gpu: weights, activations, non_torch, graphs, kv_pool, total.
+        cpu: what llama.cpp leaves with the CPU: weights, kv_cache, activations.
         kv_tokens: tokens that the pool holds; for hybrids the engine's own derived figure.
         kv_blocks: blocks of the pool (vLLM).
         max_concurrency: requests of `settings["max_model_len"]` tokens at once.
         longest_context: tokens of the longest single request, up to the model's own maximum.
         request_bytes: cache that one request of max_model_len tokens takes of a rank's pool.
         fits: one request of max_model_len tokens can be served; None where it cannot be told.
+        decode_bound / prefill_bound: tokens a second at most, see `hardware.speed`.
+        changes: where it does not fit, the single changes that make it fit.
     """
 
     engine: str
@@ -61,13 +80,19 @@ class Serving:
     capacity: int
     settings: dict[str, Any] = field(default_factory=dict)
     per_gpu: dict[str, int | None] = field(default_factory=dict)
+    cpu: dict[str, int | None] = field(default_factory=dict)
     kv_tokens: int | None = None
     kv_blocks: int | None = None
     max_concurrency: float | None = None
     longest_context: int | None = None
     request_bytes: int | None = None
     fits: bool | None = None
+    decode_bound: float | None = None
+    prefill_bound: float | None = None
+    changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+    explanation: Callable[[], tuple[Part, ...]] = tuple
+    """Makes the parts of `per_gpu`, with their equations and sources; called for `--explain` alone."""
 
     @property
     def verdict(self) -> Fit:
@@ -75,29 +100,58 @@ class Serving:
 
         The headroom is that of the pool: an engine takes only its share of the card (`gpu_memory_utilization`).
         """
+        total = self.per_gpu.get("total")
         pool, request = self.per_gpu.get("kv_pool"), self.request_bytes
         fixed = sum(self.per_gpu.get(name) or 0 for name in ("weights", "activations", "non_torch", "graphs"))
         known = pool is not None and request is not None
+        needed = fixed + request if known and request is not None else None
+        headroom = pool - request if pool is not None and request is not None else None
+        if self.engine == "llama.cpp":  # which allocates the cache of all sequences, and no more
+            needed, headroom = total, None if total is None else self.capacity - total
         return Fit(
             gpu=self.gpu,
             count=self.count,
             capacity=self.capacity,
-            needed=fixed + request if known and request is not None else None,
+            needed=needed,
             fits=self.fits,
-            headroom=pool - request if pool is not None and request is not None else None,
+            headroom=headroom,
             max_context=self.longest_context,
             max_batch=None if self.max_concurrency is None else int(self.max_concurrency),
             min_count=None,
+            decode_bound=self.decode_bound,
+            prefill_bound=self.prefill_bound,
+            changes=self.changes,
             notes=self.notes,
         )
 
 
-def plan_serving(model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str) -> Serving:
+def plan_serving(
+    model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str, *, suggest: bool = True
+) -> Serving:
     """The engine's (one of `SERVING_ENGINES`) account of `workload.context` tokens a request on these cards.
+
+    `suggest`: look for changes that make it fit, where it does not.
 
     Raises:
         UsageError: settings that the engine refuses, or degrees that are not the number of cards.
     """
+    if engine == "llama.cpp":
+        from inspector.hardware.serving_llama_cpp import plan_llama_cpp
+
+        return plan_llama_cpp(model, workload, spec, settings, suggest=suggest)
+    serving = _plan(model, workload, spec, settings, engine)
+    ranks = _degrees(spec, settings)[0]
+    no = serving.fits is False and suggest
+    changes = _changes(model, workload, spec, settings, engine, serving) if no else ()
+    return replace(
+        serving,
+        decode_bound=decode_bound(model, estimate(model, workload), spec, ranks),
+        prefill_bound=prefill_bound(model, spec, ranks),
+        changes=changes,
+    )
+
+
+def _plan(model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str) -> Serving:
     tensor_parallel, pipeline_parallel = _degrees(spec, settings)
     served = served_model(model, workload.dtype)
     if served is None:
@@ -108,6 +162,31 @@ def plan_serving(model: Model, workload: Workload, spec: GpuSpec, settings: Serv
         return plan(served, workload, spec, settings, tensor_parallel, pipeline_parallel, most)
     except UnsupportedLayer as error:
         return _cannot_tell(engine, spec, str(error))
+
+
+def _changes(
+    model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str, now: Serving
+) -> tuple[Change, ...]:
+    """The single changes that make it fit: each is a plan of its own. More cards split each layer further."""
+
+    def needed(changed: Workload, count: int) -> int | None:
+        cards = replace(spec, count=count)
+        degrees = settings if count == spec.count else replace(settings, tensor_parallel=None)
+        try:
+            plan = _plan(model, changed, cards, degrees, engine)
+        except UsageError:
+            return None
+        return plan.verdict.needed if plan.fits else None
+
+    more = (spec.count * 2**step for step in range(1, 5))
+    return changes_that_fit(
+        workload,
+        spec,
+        needed,
+        max_context=now.longest_context,
+        max_batch=None,
+        min_count=next((count for count in more if count <= MAX_RANKS and needed(workload, count) is not None), None),
+    )
 
 
 def _plan_vllm(
@@ -123,6 +202,8 @@ def _plan_vllm(
         kv_cache_dtype=_cache_name(workload),
         tensor_parallel_size=tp,
         pipeline_parallel_size=pp,
+        data_parallel_size=settings.data_parallel or 1,
+        enable_expert_parallel=(settings.expert_parallel or 1) > 1,
         enforce_eager=settings.enforce_eager,
     )
     card = _card(spec)
@@ -147,6 +228,8 @@ def _plan_vllm(
             "kv_cache_dtype": chosen.kv_cache_dtype,
             "tensor_parallel_size": tp,
             "pipeline_parallel_size": pp,
+            "data_parallel_size": chosen.data_parallel_size,
+            "enable_expert_parallel": chosen.enable_expert_parallel,
             "enforce_eager": chosen.enforce_eager,
         },
         per_gpu={
@@ -159,11 +242,12 @@ def _plan_vllm(
         },
         kv_tokens=None if held is None else held.tokens_printed,
         kv_blocks=None if held is None else held.blocks,
-        max_concurrency=None if held is None else held.max_concurrency,
+        max_concurrency=None if held is None else held.max_concurrency * chosen.data_parallel_size,
         longest_context=longest.longest_context if longest else None,
         request_bytes=None if held is None else held.blocks_per_request * held.block_bytes,
         fits=plan.fits,
         notes=(*served.notes, *spec.notes),
+        explanation=lambda: explain_vllm(served, card, chosen, plan),
     )
 
 
@@ -213,17 +297,24 @@ def _plan_sglang(
             *served.notes,
             *spec.notes,
         ),
+        explanation=lambda: explain_sglang(served, card, chosen, plan),
     )
 
 
 def _degrees(spec: GpuSpec, settings: ServingSettings) -> tuple[int, int]:
     """(tensor parallel, pipeline parallel): by default all cards split each layer."""
-    pipeline = settings.pipeline_parallel or 1
-    tensor = settings.tensor_parallel or max(1, spec.count // pipeline)
-    if tensor * pipeline != spec.count:
+    pipeline, data = settings.pipeline_parallel or 1, settings.data_parallel or 1
+    tensor = settings.tensor_parallel or max(1, spec.count // (pipeline * data))
+    if tensor * pipeline * data != spec.count:
+        replicas = f" x data parallel {data}" if data > 1 else ""
         raise UsageError(
-            f"tensor parallel {tensor} x pipeline parallel {pipeline} is not the {spec.count} cards of --gpu",
-            f"Name them all: --gpu '{tensor * pipeline}x{spec.name}'.",
+            f"tensor parallel {tensor} x pipeline parallel {pipeline}{replicas} is not the {spec.count} cards of --gpu",
+            f"Name them all: --gpu '{tensor * pipeline * data}x{spec.name}'.",
+        )
+    if settings.expert_parallel not in (None, 1, tensor * data):
+        raise UsageError(
+            f"expert parallel {settings.expert_parallel} is neither 1 nor tensor x data parallel, {tensor * data}",
+            "vLLM deals experts out to all ranks of both.",
         )
     return tensor, pipeline
 

@@ -107,16 +107,8 @@ def local_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
     )
 
 
-def _one_card(text: str) -> GpuSpec | None:
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mgt]i?b)", text.strip(), re.IGNORECASE)
-    if size:
-        capacity = int(Decimal(size[1]) * _UNITS[size[2].lower()])
-        if capacity < 1:
-            raise UsageError(f"'{text.strip()}' is no memory at all", "Give a size such as 24GiB.")
-        return GpuSpec(name="".join(text.split()), count=1, capacity=capacity)
-    device = find_device(text)
-    if device is None:
-        return None
+def spec_of(device: Device) -> GpuSpec:
+    """One card of a known device."""
     return GpuSpec(
         name=device.name,
         count=1,
@@ -125,6 +117,17 @@ def _one_card(text: str) -> GpuSpec | None:
         device=device,
         notes=(device.note,) if device.note else (),
     )
+
+
+def _one_card(text: str) -> GpuSpec | None:
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mgt]i?b)", text.strip(), re.IGNORECASE)
+    if size:
+        capacity = int(Decimal(size[1]) * _UNITS[size[2].lower()])
+        if capacity < 1:
+            raise UsageError(f"'{text.strip()}' is no memory at all", "Give a size such as 24GiB.")
+        return GpuSpec(name="".join(text.split()), count=1, capacity=capacity)
+    device = find_device(text)
+    return None if device is None else spec_of(device)
 
 
 def _with_count(card: GpuSpec, count: int, text: str) -> GpuSpec:

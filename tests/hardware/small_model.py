@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspector.memory import Estimate, Part, Workload
 from inspector.model import Architecture, Model, Parameters
 from inspector.model.layers import FullAttention, Layer
+from inspector.model.model import Share
 
 # The small model: an embedding of 500 B, 4 layers of 1,000 B, a head of 300 B, all at 1 B a parameter. One token of
 # one sequence adds 4 B to each layer's cache (a key and a value of one 16-bit number each) and 10 B of activations.
@@ -54,8 +55,7 @@ def model(
             buffers=0,
             stored_only={},
             stored_bytes=total * element_bytes,
-            by_layer=by_layer,
-            bytes_by_layer=tuple(element_bytes * layer for layer in by_layer),
+            layers=tuple(Share(layer, element_bytes * layer, 1) for layer in by_layer),
         ),
         stored_dtype="BF16",
     )

@@ -1,15 +1,16 @@
 """llama.cpp's accounting: the KV cache for the whole context is allocated at start, in ggml's block types.
 
-src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp. Its compute buffer is the graph's, planned by ggml; no formula
-is given for it here.
+src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp. What lies on which card, and the compute buffers:
+memory/engines/llama_cpp_plan.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
+from inspector.memory.engines.cache_specs import has_known_states
 from inspector.memory.engines.loaded_weights import round_up
 from inspector.model.layers import (
     Attention,
@@ -49,7 +50,13 @@ class LlamaCppSettings:
         n_ctx: cells of the cache, for all sequences together.
         n_ubatch: tokens of one physical batch.
         n_parallel: sequences at once.
+        kv_unified: they share one cache, as a server does that was not told how many; else each has its own, of
+            n_ctx / n_parallel cells (`--parallel N`).
         swa_full: windows get full-size caches, too.
+        flash_attn: the scores are never whole in memory. Its default "auto" is on wherever the backend can.
+        n_gpu_layers: layers on the cards, the last ones; the output counts as one more layer, and as the first to go
+            there. None for all.
+        build: of a release ("b9525" is 9525); None for the newest that was measured.
     """
 
     n_ctx: int
@@ -57,7 +64,11 @@ class LlamaCppSettings:
     n_parallel: int = 1
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
+    kv_unified: bool = True
     swa_full: bool = False
+    flash_attn: bool = True
+    n_gpu_layers: int | None = None
+    build: int | None = None
 
 
 def row_bytes(width: int, cache_type: str) -> int:
@@ -75,7 +86,14 @@ def row_bytes(width: int, cache_type: str) -> int:
 
 
 def cells_of(layer: Layer, settings: LlamaCppSettings) -> int:
-    """Cells of one layer's cache: n_ctx; for a window min(n_ctx, window * sequences + n_ubatch), padded to 256."""
+    """Cells of one layer's cache: n_ctx; for a window min(n_ctx, window * sequences + n_ubatch), padded to 256.
+
+    Sequences with caches of their own each have that of one. Measured with build 11549: a window of 1,024 takes 1,536
+    cells a sequence.
+    """
+    if not settings.kv_unified and settings.n_parallel > 1:
+        one = replace(settings, n_ctx=-(-settings.n_ctx // settings.n_parallel), n_parallel=1)
+        return settings.n_parallel * cells_of(layer, one)
     cells = round_up(settings.n_ctx, CELL_MULTIPLE)
     window = None
     if isinstance(layer, SlidingAttention):
@@ -94,6 +112,8 @@ def layer_cache_bytes(layer: Layer, settings: LlamaCppSettings) -> int | None:
     """
     if isinstance(layer, NoCache):
         return 0
+    if isinstance(layer, LinearAttention | HybridAttention) and not has_known_states(layer):
+        return None
     if isinstance(layer, LinearAttention):
         return _state_bytes(layer.states, settings)
     if isinstance(layer, HybridAttention):

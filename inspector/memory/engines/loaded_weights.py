@@ -66,32 +66,57 @@ def stage_layers(layers: int, stages: int) -> tuple[int, ...]:
 def rank_weights(
     model: ServedModel, *, tensor_parallel: int = 1, pipeline_parallel: int = 1, mxfp4: Mxfp4Kernel = "triton"
 ) -> tuple[int, ...] | None:
-    """Bytes on one rank of each pipeline stage, in order; None where the weights are not known.
+    """Bytes on one rank of each pipeline stage, in order; None where the weights are not known."""
+    stages = rank_shares(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel, mxfp4=mxfp4)
+    return None if stages is None else tuple(sum(shares.values()) for shares in stages)
 
-    weights = embedding/tp + head/tp + (divided + copies)/tp + key_value/min(tp, KV heads) + experts/tp + replicated
-            + rotary table + what the allocator rounds up
+
+def rank_shares(
+    model: ServedModel,
+    *,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    data_parallel: int = 1,
+    whole_experts: bool = False,
+    mxfp4: Mxfp4Kernel = "triton",
+) -> tuple[dict[str, int], ...] | None:
+    """What `rank_weights` is made of, by share.
+
+    weights = embedding/tp + head/tp + (divided + copies)/tp + key_value/min(tp, KV heads) + experts/(tp * dp)
+            + replicated + rotary table + what the allocator rounds up
+
+    Args:
+        data_parallel: replicas of the attention; the routed experts are laid over all of their ranks.
+        whole_experts: expert parallelism, which deals out experts instead of cutting each.
     """
     weights = model.weights
     if weights is None:
         return None
     check_degrees(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel)
-    key_value_ranks = min([tensor_parallel, *_cached_heads(model)])
-    inside = (
-        ceil_div(weights.divided + weights.copies, tensor_parallel)
-        + ceil_div(weights.key_value, key_value_ranks)
-        + _experts(model, weights, tensor_parallel, mxfp4)
-        + weights.replicated
-        + len(model.layers) * sum(map(unsplit_remainder, layer_matrices(model, tensor_parallel)))
-    )
+    layers = len(model.layers)
+    inside = {
+        "divided": ceil_div(weights.divided + weights.copies, tensor_parallel),
+        "key_value": ceil_div(weights.key_value, key_value_ranks(model, tensor_parallel)),
+        "experts": _experts(model, weights, tensor_parallel * data_parallel, mxfp4, whole=whole_experts),
+        "replicated": weights.replicated,
+        "allocator": layers * sum(map(unsplit_remainder, layer_matrices(model, tensor_parallel))),
+    }
     embedding = _rows(weights.embedding, model.vocab_size, tensor_parallel)
     head = _rows(weights.head, model.vocab_size, tensor_parallel)
-    counts = stage_layers(len(model.layers), pipeline_parallel)
-    stages = [ceil_div(inside * count, len(model.layers)) + model.rotary_bytes for count in counts]
-    stages[0] += embedding
+    stages = [
+        {name: ceil_div(size * count, layers) for name, size in inside.items()} | {"rotary_table": model.rotary_bytes}
+        for count in stage_layers(layers, pipeline_parallel)
+    ]
+    stages[0]["embedding"] = embedding
     if pipeline_parallel > 1 and weights.head == 0:
         head = embedding  # tied: the last stage needs the matrix, too
-    stages[-1] += head
+    stages[-1]["head"] = head
     return tuple(stages)
+
+
+def key_value_ranks(model: ServedModel, tensor_parallel: int) -> int:
+    """Ranks that the key and value projections are divided over: never more than there are heads."""
+    return min([tensor_parallel, *_cached_heads(model)])
 
 
 def _rows(size: int, vocab_size: int, tensor_parallel: int) -> int:
@@ -137,13 +162,18 @@ def layer_matrices(model: ServedModel, tensor_parallel: int) -> tuple[int, ...]:
     return tuple(int(size * bytes_each) for size in sizes)
 
 
-def _experts(model: ServedModel, weights: Weights, tensor_parallel: int, mxfp4: Mxfp4Kernel) -> int:
-    """Bytes of one rank's routed experts; the MXFP4 kernels keep them padded."""
-    if model.mixture is None or model.quantization != "mxfp4":
-        return ceil_div(weights.experts, tensor_parallel)
-    inner = ceil_div(model.mixture.intermediate_size, tensor_parallel)
+def _experts(model: ServedModel, weights: Weights, ranks: int, mxfp4: Mxfp4Kernel, *, whole: bool) -> int:
+    """Bytes of one rank's routed experts: a slice of each, or so many whole; the MXFP4 kernels keep them padded."""
+    mixture = model.mixture
+    if mixture is None:
+        return ceil_div(weights.experts, ranks)
+    cuts, held = (1, ceil_div(mixture.total, ranks)) if whole else (ranks, mixture.total)
+    if model.quantization != "mxfp4":
+        return ceil_div(weights.experts * held, mixture.total * cuts)
+    inner = ceil_div(mixture.intermediate_size, cuts)
     padded_hidden, padded_inner = mxfp4_padding(model.hidden_size, inner, mxfp4)
-    return ceil_div(weights.experts * padded_hidden * padded_inner, model.hidden_size * model.mixture.intermediate_size)
+    size = model.hidden_size * mixture.intermediate_size * mixture.total
+    return ceil_div(weights.experts * padded_hidden * padded_inner * held, size)
 
 
 def mxfp4_padding(hidden_size: int, intermediate_size: int, kernel: Mxfp4Kernel) -> tuple[int, int]:

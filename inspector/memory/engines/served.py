@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.memory.precision import PRECISION_BITS, STORED, compute_precision
+from inspector.memory.recipes import RECIPES, weight_bytes
 from inspector.model.layers import (
     Attention,
     HybridAttention,
@@ -142,7 +143,7 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
 
     Args:
         model: from headers.
-        dtype: the weights' precision, "stored" or a key of `PRECISION_BITS`.
+        dtype: the weights' precision, "stored", or a key of `PRECISION_BITS` or `RECIPES`.
         vision: an image's largest size, which config.json alone does not tell.
     """
     shape = model.architecture
@@ -191,11 +192,11 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
     counts = dict(parameters.by_component)
     plain = ("embedding", "head", "norm", "router", "vision", "audio", "projector")
     kept = sum(counts.get(name, 0) for name in plain)
-    packed = dtype in PRECISION_BITS and PRECISION_BITS[dtype] < 16
+    packed = dtype in RECIPES or (dtype in PRECISION_BITS and PRECISION_BITS[dtype] < 16)
     if shape.quantization is not None and dtype == STORED:
         inner_bytes = max(0, parameters.stored_bytes - kept * element_bytes)
     elif packed:
-        inner_bytes = (parameters.total - kept) * PRECISION_BITS[dtype] // 8
+        inner_bytes = sum(size for name, size in weight_bytes(model, dtype).items() if name not in plain)
     else:
         inner_bytes = (parameters.total - kept) * element_bytes
     inner = max(1, parameters.total - kept)
@@ -228,9 +229,13 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
 def _linear_bytes(model: Model, dtype: str, element_bytes: int) -> float:
     """Bytes a weight of the linear maps, scales left out."""
     recipe = model.architecture.quantization
+    if dtype == STORED and recipe is not None:
+        stored_bits = recipe.bits or recipe.packed_bits  # of several widths, their mean with the scales
+        return min(stored_bits / 8, element_bytes) if stored_bits else element_bytes
     if dtype == STORED:
-        return recipe.bits / 8 if recipe is not None and recipe.bits else element_bytes
-    return min(PRECISION_BITS[dtype] / 8, element_bytes)
+        return element_bytes
+    bits = RECIPES[dtype].bits if dtype in RECIPES else PRECISION_BITS[dtype]
+    return min(float(bits) / 8, element_bytes)
 
 
 def _rotary_bytes(model: Model, element_bytes: int) -> int:

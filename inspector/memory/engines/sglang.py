@@ -7,12 +7,12 @@ sglang/srt/mem_cache/kv_cache_configurator.py: _profile_available_bytes; the GB 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inspector.errors import UsageError
 from inspector.memory.engines.cache_specs import CacheSettings, SlidingSpec, StateSpec, specs_of
-from inspector.memory.engines.loaded_weights import check_degrees, rank_weights
+from inspector.memory.engines.loaded_weights import check_degrees, rank_shares
 from inspector.memory.engines.served import GIB, Card, ServedModel
 from inspector.model.layers import Layer
 
@@ -53,6 +53,7 @@ class SglangPlan:
 
     Attributes:
         weights / kv_pool / slack: the slack is left for activations and graphs; nothing is measured.
+        weight_shares: what the weights are the sum of.
         kv_tokens: slots of the pool; None where a mix of caches has no single figure, or nothing is cached.
         fits: one request of context_length tokens can be served; None where kv_tokens is.
     """
@@ -62,6 +63,7 @@ class SglangPlan:
     slack: int
     kv_tokens: int | None
     fits: bool | None
+    weight_shares: Mapping[str, int]
 
 
 def serving_defaults(card: Card, tp_size: int) -> tuple[int, int]:
@@ -146,14 +148,15 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
     if settings.context_length < 1:
         raise UsageError("context_length must be at least 1")
     check_degrees(model, tensor_parallel=settings.tp_size, pipeline_parallel=settings.pp_size)
-    stages = rank_weights(model, tensor_parallel=settings.tp_size, pipeline_parallel=settings.pp_size)
+    stages = rank_shares(model, tensor_parallel=settings.tp_size, pipeline_parallel=settings.pp_size)
     if stages is None:
         return None
-    weights = max(stages)
+    shares = max(stages, key=lambda shares: sum(shares.values()))
+    weights = sum(shares.values())
     before = card.memory - settings.reserved
     share = default_mem_fraction(card, settings) if fraction is None else fraction
     pool = pool_bytes(before, before - weights, share)
     layers = model.layers[: -(-len(model.layers) // settings.pp_size)]
     tokens = pool_tokens(layers, cache_settings(model, settings), pool)
     fits = None if tokens is None else pool > 0 and tokens >= settings.context_length
-    return SglangPlan(weights, pool, round(before * (1 - share)), tokens, fits)
+    return SglangPlan(weights, pool, round(before * (1 - share)), tokens, fits, shares)

@@ -7,14 +7,15 @@ vllm/v1/worker/gpu_worker.py: Worker.determine_available_memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
 from inspector.memory.engines.cache_specs import CacheSettings
-from inspector.memory.engines.loaded_weights import check_degrees, rank_weights
+from inspector.memory.engines.loaded_weights import check_degrees, rank_shares
 from inspector.memory.engines.served import GIB, Card, ServedModel
 from inspector.memory.engines.vllm_cache import Capacity, capacity, longest_context
-from inspector.memory.engines.vllm_profile import Sampler, activation_bytes, graph_bytes, non_torch_bytes
+from inspector.memory.engines.vllm_profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.memory.engines.vllm_version import VllmVersion
 
 _CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
@@ -28,6 +29,8 @@ class VllmSettings:
 
     Attributes:
         max_model_len: tokens a request may have.
+        data_parallel_size: replicas of the attention, each with a pool of its own; experts lie over all ranks.
+        enable_expert_parallel: experts are dealt out whole.
         sampler: which sampler the profile runs; None for the version's.
         hybrid_kv_cache: the hybrid manager is on (not --disable-hybrid-kv-cache-manager).
         non_torch: bytes outside torch, where they are known better than the table has them.
@@ -44,6 +47,8 @@ class VllmSettings:
     block_size: int = 16
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    enable_expert_parallel: bool = False
     enforce_eager: bool = False
     enable_prefix_caching: bool = True
     hybrid_kv_cache: bool = True
@@ -54,7 +59,10 @@ class VllmSettings:
 
 @dataclass(frozen=True, slots=True)
 class RankMemory:
-    """Bytes on each rank of one pipeline stage. `kv_pool` is what is left: negative where nothing is."""
+    """Bytes on each rank of one pipeline stage. `kv_pool` is what is left: negative where nothing is.
+
+    `weight_shares` and `alive` say what the weights and the activations are the sums of.
+    """
 
     requested: int
     weights: int
@@ -62,6 +70,8 @@ class RankMemory:
     non_torch: int
     graphs: int
     kv_pool: int
+    weight_shares: Mapping[str, int]
+    alive: Mapping[str, int]
 
     @property
     def total(self) -> int:
@@ -150,20 +160,29 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
     )
 
 
-def loaded_weights(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[int, ...] | None:
-    """Bytes of the weights on a rank of each stage, as "Model loading took" prints them; None where not known."""
+def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[dict[str, int], ...] | None:
+    """Bytes of the weights on a rank of each stage by share, which sum to what "Model loading took" prints; None
+    where they are not known."""
     marlin = settings.version.mxfp4_kernel_is_marlin(card.compute_capability)
-    return rank_weights(
+    return rank_shares(
         model,
         tensor_parallel=settings.tensor_parallel_size,
         pipeline_parallel=settings.pipeline_parallel_size,
+        data_parallel=settings.data_parallel_size,
+        whole_experts=settings.enable_expert_parallel,
         mxfp4="marlin" if marlin else "triton",
     )
 
 
+def loaded_weights(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[int, ...] | None:
+    """Their sums: bytes on a rank of each stage."""
+    stages = loaded_shares(model, card, settings)
+    return None if stages is None else tuple(sum(shares.values()) for shares in stages)
+
+
 def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[RankMemory, ...] | None:
     """The budget of one rank of each stage; None where the weights are not known."""
-    weights = loaded_weights(model, card, settings)
+    weights = loaded_shares(model, card, settings)
     if weights is None:
         return None
     version, stages = settings.version, settings.pipeline_parallel_size
@@ -175,13 +194,14 @@ def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple
         sampler = "none"  # a chunk of a prompt yields no token, so V0's profile samples none
     outside = settings.non_torch
     if outside is None:
-        outside = non_torch_bytes(version, settings.tensor_parallel_size)
+        outside = non_torch_bytes(version, settings.tensor_parallel_size * settings.data_parallel_size)
     graphs = 0 if settings.enforce_eager else settings.graphs
     if graphs is None:
         graphs = graph_bytes(-(-len(model.layers) // stages))
     memory = []
-    for stage, loaded in enumerate(weights):
-        activations = activation_bytes(
+    for stage, shares in enumerate(weights):
+        loaded = sum(shares.values())
+        activations = activation_shares(
             model,
             version,
             tokens=tokens,
@@ -192,8 +212,9 @@ def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple
             last_stage=stage == stages - 1,
             later_stage=stage > 0,
         )
-        pool = requested - loaded - activations - outside - (graphs if version.graphs_in_budget else 0)
-        memory.append(RankMemory(requested, loaded, activations, outside, graphs, pool))
+        peak = sum(activations.values())
+        pool = requested - loaded - peak - outside - (graphs if version.graphs_in_budget else 0)
+        memory.append(RankMemory(requested, loaded, peak, outside, graphs, pool, shares, activations))
     return tuple(memory)
 
 
@@ -229,6 +250,10 @@ def check_settings(model: ServedModel, settings: VllmSettings) -> None:
     utilization = settings.gpu_memory_utilization
     if utilization is not None and not 0 < utilization <= 1:
         raise UsageError(f"gpu_memory_utilization must be above 0 and at most 1, not {utilization:g}")
+    if settings.data_parallel_size < 1:
+        raise UsageError("the degree of data parallelism must be at least 1")
+    if settings.enable_expert_parallel and model.mixture is None:
+        raise UsageError("expert parallelism needs a model with routed experts")
     check_degrees(
         model,
         tensor_parallel=settings.tensor_parallel_size,

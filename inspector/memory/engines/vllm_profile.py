@@ -29,7 +29,7 @@ layer outweighs the sampler (CodeLlama 7B and Granite 3.1 8B, version 0.19: 3.67
 it within 0.02)."""
 
 
-def activation_bytes(
+def activation_shares(
     model: ServedModel,
     version: VllmVersion,
     *,
@@ -41,28 +41,31 @@ def activation_bytes(
     multiprocessors: int = 132,
     last_stage: bool = True,
     later_stage: bool = False,
-) -> int:
+) -> dict[str, int]:
     """Bytes of the profile's peak on one rank: what is kept, plus the larger of a layer's and the sampler's peak.
 
     vllm/v1/worker/gpu_model_runner.py: profile_run.
+
+    Returns:
+        What lives at the peak, by name: workspace, images, earlier_stage, mixture_workspace, and layer or sampler.
     """
     hopper = compute_capability is None or compute_capability >= (9, 0)
-    kept = CUBLAS_WORKSPACE["hopper" if hopper else "other"]
+    alive = {"workspace": CUBLAS_WORKSPACE["hopper" if hopper else "other"]}
     if model.vision is not None:
-        kept += encoder_bytes(model, tokens)
+        alive["images"] = encoder_bytes(model, tokens)
     if later_stage:  # the hidden states and the residual that come from the stage before
-        kept += 2 * tokens * model.hidden_size * model.element_bytes
+        alive["earlier_stage"] = 2 * tokens * model.hidden_size * model.element_bytes
     if model.mixture is not None and version.kept_workspaces and model.quantization != "mxfp4":
-        kept += mixture_workspace(model.mixture, model.hidden_size, tokens, tensor_parallel, model.element_bytes)
-    peak = layer_peak_bytes(model, tokens=tokens, tensor_parallel=tensor_parallel)
-    if last_stage and sampler != "none":
-        peak = max(
-            peak,
-            sampler_peak_bytes(
-                model, tokens=tokens, sequences=sequences, sampler=sampler, multiprocessors=multiprocessors
-            ),
+        alive["mixture_workspace"] = mixture_workspace(
+            model.mixture, model.hidden_size, tokens, tensor_parallel, model.element_bytes
         )
-    return kept + peak
+    layer, sampled = layer_peak_bytes(model, tokens=tokens, tensor_parallel=tensor_parallel), 0
+    if last_stage and sampler != "none":
+        sampled = sampler_peak_bytes(
+            model, tokens=tokens, sequences=sequences, sampler=sampler, multiprocessors=multiprocessors
+        )
+    alive["sampler" if sampled > layer else "layer"] = max(layer, sampled)
+    return alive
 
 
 def sampler_peak_bytes(
@@ -122,6 +125,21 @@ at two; from 0.18 22 groups at one rank (0.24 to 0.26, and Granite twice 0.46), 
 V1 on H100. Other counts of ranks take the next lower one."""
 
 
+NON_TORCH_RANGE_GIB: dict[tuple[str, int], tuple[float, float]] = {
+    ("v0", 1): (0.01, 0.16),
+    ("0.17", 1): (0.13, 0.14),
+    ("0.18", 1): (0.24, 0.46),
+    ("0.18", 2): (2.07, 2.10),
+}
+"""The least and the most of the same groups, where there was more than one."""
+
+
+def non_torch_range(version: VllmVersion, tensor_parallel: int) -> tuple[int, int] | None:
+    """(least, most) bytes seen outside torch on one of so many ranks; None where one log at most shows it."""
+    seen = NON_TORCH_RANGE_GIB.get((version_class(version), tensor_parallel))
+    return None if seen is None else (int(GIB * seen[0]), int(GIB * seen[1]))
+
+
 def version_class(version: VllmVersion) -> str:
     """The row of `NON_TORCH_GIB` that a version belongs to."""
     if not version.v1:
@@ -143,6 +161,10 @@ GRAPH_GIB_BASE, GRAPH_GIB_A_LAYER = 0.28, 0.016875
 """GiB of the CUDA graphs' estimate, and more for each layer. Fitted by least absolute deviation on what version 0.19
 printed for 27 groups on H100 (0.5 to 1.8; benchmarks/fitted.json): median error 0.12, one in ten above 0.6, for the
 estimate is the difference of two readings of free memory (Granite 2B: 1.6 estimated, 0.84 taken)."""
+
+
+GRAPH_SPREAD = int(0.6 * GIB)
+"""One estimate in ten was further off."""
 
 
 def graph_bytes(layers: int, *, base: float = GRAPH_GIB_BASE, a_layer: float = GRAPH_GIB_A_LAYER) -> int:

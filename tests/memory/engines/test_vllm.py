@@ -18,7 +18,7 @@ from inspector.memory.engines.vllm import (
     loaded_weights,
     plan,
 )
-from inspector.memory.engines.vllm_profile import activation_bytes, encoder_bytes, graph_bytes, non_torch_bytes
+from inspector.memory.engines.vllm_profile import activation_shares, encoder_bytes, graph_bytes, non_torch_bytes
 from inspector.memory.engines.vllm_version import NEWEST, VllmVersion, parse_version
 from inspector.model.layers import (
     FullAttention,
@@ -56,7 +56,7 @@ LLAMA_8B = dense(4096, 14_336, 32, 8, 128_256, 8_030_261_248)
 
 def profile_gib(model: ServedModel, version: VllmVersion = V19, ranks: int = 1) -> float:
     assert version.sampler != "flashinfer"
-    found = activation_bytes(
+    found = activation_shares(
         model,
         version,
         tokens=8192,
@@ -65,7 +65,7 @@ def profile_gib(model: ServedModel, version: VllmVersion = V19, ranks: int = 1) 
         tensor_parallel=ranks,
         compute_capability=(9, 0),
     )
-    return round(found / GIB, 2)
+    return round(sum(found.values()) / GIB, 2)
 
 
 def test_the_profile_of_version_0_19_is_what_it_printed() -> None:
