@@ -1,0 +1,18 @@
+"""Start-up logs of serving engines: what a run printed, and a prediction beside it."""
+
+from inspector.logs.compare import Comparison, Row, compare
+from inspector.logs.lines import UnreadableLog, clean_lines, open_log
+from inspector.logs.read import read_log
+from inspector.logs.run import LoggedRun, Printed
+
+__all__ = [
+    "Comparison",
+    "LoggedRun",
+    "Printed",
+    "Row",
+    "UnreadableLog",
+    "clean_lines",
+    "compare",
+    "open_log",
+    "read_log",
+]
