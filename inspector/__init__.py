@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from inspector.api import Inspection, ainspect, fit, inspect, inspect_each, train
     from inspector.batch import ainspect_many, inspect_many
+    from inspector.batch.cluster import inspect_many_on_ray
+    from inspector.differences import Difference, compare, inspect_pair
     from inspector.errors import InspectError
     from inspector.hub import Checkpoint, Resolver, Tensor
     from inspector.memory import Estimate, Part, Workload
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "inspector.api": ("Inspection", "ainspect", "fit", "inspect", "inspect_each", "train"),
     "inspector.batch": ("ainspect_many", "inspect_many"),
+    "inspector.batch.cluster": ("inspect_many_on_ray",),
+    "inspector.differences": ("Difference", "compare", "inspect_pair"),
     "inspector.errors": ("InspectError",),
     "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
     "inspector.memory": ("Estimate", "Part", "Workload"),
@@ -32,6 +36,7 @@ _HOMES = {
 __all__ = [
     "Architecture",
     "Checkpoint",
+    "Difference",
     "Estimate",
     "InspectError",
     "Inspection",
@@ -45,10 +50,13 @@ __all__ = [
     "__version__",
     "ainspect",
     "ainspect_many",
+    "compare",
     "fit",
     "inspect",
     "inspect_each",
     "inspect_many",
+    "inspect_many_on_ray",
+    "inspect_pair",
     "train",
 ]
 

@@ -16,10 +16,11 @@ from inspector.hub import Checkpoint, Resolver
 if TYPE_CHECKING:
     from inspector.hardware import Fit, GpuSpec, Serving
     from inspector.memory import Estimate, Formulas, Workload
-    from inspector.memory.training import TrainingEstimate
+    from inspector.memory.ledger import LedgerRow
+    from inspector.memory.training import Sharding, TrainingEstimate, TrainingSetup
     from inspector.model import Model
 
-ENGINES = ("transformers", "vllm", "sglang")
+ENGINES = ("transformers", "vllm", "sglang", "llama.cpp")
 
 AT_ONCE = 8
 """Models that `inspect_each` reads at the same time."""
@@ -37,11 +38,12 @@ class Settings:
         batch: sequences at once.
         dtype: the weights' precision; "stored" for as the files have it.
         kv_dtype: the cache's precision; None for the one the model computes in.
-        engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang".
+        engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang", "llama.cpp".
         serving: the server's own settings, as `hardware.ServingSettings` names them (tensor_parallel, version,
-            gpu_memory_utilization, max_num_seqs, ...); what is left out is the engine's default.
+            gpu_memory_utilization, n_gpu_layers, ...); what is left out is the engine's default.
         formulas: "exact", or the article's ("article").
         gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's.
+        all_gpus: answer for every known device instead: those that it fits on, the least memory first.
     """
 
     context: int | None = None
@@ -51,6 +53,7 @@ class Settings:
     engine: str = "transformers"
     formulas: Formulas = "exact"
     gpus: tuple[str, ...] = ()
+    all_gpus: bool = False
     serving: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,22 +61,32 @@ class Settings:
         if self.batch < 1 or (self.context is not None and self.context < 1):
             raise UsageError("context and batch must be at least 1")
         if self.dtype != "stored" or self.kv_dtype is not None:
-            from inspector.memory import parse_precision
+            from inspector.memory import RECIPE_NAMES, parse_precision
 
-            object.__setattr__(self, "dtype", parse_precision(self.dtype))
+            object.__setattr__(self, "dtype", parse_precision(self.dtype, recipes=True))
             kv_dtype = parse_precision(self.kv_dtype or "auto")
             object.__setattr__(self, "kv_dtype", None if kv_dtype == "stored" else kv_dtype)
+            if self.formulas == "article" and self.dtype in RECIPE_NAMES:
+                raise UsageError(
+                    f"the article has no recipe '{self.dtype}'", "It has precisions: fp32, bf16, int8, int4."
+                )
         if self.engine not in ENGINES:
             raise UsageError(f"no memory profile for the engine '{self.engine}' yet", f"Known: {', '.join(ENGINES)}.")
-        if self.engine != "transformers" and not self.gpus:
+        if self.all_gpus and self.gpus:
+            raise UsageError("all known GPUs, or those of --gpu: not both")
+        if self.engine != "transformers" and not (self.gpus or self.all_gpus):
             raise UsageError(
                 f"what {self.engine} takes depends on the card: it fills its share of it",
                 "Name the cards, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
             )
         if self.engine == "transformers" and self.serving:
             raise UsageError(
-                f"{', '.join(self.serving)}: settings of a serving engine", "Add --engine vllm or --engine sglang."
+                f"{', '.join(self.serving)}: settings of a serving engine", "Add --engine vllm, sglang or llama.cpp."
             )
+        if self.serving:
+            from inspector.hardware.engine_settings import check_engine_settings
+
+            check_engine_settings(self.engine, self.serving)
         if self.formulas not in ("exact", "article"):
             raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
 
@@ -114,6 +127,13 @@ class Inspection:
     def warnings(self) -> tuple[str, ...]:
         """What the reader of the numbers should know, each once."""
         return tuple(dict.fromkeys(self.checkpoint.warnings + self.model.warnings + self.estimate.warnings))
+
+    def ledger(self) -> tuple[LedgerRow, ...]:
+        """What each layer is, holds and caches, and where each number comes from: `--layers`."""
+        from inspector.memory.ledger import build_ledger
+
+        checkpoint, estimate = self.checkpoint, self.estimate
+        return build_ledger(self.model, checkpoint.config, estimate.workload, estimate.kv_dtype, checkpoint.format)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `--json`: sizes in bytes, unknown values None."""
@@ -191,66 +211,81 @@ def fit(model: str, gpu: str, **arguments: Any) -> Fit:
 def train(
     model: str,
     *,
-    method: str = "full",
-    precision: str = "bf16",
-    optimizer: str = "adamw",
-    optimizer_impl: str = "foreach",
-    attention: str = "sdpa",
-    checkpointing: str = "none",
-    lora_rank: int = 16,
     trainable_parameters: int | None = None,
+    sharding: Mapping[str, Any] | None = None,
+    measure: bool = False,
     gpus: tuple[str, ...] = (),
     resolver: Resolver | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     offline: bool | None = None,
-    **settings: Any,
+    context: int | None = None,
+    batch: int = 1,
+    dtype: str = "stored",
+    kv_dtype: str | None = None,
+    formulas: Formulas = "exact",
+    **how: Any,
 ) -> tuple[Inspection, TrainingEstimate]:
-    """The memory that one training step takes on one card; the inspection's `fits` are those of training.
+    """The memory that one training step takes on the fullest card; the inspection's `fits` are those of training.
 
     Args:
-        model: as for `inspect`; so are gpus, resolver, revision, token, offline and `settings`.
-        method: "full", or "lora": adapters on every linear layer of the blocks.
-        precision: "bf16", "fp32", or "mixed": autocast to bf16 with fp32 weights.
-        optimizer: "adamw", "adamw-8bit", "sgd" or "sgd-momentum".
-        optimizer_impl: torch's "foreach", "for-loop" or "fused".
-        attention: "sdpa", "eager" or "flash".
-        checkpointing: "none" or "full".
-        lora_rank: rank of the adapters.
+        model: as for `inspect`; so are gpus, resolver, revision, token, offline, context, batch and formulas.
         trainable_parameters: for the article's formulas alone; all of the model's where None.
+        measure: also run the step with the real class under fake tensors (needs the extra `measure`).
+        sharding: over which cards: the fields of `memory.training.Sharding` (zero, fsdp, tp, grad_accum, ...).
+        how: the fields of `memory.training.TrainingSetup` (method, precision, optimizer, lora_rank, ...).
 
     Raises:
         InspectError: one of its subclasses; UsageError for settings that no run can have.
     """
-    from inspector.memory.training import TrainingSetup, article_training, training_estimate, training_total
+    from inspector.memory.training import TrainingSetup, article_training
 
-    if settings.get("formulas", "exact") == "article":
-        if method != "full":
-            raise UsageError(f"the article has no formula for {method}", "It takes a number: --trainable N.")
-        inspection = inspect(model, revision=revision, token=token, offline=offline, resolver=resolver, **settings)
+    asked: dict[str, Any] = {"context": context, "batch": batch, "dtype": dtype, "kv_dtype": kv_dtype}
+    asked["formulas"] = formulas
+    where: dict[str, Any] = {"revision": revision, "token": token, "offline": offline, "resolver": resolver}
+    try:
+        setup = TrainingSetup(**{**how, "optimizer": "adamw"} if formulas == "article" else how)
+    except TypeError as error:
+        raise UsageError(f"no such setting of training: {error}") from None
+    if formulas == "article":
+        if setup.method != "full":
+            raise UsageError(f"the article has no formula for {setup.method}", "It takes a number: --trainable N.")
+        inspection = inspect(model, **where, **asked)
         workload = inspection.estimate.workload
-        return inspection, article_training(inspection.model, workload, optimizer, trainable_parameters)
+        return inspection, article_training(
+            inspection.model, workload, how.get("optimizer", "adamw"), trainable_parameters
+        )
     if trainable_parameters is not None:
         raise UsageError("the number of trainable parameters follows from the method", "Use --method lora.")
-    setup = TrainingSetup(method, precision, optimizer, optimizer_impl, attention, checkpointing, lora_rank)
-    specs = device_specs(gpus)
-    inspection = inspect(model, revision=revision, token=token, offline=offline, resolver=resolver, **settings)
-    training = training_estimate(inspection.model, inspection.estimate.workload, setup)
-    if specs:
-        from inspector.hardware import check_fit
+    from inspector.memory.training import Sharding, read_weights, training_estimate
 
-        # Every card of a data-parallel run holds the whole, so the verdict is that of one card.
-        fits = tuple(
-            check_fit(
-                inspection.model,
-                training.workload,
-                dataclasses.replace(spec, count=1),
-                estimate=lambda model, workload: training_total(training_estimate(model, workload, setup)),
-            )
-            for spec in specs
-        )
+    try:
+        cards = Sharding(**sharding or {})
+    except TypeError as error:
+        raise UsageError(f"no such setting of sharding: {error}") from None
+    specs = device_specs(gpus)
+    inspection = inspect(model, **where, **asked)
+    tensors = read_weights(inspection.checkpoint, inspection.model.architecture)
+    workload = inspection.estimate.workload
+    training = training_estimate(inspection.model, workload, setup, cards, tensors)
+    if measure:
+        training = dataclasses.replace(training, measured=_measured(inspection, setup, cards))
+    if specs:
+        from inspector.hardware.training import check_training
+
+        fits = tuple(check_training(inspection.model, workload, setup, cards, tensors, spec) for spec in specs)
         inspection = dataclasses.replace(inspection, fits=fits)
     return inspection, training
+
+
+def _measured(inspection: Inspection, setup: TrainingSetup, sharding: Sharding) -> Mapping[str, int]:
+    if sharding.cards > 1 or sharding.offload:
+        raise UsageError("--measure runs one card", "Leave the parallel options out.")
+    try:
+        from inspector.measure.training import measure_training
+    except ImportError as error:
+        raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'llm-inspect[measure]'") from None
+    return measure_training(inspection.checkpoint.config, inspection.estimate.workload, setup)
 
 
 def prepare() -> None:
@@ -270,17 +305,7 @@ def inspect_checkpoint(checkpoint: Checkpoint, asked: Settings, specs: tuple[Gpu
 
     model = build_model(checkpoint)
     workload = asked.workload(model)
-    fits: tuple[Fit, ...] = ()
-    servings: tuple[Serving, ...] = ()
-    if specs:
-        from inspector.hardware import ServingSettings, check_fit, plan_serving
-
-        if asked.engine == "transformers":
-            fits = tuple(check_fit(model, workload, spec) for spec in specs)
-        else:
-            settings = ServingSettings(**asked.serving)
-            servings = tuple(plan_serving(model, workload, spec, settings, asked.engine) for spec in specs)
-            fits = tuple(serving.verdict for serving in servings)
+    fits, servings = _verdicts(model, workload, asked, specs)
     return Inspection(
         checkpoint,
         model,
@@ -289,6 +314,29 @@ def inspect_checkpoint(checkpoint: Checkpoint, asked: Settings, specs: tuple[Gpu
         fits,
         servings,
     )
+
+
+def _verdicts(
+    model: Model, workload: Workload, asked: Settings, specs: tuple[GpuSpec, ...]
+) -> tuple[tuple[Fit, ...], tuple[Serving, ...]]:
+    if not specs and not asked.all_gpus:
+        return (), ()
+    from inspector.hardware import SERVED_KINDS, ServingSettings, check_fit, fits_on_any, memoized, plan_serving
+
+    if asked.engine == "transformers":
+        estimate = memoized()
+        if asked.all_gpus:
+            return fits_on_any(lambda spec: check_fit(model, workload, spec, estimate=estimate, suggest=False)), ()
+        return tuple(check_fit(model, workload, spec, estimate=estimate) for spec in specs), ()
+    settings = ServingSettings(**asked.serving)
+    if asked.all_gpus:
+
+        def served(spec: GpuSpec) -> Fit:
+            return plan_serving(model, workload, spec, settings, asked.engine, suggest=False).verdict
+
+        return fits_on_any(served, None if asked.engine == "llama.cpp" else SERVED_KINDS), ()
+    servings = tuple(plan_serving(model, workload, spec, settings, asked.engine) for spec in specs)
+    return tuple(serving.verdict for serving in servings), servings
 
 
 def device_specs(gpus: tuple[str, ...]) -> tuple[GpuSpec, ...]:

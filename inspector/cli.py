@@ -14,6 +14,7 @@ import click
 from inspector.cli_options import (
     GPU_HELP,
     SERVING_NAMES,
+    SHARDING_NAMES,
     formulas_option,
     output_options,
     serving_options,
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 EXIT_FITS_NOT = 1
 EXIT_CANNOT_TELL = 4
+LAZY_COMMANDS = {
+    "batch": ("inspector.cli_batch", "Inspect the models of a list, a line of output for each, and a summary."),
+    "cache": ("inspector.cli_cache", "The answers that are kept between runs."),
+    "check-log": ("inspector.cli_logs", "Show what an engine's start-up log printed beside what is predicted."),
+    "diff": ("inspector.cli_diff", "Compare two models, revisions or folders by config and headers."),
+    "lock": ("inspector.cli_manifest", "Write a manifest of what models are now, for verify."),
+    "verify": ("inspector.cli_manifest", "Check that models are what a manifest says."),
+}
+"""Command -> its module, where its function has the command's name, and its line in the list of commands."""
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 EXIT_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
@@ -39,18 +49,27 @@ EXIT_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 class DefaultGroup(click.Group):
     """A group whose first argument may be left out: `llm-inspect MODEL` is `llm-inspect show MODEL`.
 
-    `batch` is imported when it is asked for: its module is the start-up of no other command.
+    Some commands are imported when they are asked for: their modules are the start-up of no other command.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "batch"])
+        return sorted([*super().list_commands(ctx), *LAZY_COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "batch":
-            from inspector.cli_batch import batch
+        if cmd_name not in LAZY_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        from importlib import import_module
 
-            return batch
-        return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(import_module(LAZY_COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without an import of those that are not asked for."""
+        del ctx
+        lines = {name: text for name, (_, text) in LAZY_COMMANDS.items()}
+        lines |= {name: command.get_short_help_str(100) for name, command in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(lines.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.list_commands(ctx) and args[0] not in ("--help", "-h", "--version"):
@@ -71,8 +90,9 @@ class DefaultGroup(click.Group):
 @click.group(
     cls=DefaultGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="MODEL is a repo ID (org/name, org/name@revision, gpt2) or a local folder or file. `llm-inspect MODEL` is"
-    " short for `llm-inspect show MODEL`.",
+    epilog="MODEL is a repo ID (org/name, org/name@revision, gpt2) or a local folder or file. org/name:PICK is one of"
+    " the models that a repo holds: a GGUF quantization (Q4_K_M), a variant (fp16), a folder (unet) or a file."
+    " `llm-inspect MODEL` is short for `llm-inspect show MODEL`.",
 )
 @click.version_option(__version__, prog_name="llm-inspect")
 def cli() -> None:
@@ -85,6 +105,7 @@ def cli() -> None:
 @workload_options
 @serving_options
 @click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=f"Also say whether it fits: {GPU_HELP}")
+@click.option("--layers", is_flag=True, help="Show each layer's share, and where its numbers come from.")
 @formulas_option
 @output_options
 def show(
@@ -92,6 +113,7 @@ def show(
     revision: str | None,
     token: str | None,
     offline: bool,
+    layers: bool,
     explain: bool,
     output: str,
     **settings: Any,
@@ -99,6 +121,9 @@ def show(
     """Report what a model is and what it takes. Several models: a comparison."""
     from inspector.api import inspect_each, prepare
     from inspector.hub import Resolver
+
+    if layers and output not in ("text", "json"):
+        raise UsageError(f"--layers prints text or json, not {output}")
 
     def while_waiting() -> None:
         prepare()
@@ -113,7 +138,7 @@ def show(
             print_error(outcome, name)
         else:
             _print_warnings(outcome, name if len(models) > 1 else None)
-    _print_results(results, output, explain)
+    _print_results(results, output, explain, layers)
     return max(outcome.exit_code if isinstance(outcome, InspectError) else 0 for outcome in outcomes)
 
 
@@ -122,7 +147,8 @@ def show(
 @source_options
 @workload_options
 @serving_options
-@click.option("--gpu", "gpus", multiple=True, required=True, metavar="GPU", help=GPU_HELP)
+@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=GPU_HELP)
+@click.option("--all-gpus", is_flag=True, help="Every known device instead: those it fits on, least memory first.")
 @formulas_option
 @output_options
 def fit(
@@ -137,19 +163,24 @@ def fit(
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
     from inspector.api import inspect
 
+    if not (settings["gpus"] or settings["all_gpus"]):
+        raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
     try:
         inspection = inspect(model, revision=revision, token=token, offline=offline or None, **_with_serving(settings))
     except InspectError as error:
         return _failed(model, error, output)
     _print_warnings(inspection)
     if output == "text":
-        from inspector.report.text import print_verdicts
+        from inspector.report.text import print_fleet, print_verdicts
 
-        print_verdicts(_console(), inspection, explain=explain)
+        if settings["all_gpus"]:
+            print_fleet(_console(), inspection)
+        else:
+            print_verdicts(_console(), inspection, explain=explain)
     else:
         _print_results([(model, inspection)], output, explain)
     verdicts = [each.fits for each in inspection.fits]
-    if False in verdicts:
+    if False in verdicts or not verdicts:
         return EXIT_FITS_NOT
     return EXIT_CANNOT_TELL if None in verdicts else 0
 
@@ -173,11 +204,12 @@ def train(
     output: str,
     **settings: Any,
 ) -> int:
-    """What one training step takes on one card: the peak, what lives at it, and the phase that has it."""
+    """What one training step takes on the fullest card: the peak, what lives at it, and the phase that has it."""
     from inspector import api
 
     if output not in ("text", "json"):
         raise UsageError(f"train prints text or json, not {output}")
+    settings["sharding"] = {name: settings.pop(name) for name in SHARDING_NAMES}
     try:
         inspection, training = api.train(model, revision=revision, token=token, offline=offline or None, **settings)
     except InspectError as error:
@@ -194,7 +226,7 @@ def train(
         if explain:
             record["explain"] = [part_record(part) for part in training.parts]
         _print_json(record)
-    return 0 if training.peak is not None else EXIT_CANNOT_TELL
+    return 0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL
 
 
 @cli.command()
@@ -248,7 +280,7 @@ def print_error(error: InspectError, model: str | None = None) -> None:
     if (
         isinstance(error, RepoNotFound)
         and model
-        and (near := difflib.get_close_matches(model, [*cli.commands, "batch"], 1, 0.75))
+        and (near := difflib.get_close_matches(model, [*cli.commands, *LAZY_COMMANDS], 1, 0.75))
     ):
         hint = f"Did you mean the command `llm-inspect {near[0]}`?"
     click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
@@ -277,10 +309,10 @@ def _print_warnings(inspection: Inspection, model: str | None = None, more: tupl
         click.echo(f"Note: {inert(model) + ': ' if model else ''}{inert(warning)}", err=True)
 
 
-def _print_results(results: Sequence[Result], output: str, explain: bool) -> None:
+def _print_results(results: Sequence[Result], output: str, explain: bool, layers: bool = False) -> None:
     from inspector.api import Inspection
     from inspector.report import tabular
-    from inspector.report.record import error_record, inspection_record, part_record
+    from inspector.report.record import error_record, explanation_record, inspection_record
 
     if output == "json":
         records = []
@@ -290,7 +322,11 @@ def _print_results(results: Sequence[Result], output: str, explain: bool) -> Non
                 continue
             record = inspection_record(outcome)
             if explain:
-                record["explain"] = [part_record(part) for part in outcome.estimate.parts]
+                record["explain"] = explanation_record(outcome)
+            if layers:
+                from inspector.report.ledger import ledger_record
+
+                record["layers"] = ledger_record(outcome.ledger())
             records.append(record)
         _print_json(records[0] if len(records) == 1 else records)
     elif output == "csv":
@@ -306,6 +342,11 @@ def _print_results(results: Sequence[Result], output: str, explain: bool) -> Non
                 text.print_report(_console(), inspection, explain=explain)
         else:
             text.print_comparison(_console(), results)
+        if layers:
+            from inspector.report.ledger import print_ledger
+
+            for inspection in good:
+                print_ledger(_console(), inspection)
 
 
 def _print_json(record: Any) -> None:

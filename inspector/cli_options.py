@@ -37,10 +37,12 @@ def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], C
     return decorate
 
 
-source_options = _options(
-    click.option("--revision", metavar="REV", help="Branch, tag or commit. Default: main."),
+access_options = _options(
     click.option("--token", metavar="TOKEN", help="Token of the Hub. Default: HF_TOKEN, or the saved login."),
     click.option("--offline", is_flag=True, help="Ask no server: caches and bundled snapshots only."),
+)
+source_options = _options(
+    click.option("--revision", metavar="REV", help="Branch, tag or commit. Default: main."), access_options
 )
 workload_options = _options(
     click.option(
@@ -54,72 +56,133 @@ workload_options = _options(
         default="stored",
         show_default=True,
         metavar="TYPE",
-        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4.",
+        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included:"
+        " nf4, nf4-dq, fp4, awq, gptq, mxfp4, nvfp4.",
     ),
     click.option("--kv-dtype", metavar="TYPE", help="Precision of the KV cache. Default: what the model computes in."),
+)
+
+query_options = _options(
+    click.option("--author", metavar="NAME", help="Ask the Hub for the models of this user or organization."),
+    click.option("--search", metavar="WORDS", help="... for those with these words in their names."),
+    click.option(
+        "--filter", "filters", multiple=True, metavar="TAG", help="... for those with this tag; may be repeated."
+    ),
+    click.option("--pipeline-tag", metavar="TASK", help="... for those of this task: text-generation, ..."),
+    click.option(
+        "--collection", "collections", multiple=True, metavar="OWNER/SLUG", help="... for those of this collection."
+    ),
+    click.option(
+        "--sort",
+        type=click.Choice(["downloads", "likes", "created_at", "last_modified", "trending_score"]),
+        help="What the Hub lists first: the most of this.",
+    ),
+    click.option(
+        "--limit", type=click.IntRange(1), metavar="N", help="Models to take of the Hub's list. Default: 100."
+    ),
 )
 
 GPU_HELP = "'RTX 4090', 4xH100, 24GiB, or auto for this machine's; may be repeated."
 serving_options = _options(
     click.option(
         "--engine",
-        type=click.Choice(["transformers", "vllm", "sglang"]),
+        type=click.Choice(["transformers", "vllm", "sglang", "llama.cpp"]),
         default="transformers",
         show_default=True,
-        help="Whose memory accounting to follow; vllm and sglang need a --gpu.",
+        help="Whose memory accounting to follow; all but transformers need a --gpu.",
     ),
-    click.option("--engine-version", "version", metavar="X.Y", help="Of vLLM. Default: the newest that is known."),
+    click.option(
+        "--engine-version",
+        "version",
+        metavar="X.Y",
+        help="Of vLLM, or llama.cpp's build. Default: the newest that is known.",
+    ),
     click.option(
         "--tp", "tensor_parallel", type=click.IntRange(1), metavar="N", help="Tensor parallel. Default: all cards."
     ),
     click.option(
         "--pp", "pipeline_parallel", type=click.IntRange(1), metavar="N", help="Pipeline parallel. Default: 1."
     ),
+    click.option(
+        "--dp", "data_parallel", type=click.IntRange(1), metavar="N", help="Data parallel replicas (vLLM). Default: 1."
+    ),
+    click.option(
+        "--ep",
+        "expert_parallel",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Ranks that whole experts are dealt out to (vLLM): 1, or --tp times --dp. Default: 1.",
+    ),
     click.option("--gpu-memory-utilization", type=float, metavar="SHARE", help="vLLM's share of the card."),
     click.option("--max-num-batched-tokens", type=click.IntRange(1), metavar="N", help="vLLM's tokens a step."),
     click.option("--max-num-seqs", type=click.IntRange(1), metavar="N", help="vLLM's sequences a step."),
     click.option("--enforce-eager", is_flag=True, default=None, help="vLLM without CUDA graphs."),
     click.option("--mem-fraction-static", type=float, metavar="SHARE", help="SGLang's static share of the card."),
+    click.option(
+        "--n-gpu-layers", type=click.IntRange(0), metavar="N", help="llama.cpp's layers on the cards. Default: all."
+    ),
+    click.option("--n-ubatch", type=click.IntRange(1), metavar="N", help="llama.cpp's tokens a step. Default: 512."),
+    click.option("--cache-type-k", metavar="TYPE", help="llama.cpp's keys: f16 (default), q8_0, q4_0, ..."),
+    click.option("--cache-type-v", metavar="TYPE", help="llama.cpp's values, likewise."),
 )
 SERVING_NAMES = (
     "version",
     "tensor_parallel",
     "pipeline_parallel",
+    "data_parallel",
+    "expert_parallel",
     "gpu_memory_utilization",
     "max_num_batched_tokens",
     "max_num_seqs",
     "enforce_eager",
     "mem_fraction_static",
+    "n_gpu_layers",
+    "n_ubatch",
+    "cache_type_k",
+    "cache_type_v",
 )
 training_options = _options(
     click.option(
         "--method",
-        type=click.Choice(["full", "lora"]),
+        type=click.Choice(["full", "lora", "qlora", "frozen-except"]),
         default="full",
         show_default=True,
-        help="All parameters, or adapters on all linear layers of the blocks.",
+        help="All parameters; adapters on linear layers; adapters on a base in 4 bits; or those of --train-only.",
     ),
+    click.option("--train-only", "trained", default="", metavar="GLOB", help="Parameter names, for frozen-except."),
     click.option(
         "--precision",
-        type=click.Choice(["bf16", "fp32", "mixed"]),
+        type=click.Choice(["bf16", "fp32", "mixed", "bf16-master"]),
         default="bf16",
         show_default=True,
-        help="Of what trains; mixed: autocast to bf16 with fp32 weights.",
+        help="Of what trains; mixed: autocast to bf16 with fp32 weights; bf16-master: bf16 and an fp32 copy.",
     ),
     click.option(
         "--optimizer",
-        type=click.Choice(["adamw", "adamw-8bit", "sgd", "sgd-momentum"]),
         default="adamw",
         show_default=True,
-        help="Optimizer; the 8-bit one is bitsandbytes'.",
+        metavar="NAME",
+        help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, sgd, sgd-momentum, adafactor (transformers'),"
+        " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo or custom.",
+    ),
+    click.option(
+        "--optimizer-bytes", type=click.FloatRange(0, 1024), metavar="N", help="A parameter, for --optimizer custom."
+    ),
+    click.option(
+        "--optimizer-rank",
+        type=click.IntRange(1, 2**16),
+        default=128,
+        show_default=True,
+        help="Rank of galore's and apollo's projections.",
     ),
     click.option(
         "--optimizer-impl",
         type=click.Choice(["foreach", "for-loop", "fused"]),
         default="foreach",
         show_default=True,
-        help="torch's variant of it.",
+        help="torch's variant of AdamW.",
     ),
+    click.option("--optimizer-in-backward", is_flag=True, help="Each parameter steps when its gradient is there."),
     click.option(
         "--attention",
         type=click.Choice(["sdpa", "eager", "flash"]),
@@ -135,7 +198,56 @@ training_options = _options(
         help="Gradient checkpointing of every block.",
     ),
     click.option(
+        "--logits",
+        type=click.Choice(["all", "chunked"]),
+        default="all",
+        show_default=True,
+        help="All at once, or by chunks in a fused linear cross entropy (Liger).",
+    ),
+    click.option(
         "--lora-rank", type=click.IntRange(1, 2**16), default=16, show_default=True, help="Rank of the adapters."
+    ),
+    click.option(
+        "--lora-targets",
+        default="all-linear",
+        show_default=True,
+        metavar="NAMES",
+        help="Modules with adapters: all-linear, or names such as q_proj,v_proj.",
+    ),
+    click.option(
+        "--adapter-dtype",
+        type=click.Choice(["fp32", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="Of the adapters; peft's default is fp32.",
+    ),
+    click.option("--dora", is_flag=True, help="Adapters with a trained magnitude (DoRA)."),
+    click.option(
+        "--modules-to-save", default="", metavar="NAMES", help="Modules that train whole beside: lm_head,embed_tokens."
+    ),
+    click.option("--ddp", type=click.IntRange(1), default=1, metavar="N", help="Data-parallel cards."),
+    click.option("--bucket-view", is_flag=True, help="DDP's gradient_as_bucket_view."),
+    click.option("--zero", type=click.IntRange(0, 3), help="Stage of DeepSpeed's ZeRO, over the cards of --ddp."),
+    click.option(
+        "--fsdp", type=click.IntRange(1), default=1, metavar="N", help="Cards of torch's fully_shard (FSDP2)."
+    ),
+    click.option("--hsdp", type=click.IntRange(1), default=1, metavar="N", help="Replicas of such a group."),
+    click.option("--tp", type=click.IntRange(1), default=1, metavar="N", help="Tensor parallel."),
+    click.option("--sp", is_flag=True, help="With sequence parallel beside it."),
+    click.option("--pp", type=click.IntRange(1), default=1, metavar="N", help="Pipeline stages (1F1B)."),
+    click.option("--cp", type=click.IntRange(1), default=1, metavar="N", help="Context parallel."),
+    click.option("--ep", type=click.IntRange(1), default=1, metavar="N", help="Expert parallel."),
+    click.option("--grad-accum", type=click.IntRange(1), default=1, metavar="N", help="Microbatches a step."),
+    click.option(
+        "--offload",
+        multiple=True,
+        type=click.Choice(["optimizer", "params", "activations"]),
+        help="To the CPU; may be repeated.",
+    ),
+    click.option(
+        "--measure",
+        is_flag=True,
+        help="Also run the step with the real class under fake tensors: needs torch and a C++ compiler, no GPU.",
     ),
     click.option(
         "--trainable",
@@ -145,6 +257,11 @@ training_options = _options(
         help="Trainable parameters, for --formulas article. Default: all.",
     ),
 )
+SHARDING_NAMES = (
+    *("ddp", "bucket_view", "zero", "fsdp", "hsdp", "tp", "sp", "pp", "cp", "ep", "grad_accum", "offload"),
+)
+"""Options of `train` that are fields of `memory.training.Sharding`."""
+
 formulas_option = click.option(
     "--formulas",
     type=click.Choice(["exact", "article"]),

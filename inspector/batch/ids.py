@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from inspector.errors import FileMissing, UsageError
 from inspector.hub.repo_id import parse_model
@@ -112,39 +110,14 @@ def _csv(name: str, text: str) -> Iterator[Located]:
 
 
 def _yaml(name: str, text: str) -> Iterator[Located]:
-    try:
-        yaml: Any = importlib.import_module("yaml")
-    except ImportError:
-        raise UsageError(f"{name}: reading YAML needs PyYAML", "Install it, or give an ID a line.") from None
-    try:
-        # Nodes, not values: they know their lines, and an alias is not multiplied out.
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}, line {mark.line + 1}" if mark is not None else name
-        raise UsageError(f"{where}: no valid YAML: {getattr(error, 'problem', None) or 'nested too deeply'}") from None
-    if isinstance(root, yaml.MappingNode):
-        root = _entry(root, (MODELS_KEY,)) or root
+    from inspector.batch.yaml_nodes import compose, entries, is_text, line_of, value_of
+
+    root = compose(name, text)
     if root is None:
         return
-    if not isinstance(root, yaml.SequenceNode):
-        raise UsageError(f"{name}: no list of models", f"Give a list, at the top or under `{MODELS_KEY}`.")
-    for node in root.value:
-        line = node.start_mark.line + 1
-        if isinstance(node, yaml.MappingNode):
-            model, revision = _entry(node, COLUMNS), _entry(node, (REVISION_KEY,))
-        else:
-            model, revision = node, None
-        if not _is_text(model) or not (revision is None or _is_text(revision)):
-            raise UsageError(f"{name}, line {line}: this entry names no model", "Give an ID, or `model: ID`.")
-        yield line, model.value if revision is None else f"{model.value}@{revision.value}"
-
-
-def _entry(mapping: Any, keys: Iterable[str]) -> Any:
-    """The node under the first of these keys that a mapping node has, None where it has none."""
-    by_key = {key.value: value for key, value in mapping.value if isinstance(key.value, str)}
-    return next((by_key[key] for key in keys if key in by_key), None)
-
-
-def _is_text(node: Any) -> bool:
-    return isinstance(getattr(node, "value", None), str) and bool(node.value)
+    for node in entries(root, MODELS_KEY, name):
+        model = next((found for key in COLUMNS if (found := value_of(node, key)) is not None), node)
+        revision = value_of(node, REVISION_KEY)
+        if not is_text(model) or not (revision is None or is_text(revision)):
+            raise UsageError(f"{name}, line {line_of(node)}: this entry names no model", "Give an ID, or `model: ID`.")
+        yield line_of(node), model.value if revision is None else f"{model.value}@{revision.value}"

@@ -82,10 +82,14 @@ class RateGate(Gate):
 
     Args:
         budget: seconds that one request waits at most, all its waits together; then it fails with RateLimited.
+
+    Attributes:
+        requests: how many were let through.
     """
 
     def __init__(self, budget: float = WINDOW_SECONDS) -> None:
         self.budget = budget
+        self.requests = 0
         self._buckets: dict[Key, _Bucket] = {}
         self._names: dict[Key, str] = {}
         self._lock = threading.Lock()
@@ -104,14 +108,13 @@ class RateGate(Gate):
         def report(status: int, headers: Mapping[str, str]) -> None:
             nonlocal answered
             answered = True
-            self._leave(bucket, url, status, headers)
+            self.leave(bucket, url, status, headers)
 
         try:
             yield report
         finally:
             if not answered:
-                with self._lock:
-                    bucket.in_flight -= 1
+                self.give_up(bucket)
 
     def retries(self, url: str, started: float) -> bool:
         """Whether a request that got a 429 waits for its next turn: it does within the budget.
@@ -134,23 +137,36 @@ class RateGate(Gate):
         """Nobody waits any longer: those who do get RateLimited."""
         self._closed = True
 
+    def enter(self, url: str) -> tuple[_Bucket | None, float]:
+        """What a request counts for from now on, if it may be sent; else None and the seconds to wait."""
+        with self._lock:
+            bucket = self._bucket(url)
+            seconds = bucket.wait(time.monotonic())
+            if self._closed or seconds > 0:
+                return None, seconds
+            self.requests += 1
+            bucket.in_flight += 1
+            if bucket.remaining is not None:
+                bucket.remaining = max(bucket.remaining - 1, 0)
+            return bucket, 0.0
+
+    def give_up(self, entered: _Bucket) -> None:
+        """A request that had entered brought no answer."""
+        with self._lock:
+            entered.in_flight -= 1
+
     def _enter(self, url: str, pause: Callable[[float], None]) -> _Bucket:
         started = time.monotonic()
         while True:
-            with self._lock:
-                now = time.monotonic()
-                bucket = self._bucket(url)
-                seconds = bucket.wait(now)
-                if self._closed or now - started + seconds > self.budget + 2 * MARGIN_SECONDS:
-                    raise _limited(url, seconds)
-                if seconds <= 0:
-                    bucket.in_flight += 1
-                    if bucket.remaining is not None:
-                        bucket.remaining = max(bucket.remaining - 1, 0)
-                    return bucket
+            bucket, seconds = self.enter(url)
+            if bucket is not None:
+                return bucket
+            if self._closed or time.monotonic() - started + seconds > self.budget + 2 * MARGIN_SECONDS:
+                raise limited(url, seconds)
             pause(min(seconds, LOOK_AGAIN_SECONDS))
 
-    def _leave(self, entered: _Bucket, url: str, status: int, headers: Mapping[str, str]) -> None:
+    def leave(self, entered: _Bucket, url: str, status: int, headers: Mapping[str, str]) -> None:
+        """A request that had entered was answered."""
         from huggingface_hub.utils._http import parse_ratelimit_headers
 
         limit = parse_ratelimit_headers(headers)
@@ -158,7 +174,7 @@ class RateGate(Gate):
             now = time.monotonic()
             entered.in_flight -= 1
             if limit is not None:
-                self._names[_kind(url)] = limit.resource_type
+                self._names[limit_key(url)] = limit.resource_type
                 until = now + limit.reset_in_seconds + MARGIN_SECONDS
                 self._bucket(url).learn(limit.remaining, until, limit.limit)
             if status == TOO_MANY_REQUESTS:
@@ -168,11 +184,11 @@ class RateGate(Gate):
                 bucket.blocked_until = max(bucket.blocked_until, now + wait)
 
     def _bucket(self, url: str) -> _Bucket:
-        where, kind = key = _kind(url)
+        where, kind = key = limit_key(url)
         return self._buckets.setdefault((where, self._names.get(key, kind)), _Bucket())
 
 
-def _kind(url: str) -> Key:
+def limit_key(url: str) -> Key:
     """The host, and the limit that a request counts for by its path, until an answer calls it otherwise."""
     path = urlsplit(url).path
     if path.startswith("/api/resolve-cache/"):
@@ -180,7 +196,8 @@ def _kind(url: str) -> Key:
     return origin(url), "api" if path.startswith("/api/") else "resolvers"
 
 
-def _limited(url: str, seconds: float) -> RateLimited:
+def limited(url: str, seconds: float) -> RateLimited:
+    """The error of a request that would have to wait too long."""
     return RateLimited(
         f"{host(url)} takes no more requests from you for now", f"Try again in {max(seconds, 1):.0f} seconds."
     )

@@ -1,6 +1,8 @@
 """Where a batch's lines go: to standard output, or to a file in which every finished result is once and whole.
 
 A file is only ever added to, each line in one write; a line that a kill or a full disk cut in two is taken off again.
+While a batch writes to it, it is locked: a second one is refused, not mixed in. (Where the system has no `flock`,
+Windows say, nothing is locked.)
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -46,17 +49,14 @@ class StandardOutput:
 
 
 class OutputFile:
-    """A file, opened to be added to.
+    """A file, opened to be added to, and locked.
 
     Raises:
-        UsageError: it cannot be opened.
+        UsageError: it cannot be opened, or another batch writes to it.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        self._descriptor = open_locked(path)
 
     @property
     def is_empty(self) -> bool:
@@ -83,35 +83,78 @@ class OutputFile:
         os.close(self._descriptor)
 
 
-def check_new(path: Path) -> None:
-    """Refuses to write over results. What is no file on a disk (`/dev/stdout`, a pipe) has none to lose.
+def open_locked(path: Path) -> int:
+    """A descriptor to add to a file with, locked until it is closed. What is no file on a disk, a pipe, is not locked.
 
     Raises:
-        UsageError: the file is there and not empty.
+        UsageError: it cannot be opened, or another batch has it.
     """
-    if path.is_file() and path.stat().st_size:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        try:
+            _lock(descriptor)
+            there = path.stat()
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UsageError(f"another batch writes to {path}", "Wait for it, or name another file.") from None
+        except OSError:
+            there = None
+        if there is not None and os.path.samestat(os.fstat(descriptor), there):
+            return descriptor
+        os.close(descriptor)  # another batch has put a file of its own in its place meanwhile
+
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError where another process has the lock; where there are no locks nothing happens."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks
+
+
+def new_file(path: Path) -> OutputFile:
+    """A file for results, refused where it has some. What is no file on a disk (`/dev/stdout`) has none to lose.
+
+    Raises:
+        UsageError: the file is there and not empty, or another batch writes to it.
+    """
+    output = OutputFile(path)
+    if path.is_file() and not output.is_empty:
+        output.close()
         raise UsageError(f"{path} is there already", "Add --resume to go on with it, or move it away.")
+    return output
 
 
-def resume_file(path: Path, rows: Rows) -> dict[str, str]:
+def resume_file(path: Path, rows: Rows) -> tuple[OutputFile, dict[str, str]]:
     """Brings the file of a batch that was ended early into order, so that it can be added to.
 
     A last line that is cut in two is taken off. So are failures of the Hub and the network, as they are to be asked for
     again.
 
     Returns:
-        The outcome of each ID that is done.
+        The file, and the outcome of each ID that is done.
 
     Raises:
-        UsageError: the file holds something else than results in this format and with these columns.
+        UsageError: the file holds something else than results in this format and with these columns, or another batch
+            writes to it.
     """
-    if not path.exists():
-        return {}
-    target = path.resolve()
-    if not target.is_file():
+    if path.exists() and not path.is_file():
         raise UsageError(f"{path} is no file on a disk", "--resume needs one.")
+    target = path.resolve()
     # One name, so that a kill here leaves one file, which the next run writes over.
     temporary = target.with_name(f".{target.name}.resume")
+    output = OutputFile(target)
     try:
         with target.open("rb") as old, temporary.open("wb") as new:
             done, whole = _keep(old, new, rows, path)
@@ -119,12 +162,20 @@ def resume_file(path: Path, rows: Rows) -> dict[str, str]:
             os.fsync(new.fileno())
         if not whole:
             shutil.copymode(target, temporary)
+            # Locked before it takes the other's place, so that there is no moment without a lock.
+            instead = OutputFile(temporary)
             temporary.replace(target)
+            output.close()
+            output = instead
     except OSError as error:
+        output.close()
         raise UsageError(f"{path} cannot be resumed: {error.strerror}") from None
+    except UsageError:
+        output.close()
+        raise
     finally:
         temporary.unlink(missing_ok=True)
-    return done
+    return output, done
 
 
 def _keep(old: BinaryIO, new: BinaryIO, rows: Rows, path: Path) -> tuple[dict[str, str], bool]:

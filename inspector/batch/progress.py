@@ -42,16 +42,17 @@ def _bar(total: int, before: int, gate: RateGate) -> Progress:
     from rich.text import Text
 
     class Pace(rich.ProgressColumn):
-        """Models a second and the time left; while a rate limit holds everything up, that."""
+        """Requests, models a second and the time left; while a rate limit holds everything up, that."""
 
         def render(self, task: rich.Task) -> Text:
             wait = gate.waiting()
+            sent = f"{gate.requests:,} requests, " if gate.requests else ""
             if wait > 0 and not task.finished:
-                return Text(f"the Hub's rate limit lifts in {wait:.0f} s")
+                return Text(f"{sent}the Hub's rate limit lifts in {wait:.0f} s")
             if not task.speed:
-                return Text("")
+                return Text(sent.rstrip(", "))
             left = task.time_remaining or 0
-            return Text(f"{task.speed:.1f}/s, {left // 60:.0f}:{left % 60:02.0f} left")
+            return Text(f"{sent}{task.speed:.1f}/s, {left // 60:.0f}:{left % 60:02.0f} left")
 
     class Bar(Progress):
         def __init__(self) -> None:

@@ -1,4 +1,7 @@
-"""Records as lines of text, one a record, and back to what a resumed batch has to know: JSON Lines, CSV, Markdown."""
+"""Records as lines of text, one a record, and back to what a resumed batch has to know: JSON Lines, CSV, Markdown.
+
+The lines of a Parquet file are JSON Lines, too, with flat keys: `batch.parquet` makes the file of them.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from inspector.batch.outcome import Record
 from inspector.errors import UsageError
 from inspector.report.units import bytes_text, count_text, inert, number_text
 
-JSONL, CSV, MARKDOWN = FORMATS = ("jsonl", "csv", "markdown")
-SUFFIXES = {".csv": CSV, ".md": MARKDOWN, ".markdown": MARKDOWN}
+JSONL, CSV, MARKDOWN, PARQUET = FORMATS = ("jsonl", "csv", "markdown", "parquet")
+SUFFIXES = {".csv": CSV, ".md": MARKDOWN, ".markdown": MARKDOWN, ".parquet": PARQUET}
 """Of output files, by which their format is known; all else is JSON Lines."""
 
 FIRST_COLUMNS = ("id", "outcome")
@@ -47,9 +50,9 @@ class Rows:
     """Turns records into lines of one format.
 
     Args:
-        format: "jsonl", "csv" or "markdown".
+        format: "jsonl", "csv", "markdown" or "parquet".
         columns: keys of the record joined by dots (`parameters.total`, `fit.0.fits`), after `id` and `outcome`. None:
-            in JSON Lines the whole record; else a fixed choice, since rows are written before all are known.
+            in JSON Lines and Parquet the whole record; else a fixed choice: rows are written before all are known.
         devices: the names of those that were asked for: the fixed choice has their verdicts.
 
     Raises:
@@ -76,7 +79,7 @@ class Rows:
     @property
     def head(self) -> str:
         """What stands above the first row, whole lines; empty for JSON Lines."""
-        if self._format == JSONL:
+        if self._format in (JSONL, PARQUET):
             return ""
         if self._format == CSV:
             return _csv_line([_csv_cell(head) for head in self._heads])
@@ -85,9 +88,10 @@ class Rows:
     def line(self, record: Record) -> str:
         """A record as one line, its end included."""
         if self._columns is None:
-            return json.dumps(record, separators=(",", ":")) + "\n"
+            row = flat(record) if self._format == PARQUET else record
+            return json.dumps(row, separators=(",", ":")) + "\n"
         values = [_value(record, column) for column in self._columns]
-        if self._format == JSONL:
+        if self._format in (JSONL, PARQUET):
             return json.dumps(dict(zip(self._columns, values, strict=True)), separators=(",", ":")) + "\n"
         if self._format == CSV:
             return _csv_line([_csv_cell(value) for value in values])
@@ -102,7 +106,7 @@ class Rows:
             ValueError: it is none.
         """
         found: list[Any] = []
-        if self._format == JSONL:
+        if self._format in (JSONL, PARQUET):
             row = json.loads(line)
             found = [row.get(name) for name in FIRST_COLUMNS] if isinstance(row, dict) else []
         elif self._format == CSV:
@@ -115,6 +119,23 @@ class Rows:
         if not _WORD.fullmatch(found[1]):
             raise ValueError("no outcome")
         return found[0], found[1]
+
+
+def flat(record: Record) -> Record:
+    """A record with its nested keys joined by dots, those of devices by their index; other lists as JSON text."""
+    row: Record = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, list) and prefix in ("fit", "serving"):
+            value = {str(index): inner for index, inner in enumerate(value)}
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, inner)
+        else:
+            row[prefix] = json.dumps(value, separators=(",", ":")) if isinstance(value, list) else value
+
+    walk("", record)
+    return row
 
 
 def _value(record: Record, column: str) -> Any:

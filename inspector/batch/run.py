@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.api import Settings, device_specs, inspect_checkpoint
 from inspector.batch.limits import RateGate
@@ -17,6 +17,9 @@ from inspector.hub import Resolver
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.hub.workers import Errand, Workers
 from inspector.report.record import SCHEMA, error_record, inspection_record
+
+if TYPE_CHECKING:
+    from inspector.hardware import GpuSpec
 
 JOBS = 16
 """Models at a time."""
@@ -90,6 +93,12 @@ def _prepare(
     if source.gate is None:
         source.gate = RateGate()
 
+    return work_with(source, revision, asked, specs), source, own
+
+
+def work_with(source: Resolver, revision: str | None, asked: Settings, specs: tuple[GpuSpec, ...]) -> Work:
+    """The unit of work: one ID in, one record out, whatever goes wrong."""
+
     def work(model: str) -> Record:
         try:
             record = inspection_record(inspect_checkpoint(source.resolve(model, revision), asked, specs))
@@ -101,7 +110,7 @@ def _prepare(
             record = _bug_record(model, error)
         return {"id": model, "outcome": outcome_of(record), **record}
 
-    return work, source, own
+    return work
 
 
 def _bug_record(model: str, error: Exception) -> Record:

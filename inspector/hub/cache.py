@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -32,6 +33,7 @@ DEFAULT_LIMIT = 512_000_000
 WRITE_ATTEMPTS = 10
 PRUNE_SHARE = 16
 """The cache is looked through once a run has written this part of its limit, and by the first that writes in a day."""
+DAILY_SECONDS = 0.3
 
 
 class Cache:
@@ -43,6 +45,7 @@ class Cache:
         self._limit = cache_limit()
         self._written = 0
         self._looked = False
+        self._pruning: threading.Thread | None = None
 
     def load(self, repo: RepoId, commit: str) -> Checkpoint | None:
         """The kept answer, None if there is none or it is damaged."""
@@ -54,9 +57,12 @@ class Cache:
             data = json.loads(payload)
             if data["endpoint"] != self._endpoint or data["repo"] != repo.picked_name or data["commit"] != commit:
                 return None
+            checkpoint = decode(data["checkpoint"])
+            if checkpoint.revision != commit:
+                return None
             with contextlib.suppress(OSError):
                 os.utime(path)  # it was used
-            return replace(decode(data["checkpoint"]), source="cache")
+            return replace(checkpoint, source="cache")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -131,16 +137,26 @@ class Cache:
             raise
 
     def _prune_when_due(self, size: int) -> None:
-        """Keeps the cache within its limit, without a look at all of it each time. Threads may do it twice: no harm."""
+        """Keeps the cache within its limit, without a look at all of it each time.
+
+        A run that writes much does it beside its work. One that writes a little does it once a day, and not for long.
+        """
         self._written += size
         first, self._looked = not self._looked, True
-        if self._written < self._limit / PRUNE_SHARE and not first:
-            return
-        from inspector.hub.cache_upkeep import is_due, prune
+        busy = self._pruning is not None and self._pruning.is_alive()
+        if self._written >= self._limit / PRUNE_SHARE and not busy:
+            from inspector.hub.cache_upkeep import prune
 
-        if self._written >= self._limit / PRUNE_SHARE or is_due(self._folder):
             self._written = 0
-            prune(self._folder, self._limit)
+            self._pruning = threading.Thread(
+                target=prune, args=(self._folder, self._limit), name="llm-inspect-cache", daemon=True
+            )
+            self._pruning.start()
+        elif first:
+            from inspector.hub.cache_upkeep import is_due, prune
+
+            if is_due(self._folder):
+                prune(self._folder, self._limit, DAILY_SECONDS)
 
     def _make_private(self, folder: Path) -> None:
         """Makes the folder and those above it up to the cache's own, for the user alone."""

@@ -7,6 +7,7 @@ files (no link is followed), and an answer begins with its own first words.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import stat
@@ -90,26 +91,32 @@ def clear(folder: Path, repo: str | None = None) -> tuple[int, int]:
     return _remove(folder, (each for each in kept if not _is_temporary(each.path.name) or _is_left_over(each)))
 
 
-def prune(folder: Path, limit: int) -> tuple[int, int]:
+def prune(folder: Path, limit: int, seconds: float = math.inf) -> tuple[int, int]:
     """Brings the cache below its limit: what was not used for the longest time goes first. Returns as `clear`.
 
     A note of a revision's commit goes with the last answer beside it, not before: without it a kept answer is no use.
+
+    Args:
+        seconds: that it may take, about. What is left to do is done another time.
     """
     touch(folder)
-    kept = list(kept_files(folder))
-    answers = sorted((each for each in kept if each.is_answer), key=lambda each: each.used, reverse=True)
+    deadline = time.monotonic() + seconds
+    kept = []
+    for each in kept_files(folder):
+        kept.append(each)
+        if time.monotonic() > deadline:
+            return 0, 0  # whether it is too much is not known yet
     extra = [each for each in kept if _is_left_over(each)]
     if sum(each.bytes for each in kept) > limit:
-        total, staying = 0, set()
-        for each in answers:
-            total += each.bytes
-            if total > limit * KEPT_SHARE:
-                extra.append(each)
-            else:
-                staying.add(each.path.parent)
-        notes = (each for each in kept if not each.is_answer and not _is_temporary(each.path.name))
-        extra += [each for each in notes if each.path.parent.parent not in staying]
-    return _remove(folder, extra)
+        answers = sorted((each for each in kept if each.is_answer), key=lambda each: each.used)
+        room = limit * KEPT_SHARE
+        while answers and (room := room - answers[-1].bytes) >= 0:
+            answers.pop()  # stays; the ones before it were used longer ago
+        going = {each.path for each in answers}
+        staying = {each.path.parent for each in kept if each.is_answer and each.path not in going}
+        notes = [each for each in kept if not each.is_answer and not _is_temporary(each.path.name)]
+        extra += answers + [each for each in notes if each.path.parent.parent not in staying]
+    return _remove(folder, extra, deadline)
 
 
 def is_due(folder: Path) -> bool:
@@ -163,10 +170,12 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _remove(folder: Path, files: Iterable[Kept]) -> tuple[int, int]:
+def _remove(folder: Path, files: Iterable[Kept], deadline: float = math.inf) -> tuple[int, int]:
     answers = size = 0
     emptied = set()
     for each in files:
+        if time.monotonic() > deadline:
+            break
         if not _is_ours(each):
             continue
         try:

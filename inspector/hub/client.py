@@ -105,6 +105,8 @@ class Client:
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._send(request, url, clock)
             if origin(url) == origin(self.settings.endpoint):
+                if commit is not None and answer.commit not in (None, commit):
+                    raise HubError(f"{host(url)} names two commits for one file", "Try again.")
                 commit = commit or answer.commit
             size = size or answer.size
             location = answer.headers.get("location")

@@ -84,6 +84,18 @@ def test_the_least_recently_used_goes_first_and_its_note_with_it(tmp_path: Path)
     assert cache.commit(RepoId("org/m0")) is None
 
 
+def test_out_of_time_the_oldest_are_gone_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = filled(tmp_path, 6)
+    assert prune(tmp_path, 0, seconds=-1) == (0, 0)
+    assert all(path.exists() for path in paths)
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("inspector.hub.cache_upkeep.time.monotonic", lambda: next(ticks))
+    # 12 files are looked at, the begin and 3 of those that go take a tick each.
+    count, _ = prune(tmp_path, 0, seconds=12 + 3)
+    assert count == 3
+    assert [path.exists() for path in paths] == [False] * 3 + [True] * 3
+
+
 def test_what_is_read_was_used(tmp_path: Path) -> None:
     paths = filled(tmp_path, 4)
     assert Cache(tmp_path, ENDPOINT).load(RepoId("org/m0"), commit(0)) is not None
@@ -98,8 +110,11 @@ def test_it_stays_within_its_limit_by_itself(tmp_path: Path, monkeypatch: pytest
     sizes = []
     for number in range(300):
         assert cache.store(RepoId(f"org/m{number}"), checkpoint(number)) is None
+        if cache._pruning is not None:
+            cache._pruning.join()
         sizes.append(cache_info(tmp_path, 0).bytes)
     assert max(sizes) <= 40_000 * (1 + 1 / 16) + 2 * sizes[0]
+    assert sizes[-1] > 40_000 / 2
     assert cache.load(RepoId("org/m299"), commit(299)) is not None
     assert cache.load(RepoId("org/m0"), commit(0)) is None
 
