@@ -3,10 +3,10 @@
     python -m benchmarks.accuracy [FOLDER] [--details] [--trust AB]
 
 FOLDER holds *.jsonl files, one published measurement a line: model_id, arch, dtype, quant, engine, engine_version, tp,
-pp, gpu, gpu_mem_gib, settings, measured, trust, group (default: the repo's own, tests/memory/cases). Three scores:
+pp, gpu, gpu_mem_gib, settings, measured, trust, group (default: the repo's own, tests/memory/cases). Four scores:
 what a KV cache of the printed size holds; the weights as loaded; the KV pool from nothing but model, card and
-settings. One score a group: the median of its cases. Models come from the case's own facts and from
-tests/memory/cases/models.json; nothing is downloaded.
+settings; a training step's peak. One score a group: the median of its cases. Models come from the case's own facts,
+from tests/memory/cases/models.json and from the bundled snapshots; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from pathlib import Path
 from benchmarks.case_facts import Facts, load_models
 from benchmarks.engine_cases import CACHE, POOL, WEIGHTS, Verdict, predict
 from benchmarks.fit import load_rows
+from benchmarks.training_cases import PEAK, predict_peak
 
 CASES = Path(__file__).parent.parent / "tests" / "memory" / "cases"
 
-GOALS = {CACHE: (0.5, 0.95), WEIGHTS: (3.0, 0.90), POOL: (8.0, 0.90)}
+GOALS = {CACHE: (0.5, 0.95), WEIGHTS: (3.0, 0.90), POOL: (8.0, 0.90), PEAK: (10.0, 0.50)}
 """The error in per cent that so large a share of the groups is to stay within."""
 
 SERVING = ("inference", "kv", "weights")
@@ -83,6 +84,9 @@ def score(cases: Iterable[Facts], *, trust: str = "A") -> Scorecard:
         if case.get("trust", "A") not in trust:
             card.unscored.append((case["id"], f"trust {case.get('trust')}"))
             continue
+        if case.get("kind") == "training":
+            _score_training(case, card)
+            continue
         if case.get("kind") not in SERVING:
             card.unscored.append((case["id"], f"kind {case.get('kind')}: not a serving case"))
             continue
@@ -96,6 +100,18 @@ def score(cases: Iterable[Facts], *, trust: str = "A") -> Scorecard:
     return card
 
 
+def _score_training(case: Facts, card: Scorecard) -> None:
+    """A published peak, or whether it fitted."""
+    predicted, measured, fitted, why = predict_peak(case)
+    if predicted is None or measured is None:
+        card.unscored.append((case["id"], why))
+    elif fitted is not None or "oom_on_gib" in case["measured"]:
+        card.verdicts.append(Verdict(case["id"], predicted <= measured, bool(fitted)))
+    else:
+        engine = str(case["engine"]).split()[0]
+        card.scores.append(Score(case["id"], case["group"], engine, PEAK, predicted, measured))
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of the values do not exceed."""
     ordered = sorted(values)
@@ -107,7 +123,7 @@ def report(card: Scorecard) -> str:
     lines = [f"{'engine':<14}{'what':<40}{'groups':>7}{'median':>9}{'90th':>9}{'within':>16}"]
     missed: list[str] = []
     for engine in sorted({score.engine for score in card.scores}):
-        for kind in (CACHE, WEIGHTS, POOL):
+        for kind in (CACHE, WEIGHTS, POOL, PEAK):
             groups = card.by_group(engine, kind)
             if not groups:
                 continue

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from inspector.memory.kv_cache import ALLOCATIONS, allocated_bytes, cache_bytes
 from inspector.model.architecture import architecture_of
 from inspector.model.config_class import text_config_of
+from tests.oracles import table
 from tests.oracles.cache_configs import CAUSES, ENCODER_TOKENS, FLOAT32_TYPES
 from tests.oracles.cache_models import (
     BATCH,
@@ -321,6 +322,7 @@ LEAST_SHARE = 0.95
 def main() -> int:
     names = [name for name in sys.argv[1:] if not name.startswith("--")] or language_types()
     counts = {"equal": 0, "differs": 0, "cannot tell": 0, "not run": 0}
+    exceptions: dict[str, dict[str, str]] = {"differs": {}, "cannot tell": {}, "not run": {}}
     runs, records = 0, []
     allocations = {name: [0, 0] for name in ALLOCATIONS}
     for name in names:
@@ -334,11 +336,18 @@ def main() -> int:
         for allocation, (equal, measured) in report.allocations.items():
             allocations[allocation][0] += equal
             allocations[allocation][1] += measured
+        if report.verdict in exceptions:
+            exceptions[report.verdict][name] = report.detail
         if report.detail:
             print(f"{name}: {report.verdict}: {report.detail}", flush=True)
+    ran = len(names) - counts["not run"]
     if "--write" in sys.argv:
         write(records)
-    ran = len(names) - counts["not run"]
+        lengths = runs * len(PROMPTS)
+        numbers = {"types": ran, "configs": runs, "runs": lengths, "equal": counts["equal"]}
+        numbers |= {f"allocated_{name}": equal for name, (equal, _) in allocations.items()}
+        numbers |= {f"measured_{name}": measured for name, (_, measured) in allocations.items()}
+        table.write("caches", {**numbers, **{key.replace(" ", "_"): found for key, found in exceptions.items()}})
     print(f"held: {counts['equal']} of {ran} types that run, {runs} configurations x {len(PROMPTS)} lengths; {counts}")
     for allocation, (equal, measured) in allocations.items():
         print(f"allocated, {allocation}: {equal} of {measured} runs equal")

@@ -23,12 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-DEVICE = torch.device("cuda", 0)
-CAPABILITY = (8, 0)
-"""An A100: flash attention and grouped matrix multiplication exist, cuDNN attention is not preferred."""
-
-ALLOCATOR_BLOCK = 512
-"""CUDA's caching allocator rounds every block up to this (kMinBlockSize in c10/cuda/CUDACachingAllocator.cpp)."""
+from inspector.measure.gpu import ALLOCATOR_BLOCK, CAPABILITY, DEVICE
 
 _GUARD = """
 #include <c10/core/impl/DeviceGuardImplInterface.h>

@@ -65,6 +65,7 @@ class Found:
     wrong: dict[str, list[str]] = field(default_factory=dict)
     wrong_facts: dict[str, list[str]] = field(default_factory=dict)
     unsure: dict[str, str] = field(default_factory=dict)
+    alarms: dict[str, str] = field(default_factory=dict)
     unvaried: dict[str, str] = field(default_factory=dict)
     unbuilt: dict[str, str] = field(default_factory=dict)
     sample: list[str] = field(default_factory=list)
@@ -76,6 +77,7 @@ class Found:
         self.refused += other.refused
         for mine, theirs in ((self.wrong, other.wrong), (self.wrong_facts, other.wrong_facts)):
             mine.update(theirs)
+        self.alarms.update(other.alarms)
         for own, more in ((self.unsure, other.unsure), (self.unvaried, other.unvaried), (self.unbuilt, other.unbuilt)):
             own.update(more)
         self.sample += other.sample
@@ -136,6 +138,8 @@ def check(model: PreTrainedModel, repos: Repos, shards: int, found: Found, label
         )
     elif not counted.exact:
         found.unsure.setdefault(name, f"{label}: {counted.notes[:1]}")
+    elif alarms := [*checkpoint.warnings, *counted.notes]:  # what a class saved itself is nothing to warn of
+        found.alarms.setdefault(name, f"{label}: {alarms[0]}")
     config_class = type(model.config)
     if is_named(config_class):  # else no config.json tells that it is one of these
         with contextlib.suppress(Exception):  # a class that cannot read what it wrote
@@ -234,6 +238,7 @@ def rows(found: Found) -> dict[str, Any]:
         "equal": len(found.classes - found.wrong.keys()),
         "differs": {name: problems[0] for name, problems in sorted(found.wrong.items())},
         "unsure": dict(sorted(found.unsure.items())),
+        "alarms": dict(sorted(found.alarms.items())),
         "facts_differ": facts,
         "not_varied": dict(sorted(found.unvaried.items())),
         "not_built": dict(sorted(found.unbuilt.items())),
@@ -249,6 +254,7 @@ def report(found: Found, seconds: float) -> None:
     lists = {
         "differs": found.wrong,
         "right, but not sure": {name: [why] for name, why in found.unsure.items()},
+        "false alarm": {name: [why] for name, why in found.alarms.items()},
         "facts differ": found.wrong_facts,
         "not varied": {name: [why] for name, why in found.unvaried.items()},
         "not built": {name: [why] for name, why in found.unbuilt.items()},

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inspector.measure.step import Step
 from tests.oracles.inference_models import MODELS
-from tests.oracles.training_step import Step
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,15 @@ GRID: tuple[GridModel, ...] = (
     GridModel("stablelm-2-1.6b", layers=6, held_out=True),
     GridModel("glm-4-9b", held_out=True),
     GridModel("smollm3-3b", tied=True, held_out=True),
+    GridModel("seed-oss-36b", layers=2, held_out=True),
+    GridModel("ernie-4.5-0.3b", layers=6, tied=True, held_out=True),
+    GridModel("glm-edge-1.5b", layers=6, tied=True, held_out=True),
+    GridModel("olmoe-1b-7b", held_out=True),
+    GridModel("hunyuan-7b", tied=True, held_out=True),
+    GridModel("apertus-8b", held_out=True),
+    GridModel("nemotron-4-15b", layers=2, held_out=True),
+    GridModel("gpt-oss-20b", layers=4, held_out=True),
+    GridModel("distilbert", layers=6, shapes=_SHORT, tied=True, held_out=True),
 )
 
 OPTIMIZERS = (
@@ -85,10 +94,54 @@ OPTIMIZERS = (
 )
 
 
+MORE = (
+    {"method": "qlora", "precision": "mixed", "checkpointing": "full", "optimizer_impl": "fused"},
+    {"method": "qlora", "precision": "bf16"},
+    {"method": "lora", "adapter_dtype": "bf16"},
+    {"method": "lora", "lora_targets": "q_proj,v_proj"},
+    {"method": "lora", "lora_targets": "up_proj,down_proj", "precision": "mixed"},
+    {"method": "lora", "lora_targets": "q_proj", "checkpointing": "full", "modules_to_save": "lm_head"},
+    {"method": "frozen-except", "trained": "model.layers.2.*"},
+    {"method": "frozen-except", "trained": "*norm*", "precision": "mixed"},
+    {"optimizer": "adafactor", "precision": "mixed"},
+    {"optimizer": "adafactor-torch"},
+    {"optimizer": "muon"},
+)
+"""Ways that fewer models are taken through: those whose modules have these names."""
+
+WITH_MORE = (
+    "llama-3-8b",
+    "llama-3.2-1b",
+    "llama-2-7b",
+    "mistral-7b",
+    "qwen2.5-7b",
+    "qwen3-8b",
+    "granite-3-8b",
+    "smollm3-3b",
+)
+RARE = ({"method": "lora", "dora": True}, {"method": "lora", "precision": "fp32"})
+ONLY_QUANTIZED = ("gpt2", "gemma-2-9b", "phi-3-mini", "bert-base", "gemma-3-4b", "qwen3-30b-a3b", "olmo-2-7b")
+
+
 def steps(model: GridModel) -> Iterator[Step]:
+    """The cases of one model."""
+    yield from _all_ways(model)
+    shapes = itertools.cycle(model.shapes)
+    more = MORE if model.name in WITH_MORE else MORE[:3] if model.name in ONLY_QUANTIZED else ()
+    if model.name in ("llama-3-8b", "qwen3-8b"):
+        more += RARE
+    for ways in more:
+        batch, context = next(shapes)
+        attention = "eager" if model.model_type == "gemma2" else "sdpa"
+        yield Step(attention=attention, batch=batch, context=context, **ways)  # type: ignore[arg-type]
+
+
+def _all_ways(model: GridModel) -> Iterator[Step]:
     """{full fp32, bf16, mixed; LoRA} x {checkpointing} x {sdpa, eager}; shapes and optimizers take turns."""
     methods = (("full", "bf16"), ("full", "fp32"), ("full", "mixed"), ("lora", "bf16"), ("lora", "mixed"))
-    attentions = {"gemma2": ("eager",), "falcon": ("sdpa",)}.get(model.model_type, ("sdpa", "eager"))
+    attentions = {"gemma2": ("eager",), "gpt_oss": ("eager",), "falcon": ("sdpa",)}.get(
+        model.model_type, ("sdpa", "eager")
+    )
     shapes = itertools.cycle(model.shapes)
     optimizers = itertools.cycle(OPTIMIZERS)
     for (method, precision), attention, checkpointing in itertools.product(methods, attentions, ("none", "full")):

@@ -1,4 +1,4 @@
-"""What training/ takes and hands on: a `TrainingSetup`, and a `TrainingEstimate` of the step's peak."""
+"""What training/ takes and hands on: a `TrainingSetup`, and a `TrainingEstimate` of the step's peak on one card."""
 
 from __future__ import annotations
 
@@ -7,13 +7,33 @@ from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
 from inspector.memory.estimate import Part, Workload
+from inspector.memory.training.sharding import Sharding
 
-METHODS = ("full", "lora")
-PRECISIONS = ("bf16", "fp32", "mixed")
-OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
+METHODS = ("full", "lora", "qlora", "frozen-except")
+PRECISIONS = ("bf16", "fp32", "mixed", "bf16-master")
+OPTIMIZERS = (
+    "adamw",
+    "adamw-8bit",
+    "paged-adamw",
+    "paged-adamw-8bit",
+    "sgd",
+    "sgd-momentum",
+    "adafactor",
+    "adafactor-torch",
+    "lion",
+    "lion-8bit",
+    "paged-lion",
+    "paged-lion-8bit",
+    "muon",
+    "galore",
+    "apollo",
+    "custom",
+)
 IMPLEMENTATIONS = ("foreach", "for-loop", "fused")
 ATTENTIONS = ("sdpa", "eager", "flash")
 CHECKPOINTINGS = ("none", "full")
+LOGITS = ("all", "chunked")
+ADAPTER_DTYPES = ("fp32", "bf16")
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "method": METHODS,
@@ -22,24 +42,39 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "optimizer_impl": IMPLEMENTATIONS,
     "attention": ATTENTIONS,
     "checkpointing": CHECKPOINTINGS,
+    "logits": LOGITS,
+    "adapter_dtype": ADAPTER_DTYPES,
 }
 """Every choice of a `TrainingSetup` and what it may be, the default first."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """How a model is trained, on one card.
+    """How a model is trained.
 
     Attributes:
-        method: "full", all parameters; "lora", low-rank adapters (arXiv 2106.09685) on every linear layer of the
-            blocks, as peft's `target_modules="all-linear"` puts them, in fp32.
+        method: "full", all parameters; "lora", low-rank adapters (arXiv 2106.09685) as peft puts them; "qlora", the
+            same on a base in nf4 with double quantization (arXiv 2305.14314) as bitsandbytes has it; "frozen-except",
+            the parameters whose names match `trained`.
         precision: "fp32"; "bf16", weights, gradients and states alike; "mixed", autocast to bf16 with fp32 weights,
-            gradients and states (a frozen base stays in bf16).
-        optimizer: "adamw", "sgd", "sgd-momentum": torch's; "adamw-8bit": bitsandbytes'.
-        optimizer_impl: torch's `foreach`, `for-loop` or `fused` variant.
+            gradients and states (a frozen base stays in bf16; under qlora what is not quantized is fp32, as peft's
+            prepare_model_for_kbit_training has it); "bf16-master", bf16 weights and gradients with an fp32 copy of
+            the weights in the optimizer, as DeepSpeed keeps it.
+        optimizer: torch's adamw, sgd, sgd-momentum, adafactor-torch, muon; transformers' adafactor; bitsandbytes'
+            8-bit, paged and lion; galore, apollo; or custom, with `optimizer_bytes`.
+        optimizer_impl: torch's `foreach`, `for-loop` or `fused` variant of AdamW and SGD; Adafactor and Muon loop.
         attention: "sdpa", "eager", or "flash" (flash_attention_2).
         checkpointing: "full" keeps only the blocks' inputs and computes the rest again in the backward pass.
         lora_rank: rank of the adapters.
+        logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's).
+        lora_targets: "all-linear", or names of modules with commas between.
+        adapter_dtype: of the adapters; peft's default is fp32 (autocast_adapter_dtype).
+        dora: adapters with a trained magnitude (arXiv 2402.09353).
+        modules_to_save: modules outside the blocks that train beside the adapters, with commas between.
+        trained: for "frozen-except", a glob over parameter names.
+        optimizer_bytes: for "custom", bytes of state a trained parameter.
+        optimizer_rank: rank of GaLore's and APOLLO's projections.
+        optimizer_in_backward: each parameter steps as soon as its gradient is there, which is then let go of.
     """
 
     method: str = "full"
@@ -49,6 +84,15 @@ class TrainingSetup:
     attention: str = "sdpa"
     checkpointing: str = "none"
     lora_rank: int = 16
+    logits: str = "all"
+    lora_targets: str = "all-linear"
+    adapter_dtype: str = "fp32"
+    dora: bool = False
+    modules_to_save: str = ""
+    trained: str = ""
+    optimizer_bytes: float | None = None
+    optimizer_rank: int = 128
+    optimizer_in_backward: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
@@ -56,22 +100,57 @@ class TrainingSetup:
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(f"unknown {name.replace('_', ' ')} '{value}'", f"Known: {', '.join(choices)}.")
-        if self.lora_rank < 1:
-            raise UsageError("the rank of the adapters must be at least 1")
-        if self.method == "lora" and self.precision == "fp32":
-            raise UsageError("lora trains on a bf16 base", "Use --precision bf16, or mixed for autocast.")
-        if self.attention == "flash" and self.precision == "fp32":
+        if self.lora_rank < 1 or self.optimizer_rank < 1:
+            raise UsageError("a rank must be at least 1")
+        if self.precision == "fp32" and self.method == "qlora":
+            raise UsageError("qlora computes in bf16", "Use --precision bf16, or mixed for autocast.")
+        if self.precision == "fp32" and self.attention == "flash":
             raise UsageError("flash attention computes in 16 bits only", "Use --precision bf16 or mixed.")
+        if (self.method == "frozen-except") != bool(self.trained):
+            raise UsageError(
+                "frozen-except takes a pattern of parameter names",
+                "E.g. --method frozen-except --train-only '*.norm*'.",
+            )
+        if (self.optimizer == "custom") != (self.optimizer_bytes is not None):
+            raise UsageError(
+                "a custom optimizer takes its bytes a parameter", "--optimizer custom --optimizer-bytes 6."
+            )
+        if self.optimizer_bytes is not None and not 0 <= self.optimizer_bytes <= 1024:
+            raise UsageError("bytes of optimizer state a parameter must be between 0 and 1024")
+        if self.precision == "bf16-master" and self.adapters:
+            raise UsageError("adapters have no masters: they are fp32 themselves", "Use --precision bf16 or mixed.")
+        if self.optimizer_in_backward and self.precision == "bf16-master":
+            raise UsageError("an optimizer in the backward pass keeps no masters", "Use --precision bf16.")
+        if not self.adapters and (
+            self.dora or self.modules_to_save or self.lora_targets != "all-linear" or self.adapter_dtype != "fp32"
+        ):
+            raise UsageError("these settings are of adapters", "Add --method lora or qlora.")
+        if self.adapter_dtype == "bf16" and (self.dora or self.method == "qlora" or self.precision != "bf16"):
+            raise UsageError("adapters in bf16 are known for lora with --precision bf16 alone")
+
+    @property
+    def adapters(self) -> bool:
+        """Whether adapters train, and the model's own parameters do not."""
+        return self.method in ("lora", "qlora")
 
     @property
     def trained_bytes(self) -> int:
-        """Bytes of one parameter that trains, of its gradient, and of each of its full-size optimizer states."""
-        return 2 if self.method == "full" and self.precision == "bf16" else 4
+        """Bytes of one parameter that trains, of its gradient, and of each of its full-size torch states."""
+        if self.adapters:
+            return 4 if self.adapter_dtype == "fp32" else 2
+        return 2 if self.precision in ("bf16", "bf16-master") else 4
 
     @property
     def frozen_bytes(self) -> int:
-        """Bytes of one parameter that does not train."""
+        """Bytes of one parameter that does not train and is not quantized."""
+        if self.precision == "fp32" or (self.precision == "mixed" and self.method in ("qlora", "frozen-except")):
+            return 4
         return 2
+
+    @property
+    def compute(self) -> str:
+        """The precision whose activations are kept: that of the table's entries."""
+        return "bf16" if self.precision == "bf16-master" else self.precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +167,8 @@ class TrainingEstimate:
         phases: phase -> its own peak.
         inference_bytes: what the ratio is taken of: the weights at inference, or the article's inference total.
         warnings: what the reader of the numbers should know.
+        measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
+        sharding: over how many cards; all sizes are those of the fullest one.
     """
 
     workload: Workload
@@ -98,6 +179,8 @@ class TrainingEstimate:
     phases: Mapping[str, int] = field(default_factory=dict)
     inference_bytes: int | None = None
     warnings: tuple[str, ...] = ()
+    sharding: Sharding = field(default_factory=Sharding)
+    measured: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def optimizer(self) -> str:

@@ -18,11 +18,14 @@ GRADIENT_BYTES = 4
 ADAPTERS = ("hr", "fr", "qr", "kr", "dr", "mr", "Er", "Ehr", "Emr", "Efr", "r")
 """Products of sizes that adapters have."""
 
+MAGNITUDES = ("h", "f", "q", "k", "d", "m", "E", "hm")
+"""Those that DoRA's magnitudes have."""
 
-def adapter_parameters(layers: Iterable[Layer], sizes: Sizes) -> int:
-    """Trainable parameters of the adapters of all blocks."""
-    total = 0
+
+def adapter_parameters(layers: Iterable[Layer], sizes: Sizes, *, dora: bool = False, each: int = GRADIENT_BYTES) -> int:
+    """Trainable parameters of the adapters of all blocks, `each` bytes of gradient a parameter."""
+    total, products = 0, ADAPTERS + (MAGNITUDES if dora else ())
     for layer in layers:
         for sign, left in ((1, layer.forward.end), (1, layer.backward.end), (-1, layer.released)):
-            total += sign * sizes.bytes_of(left, only=ADAPTERS)
-    return total // GRADIENT_BYTES
+            total += sign * sizes.bytes_of(left, only=products)
+    return total // each

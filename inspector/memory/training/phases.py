@@ -55,16 +55,56 @@ class _Measured:
     """Of the peak."""
 
 
-def moments(profile: Profile, layers: Sequence[Layer], embedding: Piece, sizes: Sizes) -> list[Moment]:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block as it is trained.
+
+    Attributes:
+        layer: its table entry.
+        spared: bytes that the entry keeps for the backward pass and this block does not: linear layers without adapter.
+        gradients: bytes of its gradients where they are not what the entry leaves behind.
+        reached: the gradient gets here; blocks below everything that trains keep nothing.
+    """
+
+    layer: Layer
+    spared: int = 0
+    gradients: int | None = None
+    reached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How the passes go beside what the table says.
+
+    Attributes:
+        recomputed: blocks keep their inputs alone, and are computed again in the backward pass.
+        old_gradients: bytes of gradients left by earlier microbatches; new ones are added to them in place.
+        kept_copies: microbatches in flight, each with all that it keeps (pipelines).
+        offloaded: what blocks keep goes to the CPU, two blocks' worth apart (one computed, one on its way).
+        head_gradients: bytes of the head's gradients where they are not what the entry leaves behind.
+    """
+
+    recomputed: bool = False
+    old_gradients: int | None = None
+    kept_copies: int = 1
+    offloaded: bool = False
+    head_gradients: int | None = None
+
+
+def moments(
+    profile: Profile, blocks: Sequence[Block], embedding: Piece, sizes: Sizes, passes: Passes | None = None
+) -> list[Moment]:
     """The largest moment of each stretch of the forward and the backward pass, in order.
 
     Args:
-        layers: the blocks' table entries, first block first.
+        blocks: first block first.
         embedding: the stretch of the embedding's gradient.
     """
+    passes = passes or Passes()
     cache: dict[int, _Measured] = {}
+    layers = [block.layer for block in blocks]
     released = [sizes.bytes_of(layer.released) for layer in layers]
-    sizes = Sizes(sizes.letters | {"@": sum(released)})
+    sizes = Sizes(sizes.letters | {"@": sum(released)}, sizes.sequence)
 
     def measured(piece: Piece) -> _Measured:
         if id(piece) not in cache:
@@ -72,26 +112,48 @@ def moments(profile: Profile, layers: Sequence[Layer], embedding: Piece, sizes: 
         return cache[id(piece)]
 
     found: list[Moment] = []
+    old = passes.old_gradients
 
-    def note(phase: str, piece: _Measured, kept: int, gradients: int) -> None:
-        found.append(Moment(phase, gradients, kept, piece.logits, piece.peak - piece.logits))
+    def note(phase: str, piece: _Measured, kept: int, gradients: int, less: int = 0) -> None:
+        live = gradients if old is None else old
+        found.append(Moment(phase, live, kept, piece.logits, piece.peak - piece.logits - less))
+
+    def keeps(block: Block, gone: int = 0) -> int:
+        """What a block keeps; what it lets go of when autocast is left, `gone`, goes in both cases."""
+        whole = measured(block.layer.forward).end - gone
+        if not block.reached:
+            return max(0, sizes.bytes_of(block.layer.released) - gone)
+        return whole if passes.recomputed else whole - block.spared
 
     start, head = measured(profile.start), measured(profile.head)
     note("forward", start, 0, 0)
-    kept = start.end
-    for layer in layers:
-        note("forward", measured(layer.forward), kept, 0)
-        kept += measured(layer.forward).end
+    kept = own = start.end
+    for block in blocks:
+        note("forward", measured(block.layer.forward), kept, 0)
+        kept += keeps(block)
+    earlier = (passes.kept_copies - 1) * (kept - own - sum(released))
+    if passes.offloaded:
+        earlier -= _all_but_two([keeps(block) for block in blocks])
+        found[1:] = [Moment(m.phase, m.gradients, min(m.kept, kept + earlier), m.logits, m.rest) for m in found[1:]]
+    kept += earlier
     note("loss", head, kept, 0)
     kept -= sum(released)
-    gradients = head.end
-    for layer, gone in zip(reversed(layers), reversed(released), strict=True):
-        own, backward = measured(layer.forward).end - gone, measured(layer.backward)
-        note("backward", backward, kept, gradients)
-        kept -= own
-        gradients += own + backward.end
-    note("backward", measured(embedding), kept, gradients)
+    gradients = head.end if passes.head_gradients is None else passes.head_gradients
+    for block, gone in zip(reversed(blocks), reversed(released), strict=True):
+        if not block.reached:
+            break
+        backward = measured(block.layer.backward)
+        note("backward", backward, kept, gradients, block.spared if passes.recomputed else 0)
+        left = measured(block.layer.forward).end - gone + backward.end
+        kept -= 0 if passes.offloaded else keeps(block, gone)
+        gradients += left if block.gradients is None else block.gradients
+    else:
+        note("backward", measured(embedding), kept, gradients)
     return found
+
+
+def _all_but_two(sizes: Sequence[int]) -> int:
+    return sum(sorted(sizes)[:-2]) if len(sizes) > 2 else 0
 
 
 def _measure(piece: Piece, sizes: Sizes) -> _Measured:

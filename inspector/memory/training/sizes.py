@@ -31,6 +31,8 @@ class Sizes:
     """The value of each letter; letters that the model does not have are left out."""
 
     letters: dict[str, int]
+    sequence: int = 1
+    """Cards that divide what is as wide as the hidden size: sequence parallel."""
 
     def product(self, name: str) -> int:
         """The value of a product: "Tq" is tokens times the queries' width.
@@ -43,6 +45,8 @@ class Sizes:
             if letter not in self.letters:
                 raise MissingSize(NAMES.get(letter, letter))
             value *= self.letters[letter]
+        if self.sequence > 1 and name[0] == "T" and not any(letter in name for letter in "fqkaVm"):
+            return -(-value // self.sequence)
         return value
 
     def bytes_of(self, terms: Sum, only: Iterable[str] | None = None) -> int:

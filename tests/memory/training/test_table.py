@@ -7,6 +7,15 @@ import pytest
 from fixtures.training_types import TYPES
 from inspector.memory.training.table import TABLE, known_types, read_table
 
+WAYS = (
+    ("full", ("bf16", "fp32", "mixed")),
+    ("lora", ("bf16", "mixed")),
+    ("qlora", ("bf16", "mixed")),
+    ("frozen", ("bf16", "fp32", "mixed")),
+    ("lora-bf16", ("bf16",)),
+)
+RARE_WAYS = (("lora", ("fp32",)), ("dora", ("bf16", "mixed")))
+
 
 def test_every_type_of_the_generator_has_a_table() -> None:
     assert set(known_types()) == {kind.model_type for kind in TYPES}
@@ -23,9 +32,11 @@ def test_every_way_to_train_a_type_is_there(kind: object) -> None:
     table = read_table(model_type)
     assert table is not None
     ways = {"/".join(name.split("/")[:4]) for name in table.profiles}
+    rows = WAYS + (RARE_WAYS if kind.rare_ways else ())  # type: ignore[attr-defined]
     assert ways == {
-        f"{method}/{precision}/{attention}/{checkpointing}"
-        for method, precisions in (("full", ("bf16", "fp32", "mixed")), ("lora", ("bf16", "mixed")))
+        f"{word}/{precision}/{attention}/{checkpointing}"
+        for word, precisions in rows
+        if word != "qlora" or kind.quantizable  # type: ignore[attr-defined]
         for precision in precisions
         for attention in attentions
         for checkpointing in ("none", "full")

@@ -1,7 +1,8 @@
-"""The pretend GPU of tests/oracles/inference_gpu.py with autograd and autocast on it, and a log of its memory.
+"""A pretend GPU for fake tensors, with autograd and autocast on it, and a log of its memory.
 
 A training step is followed as a list of births and deaths of storages. Peaks come from the log; so do the
 coefficients of fixtures/make_training.py, which runs the same step at several sizes and compares the logs.
+Needs torch and a C++ compiler, no GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.oracles.inference_gpu import ALLOCATOR_BLOCK, CAPABILITY
+from inspector.errors import InspectError
+
+DEVICE = torch.device("cuda", 0)
+CAPABILITY = (8, 0)
+"""An A100: flash attention and grouped matrix multiplication exist, cuDNN attention is not preferred."""
+
+ALLOCATOR_BLOCK = 512
+"""CUDA's caching allocator rounds every block up to this (kMinBlockSize in c10/cuda/CUDACachingAllocator.cpp)."""
 
 _GUARD = """
 #include <ATen/detail/CUDAHooksInterface.h>
@@ -77,9 +85,21 @@ def register_gpu() -> None:
             source.write_text(_GUARD)
             libraries = [f"-L{root / 'lib'}", "-lc10", "-ltorch_cpu"]
             options = ["-std=c++20", "-shared", "-fPIC", f"-I{root / 'include'}"]
-            subprocess.run(["g++", str(source), *options, *libraries, "-o", str(built)], check=True)
+            _compile(["g++", str(source), *options, *libraries, "-o", str(built)])
             built.replace(library)
     torch.ops.load_library(str(library))
+
+
+def _compile(command: list[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        raise InspectError("--measure needs a C++ compiler, and there is no g++", "apt install g++") from None
+    except subprocess.CalledProcessError as failure:
+        reason = failure.stderr.decode(errors="replace").strip().splitlines()
+        raise InspectError(
+            "the pretend GPU of --measure could not be compiled", reason[-1][:200] if reason else ""
+        ) from None
 
 
 class MemoryLog(TorchDispatchMode):
@@ -109,15 +129,31 @@ class MemoryLog(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype is torch.bool:
             return True
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_floating_point():
+            return 1.0  # torch's Adafactor reads norms; no shape depends on one
         if func is torch.ops.aten._grouped_mm.default and args[0].dtype is not torch.bfloat16:
             # Its shape function knows bf16 only; the kernel takes the others since torch 2.10.
             result = _grouped_mm_shape(*args[:3], **(kwargs or {}))
+        elif func.name() == "bitsandbytes::gemm_4bit":
+            result = self._four_bit_product(*args, **(kwargs or {}))
         else:
             result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor) and leaf.device.type == "cuda":
                 self._follow(leaf.untyped_storage(), str(func))
         return result
+
+    def _four_bit_product(
+        self, left: Any, packed: Any, shape: Any, absmax: Any, block: int, kind: str, bias: Any = None, *more: Any
+    ) -> Any:
+        """What bitsandbytes 0.50 does on CUDA with more than some hundred rows (`_dequant_linear_fallback` of
+        backends/cuda/ops.py): the scales in fp32, the whole weight in the input's precision, a plain product."""
+        del packed, absmax, kind, more
+        scales = left.new_empty(-(-shape[0] * shape[1] // block), dtype=torch.float32)
+        weight = left.new_empty(shape)
+        for made in (scales, weight):
+            self._follow(made.untyped_storage(), "dequantized")
+        return torch.nn.functional.linear(left, weight, bias)
 
     def _follow(self, storage: torch.UntypedStorage, origin: str) -> None:
         key = storage._cdata

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import Adafactor, AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from tests.oracles.inference_gpu import DEVICE
-from tests.oracles.training_gpu import MemoryLog, autocast, pretend_training_gpu
+from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Step:
     optimizer_impl: str = "foreach"
     lora_rank: int = 16
     lora_targets: str = "all-linear"
+    adapter_dtype: str = "fp32"
+    dora: bool = False
+    modules_to_save: str = ""
+    trained: str = ""
     batch: int = 1
     context: int = 512
 
@@ -36,27 +40,68 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
     made = AutoConfig.for_model(model_type, **config)
     auto = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
     # A frozen base needs no fp32 masters: under "mixed" it stays in bf16, and the adapters are fp32.
-    single = step.precision == "fp32" or (step.precision == "mixed" and step.method == "full")
+    masters = step.precision == "mixed" and step.method in ("full", "frozen", "frozen-except")
+    single = step.precision == "fp32" or masters
     dtype = torch.float32 if single else torch.bfloat16
     with torch.device("meta"):
         model = auto.from_config(made, dtype=dtype, attn_implementation=step.attention)
-    if step.method == "lora":
+    if step.method == "qlora":
+        quantize(model, fp32_rest=step.precision == "mixed")
+    if step.method in ("lora", "qlora"):
         model = add_lora(model, step)
+    if step.method == "frozen-except":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = fnmatchcase(name, step.trained)
+    if step.method == "frozen":
+        model.requires_grad_(False)
+        model.enable_input_require_grads()
     if step.checkpointing == "full":
         model.activation_checkpointing_enable()
-        if step.method == "lora":
+        if step.method in ("lora", "qlora"):
             model.enable_input_require_grads()
     model.config.use_cache = False
     return model.train()
 
 
+def quantize(model: Any, *, fp32_rest: bool) -> None:
+    """Puts bitsandbytes' 4-bit layers in place, as transformers does for nf4 with double quantization in bf16.
+
+    Args:
+        fp32_rest: what stays unquantized goes to fp32, as peft's `prepare_model_for_kbit_training` has it.
+    """
+    import bitsandbytes  # noqa: F401  (transformers would say what is missing less clearly)
+    from transformers import BitsAndBytesConfig
+    from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    replace_with_bnb_linear(model, get_keys_to_not_convert(model), config)
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+        if fp32_rest and type(parameter).__name__ != "Params4bit":
+            parameter.data = parameter.data.to(torch.float32)
+    model.is_loaded_in_4bit = True  # peft asks for it
+
+
 def add_lora(model: Any, step: Step) -> Any:
-    """Adapters as peft puts them on: fp32, dropout 0."""
+    """Adapters as peft puts them on, dropout 0."""
     from peft import LoraConfig, get_peft_model
 
     targets = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
     with torch.device("meta"):
-        return get_peft_model(model, LoraConfig(r=step.lora_rank, target_modules=targets))
+        saved = step.modules_to_save.split(",") if step.modules_to_save else None
+        config = LoraConfig(r=step.lora_rank, target_modules=targets, use_dora=step.dora, modules_to_save=saved)
+        adapted = get_peft_model(model, config, autocast_adapter_dtype=step.adapter_dtype == "fp32")
+    if step.adapter_dtype == "bf16":
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:  # on the meta device peft leaves them in fp32
+                parameter.data = parameter.data.to(torch.bfloat16)
+    return adapted
 
 
 def move_to_gpu(model: torch.nn.Module) -> None:
@@ -70,9 +115,12 @@ def move_to_gpu(model: torch.nn.Module) -> None:
         return twins[id(tensor)]
 
     originals = list(model.parameters()) + list(model.buffers())  # alive, so that their ids stay theirs
-    for module in model.modules():
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         for name, tensor in module._parameters.items():
-            if tensor is not None:
+            if type(tensor).__name__ == "Params4bit":
+                module._parameters[name] = four_bit_weight(module.out_features, module.in_features)
+            elif tensor is not None:
                 module._parameters[name] = twin(tensor, parameter=True)
         for name, tensor in module._buffers.items():
             if tensor is not None:
@@ -80,17 +128,70 @@ def move_to_gpu(model: torch.nn.Module) -> None:
     del originals
 
 
+def four_bit_weight(rows: int, columns: int) -> Any:
+    """A fake nf4 weight with double quantization: half a byte a value, a byte for every 64, fp32 for 256 of those."""
+    from bitsandbytes.functional import QuantState
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.empty(*shape, dtype=dtype, device=DEVICE)
+
+    count = rows * columns
+    scales = -(-count // 64)
+    nested = QuantState(absmax=empty(-(-scales // 256)), code=empty(256), blocksize=256, dtype=torch.float32)
+    weight = torch.nn.Parameter(empty(-(-count // 2), 1, dtype=torch.uint8), requires_grad=False)
+    weight.bnb_quantized = True  # type: ignore[attr-defined]
+    weight.quant_state = QuantState(  # type: ignore[attr-defined]
+        absmax=empty(scales, dtype=torch.uint8),
+        shape=torch.Size((rows, columns)),
+        dtype=torch.bfloat16,
+        code=empty(16),
+        blocksize=64,
+        quant_type="nf4",
+        offset=empty(1),
+        state2=nested,
+    )
+    return weight
+
+
 def make_optimizer(model: Any, step: Step) -> Any:
     """torch's optimizer; the implementation is forced, since torch would not choose foreach for fake tensors."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if step.optimizer == "adafactor":
-        return torch.optim.Adafactor(parameters, foreach=step.optimizer_impl == "foreach")
-    how = {"foreach": step.optimizer_impl == "foreach"}
+        return Adafactor(parameters)
+    if step.optimizer == "adafactor-torch":
+        return torch.optim.Adafactor(parameters, foreach=False)
+    if step.optimizer == "muon":
+        return _muon(model, step)
+    how: dict[str, Any] = {"foreach": step.optimizer_impl == "foreach"}
     if step.optimizer_impl == "fused":
         how["fused"] = True
     if step.optimizer == "adamw":
         return torch.optim.AdamW(parameters, **how)
     return torch.optim.SGD(parameters, lr=0.1, momentum=0.9 if step.optimizer == "sgd-momentum" else 0.0, **how)
+
+
+class _Both:
+    """Two optimizers that step one after the other."""
+
+    def __init__(self, *optimizers: Any) -> None:
+        self.optimizers = optimizers
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+
+def _muon(model: Any, step: Step) -> _Both:
+    """torch's Muon for the matrices of the blocks, AdamW for the rest."""
+    inside = {id(parameter) for block in blocks_of(model) for parameter in block.parameters() if parameter.dim() == 2}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if id(parameter) in inside]
+    rest = [parameter for parameter in trained if id(parameter) not in inside]
+    return _Both(torch.optim.Muon(matrices), torch.optim.AdamW(rest, foreach=step.optimizer_impl == "foreach"))
 
 
 def blocks_of(model: Any) -> list[torch.nn.Module]:

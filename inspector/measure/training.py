@@ -1,0 +1,77 @@
+"""`--measure`: one training step of the real transformers class under fake tensors, and the peaks that it has."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from inspector.errors import InspectError, UsageError
+from inspector.measure.step import Step, measure
+from inspector.memory import Workload
+from inspector.memory.training import TrainingSetup
+
+MEASURED_OPTIMIZERS = ("adamw", "sgd", "sgd-momentum", "adafactor", "adafactor-torch", "muon")
+
+LEFT_OUT = frozenset({"auto_map", "architectures", "quantization_config", "torch_dtype", "dtype", "_name_or_path"})
+"""Keys of config.json that do not belong to the class's arithmetic; `auto_map` names code, which is never run."""
+
+
+def measure_training(config: Mapping[str, Any], workload: Workload, setup: TrainingSetup) -> dict[str, int]:
+    """Bytes in the allocator's blocks: weights, optimizer_states, gradients, and the peaks of forward, backward,
+    optimizer and the step.
+
+    Raises:
+        UsageError: the setup is not one that can be run here.
+        InspectError: the class could not be built or run, with the reason.
+    """
+    step = _step(workload, setup)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise InspectError("config.json names no model_type, so there is no class to measure")
+    named = config.get("architectures")
+    name = str(named[0]) if isinstance(named, list) and named else ""
+    sizes = {key: value for key, value in config.items() if key not in LEFT_OUT and key != "model_type"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return measure(model_type, sizes, step, encoder=name.endswith(("ForMaskedLM", "ForPreTraining")))
+        except InspectError:
+            raise
+        except ModuleNotFoundError as error:
+            raise UsageError(f"--measure needs {error.name} for this", f"pip install {error.name}") from None
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InspectError(
+                f"the step of {model_type} could not be measured: {type(error).__name__}: {reason}"
+            ) from error
+
+
+def _step(workload: Workload, setup: TrainingSetup) -> Step:
+    if setup.optimizer not in MEASURED_OPTIMIZERS:
+        raise UsageError(
+            f"--measure does not step {setup.optimizer}, which has no CPU twin",
+            f"It steps {', '.join(MEASURED_OPTIMIZERS)}.",
+        )
+    if setup.optimizer_in_backward:
+        raise UsageError("--measure steps the optimizer after the backward pass", "Leave out --optimizer-in-backward.")
+    if setup.logits == "chunked":
+        raise UsageError("--measure runs the class's own loss", "Leave out --logits chunked.")
+    if setup.precision == "bf16-master":
+        raise UsageError("--measure has no masters beside bf16 weights", "Use --precision bf16 or mixed.")
+    return Step(
+        precision=setup.precision,
+        method=setup.method,
+        attention="sdpa" if setup.attention == "flash" else setup.attention,
+        checkpointing=setup.checkpointing,
+        optimizer=setup.optimizer,
+        optimizer_impl=setup.optimizer_impl,
+        lora_rank=setup.lora_rank,
+        lora_targets=setup.lora_targets,
+        adapter_dtype=setup.adapter_dtype,
+        dora=setup.dora,
+        modules_to_save=setup.modules_to_save,
+        trained=setup.trained,
+        batch=workload.batch,
+        context=workload.context,
+    )

@@ -1,0 +1,102 @@
+"""How a training run is spread over cards: the settings, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.errors import UsageError
+
+OFFLOADS = ("optimizer", "params", "activations")
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """Degrees of each kind of parallelism; 1 for none. Data parallelism is ddp, plain or under ZeRO, or fsdp.
+
+    Attributes:
+        ddp: data-parallel cards: torch's DistributedDataParallel, with a bucket copy of the gradients unless
+            `bucket_view`; or DeepSpeed's, where a `zero` stage is given.
+        zero: stage of ZeRO (arXiv 1910.02054) over those cards: 1 divides states, 2 gradients, 3 parameters too.
+        fsdp: cards that share every weight under torch's fully_shard (FSDP2).
+        hsdp: replicas of such a group.
+        tp: tensor parallel (arXiv 1909.08053); sp: its sequence parallel form (arXiv 2205.05198).
+        pp: pipeline stages under the 1F1B schedule, with `grad_accum` microbatches.
+        cp: context parallel: each card has a share of every sequence.
+        ep: expert parallel: each card has a share of the experts.
+        grad_accum: microbatches a step.
+        offload: what lives on the CPU: some of `OFFLOADS`.
+        bucket_view: DDP's gradient_as_bucket_view.
+    """
+
+    ddp: int = 1
+    zero: int | None = None
+    fsdp: int = 1
+    hsdp: int = 1
+    tp: int = 1
+    sp: bool = False
+    pp: int = 1
+    cp: int = 1
+    ep: int = 1
+    grad_accum: int = 1
+    offload: tuple[str, ...] = ()
+    bucket_view: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can have."""
+        degrees = (self.ddp, self.fsdp, self.hsdp, self.tp, self.pp, self.cp, self.ep, self.grad_accum)
+        if not all(1 <= degree <= 2**16 for degree in degrees):
+            raise UsageError("a parallel degree must be between 1 and 65,536")
+        if self.zero not in (None, 0, 1, 2, 3):
+            raise UsageError(f"there is no ZeRO stage {self.zero}", "Known: 0, 1, 2, 3.")
+        if self.fsdp > 1 and (self.ddp > 1 or self.zero):
+            raise UsageError("one of DDP, ZeRO and FSDP at a time", "For HSDP: --fsdp CARDS --hsdp REPLICAS.")
+        if self.hsdp > 1 and self.fsdp == 1:
+            raise UsageError("HSDP shards within each group", "Add --fsdp CARDS, the cards of a group.")
+        if self.sp and self.tp == 1:
+            raise UsageError("sequence parallel is a form of tensor parallel", "Add --tp CARDS.")
+        unknown = [name for name in self.offload if name not in OFFLOADS]
+        if unknown:
+            raise UsageError(f"cannot offload '{unknown[0]}'", f"Known: {', '.join(OFFLOADS)}.")
+        if "params" in self.offload and self.zero != 3 and self.fsdp == 1:
+            raise UsageError("parameters are offloaded by ZeRO-3 and FSDP", "Add --zero 3, or --fsdp CARDS.")
+
+    @property
+    def cards(self) -> int:
+        """Cards that the run takes."""
+        data = self.ddp * self.fsdp * self.hsdp
+        return data * self.tp * self.pp * self.cp
+
+    @property
+    def shards(self) -> tuple[int, int, int]:
+        """Over how many cards weights, gradients and optimizer states are split by data parallelism."""
+        # Context-parallel ranks hold the same weights and join the group that shards them.
+        cards = self.ddp * self.cp
+        if self.fsdp > 1:
+            return (self.fsdp * self.cp,) * 3
+        return (cards if self.zero == 3 else 1, cards if self.zero in (2, 3) else 1, cards if self.zero else 1)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether weights are put together from shards, a unit at a time."""
+        return self.fsdp > 1 or self.zero == 3
+
+    @property
+    def buckets(self) -> bool:
+        """Whether DDP keeps a copy of all gradients in its buckets."""
+        return self.ddp > 1 and not self.zero and not self.bucket_view
+
+    def words(self) -> str:
+        """In a few words, for a heading; empty for one card."""
+        named = [
+            (f"ZeRO-{self.zero}" if self.zero else "DDP", self.ddp),
+            ("FSDP", self.fsdp),
+            ("HSDP groups", self.hsdp),
+            ("tensor" + (" and sequence" if self.sp else "") + " parallel", self.tp),
+            ("pipeline", self.pp),
+            ("context parallel", self.cp),
+            ("expert parallel", self.ep),
+        ]
+        found = [f"{name} x {degree}" for name, degree in named if degree > 1]
+        found += [f"{self.grad_accum} microbatches"] if self.grad_accum > 1 else []
+        found += [f"{name} on the CPU" for name in self.offload]
+        return ", ".join(found)

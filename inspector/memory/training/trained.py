@@ -1,0 +1,193 @@
+"""What trains of a model under a setup: adapters, matching parameters or all; and each block as it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from inspector.errors import UsageError
+from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.lora import adapter_parameters
+from inspector.memory.training.optimizers import Shapes, Trained
+from inspector.memory.training.phases import Block
+from inspector.memory.training.sizes import Sizes
+from inspector.memory.training.table import Layer
+from inspector.memory.training.tensors import Weight, Weights, adapter_size, only_vectors
+from inspector.model.model import Model
+
+CONV1D = frozenset({"gpt2", "openai-gpt"})
+"""Types whose linear layers are stored with inputs first."""
+
+COPIES = {"bf16": 4, "mixed": 2}
+"""Bytes an adapter keeps of each value of its input: an fp32 copy, or under autocast a bf16 one."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatTrains:
+    """What the optimizer gets.
+
+    Attributes:
+        trained: the parameters, the adapters' where there are some.
+        saved: of modules that train whole beside adapters, in the base's precision.
+        outside / layers: for frozen-except, what trains outside the layers and in each.
+        head / embedding: parameters of head and embedding that train (0 for tied ones' second use).
+    """
+
+    trained: Trained
+    saved: int = 0
+    saved_head: int = 0
+    outside: int = 0
+    layers: dict[int, int] | None = None
+    embedding: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.trained.total + self.saved
+
+
+def what_trains(
+    model: Model, setup: TrainingSetup, weights: Weights | None, layers: Sequence[Layer], sizes: Sizes
+) -> WhatTrains:
+    """What trains, by the tensors' shapes where they are known, else by the table.
+
+    Raises:
+        UsageError: no parameter has such a name.
+        MissingSize: config.json does not give a size.
+    """
+    shapes = weights if weights is not None and weights.exact else None
+    if setup.adapters:
+        return _adapters(model, setup, shapes, layers, sizes)
+    if setup.method == "frozen-except":
+        return _matching(setup, weights)
+    stacked = sizes.letters.get("E", 0) * 2 * sizes.letters.get("m", sizes.letters.get("f", 0)) * sizes.product("h")
+    largest = max(sizes.product("Vh"), sizes.product("hf"), stacked)
+    return WhatTrains(Trained(model.parameters.total, largest, *_shapes(shapes)), embedding=True)
+
+
+def _shapes(weights: Weights | None) -> tuple[Shapes | None, Shapes]:
+    if weights is None:
+        return None, ()
+    rest = tuple((group.shape, group.count) for group in weights.groups if not group.linear)
+    return rest, tuple((group.shape, group.count) for group in weights.groups if group.linear)
+
+
+def _adapters(
+    model: Model, setup: TrainingSetup, weights: Weights | None, layers: Sequence[Layer], sizes: Sizes
+) -> WhatTrains:
+    rank, experts = setup.lora_rank, model.architecture.experts is not None
+    if setup.lora_targets == "all-linear" and (weights is None or experts):
+        return WhatTrains(
+            Trained(adapter_parameters(layers, sizes, dora=setup.dora, each=setup.trained_bytes), sizes.product("fr"))
+        )
+    if weights is None:
+        raise UsageError(
+            "targets of adapters are told by tensor names, which this checkpoint does not give unpacked",
+            "Use --lora-targets all-linear.",
+        )
+    chosen = weights.linears(setup.lora_targets)
+    if not chosen:
+        known = sorted({group.module.rpartition(".")[2] for group in weights.groups if group.linear})
+        raise UsageError(
+            f"no linear layer of the blocks is named {setup.lora_targets}", f"There are {', '.join(known)}."
+        )
+    total = adapter_size(chosen, rank, dora=setup.dora)
+    pairs = tuple(
+        (shape, group.count) for group in chosen for shape in ((rank, group.shape[-1]), (group.shape[0], rank))
+    )
+    largest = max(rank * max(group.shape) for group in chosen)
+    saved = weights.modules(setup.modules_to_save) if setup.modules_to_save else ()
+    if setup.modules_to_save and not saved:
+        raise UsageError(f"no module is named {setup.modules_to_save}", "E.g. --modules-to-save lm_head,embed_tokens.")
+    return WhatTrains(
+        Trained(total, largest, (), pairs),
+        saved=sum(group.total for group in saved),
+        saved_head=sum(group.total for group in saved if group.component == "head"),
+        embedding=any(group.component == "embedding" for group in saved),
+    )
+
+
+def _matching(setup: TrainingSetup, weights: Weights | None) -> WhatTrains:
+    if weights is None:
+        raise UsageError("what matches a pattern is told by the tensors' names, which are not known here")
+    outside, layers = weights.by_layer(setup.trained)
+    total = outside + sum(layers.values())
+    if not total:
+        example = next(iter(weights.names), "model.norm.weight")
+        raise UsageError(f"no parameter's name matches {setup.trained}", f"A name here: {example}")
+    embedding = any(
+        group.component == "embedding"
+        and weights.by_layer(setup.trained)[0] >= group.numel
+        and _matches(weights, group, setup.trained)
+        for group in weights.groups
+    )
+    largest = max(numel for name, numel in weights.names.items() if _one(name, setup.trained))
+    return WhatTrains(Trained(total, largest), outside=outside, layers=layers, embedding=embedding)
+
+
+def _matches(weights: Weights, group: Weight, pattern: str) -> bool:
+    return group.name in weights.names and _one(group.name, pattern)
+
+
+def _one(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
+
+
+def blocks_of(
+    layers: Sequence[Layer],
+    frozen: Sequence[Layer],
+    what: WhatTrains,
+    setup: TrainingSetup,
+    weights: Weights | None,
+    sizes: Sizes,
+    model_type: str | None,
+) -> list[Block]:
+    """Each block as it is trained, first one first.
+
+    Args:
+        frozen: the entries of blocks in which nothing trains, for frozen-except.
+    """
+    if what.layers is not None:
+        lowest = 0 if what.embedding else min(what.layers, default=len(layers))
+        each = setup.trained_bytes
+        vectors = only_vectors(weights, setup.trained) if weights is not None else {}
+        blocks = []
+        for index, (layer, still) in enumerate(zip(layers, frozen, strict=True)):
+            whole = index in what.layers and index not in vectors
+            kept_less = -sum(_kept_by_vector(length, setup, sizes) for length in vectors.get(index, ()))
+            own = each * what.layers.get(index, 0)
+            blocks.append(Block(layer if whole else still, kept_less, own, index >= lowest))
+        return blocks
+    if not setup.adapters or setup.lora_targets == "all-linear" or weights is None:
+        return [Block(layer) for layer in layers]
+    chosen = weights.linears(setup.lora_targets)
+    spared: dict[int, int] = {}
+    gradients: dict[int, int] = {}
+    for group in weights.linears("all-linear"):
+        adapted = group in chosen
+        for index, count in group.layers.items():
+            if adapted:
+                one = adapter_size([replace(group, count=count)], setup.lora_rank, dora=setup.dora)
+                gradients[index] = gradients.get(index, 0) + one * setup.trained_bytes
+            else:
+                spared[index] = spared.get(index, 0) + count * _kept(group, setup, sizes, model_type)
+    return [Block(layer, spared.get(i, 0), gradients.get(i, 0)) for i, layer in enumerate(layers)]
+
+
+def _kept_by_vector(length: int, setup: TrainingSetup, sizes: Sizes) -> int:
+    """Bytes that a norm's weight keeps where nothing else trains: what it is multiplied with, for its own gradient."""
+    width = sizes.letters.get("q", length) if length == sizes.letters.get("d") else length
+    return sizes.letters["T"] * width * (2 if setup.compute == "bf16" else 4)
+
+
+def _kept(group: Weight, setup: TrainingSetup, sizes: Sizes, model_type: str | None) -> int:
+    """Bytes that an adapter on a linear layer keeps: its input in its own precision, and rank values a token.
+
+    Where the adapter has the input's precision already, the input is kept anyway, or shared; then the rank's alone.
+    """
+    copies = COPIES.get(setup.precision, 0) if setup.adapter_dtype == "fp32" else 0
+    inputs, outputs = (group.shape[0], group.shape[1]) if model_type in CONV1D else (group.shape[1], group.shape[0])
+    rank = 2 if setup.precision == "mixed" or setup.adapter_dtype == "bf16" else 4
+    dora = {"bf16": 6, "mixed": 4}.get(setup.precision, 0) * outputs if setup.dora else 0
+    return sizes.letters["T"] * (copies * inputs + rank * setup.lora_rank + dora)

@@ -1,0 +1,106 @@
+"""`--measure`: the real class under fake tensors beside the estimate, and clear words where it cannot run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+import pytest
+
+import inspector
+from inspector.cli import run
+from inspector.errors import InspectError, UsageError
+from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.memory import Workload
+from inspector.memory.training import TrainingSetup, read_weights, training_estimate
+from inspector.model import build_model
+
+CONFIG: dict[str, Any] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "num_hidden_layers": 3,
+    "hidden_size": 512,
+    "intermediate_size": 1408,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "vocab_size": 8192,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+WORKLOAD = Workload(context=512, batch=2)
+
+
+def checkpoint() -> Checkpoint:
+    """The headers of such a model."""
+    square, wide = (512, 512), (1408, 512)
+    block = {f"self_attn.{name}_proj": square for name in "qkvo"}
+    block |= {"mlp.gate_proj": wide, "mlp.up_proj": wide, "mlp.down_proj": (512, 1408)}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"model.layers.{i}.{name}.weight": shape
+        for i in range(3)
+        for name, shape in {**block, "input_layernorm": (512,), "post_attention_layernorm": (512,)}.items()
+    }
+    shapes |= {"model.embed_tokens.weight": (8192, 512), "model.norm.weight": (512,), "lm_head.weight": (8192, 512)}
+    return Checkpoint("a/model", None, "local", CONFIG, tuple(Tensor(n, "BF16", s) for n, s in shapes.items()))
+
+
+def needs_torch() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        {},
+        {"precision": "mixed", "checkpointing": "full"},
+        {"method": "lora", "lora_targets": "q_proj,v_proj"},
+        {"method": "frozen-except", "trained": "model.layers.2.*"},
+        {"optimizer": "adafactor"},
+        {"optimizer": "muon"},
+    ],
+    ids=str,
+)
+def test_the_estimate_is_within_three_percent_of_the_measured_step(setup: dict[str, str]) -> None:
+    needs_torch()
+    from inspector.measure.training import measure_training
+
+    how, found = TrainingSetup(**setup), checkpoint()  # type: ignore[arg-type]
+    model = build_model(found)
+    estimated = training_estimate(model, WORKLOAD, how, tensors=read_weights(found, model.architecture))
+    measured = measure_training(CONFIG, WORKLOAD, how)
+    assert estimated.peak == pytest.approx(measured["peak"], rel=0.03)
+    states = estimated.part("optimizer_states")
+    assert states is not None
+    assert states.bytes == pytest.approx(measured["optimizer_states"], rel=0.01, abs=2**16)
+
+
+def test_what_cannot_be_measured_is_refused_and_says_why() -> None:
+    needs_torch()
+    from inspector.measure.training import measure_training
+
+    for setup in ({"optimizer": "adamw-8bit"}, {"logits": "chunked"}, {"precision": "bf16-master"}):
+        with pytest.raises(UsageError, match="--measure"):
+            measure_training(CONFIG, WORKLOAD, TrainingSetup(**setup))
+    with pytest.raises(InspectError, match="could not be measured"):
+        measure_training({"model_type": "no_such_type"}, WORKLOAD, TrainingSetup())
+    with pytest.raises(InspectError, match="no model_type"):
+        measure_training({"model_type": 3}, WORKLOAD, TrainingSetup())
+
+
+def test_without_torch_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("inspector.measure")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run(["train", "meta-llama/Llama-3.2-1B", "--offline", "--measure"]) == 2
+    assert "pip install 'llm-inspect[measure]'" in capsys.readouterr().err
+
+
+def test_only_one_card_is_measured() -> None:
+    with pytest.raises(UsageError, match="one card"):
+        inspector.train("meta-llama/Llama-3.2-1B", offline=True, measure=True, sharding={"fsdp": 2})

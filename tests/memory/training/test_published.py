@@ -1,0 +1,75 @@
+"""Peaks that other trainers publish, through benchmarks.training_cases: what is comparable, and what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.training_cases import predict_peak
+
+# torchtune's README (cumulative ablation, peak active memory) and litgpt's resource tables (max_memory_allocated).
+TORCHTUNE = {"batch": 2, "max_seq_len": 4096, "packed": True}
+LITGPT = {"method": "lora r=8 on q,v", "longest_example_tokens": 1304, "activation_checkpointing": False}
+ROWS: list[tuple[str, str, dict[str, Any], float]] = [
+    ("torchtune", "meta-llama/Llama-3.2-3B", TORCHTUNE, 60.0),
+    (
+        "torchtune",
+        "meta-llama/Llama-3.2-3B",
+        {**TORCHTUNE, "compile": True, "chunked_ce": True, "activation_checkpointing": True},
+        24.9,
+    ),
+    ("litgpt", "meta-llama/Llama-2-7b-hf", {**LITGPT, "micro_batch": 1}, 19.837),
+    ("litgpt", "meta-llama/Llama-2-7b-hf", {**LITGPT, "micro_batch": 2}, 27.074),
+]
+
+
+def case(engine: str, model: str, settings: dict[str, Any], measured: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"engine": engine, "model_id": model, "settings": settings, "measured": measured, **more}
+
+
+@pytest.mark.parametrize(("engine", "model", "settings", "peak"), ROWS)
+def test_published_peaks_are_within_five_percent(
+    engine: str, model: str, settings: dict[str, Any], peak: float
+) -> None:
+    predicted, measured, _, why = predict_peak(case(engine, model, settings, {"peak_gib": peak}))
+    assert not why
+    assert predicted == pytest.approx(measured, rel=0.05)
+
+
+def test_a_7b_with_adapters_and_four_sequences_does_not_fit_40_gb() -> None:
+    """litgpt: out of memory on an A100 40GB."""
+    settings = {"method": "lora r=8", "micro_batch": 4, "longest_example_tokens": 1304}
+    predicted, capacity, fitted, _ = predict_peak(
+        case("litgpt", "meta-llama/Llama-2-7b-hf", settings, {"oom_on_gib": 39.56})
+    )
+    assert fitted is False
+    assert predicted is not None
+    assert capacity is not None
+    assert predicted > capacity
+
+
+def test_a_65b_under_qlora_fits_48_gb() -> None:
+    """Dettmers et al. (2023), abstract: a 65B on one 48 GB card, with paged optimizers and rank 64."""
+    settings = {"method": "qlora r=64 all linear layers", "paged_optimizer": True, "gradient_checkpointing": True}
+    predicted, capacity, fitted, _ = predict_peak(
+        case("QLoRA paper", "LLaMA-65B", settings, {"fits_on_gb": 48}, quant="nf4 + double quant")
+    )
+    assert fitted is True
+    assert predicted is not None
+    assert capacity is not None
+    assert 0.75 * capacity < predicted < capacity
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"compile": True, "seq_len": 2048, "batch": 2}, "torch.compile"),
+        ({"packed": False}, "not stated"),
+        ({"method": "adapter"}, "LLaMA-Adapter"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(settings: dict[str, Any], words: str) -> None:
+    predicted, _, _, why = predict_peak(case("torchtune", "meta-llama/Llama-3.2-3B", settings, {"peak_gib": 1.0}))
+    assert predicted is None
+    assert words in why
