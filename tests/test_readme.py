@@ -11,9 +11,10 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -39,22 +40,25 @@ def test_the_readme_shows_what_the_command_prints(command: str, shown: str, tmp_
     assert output(command, tmp_path) == shown
 
 
-def test_the_readme_names_every_option_and_no_other() -> None:
-    import click
+def options(command: click.Command, context: click.Context) -> Iterator[str]:
+    """The long options of a command and of those below it."""
+    for parameter in command.params:
+        yield from (name for name in parameter.opts if name.startswith("--"))
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below, context)
 
+
+def test_the_docs_name_every_option_and_no_other() -> None:
     from inspector.cli import cli
 
-    text = README.read_text(encoding="utf-8")
-    known = {
-        name
-        for command in map(partial(cli.get_command, click.Context(cli)), cli.list_commands(click.Context(cli)))
-        if command is not None
-        for parameter in command.params
-        for name in parameter.opts
-        if name.startswith("--")
-    }
-    named = set(re.findall(r"`(--[a-z][a-z-]*)", text))
-    assert named - {"--help", "--version"} == known
+    known = set(options(cli, click.Context(cli))) - {"--version"}
+    texts = [README.read_text("utf-8"), (README.parent / "docs" / "options.md").read_text("utf-8")]
+    named = [set(re.findall(r"`(--[a-z][a-z-]*)", text)) for text in texts]
+    assert named[1] == known
+    assert named[0] <= known
 
 
 if __name__ == "__main__":

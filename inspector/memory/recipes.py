@@ -12,6 +12,8 @@ from inspector.model.model import Model
 
 _OUTSIDE = frozenset({"embedding", "head", "norm", "router", "other"})
 _TOWERS = frozenset({"vision", "audio", "projector"})
+_NO_LINEAR = _OUTSIDE | {"experts"}
+"""bitsandbytes replaces nn.Linear modules; transformers 5 stacks a mixture's routed experts in one parameter."""
 
 
 class Recipe(NamedTuple):
@@ -30,10 +32,10 @@ class Recipe(NamedTuple):
 
 RECIPES: dict[str, Recipe] = {
     # 4 bits, and a float32 absmax for each 64; doubly quantized: a byte for each 64, and a float32 for 256 of those
-    "nf4": Recipe(Fraction(9, 2), _OUTSIDE, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
-    "fp4": Recipe(Fraction(9, 2), _OUTSIDE, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
+    "nf4": Recipe(Fraction(9, 2), _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
+    "fp4": Recipe(Fraction(9, 2), _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
     "nf4-dq": Recipe(
-        4 + Fraction(8, 64) + Fraction(32, 64 * 256), _OUTSIDE, "bitsandbytes quantize_4bit with compress_statistics"
+        4 + Fraction(8, 64) + Fraction(32, 64 * 256), _NO_LINEAR, "bitsandbytes quantize_4bit with compress_statistics"
     ),
     # 4 bits; for each 128 a float16 scale and a 4-bit zero point
     "awq": Recipe(4 + Fraction(20, 128), _OUTSIDE | _TOWERS, "AutoAWQ WQLinear_GEMM, groups of 128"),

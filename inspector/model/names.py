@@ -106,9 +106,10 @@ AUDIO = _words(
     "code2wav token2wav"
 )
 PROJECTOR = _words(
-    "multi_modal_projector mm_projector connector projector aligner resampler perceiver vision_projection "
-    "audio_projection visual_projection text_projection language_projection qformer abstractor embed_vision "
-    "embed_audio vl_connector vision_proj audio_projector speech_projector mlp1 merger modality_projection mmproj"
+    "multi_modal_projector mm_projector connector projector aligner resampler perceiver perceiver_resampler "
+    "vision_projection audio_projection visual_projection text_projection language_projection qformer abstractor "
+    "embed_vision embed_audio vl_connector vision_proj audio_projector speech_projector mlp1 merger "
+    "modality_projection mmproj"
 )
 ROUTER = _words("router gate wg shared_expert_gate gate_layer")
 SHARED_EXPERTS = _words("shared_expert shared_experts shared_mlp share_expert")

@@ -166,7 +166,7 @@ def _print_head(console: Console, inspection: Inspection) -> None:
         "bundled": f"bundled snapshot of {checkpoint.snapshot_date}",
     }[checkpoint.source]
     kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
-    console.print(Text(f"{kind or 'unknown architecture'} · {origin}", "dim"))
+    console.print(Text(f"{kind or 'unknown architecture'} · {inert(origin)}", "dim"))
     console.print()
     facts = [
         (architecture.num_hidden_layers, "{} layers" + _kinds_text(architecture.layer_kinds)),
@@ -209,7 +209,7 @@ def _print_components(console: Console, inspection: Inspection) -> None:
     table.add_column(style="cyan")
     for name, count in sorted(parameters.by_component.items(), key=lambda item: -item[1]):
         share = count / total if total else 0
-        table.add_row(label(name), f"{count:,}", f"{share:.1%}", "▇" * round(30 * share))
+        table.add_row(label(name), f"{count:,}", f"{share:.1%}", "▇" * round(20 * share))
         kinds = parameters.by_attention if name == "attention" and len(parameters.by_attention) > 1 else {}
         for kind, part in kinds.items():
             table.add_row(Text(f"  in {label(kind)} layers", "dim"), Text(f"{part:,}", "dim"))
@@ -290,15 +290,16 @@ def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     if fit.max_context:
         room.append(f"up to {fit.max_context:,} tokens at batch {workload.batch}")
     if fit.max_batch:
-        room.append(f"up to {fit.max_batch:,} sequences of {workload.context:,} tokens")
+        plural = "s" if fit.max_batch > 1 else ""
+        room.append(f"up to {fit.max_batch:,} sequence{plural} of {workload.context:,} tokens")
     if fit.decode_bound is not None:
         prompt = "" if fit.prefill_bound is None else f", {fit.prefill_bound:,.0f} of prompt"
         room.append(f"at most {_rate_text(fit.decode_bound)} tokens/s{prompt} (the card's limits, no forecast)")
     for text in (*room, *fit.notes):
         indented(console, Text(inert(text)))
     for change in fit.changes:
-        option = f"{change.option}: " if change.option else ""
-        indented(console, Text(f"it fits with {inert(option)}{change.text} ({bytes_text(change.needed)})"))
+        how = f"with {inert(change.option)}: " if change.option else "if "
+        indented(console, Text(f"it fits {how}{change.text} ({bytes_text(change.needed)})"))
 
 
 def _rate_text(rate: float) -> str:

@@ -49,12 +49,20 @@ def test_towers_stay_whole_where_the_recipe_leaves_them() -> None:
     assert weight_bytes(gemma, "nf4")["vision"] == vision * 9 // 16  # bitsandbytes takes every linear layer
 
 
+def test_bitsandbytes_leaves_stacked_experts_alone_and_awq_does_not() -> None:
+    mixtral = inspection("mistralai/Mixtral-8x7B-v0.1").model
+    experts = mixtral.parameters.by_component["experts"]
+    assert weight_bytes(mixtral, "nf4")["experts"] == 2 * experts
+    assert weight_bytes(mixtral, "awq")["experts"] == experts * 133 // 256  # 4.15625 bits
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_engines_load_what_the_recipe_makes(recipe: str) -> None:
     assert sorted(RECIPES) == sorted(RECIPE_NAMES)
     model = llama_2_7b()
     served = served_model(model, recipe)
-    assert served is not None and served.weights is not None
+    assert served is not None
+    assert served.weights is not None
     assert served.weights.total == pytest.approx(sum(weight_bytes(model, recipe).values()), rel=1e-6)
 
 

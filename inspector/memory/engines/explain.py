@@ -13,7 +13,14 @@ from inspector.memory.engines.served import Card, ServedModel
 from inspector.memory.engines.sglang import SglangPlan, SglangSettings, default_mem_fraction
 from inspector.memory.engines.vllm import RankMemory, VllmPlan, VllmSettings, batch_sizes, cache_settings
 from inspector.memory.engines.vllm_cache import group_layers
-from inspector.memory.engines.vllm_profile import GRAPH_SPREAD, LAYER_HIDDEN_COPIES, non_torch_range, version_class
+from inspector.memory.engines.vllm_profile import (
+    GRAPH_SPREAD,
+    LAYER_HIDDEN_COPIES,
+    buffer_rows,
+    logit_bytes,
+    non_torch_range,
+    version_class,
+)
 from inspector.memory.estimate import Part
 
 _MEASURED = "measured; see benchmarks/fitted.json"
@@ -76,37 +83,70 @@ def _weights(model: ServedModel, total: int, shares: Mapping[str, int], ranks: i
     whole = model.weights
     assert whole is not None  # there is no plan without
     over = f"over {ranks} rank{'s' if ranks > 1 else ''}"
+    rows = f"rows of vocab_size {model.vocab_size:,} padded to a multiple of 64, {over}"
+    layers = "vllm/model_executor/layers"
     texts = {
-        "embedding": f"{whole.embedding:,} B, rows padded to a multiple of 64, {over}",
-        "head": f"{whole.head or whole.embedding:,} B, rows padded to a multiple of 64, {over}",
-        "divided": f"{whole.divided + whole.copies:,} B of queries, outputs, MLPs and towers, {over}",
-        "key_value": f"{whole.key_value:,} B of key and value projections, over {heads}"
-        f"{' (no more heads)' if heads < ranks else ''}",
-        "experts": f"{whole.experts:,} B of routed experts, {over}",
-        "replicated": "norms, routers and latents' down-projections, whole on every rank",
-        "rotary_table": "sines and cosines of every position, whole on every rank",
-        "allocator": "what torch's allocator rounds large tensors up by",
+        "embedding": (f"{whole.embedding:,} B, {rows}", f"headers; {layers}/vocab_parallel_embedding.py"),
+        "head": (f"{whole.head or whole.embedding:,} B, {rows}", f"headers; {layers}/vocab_parallel_embedding.py"),
+        "divided": (
+            f"{whole.divided + whole.copies:,} B of queries, outputs, MLPs and towers, {over}",
+            f"headers; {layers}/linear.py: ColumnParallelLinear, RowParallelLinear",
+        ),
+        "key_value": (
+            f"{whole.key_value:,} B of key and value projections, over {heads} rank{'s' if heads > 1 else ''}"
+            f"{': there are no more heads' if heads < ranks else ''}",
+            f"num_key_value_heads, head_dim, hidden_size; {layers}/linear.py: QKVParallelLinear",
+        ),
+        "experts": (f"{whole.experts:,} B of routed experts, over the ranks", f"headers; {layers}/fused_moe"),
+        "replicated": ("norms, routers and latents' down-projections, whole on every rank", "headers"),
+        "rotary_table": (
+            "sines and cosines of every position, whole on every rank",
+            f"max_position_embeddings, head_dim; {layers}/rotary_embedding",
+        ),
+        "allocator": (
+            "what torch's allocator rounds tensors of 10 MiB and more up by",
+            "c10/cuda/CUDACachingAllocator.cpp: kMinLargeAlloc, kRoundLarge",
+        ),
     }
-    parts = tuple(Part(name, size, texts[name], "loaded_weights.rank_shares") for name, size in shares.items() if size)
+    parts = tuple(Part(name, size, *texts[name]) for name, size in shares.items() if size)
     stage = f", the tightest of {stages} stages" if stages > 1 else ""
-    return Part("weights", total, f"as loaded on one rank{stage}", "config.json and the tensors' headers", parts)
+    return Part("weights", total, f"as loaded on one rank{stage}", "the sum of these", parts)
 
 
 def _activations(model: ServedModel, card: Card, settings: VllmSettings, rank: RankMemory) -> Part:
     tokens, sequences = batch_sizes(card, settings)
     width, bytes_ = model.hidden_size, model.element_bytes
     inner = -(-(model.intermediate_size or 0) // settings.tensor_parallel_size)
+    sampler = settings.sampler or settings.version.sampler
+    rows = buffer_rows(sampler, sequences)
+    buffer = f" + {rows} rows x {model.vocab_size:,} x 4 B" if rows else ""
     texts = {
-        "workspace": "cuBLAS's workspace in torch's allocator",
-        "images": "images that the profile encodes first: pixels and tokens",
-        "earlier_stage": f"hidden states and residual: 2 x {tokens:,} tokens x {width:,} x {bytes_} B",
-        "mixture_workspace": f"the fused mixture's workspace for {tokens:,} tokens",
-        "layer": f"{tokens:,} tokens x ({3 if model.mlp_gated else 2} x {inner:,} + {LAYER_HIDDEN_COPIES} x {width:,})"
-        f" x {bytes_} B, more than the sampler",
-        "sampler": f"{min(tokens, sequences):,} sequences x {model.vocab_size:,} logits, several copies of them, and"
-        f" {tokens:,} tokens x {width:,} x {bytes_} B of hidden states; more than a layer",
+        "workspace": ("cuBLAS's workspace in torch's allocator", "aten/src/ATen/cuda/CublasHandlePool.cpp"),
+        "images": (
+            "images that the profile encodes first: pixels and tokens",
+            "vllm/multimodal/encoder_budget.py",
+        ),
+        "earlier_stage": (
+            f"hidden states and residual: 2 x {tokens:,} tokens x {width:,} x {bytes_} B",
+            "vllm/v1/worker/gpu_model_runner.py",
+        ),
+        "mixture_workspace": (
+            f"the fused mixture's workspace for {tokens:,} tokens",
+            "vllm/model_executor/layers/fused_moe/fused_moe.py: workspace_shapes",
+        ),
+        "layer": (
+            f"{tokens:,} tokens x ({3 if model.mlp_gated else 2} x {inner:,} + {LAYER_HIDDEN_COPIES} x {width:,})"
+            f" x {bytes_} B, more than the sampler",
+            f"the widths of a layer; copies of the hidden states: {_MEASURED}",
+        ),
+        "sampler": (
+            f"{min(tokens, sequences):,} sequences x {model.vocab_size:,} logits x {logit_bytes(model, sampler)} B"
+            f"{buffer} + ({tokens:,} + 2 x {min(tokens, sequences):,}) x {width:,} x {bytes_} B of hidden states, more"
+            " than a layer",
+            f"vllm/v1/sample/sampler.py; bytes a logit where it sorts: {_MEASURED}",
+        ),
     }
-    parts = tuple(Part(name, size, texts[name], "vllm_profile.activation_shares") for name, size in rank.alive.items())
+    parts = tuple(Part(name, size, *texts[name]) for name, size in rank.alive.items())
     return Part(
         "activations",
         rank.activations,

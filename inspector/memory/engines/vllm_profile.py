@@ -78,14 +78,23 @@ def sampler_peak_bytes(
     keeps a float32 row of the vocabulary a multiprocessor besides. A float32 model's logits are not cast, yet a copy
     of them was there in the one log seen: 16.
     """
+    buffer = 4 * model.vocab_size * buffer_rows(sampler, sequences, multiprocessors)
+    hidden = (min(sequences, tokens) * 2 + tokens) * model.hidden_size * model.element_bytes
+    return min(sequences, tokens) * model.vocab_size * logit_bytes(model, sampler) + buffer + hidden
+
+
+def logit_bytes(model: ServedModel, sampler: Sampler) -> int:
+    """Bytes of one logit's copies, all told."""
     element = model.element_bytes
-    logit_bytes = SORT_BYTES if sampler == "sort" else 4 * (4 if element == 4 else 3) + (0 if element == 4 else element)
-    buffer = 0
-    if sampler == "triton":
-        programs = min(multiprocessors, sequences)
-        buffer = 4 * model.vocab_size * min(1 << (programs - 1).bit_length(), multiprocessors)
-    hidden = (min(sequences, tokens) * 2 + tokens) * model.hidden_size * element
-    return min(sequences, tokens) * model.vocab_size * logit_bytes + buffer + hidden
+    return SORT_BYTES if sampler == "sort" else 4 * (4 if element == 4 else 3) + (0 if element == 4 else element)
+
+
+def buffer_rows(sampler: Sampler, sequences: int, multiprocessors: int = 132) -> int:
+    """Float32 rows of the vocabulary that the Triton kernel keeps beside the logits; other samplers keep none."""
+    if sampler != "triton":
+        return 0
+    programs = min(multiprocessors, sequences)
+    return min(1 << (programs - 1).bit_length(), multiprocessors)
 
 
 def layer_peak_bytes(model: ServedModel, *, tokens: int, tensor_parallel: int = 1) -> int:

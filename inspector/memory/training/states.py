@@ -9,8 +9,6 @@ from inspector.model.model import Model
 
 PEFT = "peft 0.21: adapters are fp32 (autocast_adapter_dtype)"
 RECIPE = "nf4-dq"
-STACKED = "experts"
-"""Of a mixture's experts transformers 5 makes one parameter; bitsandbytes replaces linear layers alone."""
 
 
 def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
@@ -42,7 +40,7 @@ def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
 def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
     """Bytes of a base in nf4 with double quantization; what the recipe leaves alone is bf16, or fp32 under "mixed"."""
     recipe, counts = RECIPES[RECIPE], model.parameters.by_component
-    keeps = recipe.keeps | {STACKED}
+    keeps = recipe.keeps
     packed = {name: size for name, size in weight_bytes(model, RECIPE).items() if name not in keeps}
     kept = sum(count for name, count in counts.items() if name in keeps)
     values = sum(counts[name] for name in packed)

@@ -105,14 +105,14 @@ def test_a_folder_is_scored_once_a_group_and_what_is_left_out_is_named(
     llama = next(case for case in CASES if case["id"] == "planner-meta-llama---tp1pp1dp1--8192-dtbf16-kvfp8")
     again = {**llama, "id": "again", "measured": {**llama["measured"], "weights_gib": 16.0}}
     other = {**llama, "id": "other", "engine": "another"}
-    training = {**llama, "id": "train", "kind": "training"}
+    training = {**llama, "id": "train", "kind": "activation"}
     distrusted = {**llama, "id": "b", "trust": "B"}
     lines = "\n".join(json.dumps(case) for case in (llama, again, other, training, distrusted))
     (tmp_path / "some.jsonl").write_text(lines + "\n", encoding="utf-8")
     assert accuracy.main([str(tmp_path), "--details"]) == 0
     printed = capsys.readouterr().out
     assert "no profile for the engine another: other" in printed
-    assert "kind training: not a serving case: train" in printed
+    assert "kind activation: not a serving case: train" in printed
     assert "trust B: b" in printed
     assert "verdicts (fits or not): 2 of 2 right" in printed
     card = accuracy.score(accuracy.load_cases(tmp_path))
