@@ -17,6 +17,7 @@ from inspector.cli_options import (
     SHARDING_NAMES,
     formulas_option,
     output_options,
+    print_json,
     serving_options,
     source_options,
     training_options,
@@ -225,7 +226,7 @@ def train(
         record = training_record(inspection, training)
         if explain:
             record["explain"] = [part_record(part) for part in training.parts]
-        _print_json(record)
+        print_json(record)
     return 0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL
 
 
@@ -237,7 +238,7 @@ def gpus(as_json: bool) -> int:
     from inspector.report.devices import devices_record, print_devices
 
     if as_json:
-        _print_json(devices_record(list_devices(), detect()))
+        print_json(devices_record(list_devices(), detect()))
     else:
         print_devices(_console(), list_devices(), detect())
     return 0
@@ -292,7 +293,7 @@ def _failed(model: str, error: InspectError, output: str) -> int:
     if output == "json" and not isinstance(error, UsageError):
         from inspector.report.record import error_record
 
-        _print_json(error_record(model, error))
+        print_json(error_record(model, error))
     return error.exit_code
 
 
@@ -328,7 +329,7 @@ def _print_results(results: Sequence[Result], output: str, explain: bool, layers
 
                 record["layers"] = ledger_record(outcome.ledger())
             records.append(record)
-        _print_json(records[0] if len(records) == 1 else records)
+        print_json(records[0] if len(records) == 1 else records)
     elif output == "csv":
         sys.stdout.write(tabular.csv_text(results))
     elif output == "markdown":
@@ -347,12 +348,6 @@ def _print_results(results: Sequence[Result], output: str, explain: bool, layers
 
             for inspection in good:
                 print_ledger(_console(), inspection)
-
-
-def _print_json(record: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")
 
 
 def _console() -> Console:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
+
+from inspector.cli_options import print_json
 
 
 @click.group()
@@ -16,7 +16,6 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(as_json: bool) -> int:
     """Where it is, how many answers it has, how much that is, and the oldest."""
-    import json
     from datetime import datetime, timezone
 
     from inspector.hub.cache import SIZE_VARIABLE, cache_limit
@@ -36,7 +35,7 @@ def info(as_json: bool) -> int:
             "oldest": oldest,
             "limit": found.limit,
         }
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        print_json(record)
         return 0
     click.echo(f"folder   {inert(str(found.folder))}")
     click.echo(f"entries  {found.entries:,} of {found.repos:,} model{'' if found.repos == 1 else 's'}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from inspector.cli_options import access_options, workload_options
+from inspector.cli_options import access_options, print_json, workload_options
 from inspector.errors import InspectError, UsageError
 
 DIFFERENT = 1
@@ -35,7 +34,7 @@ def diff(
         if as_json and not isinstance(error, UsageError):
             from inspector.report.record import error_record
 
-            _print_json({**error_record(before, error), "repo_id": None, "before": before, "after": after})
+            print_json({**error_record(before, error), "repo_id": None, "before": before, "after": after})
         raise
     from inspector.report.units import inert
 
@@ -46,15 +45,9 @@ def diff(
 
     difference = compare(*pair)
     if as_json:
-        _print_json(difference_record(*pair, difference))
+        print_json(difference_record(*pair, difference))
     else:
         from inspector.report.console import stdout_console
 
         print_difference(stdout_console(), *pair, difference)
     return 0 if difference.equal else DIFFERENT
-
-
-def _print_json(record: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import click
 
-from inspector.cli_options import GPU_HELP, source_options
+from inspector.cli_options import GPU_HELP, print_json, source_options
 from inspector.errors import InspectError, UsageError
 
 
@@ -51,7 +48,7 @@ def check_log(
         if as_json and not isinstance(error, UsageError):
             from inspector.report.record import error_record
 
-            _print_json(error_record(model, error))
+            print_json(error_record(model, error))
         raise
     from inspector.report.units import inert
 
@@ -61,13 +58,7 @@ def check_log(
     from inspector.report.logs import comparison_record, print_comparison
 
     if as_json:
-        _print_json(comparison_record(comparison, inspection.checkpoint.repo_id))
+        print_json(comparison_record(comparison, inspection.checkpoint.repo_id))
     else:
         print_comparison(stdout_console(), comparison, inspection.checkpoint.repo_id)
     return 0
-
-
-def _print_json(record: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(record, indent=2) + "\n")

@@ -14,6 +14,7 @@ from inspector.cli_options import (
     SERVING_NAMES,
     access_options,
     formulas_option,
+    print_json,
     serving_options,
     source_options,
     workload_options,
@@ -115,10 +116,8 @@ def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: b
     named = [(file, outcome) for (file, _), outcome in zip(entries, outcomes, strict=True)]
     code = max(outcome.exit_code for outcome in outcomes)
     if as_json:
-        import json
-
         record = {"schema": 1, "ok": code == 0, "entries": [_record(*each) for each in named]}
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        print_json(record)
     else:
         for file, outcome in named:
             _print(file, outcome)

@@ -281,3 +281,10 @@ output_options = _options(
     ),
     click.option("--json", "output", flag_value="json", help="Short for --format json."),
 )
+
+
+def print_json(record: Any) -> None:
+    """One JSON document on standard output."""
+    import json
+
+    click.echo(json.dumps(record, indent=2))
