@@ -6,9 +6,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?= meta-llama/Meta-Llama-3-8B
+SECONDS ?= 60
+OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code_runs.py tests/hub tests/batch tests/report \
+  tests/hardware tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format bench accuracy oracle oracle-training tables clean
+.PHONY: help run test fuzz oldest lint types format bench accuracy oracle oracle-training tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +36,21 @@ run: $(VENV)/.run ## set up and inspect a model: make run MODEL=org/name
 test: $(VENV)/.test ## set up and run the tests
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
+fuzz: $(VENV)/.test ## fuzz every reader: make fuzz SECONDS=1800 TARGETS="config gguf" (seconds each; default 60, all)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
+
+# The tests that need no torch, in an environment of the lowest versions that pyproject.toml allows.
+$(VENV)/oldest/.oldest: pyproject.toml tests/oldest_versions.py tests/requirements-no-deps.txt | $(VENV)/.test
+	rm -rf $(VENV)/oldest
+	$(PYTHON) -m venv $(VENV)/oldest
+	$(BIN)/python tests/oldest_versions.py > $(VENV)/oldest/requirements.txt
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(VENV)/oldest/requirements.txt
+	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . --requirement tests/requirements-no-deps.txt
+	@touch $@
+
+oldest: $(VENV)/oldest/.oldest ## run the tests with the oldest versions of what is needed
+	$(VENV)/oldest/bin/python -m pytest --numprocesses auto $(OLDEST_TESTS) $(ARGS)
+
 lint: $(VENV)/.test ## check style and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,20 +62,29 @@ format: $(VENV)/.test ## let ruff format
 types: $(VENV)/.test ## check types with mypy
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## time llm-inspect beside huggingface_hub's own readers, on a loopback Hub
-	$(BIN)/python -m benchmarks.cold_report
+# The other tools have an environment of their own: their requirements are theirs.
+$(VENV)/peers/.peers: benchmarks/requirements-peers.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, modelinfo-cli and huggingface_hub, on a loopback Hub
+	$(BIN)/python -m benchmarks.cold_report --peers $(VENV)/peers/bin/python $(ARGS)
+	$(BIN)/python -m benchmarks.batch
 
 accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
 	$(BIN)/python -m benchmarks.accuracy $(CASES)
 
 # The oracles need torch (CPU) beside the rest: what transformers' own classes hold, keep and peak at.
 $(VENV)/.oracle: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.13'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.13' 'peft>=0.21' 'bitsandbytes>=0.50'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm torchvision pillow
 	@touch $@
 
 oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, inference peaks (20 minutes)
-	$(BIN)/python -m tests.oracles.parameters
-	$(BIN)/python -m tests.oracles.caches
+	$(BIN)/python -m tests.oracles.parameters --write
+	$(BIN)/python -m tests.oracles.facts --write
+	$(BIN)/python -m tests.oracles.caches --write
 	$(BIN)/python -m tests.oracles.inference --out tests/memory/data/inference_peaks.json
 	$(BIN)/python -m pytest tests/memory/test_activations.py
 
@@ -70,4 +97,4 @@ tables: $(VENV)/.oracle ## regenerate inspector/data and fixtures/snapshots from
 	$(BIN)/python fixtures/make_snapshots.py
 
 clean: ## remove what make made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspector.errors import InvalidConfig
 from inspector.model.config import TextConfig
-from inspector.model.config_read import read_config
+from inspector.model.config_read import read_config, shown
 from inspector.model.kinds import IMAGE_CROSS_ATTENTION_TYPES, cached_heads, head_dim_of, layers_of, notes_of
 from inspector.model.layers import SlidingAttention
 from inspector.model.model import Architecture, Experts, Quantization
@@ -15,6 +15,9 @@ from inspector.model.model import Architecture, Experts, Quantization
 LARGEST_COUNT = 2**40
 """No dimension of a model is larger: a bound against absurd values, far above any vocabulary or context."""
 
+_POSITIVE_SIZES = frozenset(
+    {"num_key_value_heads", "head_dim", "v_head_dim", "kv_lora_rank", "hidden_size", "compress_rate"}
+)
 _ACTIVE_EXPERT_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
 _EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _SHARED_EXPERT_KEYS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
@@ -60,7 +63,7 @@ def architecture_of(
     layers = layers_of(text, decoder=decoder, image_tokens=image_tokens)
     windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
     activation = next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None)
-    return Architecture(
+    found = Architecture(
         model_type=text.model_type,
         architecture=architecture,
         num_hidden_layers=layer_count,
@@ -87,6 +90,11 @@ def architecture_of(
         exact=text.exact,
         notes=text.notes + notes_of(text, image_tokens),
     )
+    for layer in {id(layer): layer for layer in layers}.values():  # equal layers are mostly one object
+        _check_sizes(layer)
+    if found.head_dim is not None and not 0 <= found.head_dim <= LARGEST_COUNT:  # an encoder has no layer that says so
+        raise _no_such_model("head_dim", found.head_dim)
+    return found
 
 
 def _keeps_cache(text: TextConfig, architecture: str | None) -> bool:
@@ -115,11 +123,36 @@ def _count(text: TextConfig, key: str) -> int | None:
     if isinstance(value, float) and value.is_integer():  # 1e6 is how some configs write their context
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_COUNT:
-        raise InvalidConfig(
-            f"config.json: {key} is {value!r}, which no model can have.",
-            "Check the repo's config.json: a whole number is due there.",
-        )
+        raise _no_such_model(key, value)
     return value
+
+
+def _check_sizes(part: Any) -> None:
+    """Refuses a layer of sizes that none can have: its memory would be nothing, or less.
+
+    Raises:
+        InvalidConfig: a width or a count of heads below 1, another number below 0, or any that is absurdly large.
+    """
+    for key in getattr(part, "__dataclass_fields__", ()):
+        value = getattr(part, key)
+        if isinstance(value, int):
+            least = 1 if key in _POSITIVE_SIZES else 0
+            if isinstance(value, bool) or not least <= value <= LARGEST_COUNT:
+                raise _no_such_model(key, value)
+        elif isinstance(value, tuple) and key in ("states", "shape"):
+            for item in value:
+                if isinstance(item, int) and not 0 <= item <= LARGEST_COUNT:
+                    raise _no_such_model("the size of a layer's state", item)
+                _check_sizes(item)
+        elif key == "attention":
+            _check_sizes(value)
+
+
+def _no_such_model(key: str, value: object) -> InvalidConfig:
+    return InvalidConfig(
+        f"config.json: {key} is {shown(value)}, which no model can have.",
+        "Check the repo's config.json: a whole number is due there.",
+    )
 
 
 def _first_count(text: TextConfig, keys: tuple[str, ...]) -> int | None:

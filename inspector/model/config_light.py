@@ -109,6 +109,8 @@ def _language_part(
     else:
         if own_type_counts:
             inner_type = inner.get("model_type", inner_type)
+            if not isinstance(inner_type, str):
+                return None
         if entry.get("merged"):
             inner = {**entry["text_defaults"], **inner}
     return _language_part(inner, inner_type, types)

@@ -11,8 +11,9 @@ from inspector.model.config import TextConfig
 from inspector.model.config_common import OTHER_NAMES, language_part, read_common
 from inspector.model.config_light import read_light, table
 
-LARGEST_LAYER_COUNT = 100_000
-"""Readers and classes build a list of that length, so a layer count is bounded before any of them sees it."""
+LARGEST_LAYER_COUNT = 10_000
+"""Readers and classes build a list of that length, and a search over contexts sizes each layer many times, so a layer
+count is bounded before any of them sees it. The deepest published models have a few hundred."""
 
 LAYER_COUNT_KEYS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", *OTHER_NAMES["num_hidden_layers"])
 
@@ -28,7 +29,7 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
     if model_type is None or model_type == "":
         return _read_without_type(config)
     if not isinstance(model_type, str):
-        raise InvalidConfig(f"config.json: model_type is {model_type!r}, which is no name.")
+        raise InvalidConfig(f"config.json: model_type is {shown(model_type)}, which is no name.")
     text = read_light(config, model_type)
     if text is None:
         text = _read_heavy(config, model_type)
@@ -50,7 +51,7 @@ def check_layer_counts(config: Mapping[str, Any], depth: int = 0) -> None:
                 check_layer_counts(value, depth + 1)
         elif key in LAYER_COUNT_KEYS and isinstance(value, (int, float)) and not 0 <= value <= LARGEST_LAYER_COUNT:
             raise InvalidConfig(
-                f"config.json: {key} is {value!r}, which no model can have.",
+                f"config.json: {key} is {shown(value)}, which no model can have.",
                 "Check the repo's config.json: a number of layers is due there.",
             )
 
@@ -62,9 +63,9 @@ def _read_heavy(config: Mapping[str, Any], model_type: str) -> TextConfig:
 
         if known_model_type(model_type):
             return read_with_class(config, model_type)
-        reason = f"model type {model_type!r} is not known to transformers"
+        reason = f"model type {shown(model_type)} is not known to transformers"
     except Exception as error:  # whatever a config class raises for values it does not like
-        reason = f"transformers cannot read this {model_type!r} config ({_one_line(error)})"
+        reason = f"transformers cannot read this {shown(model_type)} config ({_one_line(error)})"
     return _read_common(config, model_type, reason)
 
 
@@ -92,6 +93,12 @@ def _read_without_type(config: Mapping[str, Any]) -> TextConfig:
             note = f"{reason}; read as {model_type!r}, by its architecture {names[0]}"
             return dataclasses.replace(text, notes=(note, *text.notes))
     return _read_common(config, None, reason)
+
+
+def shown(value: object) -> str:
+    """A value of a config as a message shows it: on one line, and never a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def model_type_of(architecture: str) -> str | None:
