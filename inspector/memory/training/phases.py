@@ -116,7 +116,8 @@ def moments(
 
     def note(phase: str, piece: _Measured, kept: int, gradients: int, less: int = 0) -> None:
         live = gradients if old is None else old
-        found.append(Moment(phase, live, kept, piece.logits, piece.peak - piece.logits - less))
+        freed = min(0, live)  # the head's passes let go of more than its gradients take
+        found.append(Moment(phase, live - freed, kept, piece.logits, piece.peak - piece.logits - less + freed))
 
     def keeps(block: Block, gone: int = 0) -> int:
         """What a block keeps; what it lets go of when autocast is left, `gone`, goes in both cases."""

@@ -15,6 +15,7 @@ from inspector.memory.training import CHOICES, TrainingEstimate, TrainingSetup, 
 from inspector.memory.training.sizes import sizes_of
 from inspector.memory.training.table import known_types, read_table
 from inspector.model import Model
+from tests.memory.test_ledger import inspection
 
 LLAMA = "meta-llama/Meta-Llama-3-8B"
 PARAMETERS = 8_030_261_248
@@ -185,3 +186,11 @@ def test_checkpointing_never_keeps_more_and_a_higher_rank_never_takes_less(conte
     assert (estimate(model, context, method="lora", lora_rank=rank + 1).peak or 0) >= (plain.peak or 0)
     checkpointed = estimate(model, context, method="lora", lora_rank=rank, checkpointing="full")
     assert checkpointed.phases["loss"] <= plain.phases["loss"]
+
+
+def test_falcons_adapters_have_no_gradients_below_nothing() -> None:
+    found = inspection("tiiuae/falcon-7b")
+    setup = TrainingSetup("lora")
+    training = training_estimate(found.model, Workload(2048), setup)
+    assert min(part.bytes or 0 for part in training.parts) >= 0
+    assert sum(part.bytes or 0 for part in training.parts) == training.peak
