@@ -31,7 +31,7 @@ conversion_mapping.py, applied to every class."""
 BUFFER = re.compile(
     r"(^|\.)(inv_freq|original_inv_freq|cos_cached|sin_cached|position_ids|token_type_ids|masked_bias|causal_mask|"
     r"attn_mask|bias_mask|num_batches_tracked|running_mean|running_var|relative_position_index|"
-    r"relative_coords_table|position_bucket_ids|e_score_correction_bias)$"
+    r"relative_coords_table|position_bucket_ids|e_score_correction_bias|dft_mat_\w+|std_bias|std_scale)$"
 )
 """Ends of names that are buffers in the classes that have them, and leftovers of older versions where not."""
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in"})
 """Names of a token embedding beside the list of layers."""
 
-LAYERS_USED_AGAIN = frozenset({"hrm_text", "longcat_flash"})
-"""Types whose `num_hidden_layers` counts steps or caches: the files have fewer layers."""
+COUNTED_OTHERWISE = frozenset({"hrm_text", "longcat_flash"})
+"""Types whose `num_hidden_layers` counts steps or caches, of which the files have fewer layers, and whose experts are
+more than the routed ones."""
 
 MORE_ROWS = frozenset({"mllama", "mllama_text_model", "moshi"})
 """Types whose embedding has rows for tokens beyond the vocabulary."""
@@ -40,8 +41,9 @@ def lint(lots: Iterable[Lot], architecture: Architecture, layers: str | None) ->
     lots = tuple(lots)
     found = list(_stored_twice(lots))
     name, places = architecture.architecture or "", (layers or "").split(".")
-    alone = name.endswith(("ForCausalLM", "LMHeadModel")) and "decoder" not in places
-    if layers is None or not (alone or (name.endswith("ForConditionalGeneration") and "language_model" in places)):
+    alone = name.endswith(("ForCausalLM", "LMHeadModel"))
+    language = alone or (name.endswith("ForConditionalGeneration") and "language_model" in places)
+    if not language or layers is None or "decoder" in places or architecture.model_type in COUNTED_OTHERWISE:
         return found
     held = [lot for lot in lots if lot.role == "parameter"]
     inside = [lot for lot in held if stack(lot.group.template) == layers]
@@ -67,8 +69,6 @@ def dtype_note(stored_dtype: str | None, architecture: Architecture) -> tuple[st
 
 def _missing_layers(inside: list[Lot], architecture: Architecture) -> Iterator[str]:
     expected = len(architecture.layers)
-    if architecture.model_type in LAYERS_USED_AGAIN:
-        return
     seen = {layer for lot in inside for layer in lot.layers}
     missing = sorted(set(range(expected)) - seen)
     if seen and missing and architecture.num_hidden_layers == expected:

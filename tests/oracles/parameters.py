@@ -94,6 +94,7 @@ class Repos:
         tensors = {
             name: (meta.DTYPES[value.dtype], list(value.shape)) for name, value in meta.saved_state(model).items()
         }
+        shards = min(shards, len(tensors))
         files = sharded(tensors, shards) if shards > 1 else {"model.safetensors": sparse(tensors, {"format": "pt"})}
         self._count += 1
         name = f"oracle/{type(model).__name__}-{self._count}"
