@@ -345,8 +345,8 @@ def main() -> int:
         write(records)
         lengths = runs * len(PROMPTS)
         numbers = {"types": ran, "configs": runs, "runs": lengths, "equal": counts["equal"]}
-        numbers |= {f"allocated_{name}": equal for name, (equal, _) in allocations.items()}
-        numbers |= {f"measured_{name}": measured for name, (_, measured) in allocations.items()}
+        for name, (equal, measured) in allocations.items():
+            numbers |= {f"allocated_{name}": equal, f"measured_{name}": measured}
         table.write("caches", {**numbers, **{key.replace(" ", "_"): found for key, found in exceptions.items()}})
     print(f"held: {counts['equal']} of {ran} types that run, {runs} configurations x {len(PROMPTS)} lengths; {counts}")
     for allocation, (equal, measured) in allocations.items():
