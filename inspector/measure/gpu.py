@@ -188,7 +188,7 @@ def _grouped_mm_shape(left: torch.Tensor, right: torch.Tensor, offs: torch.Tenso
     return left.new_empty(offs.shape[0], left.shape[0], right.shape[-1])
 
 
-def _cuda_attention(
+def cuda_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -198,7 +198,7 @@ def _cuda_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> torch.Tensor:
-    """`scaled_dot_product_attention` as CUDA dispatches it while training: flash, else memory-efficient, else math."""
+    """`scaled_dot_product_attention` as CUDA dispatches it: flash, else memory-efficient, else math."""
     if torch.is_autocast_enabled("cuda"):
         # It stands in autocast's lower-precision list (aten/src/ATen/autocast_mode.h).
         half_type = torch.get_autocast_dtype("cuda")
@@ -206,7 +206,7 @@ def _cuda_attention(
         if attn_mask is not None and attn_mask.is_floating_point():
             attn_mask = attn_mask.to(half_type)
         with _no_autocast():
-            return _cuda_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+            return cuda_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     half = query.dtype in (torch.bfloat16, torch.float16)
     same_heads = query.shape[1] == key.shape[1]
     same_width = query.shape[-1] == key.shape[-1] == value.shape[-1]
@@ -263,7 +263,7 @@ def pretend_training_gpu() -> Iterator[MemoryLog]:
     gc.disable()
     try:
         with (
-            mock.patch("torch.nn.functional.scaled_dot_product_attention", _cuda_attention),
+            mock.patch("torch.nn.functional.scaled_dot_product_attention", cuda_attention),
             mock.patch("torch.cuda.get_device_capability", return_value=CAPABILITY),
             # transformers treats fake tensors as tracing, and then builds masks that it skips on a real run.
             mock.patch("transformers.utils.import_utils.is_fake_tensor", return_value=False),

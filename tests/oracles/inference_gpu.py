@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from inspector.measure.gpu import ALLOCATOR_BLOCK, CAPABILITY, DEVICE
+from inspector.measure.gpu import ALLOCATOR_BLOCK, CAPABILITY, DEVICE, cuda_attention
 
 _GUARD = """
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -94,49 +94,13 @@ class StorageTracker(TorchDispatchMode):
         self.live -= self._sizes.pop(key)[0]
 
 
-def _cuda_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    dropout_p: float = 0.0,  # noqa: ARG001  (always 0 at inference)
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> torch.Tensor:
-    """`scaled_dot_product_attention` as CUDA dispatches it: flash, else memory-efficient, else math."""
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    same_heads = query.shape[1] == key.shape[1]
-    same_width = query.shape[-1] == key.shape[-1] == value.shape[-1]
-    square = query.shape[-2] == key.shape[-2] or not is_causal
-    flash = half and attn_mask is None and same_width and query.shape[-1] <= 256 and square
-    if flash and (same_heads or enable_gqa):
-        assert query.shape[-1] % 8 == 0, "CUDA would pad the heads"
-        flash_attention = torch.ops.aten._scaled_dot_product_flash_attention
-        return flash_attention(query, key, value, 0.0, is_causal, False, scale=scale)[0]
-    if same_heads and all(tensor.shape[-1] % (8 if half else 4) == 0 for tensor in (query, value)):
-        bias = attn_mask
-        if bias is not None:
-            if bias.dtype is torch.bool:
-                bias = torch.where(bias, 0.0, torch.full((), float("-inf"), dtype=query.dtype, device=bias.device))
-            if bias.shape[-1] % 16:
-                # The kernel wants aligned rows: `pad_bias` in attention.cpp makes a padded copy.
-                length = bias.shape[-1]
-                bias = torch.nn.functional.pad(bias, (0, 16 - length % 16))[..., :length]
-            bias = bias.expand(query.shape[0], query.shape[1], query.shape[2], key.shape[2])
-        efficient_attention = torch.ops.aten._scaled_dot_product_efficient_attention
-        return efficient_attention(query, key, value, bias, False, 0.0, is_causal, scale=scale)[0]
-    math_attention = torch.ops.aten._scaled_dot_product_attention_math
-    return math_attention(query, key, value, attn_mask, 0.0, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]
-
-
 @contextlib.contextmanager
 def pretend_gpu() -> Iterator[StorageTracker]:
     """Fake tensors on a pretend GPU, without autograd; yields the tracker."""
     _register_guard()
     tracker = StorageTracker()
     with (
-        mock.patch("torch.nn.functional.scaled_dot_product_attention", _cuda_attention),
+        mock.patch("torch.nn.functional.scaled_dot_product_attention", cuda_attention),
         mock.patch("torch.cuda.get_device_capability", return_value=CAPABILITY),
         # transformers treats fake tensors as tracing, and then builds masks that it skips on a real run.
         mock.patch("transformers.utils.import_utils.is_fake_tensor", return_value=False),
