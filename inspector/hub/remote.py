@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspector.errors import AccessError, FileMissing, HubError
+from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound
 from inspector.hub.checkpoint import Checkpoint, File
 from inspector.hub.client import Meter
 from inspector.hub.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE
@@ -63,6 +63,10 @@ def read_remote(files: RepoFiles, meter: Meter) -> Checkpoint:
             return _read(files, revision, meter)
         except Moved as moved:
             revision = moved.commit
+        except RevisionNotFound:
+            if revision == files.repo.revision:
+                raise
+            raise HubError(f"{files.repo} has no commit {revision}, which an answer named", "Try again.") from None
         finally:
             files.cancel()
     raise HubError(f"{files.repo} changes faster than it can be read", "Try again, or name a commit (--revision).")
