@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.errors import HubError
 from inspector.hub.repo_id import is_commit
@@ -26,8 +25,7 @@ class Stopped(Exception):
     """The body ended before its end; another try may bring all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What to ask for.
 
     Attributes:
@@ -47,8 +45,7 @@ class Request:
     until_commit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back.
 
     Attributes:

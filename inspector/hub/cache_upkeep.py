@@ -13,8 +13,8 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inspector.hub.cache import FIRST_WORD, TEMPORARY_PREFIX
 
@@ -33,8 +33,7 @@ _COMMIT = re.compile(rb"[0-9a-f]{40}")
 REFS = "refs"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A file of the cache.
 
     Attributes:
@@ -50,8 +49,7 @@ class Kept:
     is_answer: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CacheInfo:
+class CacheInfo(NamedTuple):
     """The cache as a whole.
 
     Attributes:

@@ -104,21 +104,22 @@ class Tensor(NamedTuple):
         return stored_bytes(self.dtype, self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file of the repo: its path in the repo and its size in bytes (None where the Hub did not say)."""
 
     name: str
     size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(NamedTuple):
     """What an answer cost: requests sent (redirects count), bytes of bodies received, read from the cache or not."""
 
     requests: int = 0
     bytes: int = 0
     cached: bool = False
+
+
+NOTHING_ASKED = Network()
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Checkpoint:
     files: tuple[File, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    network: Network = Network()
+    network: Network = NOTHING_ASKED
     snapshot_date: str | None = None
     parts: tuple[Part, ...] = ()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspector.errors import InspectError, InvalidConfig, InvalidHeader, UnreadableModel
 from inspector.hub.checkpoint import File
@@ -33,8 +32,7 @@ MAX_DEPTH = 100
 MAX_NAME_CHARACTERS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """What `model.safetensors.index.json` says.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from inspector.errors import FileMissing, UnreadableModel
@@ -113,7 +113,7 @@ def _chosen(place: Place, choice: Choice, by_name: Mapping[str, File]) -> Weight
     notes = [] if choice.variant is None else [f"read from the {choice.variant} files, as there are no others"]
     if ADAPTER_CONFIG in by_name:
         notes.append(f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
-    return replace(weights, warnings=(*weights.warnings, *notes))
+    return weights._replace(warnings=(*weights.warnings, *notes))
 
 
 def is_readable(name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +151,7 @@ def _read_folder(
 
 
 def _noted(weights: Weights, note: str) -> Weights:
-    return replace(weights, warnings=(*weights.warnings, note))
+    return weights._replace(warnings=(*weights.warnings, note))
 
 
 def _checkpoint(

@@ -99,7 +99,7 @@ def read_models(
             join = join_pytorch(index, torch, where) if len(torch) == len(own) else sharded(index, own)
             sizes = {shard: by_name[each.folder + shard].size for shard in index.shards}
             named = tuple(File(each.folder + file.name, file.size or sizes[file.name]) for file in join.files)
-            results.append((config, replace(join, files=named)))
+            results.append((config, join._replace(files=named)))
         else:
             results.append((config, one_file(by_name[name], read[name], where)))
     return results

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from inspector.errors import AmbiguousModel, UnsupportedFormat
@@ -71,7 +70,7 @@ def read_other_names(place: Place, by_name: Mapping[str, File]) -> Weights:
                 "Ask for its base model; the model card may name it.",
             )
         note = f"read from {files[0].name[:100]}, which transformers does not look for"
-        return replace(weights, warnings=(*weights.warnings, note))
+        return weights._replace(warnings=(*weights.warnings, note))
     if len(files) > 1:
         head = f"{place.where} holds {len(files)} safetensors files under names of their own:"
         raise AmbiguousModel(
@@ -124,8 +123,8 @@ def _read_file(place: Place, by_name: Mapping[str, File], pick: str) -> Weights 
     own_config = folder != "" and folder + CONFIG_FILE in by_name
     config, weights = read_models(place, [found], by_name, with_configs=own_config)[0]
     if _is_lora(weights):
-        weights = replace(weights, warnings=(*weights.warnings, LORA_ALONE))
-    return replace(weights, config=config) if own_config else weights
+        weights = weights._replace(warnings=(*weights.warnings, LORA_ALONE))
+    return weights._replace(config=config) if own_config else weights
 
 
 def _read_folder(place: Place, folder: str, files: Sequence[File]) -> Weights:
@@ -138,7 +137,7 @@ def _read_folder(place: Place, folder: str, files: Sequence[File]) -> Weights:
     warnings = weights.warnings
     if config is None and weights.config is None:
         warnings = (NO_CONFIG, *warnings)
-    return replace(weights, files=named, config=weights.config or config or {}, warnings=warnings)
+    return weights._replace(files=named, config=weights.config or config or {}, warnings=warnings)
 
 
 class Folder:

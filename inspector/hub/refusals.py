@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from inspector.errors import (
     AccessError,
@@ -58,8 +58,7 @@ def _hub_class(answer: Answer) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(NamedTuple):
     """An answer that is none, and what its error's text needs to know."""
 
     answer: Answer

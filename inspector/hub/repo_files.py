@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from inspector.errors import HubError, InspectError, InvalidHeader
 from inspector.hub.answer import Answer, Request
@@ -73,8 +73,7 @@ class Headers:
         return len(json.dumps(self.raw[shard], ensure_ascii=False, separators=(",", ":")).encode())
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The repo's files, and the commit that has them."""
 
     commit: str | None

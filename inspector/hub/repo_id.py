@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inspector.errors import UsageError
 
@@ -22,8 +22,7 @@ _PICK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()/-]*")
 _URL = re.compile(r"https?://[^/]+/([^/?#]+/[^/?#]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class RepoId:
+class RepoId(NamedTuple):
     """A repo on the Hub: `org/name` (or an old single name), and a branch, tag, commit or ref of it.
 
     Attributes:
@@ -49,8 +48,7 @@ class RepoId:
         return self.name if self.revision == DEFAULT_REVISION else f"{self.name}@{self.revision}"
 
 
-@dataclass(frozen=True, slots=True)
-class LocalPath:
+class LocalPath(NamedTuple):
     """A folder or file on this machine, and how the user wrote it."""
 
     path: Path

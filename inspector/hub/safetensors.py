@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from inspector.errors import InvalidHeader
 from inspector.hub.checkpoint import DTYPE_BITS, Tensor
@@ -29,8 +28,7 @@ Place = tuple[int, int, str, str, list[int]]
 """Start, end, name, dtype, shape: in this order, so that sorting sorts by place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One file's header.
 
     Attributes:

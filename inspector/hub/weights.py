@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from inspector.hub.checkpoint import File, Tensor
 from inspector.hub.documents import Index
@@ -17,8 +16,7 @@ MAX_NAMED = 3
 """Tensors that a warning names; the rest are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """What the weight files hold: the weights' part of a `Checkpoint`.
 
     Attributes:
