@@ -52,9 +52,14 @@ class Client:
         self.gate = Gate()
         self._headers: dict[str, str] | None = None
         self._lock = threading.Lock()
-        # Loaded here, on the caller's thread, so that no request's time goes into it.
+        # All that a request needs is imported here, on the caller's thread: on a worker's it would take time from the
+        # request, and go on beside what the caller imports while it waits, each held up by the other.
+        import encodings.idna  # noqa: F401  # a host's name to bytes
+
         from huggingface_hub.utils._http import get_session
 
+        if not isinstance(settings.token, str) and settings.token is not False:
+            import huggingface_hub.utils._headers  # noqa: F401  # the saved token
         get_session()
 
     @property
