@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import inspector
+from inspector.errors import InspectError
 from inspector.memory.engines import Card, MixtureFacts, ServedModel, VisionFacts, Weights
-from inspector.model.layers import FullAttention, LatentAttention, Layer, SlidingAttention
+from inspector.memory.engines.served import served_model
+from inspector.model.layers import (
+    FullAttention,
+    IndexedAttention,
+    LatentAttention,
+    Layer,
+    LinearAttention,
+    SlidingAttention,
+    StateTensor,
+)
 
 GIB = 1024**3
 MODELS = Path(__file__).parent.parent / "tests" / "memory" / "cases" / "models.json"
@@ -65,13 +77,55 @@ def facts_for(case: Facts, models: Mapping[str, Facts]) -> tuple[Facts | None, s
     A table entry counts only where it agrees with what the case itself says.
     """
     arch = case.get("arch") or {}
-    known = _look_up(str(case.get("model_id", "")).split(" ")[0], models)
+    known = _look_up(str(case.get("model_id", "")).split(" ")[0], models, named="layers" in arch)
     if known is not None and _agree(known, arch):
-        return _as_packed(known, case.get("quant")), "published config"
+        return _with_type(case, _as_packed(known, case.get("quant"))), "published config"
+    if "heads" in arch and "hidden" in arch and "kv_heads" not in arch:
+        arch = {"kv_heads": arch["heads"], "head_dim": arch["hidden"] // arch["heads"], **arch}
     if not ("layers" in arch and ("kv_heads" in arch or "mla" in arch)):
         return None, "the case names no architecture"
     facts = _from_arch({"hidden": 0, "vocab": 0, **arch}, case.get("settings", {}).get("max_model_len"))
-    return _as_packed({**facts, **(_solved(facts) or {})}, case.get("quant")), "the case's own facts"
+    facts = {**facts, **(_solved(facts) or {})}
+    return _with_type(case, _as_packed(facts, case.get("quant"))), "the case's own facts"
+
+
+TYPES = {
+    "llama": "llama",
+    "mistral": "mistral",
+    "qwen3": "qwen3",
+    "deepseek-v2": "deepseek_v2",
+    "qwen1.5-moe": "qwen2_moe",
+}
+"""config.json's model_type by how a repo's name begins, where an engine's rule asks for it."""
+
+
+def _with_type(case: Facts, facts: Facts) -> Facts:
+    name = _bare(str(case.get("model_id", "")))
+    found = next((kind for start, kind in TYPES.items() if name.startswith(start)), None)
+    return {"model_type": found, **facts}
+
+
+def model_of(case: Facts, models: Mapping[str, Facts]) -> tuple[ServedModel | None, str]:
+    """What a case runs on, and where that is from: the table, else a bundled snapshot, else the case's own facts."""
+    facts, why = facts_for(case, models)
+    if why != "published config":
+        bundled = _bundled(case)
+        if bundled is not None:
+            return bundled, "a bundled snapshot"
+    return (None if facts is None else served(facts, case.get("dtype"))), why
+
+
+def _bundled(case: Facts) -> ServedModel | None:
+    """The snapshot of a case's repo, without its weights where the case packs them otherwise."""
+    name = str(case.get("model_id", "")).split(" ")[0]
+    if "/" not in name or case.get("dtype") == "float32":
+        return None
+    try:
+        model = inspector.inspect(name, offline=True).model
+    except InspectError:
+        return None
+    found = served_model(model)
+    return replace(found, weights=None) if found is not None and case.get("quant") else found
 
 
 def _as_packed(facts: Facts, quant: str | None) -> Facts:
@@ -84,19 +138,35 @@ def _as_packed(facts: Facts, quant: str | None) -> Facts:
     return {key: value for key, value in facts.items() if key not in ("parameters", "num_attention_heads")}
 
 
-def _look_up(model_id: str, models: Mapping[str, Facts]) -> Facts | None:
-    """A table entry by repo ID; else by the name alone (mirrors), without what it says of packing."""
+TUNED = re.compile(r"-(instruct|chat|base|thinking|it|hf|v0\.\d|\d{4})$")
+"""How names of tuned models end, whose shapes are those of the model that they were made from."""
+
+
+def _look_up(model_id: str, models: Mapping[str, Facts], *, named: bool = False) -> Facts | None:
+    """A table entry by repo ID; else by the name alone (mirrors), without what it says of packing.
+
+    Where the case itself names the architecture, which is compared, a tuned model may stand for its base.
+    """
     if model_id in models:
         return models[model_id]
     names = {_bare(name): facts for name, facts in models.items()}
+    if named:
+        names = {_untuned(name): facts for name, facts in names.items()} | names
     name = _bare(model_id)
-    if name in names:
-        return names[name]
-    for pattern, packing in PACKED:
+    for pattern, packing in ((r"$^", {}), *PACKED):
         base = re.sub(pattern, "", name)
-        if base != name and base in names:
-            return {**names[base], **packing}
+        if pattern != r"$^" and base == name:
+            continue
+        found = names.get(base) or (names.get(_untuned(base)) if named else None)
+        if found is not None:
+            return {**found, **packing}
     return None
+
+
+def _untuned(name: str) -> str:
+    while (shorter := TUNED.sub("", name)) != name:
+        name = shorter
+    return name
 
 
 def _bare(model_id: str) -> str:
@@ -116,12 +186,16 @@ def _from_arch(arch: Facts, max_model_len: object) -> Facts:
         "vocab_size": arch["vocab"],
         "num_key_value_heads": arch.get("kv_heads", 1),
         "head_dim": arch.get("head_dim", 0),
+        "states": arch.get("states", ()),
+        "linear_layers": arch.get("linear_layers", 0),
         "max_position_embeddings": max_model_len if isinstance(max_model_len, int) else 0,
     }
     if "mla" in arch:
         facts["kv_lora_rank"], facts["qk_rope_head_dim"] = arch["mla"] - 64, 64
     if "sliding_layers" in arch:
         facts["sliding_layers"], facts["sliding_window"] = arch["sliding_layers"], arch["window"]
+    if "index_head_dim" in arch:
+        facts["index_head_dim"] = arch["index_head_dim"]
     if "params" in arch:
         facts["parameters"] = arch["params"]
     return facts
@@ -162,9 +236,15 @@ def layers_of(facts: Facts) -> tuple[Layer, ...]:
     count: int = facts["num_hidden_layers"]
     sliding: int = facts.get("sliding_layers", 0)
     heads, width = facts["num_key_value_heads"], facts["head_dim"]
-    if "kv_lora_rank" in facts:
-        return (LatentAttention(facts["kv_lora_rank"], facts["qk_rope_head_dim"]),) * count
     full: Layer = FullAttention(heads, width, width)
+    if "kv_lora_rank" in facts:
+        full = LatentAttention(facts["kv_lora_rank"], facts["qk_rope_head_dim"])
+        if "index_head_dim" in facts:
+            full = IndexedAttention(full, facts["index_head_dim"])
+    if facts.get("states"):
+        states = tuple(StateTensor(tuple(state["shape"]), state["dtype"]) for state in facts["states"])
+        linear: int = facts["linear_layers"]
+        return (full,) * (count - linear) + (LinearAttention(states),) * linear
     if not sliding:
         return (full,) * count
     return (full,) * (count - sliding) + (SlidingAttention(heads, width, width, facts["sliding_window"]),) * sliding
@@ -193,7 +273,10 @@ def served(facts: Facts, dtype: str | None) -> ServedModel:
         vision=VisionFacts(vision["tokens"], vision["pixels"]) if vision else None,
         rotary_bytes=facts.get("rotary_rows", facts["max_position_embeddings"]) * rotary * rotary_element,
         quantization=facts.get("quantization"),
+        latents_packed="linear_bits" in facts,
         int8_activations=facts.get("int8_activations", False),
+        recurrent_bytes=4 if any(state["dtype"] == "F32" for state in facts.get("states", ())) else element,
+        model_type=facts.get("model_type"),
     )
 
 
@@ -260,7 +343,7 @@ def _attention(facts: Facts) -> tuple[int, int, int]:
 
 
 def _latent_copies(facts: Facts) -> int:
-    """Parameters of the latents' up-projections, which MLA layers keep a 16-bit copy of."""
+    """Parameters of the latents' up-projections, of which engines keep a 16-bit copy where they are packed."""
     if "kv_lora_rank" not in facts or "v_head_dim" not in facts:
         return 0
     up = facts["kv_lora_rank"] * facts["num_attention_heads"] * (facts["qk_nope_head_dim"] + facts["v_head_dim"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.case_facts import GIB, Facts, card_of, facts_for, served
+from benchmarks.case_facts import GIB, Facts, card_of, model_of
 from benchmarks.fit import Constants, Row, constants_without
 from inspector.memory.engines import Card, ServedModel, llama_cpp, sglang, vllm
 from inspector.memory.engines.vllm_cache import Capacity, capacity
@@ -49,10 +49,9 @@ def predict(case: Facts, models: Mapping[str, Facts], rows: Sequence[Row]) -> Pr
     rule = ENGINES.get(engine)
     if rule is None:
         return Prediction(reasons=[f"no profile for the engine {engine}"])
-    facts, why = facts_for(case, models)
-    if facts is None:
+    model, why = model_of(case, models)
+    if model is None:
         return Prediction(reasons=[why])
-    model = served(facts, case.get("dtype"))
     prediction = Prediction()
     rule(case, model, constants_without(case["group"], rows), prediction)
     if not prediction.pairs and prediction.verdict is None and not prediction.reasons:
@@ -102,7 +101,10 @@ def vllm_settings(case: Facts, constants: Constants, layers: int) -> vllm.VllmSe
         tensor_parallel_size=case.get("tp") or 1,
         pipeline_parallel_size=stages,
         enforce_eager=bool(given.get("enforce_eager")),
-        enable_prefix_caching=given.get("enable_prefix_caching") is not False,
+        enable_prefix_caching=_yes_or_no(given, "enable_prefix_caching"),
+        data_parallel_size=_whole(given, "data_parallel_size") or 1,
+        enable_expert_parallel=bool(given.get("enable_expert_parallel")),
+        mamba_ssm_cache_dtype=given.get("mamba_ssm_cache_dtype") or "auto",
         non_torch=non_torch_bytes(version, case.get("tp") or 1, constants.non_torch_gib),
         graphs=graph_bytes(-(-layers // stages), base=constants.graph_base, a_layer=constants.graph_a_layer),
     )
@@ -130,6 +132,8 @@ def _compare_capacity(case: Facts, model: ServedModel, held: Capacity, found: Pr
         found.pairs[CACHE] = (held.tokens_printed, measured["kv_tokens"])
     elif "kv_blocks" in measured:
         found.pairs[CACHE] = (held.blocks, measured["kv_blocks"])
+    elif "estimated_max_model_len" in measured:  # what the log's error says that the pool can serve
+        found.pairs[CACHE] = (held.tokens, measured["estimated_max_model_len"])
 
 
 def _compare_weights(case: Facts, stages: Sequence[int] | None, found: Prediction) -> None:
@@ -149,6 +153,8 @@ def _fitted(case: Facts, settings: vllm.VllmSettings) -> bool | None:
         return False
     if "max_model_len" not in case["settings"]:
         return None
+    if "estimated_max_model_len" in measured:
+        return False
     if "max_concurrency_x" in measured:
         return bool(measured["max_concurrency_x"] >= 1)
     tokens = measured.get("kv_tokens", measured.get("kv_blocks", 0) * settings.block_size)
@@ -158,14 +164,22 @@ def _fitted(case: Facts, settings: vllm.VllmSettings) -> bool | None:
 def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
     del constants  # SGLang measures nothing, so nothing is fitted
     measured, fraction = case["measured"], case["settings"].get("mem_fraction_static")
+    given = case["settings"]
     settings = sglang.SglangSettings(
-        context_length=1, mem_fraction_static=fraction, tp_size=case.get("tp") or 1, pp_size=case.get("pp") or 1
+        context_length=1,
+        mem_fraction_static=fraction,
+        kv_cache_dtype=given.get("kv_cache_dtype") or "auto",
+        page_size=_whole(given, "page_size") or 1,
+        tp_size=case.get("tp") or 1,
+        pp_size=case.get("pp") or 1,
     )
     cache = sglang.cache_settings(model, settings)
     pool = measured.get("kv_cache_gib")
     after, before = measured.get("avail_after_weights_gib"), measured.get("avail_before_weights_gib")
-    if before is None and after is not None and "weights_gib" in measured:
-        before = after + measured["weights_gib"]
+    plan = sglang.plan(model, ANY_CARD, settings)
+    if before is None and after is not None:  # what loading took, where the log does not say it
+        loaded = measured.get("weights_gib") or (None if plan is None else plan.weights / GIB)
+        before = None if loaded is None else after + loaded
     if pool is None and fraction is not None and after is not None and before is not None:
         pool = sglang.pool_bytes(int(before * GIB), int(after * GIB), fraction) / GIB
     if pool is not None and "kv_tokens" in measured:
@@ -173,7 +187,6 @@ def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Predic
         if tokens is not None:
             found.pairs[CACHE] = (tokens, measured["kv_tokens"])
     if "weights_gib" in measured:
-        plan = sglang.plan(model, ANY_CARD, settings)
         _compare_weights(case, None if plan is None else [plan.weights], found)
     card = card_of(case)
     if card is not None and fraction is not None and "kv_cache_gib" in measured:
@@ -184,11 +197,21 @@ def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Predic
 
 def _llama_cpp(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
     del constants  # allocated by formula, nothing is fitted
-    kind = case["settings"].get("cache_type", "f16")
-    settings = llama_cpp.LlamaCppSettings(case["settings"]["n_ctx"], cache_type_k=kind, cache_type_v=kind)
+    given, measured = case["settings"], case["measured"]
+    kind = given.get("cache_type", "f16")
+    settings = llama_cpp.LlamaCppSettings(
+        given["n_ctx"],
+        n_ubatch=_whole(given, "n_ubatch") or 512,
+        n_parallel=_whole(given, "n_parallel") or 1,
+        cache_type_k=given.get("cache_type_k", kind),
+        cache_type_v=given.get("cache_type_v", kind),
+        kv_unified=given.get("kv_unified") is not False,
+        swa_full=bool(given.get("swa_full")),
+    )
     size = llama_cpp.cache_bytes(model.layers, settings)
-    if size is not None and "kv_cache_gib" in case["measured"]:
-        found.pairs[CACHE] = (size / GIB, case["measured"].get("kv_cache_mib", 0) / 1024)
+    printed = measured["kv_cache_mib"] / 1024 if "kv_cache_mib" in measured else measured.get("kv_cache_gib")
+    if size is not None and printed:
+        found.pairs[CACHE] = (size / GIB, printed)
 
 
 def _transformers(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
@@ -203,6 +226,12 @@ def _whole(settings: Mapping[str, Any], name: str) -> int | None:
     """A setting that is a number; words such as "default" are left to the engine."""
     value = settings.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _yes_or_no(settings: Mapping[str, Any], name: str) -> bool | None:
+    """A setting that is yes or no; None, the engine's default, for anything else."""
+    value = settings.get(name)
+    return value if isinstance(value, bool) else None
 
 
 ENGINES: dict[str, Callable[[Facts, ServedModel, Constants, Prediction], None]] = {

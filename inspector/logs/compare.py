@@ -301,6 +301,7 @@ def _of_printed_pool(
     if printed is None or served is None or printed.value <= 0:
         return {}
     version = VllmVersion() if settings.version is None else parse_version(settings.version)
+    prefixes = run.settings.get("enable_prefix_caching")
     chosen = vllm.VllmSettings(
         max_model_len=workload.context,
         version=version,
@@ -312,7 +313,7 @@ def _of_printed_pool(
         tensor_parallel_size=tensor,
         pipeline_parallel_size=pipeline,
         block_size=whole(run.settings.get("block_size"), 4096) or 16,
-        enable_prefix_caching=run.settings.get("enable_prefix_caching") is not False,
+        enable_prefix_caching=None if prefixes is None else prefixes is not False,
     )
     try:
         cache = vllm.cache_settings(served, Card(spec.capacity, spec.name), chosen)

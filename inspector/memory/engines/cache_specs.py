@@ -6,7 +6,7 @@ Mirrors vllm/v1/kv_cache_interface.py; SGLang's pool is sized from the same page
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from inspector.hub.checkpoint import DTYPE_BITS
@@ -40,6 +40,8 @@ class CacheSettings:
         tensor_parallel: ranks that the heads are divided over.
         state_blocks: blocks of states a request keeps: 2 with prefix caching ("align"), else 1.
         hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
+        latent_block_multiple: tokens that the block of latents beside states is a multiple of.
+        packed_sparse_latents: an FP8 cache of sparse latent attention has DeepSeek's layout.
     """
 
     max_model_len: int
@@ -51,6 +53,8 @@ class CacheSettings:
     tensor_parallel: int = 1
     state_blocks: int = 1
     hybrid: bool = True
+    latent_block_multiple: int = 64
+    packed_sparse_latents: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +161,18 @@ def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     """The attention's rows, and an indexer key: a byte a value and a float32 scale for each 128 of them.
 
     vllm/model_executor/models/deepseek_v2.py: DeepseekV32IndexerCache.
+
+    FP8 latents take r + 4 * ceil(r / 128) + 2 * rope bytes: values, float32 scales, and the rotated part in 16 bits.
+    Worked example: DeepSeek's 512 and 64: 656 bytes (vllm/v1/kv_cache_interface.py: MLAAttentionSpec, "fp8_ds_mla";
+    sglang/srt/mem_cache/memory_pool.py: DSATokenToKVPool).
     """
     width = layer.index_head_dim + 4 * ceil_div(layer.index_head_dim, 128)
-    return (*specs_of(layer.attention, settings), FullSpec(settings.block_size, settings.block_size * width))
+    rows = specs_of(layer.attention, settings)
+    latent = layer.attention
+    if settings.element_bytes == 1 and settings.packed_sparse_latents and isinstance(latent, LatentAttention):
+        packed = latent.kv_lora_rank + 4 * ceil_div(latent.kv_lora_rank, 128) + 2 * latent.qk_rope_head_dim
+        rows = tuple(replace(row, page_size_bytes=settings.block_size * packed) for row in rows)
+    return (*rows, FullSpec(settings.block_size, settings.block_size * width))
 
 
 UNVERIFIED_STATE_KEYS = frozenset(

@@ -11,7 +11,14 @@ from inspector.memory.engines.cache_specs import CacheSettings
 from inspector.memory.engines.loaded_weights import key_value_ranks
 from inspector.memory.engines.served import Card, ServedModel
 from inspector.memory.engines.sglang import SglangPlan, SglangSettings, default_mem_fraction
-from inspector.memory.engines.vllm import RankMemory, VllmPlan, VllmSettings, batch_sizes, cache_settings
+from inspector.memory.engines.vllm import (
+    RankMemory,
+    VllmPlan,
+    VllmSettings,
+    batch_sizes,
+    cache_settings,
+    graphs_in_budget,
+)
 from inspector.memory.engines.vllm_cache import group_layers
 from inspector.memory.engines.vllm_profile import (
     GRAPH_SPREAD,
@@ -89,7 +96,7 @@ def _weights(model: ServedModel, total: int, shares: Mapping[str, int], ranks: i
         "embedding": (f"{whole.embedding:,} B, {rows}", f"headers; {layers}/vocab_parallel_embedding.py"),
         "head": (f"{whole.head or whole.embedding:,} B, {rows}", f"headers; {layers}/vocab_parallel_embedding.py"),
         "divided": (
-            f"{whole.divided + whole.copies:,} B of queries, outputs, MLPs and towers, {over}",
+            f"{whole.divided:,} B of queries, outputs, MLPs and towers, {over}",
             f"headers; {layers}/linear.py: ColumnParallelLinear, RowParallelLinear",
         ),
         "key_value": (
@@ -99,6 +106,14 @@ def _weights(model: ServedModel, total: int, shares: Mapping[str, int], ranks: i
         ),
         "experts": (f"{whole.experts:,} B of routed experts, over the ranks", f"headers; {layers}/fused_moe"),
         "replicated": ("norms, routers and latents' down-projections, whole on every rank", "headers"),
+        "latent_copies": (
+            f"{whole.copies:,} B: the latents' up-projections once more in 16 bits, {over}",
+            "kv_lora_rank, qk_nope_head_dim, v_head_dim; vLLM's W_UK_T and W_UV, SGLang's w_kc and w_vc",
+        ),
+        "workspace": (
+            "of backends for latent attention, taken as their modules are imported",
+            "vllm/v1/attention/backends/mla: flashinfer_mla.py, cutlass_mla.py",
+        ),
         "rotary_table": (
             "sines and cosines of every position, whole on every rank",
             f"max_position_embeddings, head_dim; {layers}/rotary_embedding",
@@ -158,7 +173,7 @@ def _activations(model: ServedModel, card: Card, settings: VllmSettings, rank: R
 
 def _graphs_text(model: ServedModel, settings: VllmSettings) -> str:
     layers = -(-len(model.layers) // settings.pipeline_parallel_size)
-    where = "taken from the pool" if settings.version.graphs_in_budget else "on top of what was requested"
+    where = "taken from the pool" if graphs_in_budget(model, settings.version) else "on top of what was requested"
     return f"CUDA graphs of {layers} layers, {where}"
 
 
@@ -166,7 +181,7 @@ def _pool(model: ServedModel, card: Card, settings: VllmSettings, plan: VllmPlan
     rank, held, version = plan.tightest, plan.capacity, settings.version
     share = settings.gpu_memory_utilization
     share = version.default_utilization if share is None else share
-    less = "weights - activations - non torch" + (" - graphs" if version.graphs_in_budget else "")
+    less = "weights - activations - non torch" + (" - graphs" if graphs_in_budget(model, version) else "")
     cache = cache_settings(model, card, settings)
     parts = [] if held is None else _capacity(model, cache, plan)
     return Part(

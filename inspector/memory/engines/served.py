@@ -14,7 +14,7 @@ from inspector.model.layers import (
     Layer,
     SlidingAttention,
 )
-from inspector.model.model import Model
+from inspector.model.model import Model, Quantization
 
 GIB = 1024**3
 
@@ -59,7 +59,8 @@ class Weights:
         key_value: key and value projections: never split below one head.
         experts: routed experts; split evenly by rows, or dealt out whole.
         replicated: norms, routers, the down-projections of latents, what else every rank keeps whole.
-        copies: what is kept twice: the up-projection of latents, in the model's precision and cut by heads.
+        copies: the up-projection of latents once more, in the model's precision: what an engine that keeps it twice
+            holds on top (`rank_shares`), cut by heads.
     """
 
     embedding: int
@@ -109,7 +110,11 @@ class ServedModel:
         rotary_bytes: the table of sines and cosines that every rank keeps.
         recurrent_bytes: bytes of a value of the recurrent matrices, where vLLM is not told otherwise.
         quantization: the packing's name ("mxfp4", "compressed-tensors", ...), or None.
+        packing: all of the packing that the files have and the engine keeps, or None.
+        latents_packed: the up-projection of latents (kv_b_proj) is quantized.
+        compute: the precision that the model computes in.
         int8_activations: the recipe quantizes activations to 8 bits, which costs a copy of them.
+        model_type: config.json's; None where not known.
         notes: what the facts leave out.
     """
 
@@ -127,7 +132,11 @@ class ServedModel:
     rotary_bytes: int = 0
     recurrent_bytes: int = 2
     quantization: str | None = None
+    packing: Quantization | None = None
+    latents_packed: bool = False
+    compute: str = "bf16"
     int8_activations: bool = False
+    model_type: str | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -136,6 +145,11 @@ def rows_of(layer: Layer) -> Attention | LatentAttention | None:
     if isinstance(layer, (IndexedAttention, HybridAttention)):
         return layer.attention
     return layer if isinstance(layer, (Attention, LatentAttention)) else None
+
+
+def has_latents(model: ServedModel) -> bool:
+    """Whether any layer caches a latent."""
+    return any(isinstance(rows_of(layer), LatentAttention) for layer in model.layers)
 
 
 def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | None = None) -> ServedModel | None:
@@ -161,8 +175,11 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
     notes = []
     if shape.vision and vision is None:
         notes.append("the vision encoder's part of the profile is not counted: an image's largest size is not known")
-    if any(isinstance(rows_of(layer), LatentAttention) for layer in shape.layers):
-        notes.append("vLLM's 16-bit copies of the latents' up-projections are not counted: their width is not known")
+    latents = [rows for layer in shape.layers if isinstance(rows := rows_of(layer), LatentAttention)]
+    if any(rows.v_head_dim is None for rows in latents) or (latents and shape.num_attention_heads is None):
+        notes.append("16-bit copies of the latents' up-projections are not counted: their width is not known")
+    packing = shape.quantization if dtype == STORED else None
+    linear_bytes = _linear_bytes(model, dtype, element_bytes)
     return ServedModel(
         layers=shape.layers,
         hidden_size=shape.hidden_size,
@@ -170,16 +187,27 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
         element_bytes=element_bytes,
         weights=weights_of(model, dtype, element_bytes),
         num_attention_heads=shape.num_attention_heads,
-        linear_bytes=_linear_bytes(model, dtype, element_bytes),
+        linear_bytes=linear_bytes,
         intermediate_size=width,
         mlp_gated=shape.mlp_gated is not False,
         mixture=mixture,
         vision=vision,
         rotary_bytes=_rotary_bytes(model, element_bytes),
         recurrent_bytes=4 if (shape.model_type or "").startswith(_FLOAT32_STATES) else element_bytes,
-        quantization=shape.quantization.method if shape.quantization and dtype == STORED else None,
+        quantization=packing.method if packing else None,
+        packing=packing,
+        latents_packed=linear_bytes < element_bytes and (packing is None or is_packed(packing, "kv_b_proj")),
+        compute=compute,
+        model_type=shape.model_type,
         notes=tuple(notes),
     )
+
+
+def is_packed(packing: Quantization, module: str) -> bool:
+    """Whether a module of attention or MLP is quantized: neither it nor what holds it is left plain in all layers."""
+    outer = {"kv_b_proj": "self_attn", "o_proj": "self_attn", "q_proj": "self_attn", "experts": "mlp"}
+    names = {name.rsplit(".", 1)[-1] for name in packing.plain if "(layers" not in name}
+    return module not in names and outer.get(module, "mlp") not in names
 
 
 def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
@@ -205,13 +233,15 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
         return inner_bytes * min(count, inner) // inner
 
     hidden = shape.hidden_size or 0
-    key_value = latent = 0
+    key_value = latent = up = 0
     for layer in shape.layers:
         rows = rows_of(layer)
         if isinstance(rows, Attention):
             key_value += hidden * rows.num_key_value_heads * (rows.head_dim + rows.v_head_dim)
         elif isinstance(rows, LatentAttention):
             latent += hidden * (rows.kv_lora_rank + rows.qk_rope_head_dim)
+            each = (rows.qk_nope_head_dim or 0) + (rows.v_head_dim or 0)
+            up += rows.kv_lora_rank * (shape.num_attention_heads or 0) * each
     experts = counts.get("experts", 0)
     small = counts.get("norm", 0) + counts.get("router", 0)
     towers = sum(counts.get(name, 0) for name in ("vision", "audio", "projector"))
@@ -223,6 +253,7 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
         key_value=part(key_value),
         experts=part(experts),
         replicated=small * element_bytes + part(latent),
+        copies=up * element_bytes,
     )
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from inspector.errors import UsageError
 from inspector.memory.engines.cache_specs import CacheSettings, SlidingSpec, StateSpec, specs_of
-from inspector.memory.engines.loaded_weights import check_degrees, rank_shares
+from inspector.memory.engines.legal_layouts import check_layout
+from inspector.memory.engines.loaded_weights import rank_shares
 from inspector.memory.engines.served import GIB, Card, ServedModel
 from inspector.model.layers import Layer
 
@@ -44,6 +45,7 @@ class SglangSettings:
     page_size: int = 1
     tp_size: int = 1
     pp_size: int = 1
+    ep_size: int = 1
     reserved: int = 0
 
 
@@ -147,8 +149,25 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
         raise UsageError(f"mem_fraction_static must be between 0 and 1, not {fraction:g}")
     if settings.context_length < 1:
         raise UsageError("context_length must be at least 1")
-    check_degrees(model, tensor_parallel=settings.tp_size, pipeline_parallel=settings.pp_size)
-    stages = rank_shares(model, tensor_parallel=settings.tp_size, pipeline_parallel=settings.pp_size)
+    if settings.ep_size not in (1, settings.tp_size):
+        raise UsageError(f"ep_size {settings.ep_size} is neither 1 nor tp_size, {settings.tp_size}")
+    whole = settings.ep_size > 1
+    if whole and model.mixture is None:
+        raise UsageError("expert parallelism needs a model with routed experts")
+    check_layout(
+        model,
+        engine="sglang",
+        tensor_parallel=settings.tp_size,
+        pipeline_parallel=settings.pp_size,
+        whole_experts=whole,
+    )
+    stages = rank_shares(
+        model,
+        tensor_parallel=settings.tp_size,
+        pipeline_parallel=settings.pp_size,
+        whole_experts=whole,
+        copies=True,  # w_kc and w_vc (models/deepseek_common/deepseek_weight_loader.py: post_load_weights)
+    )
     if stages is None:
         return None
     shares = max(stages, key=lambda shares: sum(shares.values()))

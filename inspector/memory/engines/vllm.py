@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
 from inspector.memory.engines.cache_specs import CacheSettings
-from inspector.memory.engines.loaded_weights import check_degrees, rank_shares
-from inspector.memory.engines.served import GIB, Card, ServedModel
+from inspector.memory.engines.legal_layouts import check_layout
+from inspector.memory.engines.loaded_weights import rank_shares
+from inspector.memory.engines.served import GIB, Card, ServedModel, has_latents
 from inspector.memory.engines.vllm_cache import Capacity, capacity, longest_context
 from inspector.memory.engines.vllm_profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.memory.engines.vllm_version import VllmVersion
+from inspector.model.layers import HybridAttention, LinearAttention
 
 _CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
 
@@ -31,6 +33,7 @@ class VllmSettings:
         max_model_len: tokens a request may have.
         data_parallel_size: replicas of the attention, each with a pool of its own; experts lie over all ranks.
         enable_expert_parallel: experts are dealt out whole.
+        enable_prefix_caching: None: on, for models with states since 0.26 only.
         sampler: which sampler the profile runs; None for the version's.
         hybrid_kv_cache: the hybrid manager is on (not --disable-hybrid-kv-cache-manager).
         non_torch: bytes outside torch, where they are known better than the table has them.
@@ -50,7 +53,7 @@ class VllmSettings:
     data_parallel_size: int = 1
     enable_expert_parallel: bool = False
     enforce_eager: bool = False
-    enable_prefix_caching: bool = True
+    enable_prefix_caching: bool | None = None
     hybrid_kv_cache: bool = True
     sampler: Sampler | None = None
     non_torch: int | None = None
@@ -155,8 +158,30 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         state_bytes=model.element_bytes,
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
         tensor_parallel=settings.tensor_parallel_size,
-        state_blocks=2 if settings.enable_prefix_caching else 1,
+        state_blocks=2 if caches_prefixes(model, settings) and settings.version.aligned_states else 1,
         hybrid=settings.hybrid_kv_cache and settings.version.v1,
+        latent_block_multiple=settings.version.latent_block_multiple,
+        packed_sparse_latents=settings.version.packs_sparse_latents(card.compute_capability),
+    )
+
+
+def caches_prefixes(model: ServedModel, settings: VllmSettings) -> bool:
+    """Whether prefixes are cached: as set, else by default on, for models with states only in newer versions."""
+    if settings.enable_prefix_caching is not None:
+        return settings.enable_prefix_caching
+    return settings.version.hybrids_cache_prefixes or not has_states(model)
+
+
+def has_states(model: ServedModel) -> bool:
+    """Whether a layer keeps a recurrent state, beside rows or instead of them."""
+    return any(isinstance(layer, (LinearAttention, HybridAttention)) for layer in model.layers)
+
+
+def graphs_in_budget(model: ServedModel, version: VllmVersion) -> bool:
+    """Whether an estimate of the CUDA graphs is taken off the pool; else they come on top of what was requested."""
+    quantized = model.quantization is not None or model.linear_bytes not in (None, model.element_bytes)
+    return version.graphs_in_budget and not version.estimates_no_graphs(
+        model.model_type, mixture=model.mixture is not None, hybrid=has_states(model), quantized=quantized
     )
 
 
@@ -171,6 +196,9 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
         data_parallel=settings.data_parallel_size,
         whole_experts=settings.enable_expert_parallel,
         mxfp4="marlin" if marlin else "triton",
+        # process_weights_after_loading dequantizes kv_b_proj for W_UK_T and W_UV; of a plain one they are views.
+        copies=model.latents_packed,
+        workspace=settings.version.latent_workspace(card.compute_capability) if has_latents(model) else 0,
     )
 
 
@@ -213,7 +241,7 @@ def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple
             later_stage=stage > 0,
         )
         peak = sum(activations.values())
-        pool = requested - loaded - peak - outside - (graphs if version.graphs_in_budget else 0)
+        pool = requested - loaded - peak - outside - (graphs if graphs_in_budget(model, version) else 0)
         memory.append(RankMemory(requested, loaded, peak, outside, graphs, pool, shares, activations))
     return tuple(memory)
 
@@ -250,12 +278,14 @@ def check_settings(model: ServedModel, settings: VllmSettings) -> None:
     utilization = settings.gpu_memory_utilization
     if utilization is not None and not 0 < utilization <= 1:
         raise UsageError(f"gpu_memory_utilization must be above 0 and at most 1, not {utilization:g}")
-    if settings.data_parallel_size < 1:
-        raise UsageError("the degree of data parallelism must be at least 1")
     if settings.enable_expert_parallel and model.mixture is None:
         raise UsageError("expert parallelism needs a model with routed experts")
-    check_degrees(
+    check_layout(
         model,
+        engine="vllm",
         tensor_parallel=settings.tensor_parallel_size,
         pipeline_parallel=settings.pipeline_parallel_size,
+        data_parallel=settings.data_parallel_size,
+        whole_experts=settings.enable_expert_parallel,
+        release=settings.version.release,
     )

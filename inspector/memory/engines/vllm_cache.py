@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from inspector.memory.engines.cache_specs import CacheSettings, Spec, StateSpec, specs_of
 from inspector.memory.engines.loaded_weights import ceil_div, round_up, stage_layers
-from inspector.model.layers import Layer
+from inspector.memory.engines.served import rows_of
+from inspector.model.layers import LatentAttention, Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
     if _one_kind(specs):
         return (Group(1, replace(specs[0], page_size_bytes=sum(spec.page_size_bytes for spec in specs))),)
     counts: dict[Spec, int] = {}
-    for spec in _equal_pages(specs, settings):
+    latents = any(isinstance(rows_of(layer), LatentAttention) for layer in layers)
+    for spec in _equal_pages(specs, settings, settings.latent_block_multiple if latents else 16):
         counts[spec] = counts.get(spec, 0) + 1
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if 2 * largest < 3 * smallest else smallest
@@ -53,18 +55,19 @@ def _one_kind(specs: Sequence[Spec]) -> bool:
     return all(replace(spec, page_size_bytes=0) == first for spec in specs)
 
 
-def _equal_pages(specs: Sequence[Spec], settings: CacheSettings) -> list[Spec]:
+def _equal_pages(specs: Sequence[Spec], settings: CacheSettings, multiple: int) -> list[Spec]:
     """The same specs with one page size.
 
-    States: the attention block grows by multiples of 16 until its page covers the state's, which is then padded to it
-    (vllm/model_executor/models/config.py: HybridAttentionMambaModelConfig). Attention of several widths: the narrower
-    layers get more tokens a block (unify_kv_cache_spec_page_size), or are padded where that does not come out even.
+    States: the attention block grows by multiples of 16 (latents: more) until its page covers the state's, which is
+    then padded to it (vllm/model_executor/models/config.py: HybridAttentionMambaModelConfig). Attention of several
+    widths: the narrower layers get more tokens a block (unify_kv_cache_spec_page_size), or are padded where that does
+    not come out even.
     """
     states = [spec for spec in specs if isinstance(spec, StateSpec)]
     others = [spec for spec in specs if not isinstance(spec, StateSpec)]
     if states and others:
         token = max(spec.page_size_bytes // spec.block_size for spec in others)
-        block = max(settings.block_size, round_up(ceil_div(max(s.page_size_bytes for s in states), token), 16))
+        block = max(settings.block_size, round_up(ceil_div(max(s.page_size_bytes for s in states), token), multiple))
         others = [
             replace(spec, block_size=block, page_size_bytes=spec.page_size_bytes // spec.block_size * block)
             for spec in others
@@ -140,7 +143,8 @@ def capacity(
     blocks, size = min((max(0, pool) // size, size) for pool, size in zip(pools, sizes, strict=True) if size)
     needed = blocks_per_request(groups, settings)
     concurrency = blocks / needed
-    tokens = blocks // len(groups) * min(group.spec.block_size for group in groups)
+    rows = [group.spec.block_size for group in groups if not isinstance(group.spec, StateSpec)]
+    tokens = blocks // len(groups) * min(rows or [group.spec.block_size for group in groups])
     printed = int(concurrency * settings.max_model_len) if printed_from_concurrency else tokens
     return Capacity(blocks, size, needed, concurrency, tokens, printed)
 

@@ -10,6 +10,10 @@ NEWEST = (0, 33)
 """The newest version whose sources were read; a later one is taken to account alike."""
 
 
+LATENT_WORKSPACE = 128 * 1024**2
+"""Bytes of one buffer of a backend for latent attention (FLASHINFER_MLA_WORKSPACE_BUFFER_SIZE)."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class VllmVersion:
     """A release.
@@ -31,9 +35,63 @@ class VllmVersion:
     def graphs_in_budget(self) -> bool:
         """Since 0.20 an estimate of the CUDA graphs is taken off the pool before it is made.
 
-        vllm/envs.py: VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS turned to True; before, graphs came on top.
+        vllm/envs.py: VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS turned to True; before, graphs came on top. Models of the
+        second model runner were an exception for a while (`estimates_no_graphs`).
         """
         return self.release >= (0, 20)
+
+    def estimates_no_graphs(self, model_type: str | None, *, mixture: bool, hybrid: bool, quantized: bool) -> bool:
+        """Whether the second model runner serves such a model by default and still estimates 0 for its graphs.
+
+        vllm/v1/worker/gpu/model_runner.py: profile_cudagraph_memory returns 0 up to 0.28; vllm/config/vllm.py:
+        _is_default_v2_model_runner_model. 0.22 takes it for Qwen3, 0.23 for Llama and Mistral too, neither packed;
+        0.24 for those and three mixtures, packed or not; from 0.25 on for the mixtures and every other model without
+        experts and states.
+        """
+        if not (0, 22) <= self.release <= (0, 28):
+            return False
+        if self.release >= (0, 24) and model_type in ("deepseek_v2", "granitemoe", "qwen2_moe"):
+            return True
+        if self.release >= (0, 25):
+            return not mixture and not hybrid
+        types = ("qwen3",) if self.release == (0, 22) else ("qwen3", "llama", "mistral")
+        return model_type in types and not (quantized and self.release < (0, 24))
+
+    @property
+    def hybrids_cache_prefixes(self) -> bool:
+        """Since 0.26 prefix caching is on by default for models with states, too.
+
+        vllm/config/model.py: is_prefix_caching_supported; vllm/engine/arg_utils.py before 0.13.
+        """
+        return self.release >= (0, 26)
+
+    @property
+    def aligned_states(self) -> bool:
+        """Since 0.16 at the latest (not in 0.14) states are kept at block boundaries where prefixes are cached.
+
+        vllm/v1/kv_cache_interface.py: MambaSpec.max_memory_usage_bytes, mamba_cache_mode "align": two blocks a request
+        instead of one. Up to 0.27 Mamba models took a mode "all" there, with a state a block, which has no rule here.
+        """
+        return self.release >= (0, 15)
+
+    @property
+    def latent_block_multiple(self) -> int:
+        """Tokens that the block of latents beside states is a multiple of: 16 to 0.10, 64 to 0.26, then 128.
+
+        vllm/model_executor/models/config.py: HybridAttentionMambaModelConfig (kernel_block_alignment_size), since 0.20
+        vllm/platforms/interface.py.
+        """
+        if self.release < (0, 11):
+            return 16
+        return 64 if self.release < (0, 27) else 128
+
+    def packs_sparse_latents(self, compute_capability: tuple[int, int] | None) -> bool:
+        """Whether an FP8 cache of sparse latent attention has DeepSeek's layout: yes, but on Blackwell's data-center
+        cards since 0.19 at the latest (not in 0.16), where FlashInfer keeps plain FP8 rows.
+
+        vllm/model_executor/layers/attention/mla_attention.py; vllm/platforms/cuda.py: the backends by capability.
+        """
+        return self.release < (0, 17) or compute_capability is None or compute_capability[0] != 10
 
     @property
     def sampler(self) -> Literal["sort", "triton", "flashinfer"]:
@@ -63,6 +121,19 @@ class VllmVersion:
         vllm/config/vllm.py: max_in_flight_tokens.
         """
         return self.release >= (0, 25)
+
+    def latent_workspace(self, compute_capability: tuple[int, int] | None) -> int:
+        """Bytes that choosing a backend for latent attention takes: modules that allocate as they are imported.
+
+        vllm/v1/attention/backends/mla/flashinfer_mla.py: g_fi_workspace, 128 MiB, where a GPU's list of backends
+        (vllm/platforms/cuda.py) names FLASHINFER_MLA; since 0.26 at the latest (not in 0.24) it is made when it is used,
+        and 0.10 imports no more than it uses. cutlass_mla.py: g_sm100_workspace, as much, on Blackwell's data-center
+        cards in all versions. The log of DeepSeek-V2-Lite (0.19, H100) is met to 0.01 % with it.
+        """
+        major = compute_capability[0] if compute_capability else 9
+        cutlass = LATENT_WORKSPACE if major == 10 else 0
+        listed = (0, 11) <= self.release < (0, 25) and not (major == 12 and self.release >= (0, 24))
+        return cutlass + (LATENT_WORKSPACE if listed else 0)
 
     def mxfp4_kernel_is_marlin(self, compute_capability: tuple[int, int] | None) -> bool:
         """Marlin below Hopper (Mxfp4MoEMethod), and on Hopper while no Triton kernels came with vLLM (0.10)."""

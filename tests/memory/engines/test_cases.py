@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import accuracy
-from benchmarks.case_facts import facts_for, load_models, served
+from benchmarks.case_facts import facts_for, load_models, model_of, served
 from benchmarks.engine_cases import CACHE, POOL, WEIGHTS, predict
 from benchmarks.fit import SHIPPED, constants_without, fit, load_rows
 from inspector.memory.engines.served import GIB
@@ -23,6 +23,8 @@ KNOWN_MISSES = {
     "llmd-empirical-Mistral-Small-3.2-24B-Instruct-2506-tp1": (POOL,),
     "llmd-empirical-gpt-oss-120b-tp1": (POOL,),
     "dennislee-vllm-7B-2gpuA10080GB-0.25GRAM-same-node": (POOL,),
+    "ho-gpt-oss-20b-3090-weights": (WEIGHTS,),
+    "ho-qwen2.5-0.5b-bnb4-48gb-v0": (WEIGHTS,),
 }
 """Cases that the library does not reach; the case's own note says what is known of why."""
 
@@ -41,10 +43,41 @@ def test_a_published_measurement_is_met_within_its_goal(case: dict[str, Any]) ->
         assert found.verdict.right
 
 
-def test_every_case_is_one_of_its_group_or_says_why_and_names_its_source() -> None:
-    assert all(case["source"].startswith("https://") for case in CASES)
-    groups = [case["group"] for case in CASES]
-    assert len(groups) == len(set(groups))
+def test_every_case_has_a_name_of_its_own_and_names_its_source() -> None:
+    assert all(case["source"].startswith(("https://", "code-index file ")) for case in CASES)
+    names = [case["id"] for case in CASES]
+    assert len(names) == len(set(names))
+
+
+def test_a_tuned_model_stands_for_its_base_only_where_the_case_names_the_same_architecture() -> None:
+    case = {
+        "model_id": "Qwen/Qwen3-235B-A22B-Thinking-2507-FP8",
+        "arch": {"layers": 94, "kv_heads": 4, "head_dim": 128, "hidden": 4096, "vocab": 151936},
+        "settings": {},
+    }
+    facts, why = facts_for(case, MODELS)
+    assert facts is not None
+    assert (why, facts["num_experts"], facts["linear_bits"]) == ("published config", 128, 8)
+    case["arch"] = {**case["arch"], "layers": 93}
+    assert facts_for(case, MODELS)[1] == "the case's own facts"
+    assert facts_for({**case, "arch": {}}, MODELS)[0] is None
+
+
+def test_a_bundled_snapshot_serves_a_case_that_the_table_lacks() -> None:
+    case = {"model_id": "Qwen/Qwen3-Next-80B-A3B-Instruct", "arch": {}, "settings": {}, "dtype": "bfloat16"}
+    model, why = model_of(case, MODELS)
+    assert model is not None
+    assert model.weights is not None
+    assert (why, len(model.layers)) == ("a bundled snapshot", 48)
+    packed, _ = model_of({**case, "quant": "compressed-tensors"}, MODELS)
+    assert packed is not None
+    assert packed.weights is None
+
+
+def test_llama_cpp_cases_state_their_two_cache_types_apart() -> None:
+    case = next(case for case in CASES if case["id"] == "ho-llamacpp-llama32-3b-q5_0")
+    # 4,096 cells x 28 layers x 1,024 values: keys in 22 bytes for 32 values, values in 2 bytes each.
+    assert predict(case, MODELS, ROWS).pairs[CACHE] == ((4096 * 28 * 1024 * (22 / 32 + 2)) / GIB, 301.0 / 1024)
 
 
 def test_the_shipped_constants_are_what_the_logs_in_fitted_json_give() -> None:

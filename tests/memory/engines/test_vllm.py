@@ -15,6 +15,8 @@ from inspector.memory.engines.vllm import (
     batch_defaults,
     batch_sizes,
     cache_settings,
+    caches_prefixes,
+    graphs_in_budget,
     loaded_weights,
     plan,
 )
@@ -136,6 +138,66 @@ def test_graphs_come_off_the_pool_since_0_20_and_eager_mode_has_none() -> None:
         pools[release, eager] = found.tightest.kv_pool
     assert pools[(0, 19), False] == pools[(0, 20), True]
     assert pools[(0, 19), False] - pools[(0, 20), False] == graph_bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("release", "model_type", "mixture", "quantized", "on_top"),
+    [
+        ((0, 21), "qwen3", False, False, False),
+        ((0, 22), "qwen3", False, False, True),
+        ((0, 22), "llama", False, False, False),
+        ((0, 23), "llama", False, False, True),
+        ((0, 23), "llama", False, True, False),
+        ((0, 24), "llama", False, True, True),
+        ((0, 24), "gemma2", False, False, False),
+        ((0, 24), "deepseek_v2", True, False, True),
+        ((0, 25), "gemma2", False, False, True),
+        ((0, 28), None, False, True, True),
+        ((0, 28), "qwen3_moe", True, False, False),
+        ((0, 29), "llama", False, False, False),
+    ],
+)
+def test_the_second_model_runner_estimated_no_graphs_until_0_28(
+    release: tuple[int, int], model_type: str | None, mixture: bool, quantized: bool, on_top: bool
+) -> None:
+    model = replace(
+        LLAMA_8B,
+        model_type=model_type,
+        mixture=MixtureFacts(8, 2, 1024) if mixture else None,
+        quantization="awq" if quantized else None,
+    )
+    assert graphs_in_budget(model, VllmVersion(release)) is not on_top
+
+
+def test_states_keep_one_block_a_request_until_prefixes_are_cached_at_block_boundaries() -> None:
+    state = LinearAttention((StateTensor((64, 4), "compute"), StateTensor((8, 16, 16), "F32")))
+    model = replace(LLAMA_8B, layers=(FullAttention(8, 128, 128), state))
+    kept = {
+        (release, asked): cache_settings(
+            model, H100, VllmSettings(8192, VllmVersion(release), enable_prefix_caching=asked)
+        ).state_blocks
+        for release, asked in (
+            ((0, 13), True),
+            ((0, 19), None),
+            ((0, 19), True),
+            ((0, 25), None),
+            ((0, 26), None),
+            ((0, 26), False),
+        )
+    }
+    assert list(kept.values()) == [1, 1, 2, 1, 2, 1]
+    assert caches_prefixes(LLAMA_8B, VllmSettings(8192, V19))
+
+
+def test_fp8_rows_of_sparse_latents_are_plain_on_blackwell() -> None:
+    b200 = Card(178 * GIB, "B200", (10, 0))
+    packed = {
+        (card.name, release): cache_settings(
+            LLAMA_8B, card, VllmSettings(8192, VllmVersion(release))
+        ).packed_sparse_latents
+        for card, release in ((H100, (0, 19)), (b200, (0, 13)), (b200, (0, 19)))
+    }
+    assert list(packed.values()) == [True, True, False]
 
 
 def test_defaults_follow_card_and_version() -> None:

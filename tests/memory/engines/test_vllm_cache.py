@@ -17,6 +17,7 @@ from inspector.memory.engines.vllm_cache import (
     group_layers,
     longest_context,
 )
+from inspector.memory.engines.vllm_version import VllmVersion
 from inspector.model.layers import (
     ChunkedAttention,
     CrossAttention,
@@ -110,6 +111,37 @@ def test_states_stretch_the_attention_block_to_cover_their_page() -> None:
     assert round(100 * (1568 * 2048 / 3_207_168 - 1), 2) == 0.13
     assert blocks_per_request(groups, settings) == 6 + 3
     assert blocks_per_request(groups, replace(settings, state_blocks=2)) == 6 + 6
+
+
+def test_latents_beside_states_come_in_larger_blocks_in_newer_versions() -> None:
+    # Kimi Linear 48B on two ranks: 3 x 2,048 x 3 x 2 B + 16 x 128 x 128 x 4 B = 1,085,440 B a state, 1,152 B a token:
+    # 943 tokens. vLLM 0.11 printed 75,840 tokens, which is 79 x 960.
+    state = LinearAttention((StateTensor((12_288, 4), "compute"), StateTensor((32, 128, 128), "F32")))
+    layers = [LatentAttention(512, 64)] * 7 + [state] * 20
+    blocks = {}
+    for release in ((0, 10), (0, 11), (0, 26), (0, 27)):
+        multiple = VllmVersion(release).latent_block_multiple
+        settings = CacheSettings(120_000, tensor_parallel=2, latent_block_multiple=multiple)
+        groups = group_layers(layers, settings)
+        blocks[release] = groups[0].spec.block_size
+    assert list(blocks.values()) == [944, 960, 960, 1024]
+    held = capacity(layers, replace(settings, latent_block_multiple=64), [int(2.3 * GIB)])
+    assert held is not None
+    assert (held.blocks, held.tokens, held.blocks_per_request) == (319, 75_840, 125 + 3)
+
+
+def test_fp8_latents_of_sparse_attention_keep_scales_and_a_16_bit_rotated_part() -> None:
+    # GLM-5 on SGLang: 3,262,823 slots of 78 layers took 186.77 GiB, so (656 + 132) B a layer and token.
+    layer = IndexedAttention(LatentAttention(512, 64), 128)
+    sizes = {
+        (element, packed): sum(
+            spec.page_size_bytes
+            for spec in specs_of(layer, CacheSettings(8192, 1, 1, element, packed_sparse_latents=packed))
+        )
+        for element, packed in ((2, True), (1, True), (1, False))
+    }
+    assert sizes == {(2, True): 1152 + 132, (1, True): 656 + 132, (1, False): 576 + 132}
+    assert round(3_262_823 * 78 * sizes[1, True] / GIB, 2) == 186.77
 
 
 def test_layers_of_one_kind_but_several_widths_share_a_group() -> None:
