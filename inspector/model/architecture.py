@@ -14,6 +14,8 @@ from inspector.model.model import Architecture, Experts, Quantization
 
 LARGEST_COUNT = 2**40
 """No dimension of a model is larger: a bound against absurd values, far above any vocabulary or context."""
+MOST_LAYERS = 100_000
+"""No model has more layers: each is an object here."""
 
 _POSITIVE_SIZES = frozenset(
     {"num_key_value_heads", "head_dim", "v_head_dim", "kv_lora_rank", "hidden_size", "compress_rate"}
@@ -60,6 +62,9 @@ def architecture_of(
         from inspector.model.rare_kinds import image_tokens_of
 
         image_tokens = image_tokens_of(text, config)
+    for key in ("num_hidden_layers", "num_decoder_layers"):
+        if (_count(text, key) or 0) > MOST_LAYERS:
+            raise _no_such_model(key, text.get(key))
     layers = layers_of(text, decoder=decoder, image_tokens=image_tokens)
     windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
     activation = next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None)
@@ -135,6 +140,8 @@ def _check_sizes(part: Any) -> None:
     """
     for key in getattr(part, "__dataclass_fields__", ()):
         value = getattr(part, key)
+        if key in _POSITIVE_SIZES and not isinstance(value, int | None):
+            raise _no_such_model(key, value)
         if isinstance(value, int):
             least = 1 if key in _POSITIVE_SIZES else 0
             if isinstance(value, bool) or not least <= value <= LARGEST_COUNT:

@@ -4,7 +4,7 @@ wide the rows are that its model puts there."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from inspector.model.config import TextConfig
 from inspector.model.layers import (
@@ -182,7 +182,12 @@ def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAtte
     if text.text_type in LATENT_TYPES and isinstance(values.get("kv_lora_rank"), int):
         window = values.get("sliding_window") if kind == "sliding_attention" else None
         rank, rope = values["kv_lora_rank"], values.get("qk_rope_head_dim")
-        return LatentAttention(rank, rope, window) if isinstance(rope, int) else None
+        nope, value = (values.get(key) for key in ("qk_nope_head_dim", "v_head_dim"))
+        hidden, count = values.get("hidden_size"), values.get("num_attention_heads")
+        if value is None and text.text_type == "minicpm3" and isinstance(hidden, int) and isinstance(count, int):
+            value = hidden // max(1, count)  # MiniCPM3Config.__post_init__
+        wide = (nope, value) if isinstance(nope, int) and isinstance(value, int) else (None, None)
+        return LatentAttention(rank, rope, window, *wide) if isinstance(rope, int) else None
     heads = cached_heads(values, text.text_type)
     width = head_dim_of(values)
     if heads is None or width is None:
@@ -195,7 +200,7 @@ def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAtte
         return _cross_rows(kind, values, text, heads, width)
     if kind == "sliding_attention":
         window = values.get("sliding_window")
-        return SlidingAttention(heads, width, v_width, window) if isinstance(window, int) else None
+        return SlidingAttention(heads, width, v_width, window) if _is_window(window) else None
     if kind == "chunked_attention":
         chunk = values.get("attention_chunk_size")
         return ChunkedAttention(heads, width, v_width, chunk) if isinstance(chunk, int) else None
@@ -206,13 +211,18 @@ def _cross_rows(kind: str, values: Values, text: TextConfig, heads: int, width: 
     """A decoder layer's own rows and the encoder's."""
     tokens = values.get("max_source_positions") if text.text_type in FIXED_ENCODER_TOKENS else None
     window = values.get("sliding_window") if kind == "sliding_attention" else None
-    if kind == "chunked_attention" or (kind == "sliding_attention" and not isinstance(window, int)):
+    if kind == "chunked_attention" or (kind == "sliding_attention" and not _is_window(window)):
         return None
     cross_heads, cross_width = values.get("cross_num_key_value_heads"), values.get("cross_head_dim")
     row = None
     if isinstance(cross_heads, int) and isinstance(cross_width, int) and (cross_heads, cross_width) != (heads, width):
         row = 2 * cross_heads * cross_width
     return CrossAttention(heads, width, width, tokens, window, row)
+
+
+def _is_window(window: Any) -> TypeGuard[int]:
+    """0 tokens is no window: whoever writes that means something else."""
+    return isinstance(window, int) and window != 0
 
 
 def cached_heads(values: Values, text_type: str | None) -> int | None:

@@ -81,6 +81,8 @@ def fuzz(target: Target, seconds: float, random: Random) -> int:
                 keep(target, case, error, kind)
             if found[kind] >= MOST_KEPT:
                 break
+            if peak:  # what a failed case took is not the next one's
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{target.name}: {count:,} cases, {sum(found.values())} findings of {len(found)} kinds", flush=True)
     return 1 if found else 0
 

@@ -97,6 +97,8 @@ def a_llama_with(folder: Path, **changes: Any) -> str:
         {"model_type": "bert", "architectures": ["BertModel"], "head_dim": -5},  # no layer with a cache said so
         {"model_type": "mistral", "sliding_window": -5},
         {"num_hidden_layers": 65_536},  # minutes of a search over contexts
+        {"model_type": "qwen3_5_vision", "architectures": ["Qwen3_5VisionModel"], "depth": 2**32},  # all the memory
+        {"model_type": "mimo_v2_flash", "v_head_dim": "a.b.c"},  # a width that is a word
     ],
 )
 def test_a_layer_of_a_size_that_none_can_have_is_refused(
@@ -113,6 +115,22 @@ def test_a_vocabulary_of_nothing_beside_an_embedding_divides_by_nothing(
 ) -> None:
     code, _ = run_command(command[0], a_llama_with(tmp_path, vocab_size=0), "--offline", *command[1:])
     assert code in (0, 1, 4)
+
+
+def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path) -> None:
+    """Its cache was one row less than nothing."""
+    folder = a_llama_with(tmp_path, model_type="mistral", sliding_window=0)
+    code, printed = run_command("show", folder, "--offline", "--json")
+    assert code == 0
+    assert json.loads(printed)["memory"]["inference"]["kv_cache"] is None
+
+
+def test_a_nan_of_a_config_is_printed_as_json(tmp_path: Path) -> None:
+    kinds = ["full_attention", float("nan")]
+    folder = a_llama_with(tmp_path, model_type="mistral", num_hidden_layers=2, layer_types=kinds, sliding_window=8)
+    code, printed = run_command("show", folder, "--offline", "--json", "--layers")
+    assert code == 0
+    assert "NaN" not in printed
 
 
 def test_a_language_part_whose_type_is_a_list_is_read_all_the_same(tmp_path: Path) -> None:
