@@ -47,6 +47,7 @@ REPORTS: dict[str, tuple[str, str]] = {
 }
 """Peer -> its program, and its arguments for a report. accelerate reads no header: it builds the model from config."""
 
+ONE_ANSWER = "hub: one answer"
 READ_HEADERS = ("hf-mem", "modelinfo --tensors", "hub: one answer", "hub: each shard")
 
 MODULES = {"hf-mem": "hf_mem", "modelinfo --tensors": "modelinfo", "accelerate": "accelerate.commands.estimate"}
@@ -60,12 +61,24 @@ def report(name: str, repo: str, python: str) -> list[str]:
     return [python, "-c", program.replace("ARGUMENTS", arguments).replace("REPO", repr(repo))]
 
 
-def show_help(name: str, python: str) -> list[str] | None:
-    """The process that prints its help; None for a library."""
+def show(name: str, python: str, option: str) -> list[str] | None:
+    """The process that prints its help or version; None for a library."""
     if name == OURS:
-        return [sys.executable, "-m", "inspector", "--help"]
+        return [sys.executable, "-m", "inspector", option]
     program, arguments = REPORTS[name]
-    return [python, "-c", program.replace("ARGUMENTS", "['--help']")] if arguments else None
+    return [python, "-c", program.replace("ARGUMENTS", f"[{option!r}]")] if arguments else None
+
+
+def many(name: str, repos: list[str], folder: Path, python: str) -> list[list[str]]:
+    """The processes that report on a list: one with the list where the tool or library can, else one a model."""
+    if name == OURS:
+        listed = folder / "models.txt"
+        listed.write_text("\n".join(repos))
+        return [[sys.executable, "-m", "inspector", "batch", str(listed)]]
+    program, arguments = REPORTS[name]
+    if not arguments:
+        return [[python, "-c", program.replace("get(REPO)", f"[get(repo) for repo in {repos!r}]")]]
+    return [report(name, repo, python) for repo in repos]
 
 
 def installed(python: str) -> list[str]:

@@ -132,6 +132,7 @@ class Seen:
     method: str
     path: str
     headers: dict[str, str]
+    port: int = 0
     status: int = 0
     sent: int = 0
 
@@ -176,6 +177,7 @@ class LoopbackHub:
         faults: what goes wrong.
         tokens: each valid token and the gated or private repos it may read ("*" for all).
         latency: seconds before each answer.
+        connect_latency: seconds before the first answer of a new connection, beside those.
         headers_endpoint: whether all shard headers can be had in one answer.
         headers_commit: whether that answer names its commit.
         api: whether there is an /api/models.
@@ -186,11 +188,12 @@ class LoopbackHub:
         on_request: is called with the number of each request (from 0) before it is answered.
     """
 
-    def __init__(self, *, latency: float = 0.0) -> None:
+    def __init__(self, *, latency: float = 0.0, connect_latency: float = 0.0) -> None:
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
         self.tokens: dict[str, set[str]] = {}
         self.latency = latency
+        self.connect_latency = connect_latency
         self.headers_endpoint = True
         self.headers_commit = False
         self.api = True
@@ -271,6 +274,11 @@ class LoopbackHub:
         """Bytes of all bodies sent so far."""
         return sum(seen.sent for seen in self.seen)
 
+    @property
+    def connections(self) -> int:
+        """Connections that brought a request so far."""
+        return len({(seen.server, seen.port) for seen in self.seen})
+
     # What the handlers ask for.
 
     def record(self, seen: Seen) -> Fault | None:
@@ -329,10 +337,15 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
+    def setup(self) -> None:
+        if self.server.hub.connect_latency:
+            self.server.hub.stopping.wait(self.server.hub.connect_latency)
+        super().setup()
+
     def do_GET(self) -> None:
         hub = self.server.hub
         headers = {key.lower(): value for key, value in self.headers.items()}
-        self.seen = Seen(self.server.kind, self.command, self.path, headers)
+        self.seen = Seen(self.server.kind, self.command, self.path, headers, self.client_address[1])
         self.fault = hub.record(self.seen)
         self.kind = self.fault.kind if self.fault else ""
         if hub.latency:
