@@ -59,9 +59,10 @@ def _operand(word: str, values: Values) -> int | float | None:
     if word.isdigit():
         return int(word)
     value = values.get(word)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**63:
-        return None  # infinities and nan, too: what no model can have is refused later, with its key's name
-    return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    # Neither infinities and nan, nor what a division would make infinite: such a value is refused later, by its name.
+    return value if value == 0 or 2.0**-63 < abs(value) < 2**63 else None
 
 
 def _number(word: str, values: Values) -> int:

@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("fit", "--gpu", "2xH100", "--engine", "vllm", "--tp", "2"),
     ("fit", "--gpu", "H100", "--engine", "sglang", "--json"),
     ("fit", "--gpu", "24GiB", "--engine", "llama.cpp", "--json"),
+    ("fit", "--gpu", "24GiB", "--engine", "mlx", "--json", "--explain"),
     ("fit", "--all-gpus"),
     ("show", "--formulas", "article", "--json"),
     ("show", "--dtype", "int4", "--layers"),

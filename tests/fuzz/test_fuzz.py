@@ -76,6 +76,7 @@ def test_the_command_of_a_case_is_always_the_same() -> None:
 SERVED = (
     ("show", "--json"),
     ("fit", "--gpu", "24GiB", "--engine", "llama.cpp", "--json"),
+    ("fit", "--gpu", "24GiB", "--engine", "mlx", "--json"),
     ("fit", "--gpu", "H100", "--engine", "vllm", "--json"),
     ("fit", "--gpu", "H100", "--engine", "sglang", "--json"),
 )
@@ -97,8 +98,9 @@ def a_llama_with(folder: Path, **changes: Any) -> str:
         {"model_type": "bert", "architectures": ["BertModel"], "head_dim": -5},  # no layer with a cache said so
         {"model_type": "mistral", "sliding_window": -5},
         {"num_hidden_layers": 65_536},  # minutes of a search over contexts
-        {"model_type": "qwen3_5_vision", "architectures": ["Qwen3_5VisionModel"], "depth": 2**32},  # all the memory
+        {"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 2**32},  # all the memory
         {"model_type": "mimo_v2_flash", "v_head_dim": "a.b.c"},  # a width that is a word
+        {"model_type": "mistral", "num_attention_heads": 5e-324},  # an infinite head dimension
     ],
 )
 def test_a_layer_of_a_size_that_none_can_have_is_refused(
