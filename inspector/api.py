@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inspector.memory.training import Sharding, TrainingEstimate, TrainingSetup
     from inspector.model import Model
 
-ENGINES = ("transformers", "vllm", "sglang", "llama.cpp")
+ENGINES = ("transformers", "vllm", "sglang", "llama.cpp", "mlx")
 
 AT_ONCE = 8
 """Models that `inspect_each` reads at the same time."""
@@ -38,12 +38,15 @@ class Settings:
         batch: sequences at once.
         dtype: the weights' precision; "stored" for as the files have it.
         kv_dtype: the cache's precision; None for the one the model computes in.
-        engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang", "llama.cpp".
+        engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang", "llama.cpp", "mlx".
         serving: the server's own settings, as `hardware.ServingSettings` names them (tensor_parallel, version,
             gpu_memory_utilization, n_gpu_layers, ...); what is left out is the engine's default.
         formulas: "exact", or the article's ("article").
         gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's.
         all_gpus: answer for every known device instead: those that it fits on, the least memory first.
+        images: pictures in each sequence, for models that see (vLLM: the most that a prompt may have); None for one
+            where its tokens fit the context, or the engine's default.
+        image_size: (width, height) of each in pixels; None for the largest that the model's processor makes.
     """
 
     context: int | None = None
@@ -55,11 +58,17 @@ class Settings:
     gpus: tuple[str, ...] = ()
     all_gpus: bool = False
     serving: Mapping[str, Any] = field(default_factory=dict)
+    images: int | None = None
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
         if self.batch < 1 or (self.context is not None and self.context < 1):
             raise UsageError("context and batch must be at least 1")
+        if self.images is not None and not 0 <= self.images <= 2**20:
+            raise UsageError(f"images must be 0 to {2**20:,}, not {self.images}")
+        if self.image_size is not None and not all(1 <= side <= 2**16 for side in self.image_size):
+            raise UsageError(f"a picture's sides must be 1 to {2**16:,} pixels, not {self.image_size}")
         if self.dtype != "stored" or self.kv_dtype is not None:
             from inspector.memory import RECIPE_NAMES, parse_precision
 
@@ -81,7 +90,8 @@ class Settings:
             )
         if self.engine == "transformers" and self.serving:
             raise UsageError(
-                f"{', '.join(self.serving)}: settings of a serving engine", "Add --engine vllm, sglang or llama.cpp."
+                f"{', '.join(self.serving)}: settings of a serving engine",
+                "Add --engine vllm, sglang, llama.cpp or mlx.",
             )
         if self.serving:
             from inspector.hardware.engine_settings import check_engine_settings
@@ -100,6 +110,8 @@ class Settings:
             dtype=self.dtype,
             kv_dtype=self.kv_dtype,
             formulas=self.formulas,
+            images=self.images,
+            image_size=self.image_size,
         )
 
 
@@ -241,7 +253,7 @@ def train(
     from inspector.memory.training import TrainingSetup, article_training
 
     asked: dict[str, Any] = {"context": context, "batch": batch, "dtype": dtype, "kv_dtype": kv_dtype}
-    asked["formulas"] = formulas
+    asked |= {"formulas": formulas, "images": 0}  # a training step is sized with text alone
     where: dict[str, Any] = {"revision": revision, "token": token, "offline": offline, "resolver": resolver}
     try:
         setup = TrainingSetup(**{**how, "optimizer": "adamw"} if formulas == "article" else how)
@@ -321,7 +333,7 @@ def _verdicts(
 ) -> tuple[tuple[Fit, ...], tuple[Serving, ...]]:
     if not specs and not asked.all_gpus:
         return (), ()
-    from inspector.hardware import SERVED_KINDS, ServingSettings, check_fit, fits_on_any, memoized, plan_serving
+    from inspector.hardware import ENGINE_KINDS, ServingSettings, check_fit, fits_on_any, memoized, plan_serving
 
     if asked.engine == "transformers":
         estimate = memoized()
@@ -334,7 +346,7 @@ def _verdicts(
         def served(spec: GpuSpec) -> Fit:
             return plan_serving(model, workload, spec, settings, asked.engine, suggest=False).verdict
 
-        return fits_on_any(served, None if asked.engine == "llama.cpp" else SERVED_KINDS), ()
+        return fits_on_any(served, ENGINE_KINDS[asked.engine]), ()
     servings = tuple(plan_serving(model, workload, spec, settings, asked.engine) for spec in specs)
     return tuple(serving.verdict for serving in servings), servings
 

@@ -17,6 +17,7 @@ from inspector.cli_options import (
     SHARDING_NAMES,
     formulas_option,
     output_options,
+    picture_options,
     print_json,
     serving_options,
     source_options,
@@ -104,6 +105,7 @@ def cli() -> None:
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @workload_options
+@picture_options
 @serving_options
 @click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=f"Also say whether it fits: {GPU_HELP}")
 @click.option("--layers", is_flag=True, help="Show each layer's share, and where its numbers come from.")
@@ -147,6 +149,7 @@ def show(
 @click.argument("model")
 @source_options
 @workload_options
+@picture_options
 @serving_options
 @click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=GPU_HELP)
 @click.option("--all-gpus", is_flag=True, help="Every known device instead: those it fits on, least memory first.")
@@ -225,7 +228,7 @@ def train(
 
         record = training_record(inspection, training)
         if explain:
-            record["explain"] = [part_record(part) for part in training.parts]
+            record["explain"] = [part_record(part) for part in (*training.parts, *training.off_card)]
         print_json(record)
     return 0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL
 

@@ -201,7 +201,7 @@ def _devices(gpus: tuple[str, ...]) -> list[str]:
         return []
     from inspector.hardware import parse_gpus
 
-    return [f"{spec.count} x {spec.name}" if spec.count > 1 else spec.name for spec in parse_gpus(gpus)]
+    return [spec.label for spec in parse_gpus(gpus)]
 
 
 def _write(records: Iterable[Record], output: Output, rows: Rows, tally: Tally, progress: Progress) -> bool:

@@ -179,7 +179,7 @@ def _named(gpus: tuple[str, ...]) -> tuple[str, ...]:
             named.append(gpu)
             continue
         for spec in parse_gpus((gpu,)):
-            name = spec.name if spec.count == 1 else f"{spec.count}x{spec.name}"
+            name = spec.name if spec.count == 1 or spec.mixed else f"{spec.count}x{spec.name}"
             parse_gpu(name)  # a card that the list of devices does not have is refused by name
             named.append(name)
     return tuple(named)

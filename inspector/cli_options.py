@@ -29,6 +29,19 @@ class TokenCount(click.ParamType[int]):
         return int(digits) * factor
 
 
+class PictureSize(click.ParamType[tuple[int, int]]):
+    """Width and height in pixels: 1024x768, or 1024 for a square."""
+
+    name = "pixels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        sides = str(value).lower().split("x") if not isinstance(value, tuple) else [str(side) for side in value]
+        whole = [int(side) for side in sides if side.isascii() and side.isdigit() and len(side) < 6]
+        if len(whole) != len(sides) or len(sides) > 2 or not all(1 <= side <= 2**16 for side in whole):
+            self.fail(f"'{value}' is no size of a picture; try 1024x768, or 1024 for a square", param, ctx)
+        return whole[0], whole[-1]
+
+
 def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for decorator in reversed(decorators):
@@ -62,6 +75,20 @@ workload_options = _options(
     ),
     click.option("--kv-dtype", metavar="TYPE", help="Precision of the KV cache. Default: what the model computes in."),
 )
+picture_options = _options(
+    click.option(
+        "--images",
+        type=click.IntRange(0, 2**20),
+        metavar="N",
+        help="Pictures a sequence, for models that see (vLLM: the most). Default: one, if it fits the context.",
+    ),
+    click.option(
+        "--image-size",
+        type=PictureSize(),
+        metavar="WxH",
+        help="Of each, in pixels: 1024x768. Default: the largest that the model's processor makes.",
+    ),
+)
 
 query_options = _options(
     click.option("--author", metavar="NAME", help="Ask the Hub for the models of this user or organization."),
@@ -83,11 +110,11 @@ query_options = _options(
     ),
 )
 
-GPU_HELP = "'RTX 4090', 4xH100, 24GiB, or auto for this machine's; may be repeated."
+GPU_HELP = "'RTX 4090', 4xH100, 24GiB, 'RTX 4090 + RTX 3060 12GB', or auto for this machine's; may be repeated."
 serving_options = _options(
     click.option(
         "--engine",
-        type=click.Choice(["transformers", "vllm", "sglang", "llama.cpp"]),
+        type=click.Choice(["transformers", "vllm", "sglang", "llama.cpp", "mlx"]),
         default="transformers",
         show_default=True,
         help="Whose memory accounting to follow; all but transformers need a --gpu.",
@@ -112,7 +139,7 @@ serving_options = _options(
         "expert_parallel",
         type=click.IntRange(1),
         metavar="N",
-        help="Ranks that whole experts are dealt out to (vLLM): 1, or --tp times --dp. Default: 1.",
+        help="Ranks that whole experts are dealt out to (vLLM, SGLang): 1, or --tp times --dp. Default: 1.",
     ),
     click.option("--gpu-memory-utilization", type=float, metavar="SHARE", help="vLLM's share of the card."),
     click.option("--max-num-batched-tokens", type=click.IntRange(1), metavar="N", help="vLLM's tokens a step."),
@@ -125,6 +152,14 @@ serving_options = _options(
     click.option("--n-ubatch", type=click.IntRange(1), metavar="N", help="llama.cpp's tokens a step. Default: 512."),
     click.option("--cache-type-k", metavar="TYPE", help="llama.cpp's keys: f16 (default), q8_0, q4_0, ..."),
     click.option("--cache-type-v", metavar="TYPE", help="llama.cpp's values, likewise."),
+    click.option(
+        "--prefill-step-size", type=click.IntRange(1), metavar="N", help="mlx-lm's tokens a chunk of a prompt."
+    ),
+    click.option("--kv-bits", type=click.IntRange(1), metavar="N", help="mlx-lm's quantized cache: 8, 4, ... bits."),
+    click.option("--kv-group-size", type=click.IntRange(1), metavar="N", help="mlx-lm's groups of it. Default: 64."),
+    click.option(
+        "--quantized-kv-start", type=click.IntRange(0), metavar="N", help="mlx-lm quantizes from here. Default: 5000."
+    ),
 )
 SERVING_NAMES = (
     "version",
@@ -141,6 +176,10 @@ SERVING_NAMES = (
     "n_ubatch",
     "cache_type_k",
     "cache_type_v",
+    "prefill_step_size",
+    "kv_bits",
+    "kv_group_size",
+    "quantized_kv_start",
 )
 training_options = _options(
     click.option(
@@ -164,7 +203,8 @@ training_options = _options(
         show_default=True,
         metavar="NAME",
         help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, sgd, sgd-momentum, adafactor (transformers'),"
-        " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo or custom.",
+        " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo, torchao-adamw-8bit,"
+        " torchao-adamw-4bit, torchao-adamw-fp8, fp8-lm or custom.",
     ),
     click.option(
         "--optimizer-bytes", type=click.FloatRange(0, 1024), metavar="N", help="A parameter, for --optimizer custom."
@@ -183,6 +223,14 @@ training_options = _options(
         show_default=True,
         help="torch's variant of AdamW.",
     ),
+    click.option(
+        "--fp8",
+        type=click.Choice(["none", "torchao", "te", "te-primary"]),
+        default="none",
+        show_default=True,
+        help="Linear layers of the blocks by torchao or Transformer Engine; te-primary: on weights in fp8.",
+    ),
+    click.option("--compile", "compiled", is_flag=True, help="Blocks under torch.compile, which keep less."),
     click.option("--optimizer-in-backward", is_flag=True, help="Each parameter steps when its gradient is there."),
     click.option(
         "--attention",
@@ -193,17 +241,25 @@ training_options = _options(
     ),
     click.option(
         "--checkpointing",
-        type=click.Choice(["none", "full"]),
+        type=click.Choice(["none", "full", "selective", "attention"]),
         default="none",
         show_default=True,
-        help="Gradient checkpointing of every block.",
+        help="Of every block, of every K-th block (selective), or of eager attention's scores alone.",
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=click.IntRange(1, 2**16),
+        default=2,
+        show_default=True,
+        metavar="K",
+        help="For --checkpointing selective.",
     ),
     click.option(
         "--logits",
-        type=click.Choice(["all", "chunked"]),
+        type=click.Choice(["all", "chunked", "chunked-loss"]),
         default="all",
         show_default=True,
-        help="All at once, or by chunks in a fused linear cross entropy (Liger).",
+        help="All at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
     ),
     click.option(
         "--lora-rank", type=click.IntRange(1, 2**16), default=16, show_default=True, help="Rank of the adapters."
@@ -222,6 +278,16 @@ training_options = _options(
         show_default=True,
         help="Of the adapters; peft's default is fp32.",
     ),
+    click.option(
+        "--lora-dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="P", help="Before adapters."
+    ),
+    click.option(
+        "--double-quant/--no-double-quant",
+        default=True,
+        show_default=True,
+        help="Of qlora's scales (bnb_4bit_use_double_quant).",
+    ),
+    click.option("--old-bitsandbytes", is_flag=True, help="Before 0.44, whose 4-bit layers keep their inputs."),
     click.option("--dora", is_flag=True, help="Adapters with a trained magnitude (DoRA)."),
     click.option(
         "--modules-to-save", default="", metavar="NAMES", help="Modules that train whole beside: lm_head,embed_tokens."
@@ -232,10 +298,15 @@ training_options = _options(
     click.option(
         "--fsdp", type=click.IntRange(1), default=1, metavar="N", help="Cards of torch's fully_shard (FSDP2)."
     ),
+    click.option("--fp8-gather", is_flag=True, help="FSDP gathers blocks in fp8, for --fp8 torchao."),
+    click.option("--shard-embeddings", is_flag=True, help="Embedding and head are FSDP units of their own."),
     click.option("--hsdp", type=click.IntRange(1), default=1, metavar="N", help="Replicas of such a group."),
     click.option("--tp", type=click.IntRange(1), default=1, metavar="N", help="Tensor parallel."),
     click.option("--sp", is_flag=True, help="With sequence parallel beside it."),
-    click.option("--pp", type=click.IntRange(1), default=1, metavar="N", help="Pipeline stages (1F1B)."),
+    click.option("--pp", type=click.IntRange(1), default=1, metavar="N", help="Pipeline stages."),
+    click.option(
+        "--schedule", type=click.Choice(["1f1b", "gpipe"]), default="1f1b", show_default=True, help="Of a pipeline."
+    ),
     click.option("--cp", type=click.IntRange(1), default=1, metavar="N", help="Context parallel."),
     click.option("--ep", type=click.IntRange(1), default=1, metavar="N", help="Expert parallel."),
     click.option("--grad-accum", type=click.IntRange(1), default=1, metavar="N", help="Microbatches a step."),
@@ -244,6 +315,12 @@ training_options = _options(
         multiple=True,
         type=click.Choice(["optimizer", "params", "activations"]),
         help="To the CPU; may be repeated.",
+    ),
+    click.option(
+        "--nvme",
+        multiple=True,
+        type=click.Choice(["optimizer", "params"]),
+        help="To disk, by ZeRO-Infinity; may be repeated.",
     ),
     click.option(
         "--measure",
@@ -259,7 +336,22 @@ training_options = _options(
     ),
 )
 SHARDING_NAMES = (
-    *("ddp", "bucket_view", "zero", "fsdp", "hsdp", "tp", "sp", "pp", "cp", "ep", "grad_accum", "offload"),
+    *(
+        "ddp",
+        "bucket_view",
+        "zero",
+        "fsdp",
+        "shard_embeddings",
+        "fp8_gather",
+        "hsdp",
+        "tp",
+        "sp",
+        "pp",
+        "cp",
+        "ep",
+        "grad_accum",
+    ),
+    *("schedule", "offload", "nvme"),
 )
 """Options of `train` that are fields of `memory.training.Sharding`."""
 

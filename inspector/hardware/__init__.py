@@ -3,11 +3,12 @@
 from inspector.hardware.detect import LocalDevice, detect
 from inspector.hardware.devices import Device, find_device, list_devices
 from inspector.hardware.fit import Fit, check_fit, memoized, min_count
-from inspector.hardware.fleet import SERVED_KINDS, fits_on_any
+from inspector.hardware.fleet import ENGINE_KINDS, SERVED_KINDS, fits_on_any
 from inspector.hardware.serving import SERVING_ENGINES, Serving, ServingSettings, plan_serving
 from inspector.hardware.spec import GpuSpec, local_specs, parse_gpu, parse_gpus
 
 __all__ = [
+    "ENGINE_KINDS",
     "SERVED_KINDS",
     "SERVING_ENGINES",
     "Device",

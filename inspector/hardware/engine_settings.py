@@ -19,8 +19,9 @@ ENGINE_SETTINGS: dict[str, tuple[str, ...]] = {
         "max_num_seqs",
         "enforce_eager",
     ),
-    "sglang": ("version", *_RANKS, "mem_fraction_static"),
+    "sglang": ("version", *_RANKS, "expert_parallel", "mem_fraction_static"),
     "llama.cpp": ("version", "n_gpu_layers", "n_ubatch", "cache_type_k", "cache_type_v"),
+    "mlx": ("tensor_parallel", "prefill_step_size", "kv_bits", "kv_group_size", "quantized_kv_start"),
 }
 """Engine -> the fields of `ServingSettings` that it has."""
 

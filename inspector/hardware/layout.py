@@ -32,6 +32,15 @@ class Layout:
         runs = split(self.blocks, count)
         return tuple(sum(run) + self.every_card if run else 0 for run in runs)
 
+    def per_mixed_card(self, capacities: Sequence[int]) -> tuple[int, ...]:
+        """Bytes on each of unequal cards, in their order, by the split that leaves the tightest most room.
+
+        >>> Layout((2, 3, 4), every_card=1).per_mixed_card((6, 12))
+        (3, 8)
+        """
+        runs = split_unequal(self.blocks, [capacity - self.every_card for capacity in capacities])
+        return tuple(sum(run) + self.every_card if run else 0 for run in runs)
+
     def least_count(self, capacity: int) -> int | None:
         """The fewest cards of so many bytes that hold it; None where one block alone is too much for a card.
 
@@ -59,6 +68,62 @@ def split(blocks: Sequence[int], count: int) -> list[tuple[int, ...]]:
             low = limit + 1
     runs = _filled(blocks, low)
     return runs + [()] * (count - len(runs))
+
+
+def split_unequal(blocks: Sequence[int], rooms: Sequence[int]) -> list[tuple[int, ...]]:
+    """Cut a row of blocks into one run a room, in order, such that the least that is left in any used room is the most
+    that it can be; negative where they do not all fit. A room may stay empty.
+
+    A binary search over what is left: filling each room before the next is begun leaves most for those after it. With
+    equal rooms it is `split`.
+
+    >>> split_unequal((7, 2, 5, 10, 8), (30, 10))
+    [(7, 2, 5, 10), (8,)]
+    """
+
+    def filled(left: int) -> list[tuple[int, ...]] | None:
+        runs, start = [], 0
+        for room in rooms:
+            end, total = start, 0
+            while end < len(blocks) and total + blocks[end] <= room - left:
+                total += blocks[end]
+                end += 1
+            runs.append(tuple(blocks[start:end]))
+            start = end
+        return runs if start == len(blocks) else None
+
+    low, high = max(rooms) - sum(blocks), max(rooms)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if filled(middle) is None:
+            high = middle - 1
+        else:
+            low = middle
+    return filled(low) or [tuple(blocks), *(() for _ in rooms[1:])]
+
+
+def balanced(weights: Sequence[int], capacities: Sequence[int]) -> tuple[int, ...]:
+    """How many blocks of weights `device_map="auto"` puts on each card; where the sum is less than all, the rest goes
+    to the CPU.
+
+    transformers/integrations/accelerate.py (5.23; accelerate's own modeling.py before): get_balanced_memory grants each
+    card but the last an even share and 1.25 times the largest block; infer_auto_device_map fills them in order, with
+    room kept for the largest block to come on the first. Both count weights alone: no cache, no working set.
+    """
+    share = sum(weights) // len(capacities) + int(1.25 * max(weights, default=0))
+    limits = [min(share, capacity) for capacity in capacities[:-1]] + [capacities[-1]]
+    counts, start = [], 0
+    for card, limit in enumerate(limits):
+        end, total = start, 0
+        while end < len(weights):
+            kept = max(weights[end:]) if card == 0 else 0
+            if total + weights[end] > limit - kept:
+                break
+            total += weights[end]
+            end += 1
+        counts.append(end - start)
+        start = end
+    return tuple(counts)
 
 
 def _filled(blocks: Sequence[int], limit: int) -> list[tuple[int, ...]]:
@@ -94,6 +159,34 @@ def device_map_layout(model: Model, estimate: Estimate) -> Layout | None:
         head = outside * min(parameters.by_component.get("head", 0), parameters_outside) // parameters_outside
     blocks = (outside - head, *(a + b for a, b in zip(layers, caches, strict=True)), head)
     return Layout(blocks, activations + overhead)
+
+
+def automatic_notes(model: Model, estimate: Estimate, capacities: Sequence[int]) -> tuple[str, ...]:
+    """What `device_map="auto"` makes of unequal cards, where that is not what the best split would.
+
+    Adding a card, or one that is larger, can so make "auto" itself worse: its even share shrinks with every card.
+    """
+    layers, caches = layer_weights(model, estimate), layer_caches(model, estimate)
+    layout = device_map_layout(model, estimate)
+    if layers is None or caches is None or layout is None:
+        return ()
+    first, last = layout.blocks[0], layout.blocks[-1]
+    counts = balanced((first, *layers, last), capacities)
+    placed = sum(counts)
+    advice = "; give it a device_map or a max_memory of your own"
+    if placed < len(layout.blocks):
+        left = max(1, min(len(layers), len(layout.blocks) - 1 - placed))
+        return (
+            f'device_map="auto" balances the weights, and would leave {left} of {len(layers)} layers to the CPU'
+            f"{advice}",
+        )
+    start = 0
+    for number, (count, capacity) in enumerate(zip(counts, capacities, strict=True)):
+        held = sum(layout.blocks[start : start + count]) + (layout.every_card if count else 0)
+        if held > capacity:
+            return (f'device_map="auto" counts no cache, and would overfill card {number}{advice}',)
+        start += count
+    return ()
 
 
 def layer_weights(model: Model, estimate: Estimate) -> tuple[int, ...] | None:

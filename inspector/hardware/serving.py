@@ -8,17 +8,26 @@ from typing import Any
 
 from inspector.errors import UsageError
 from inspector.hardware.changes import Change, changes_that_fit
-from inspector.hardware.fit import Fit
+from inspector.hardware.fit import CardShare, Fit
+from inspector.hardware.mixed import (
+    alike_cards,
+    mixed_notes,
+    refuse_imbalance,
+    served_shares,
+    smallest,
+    stage_cards,
+    stage_memory,
+)
 from inspector.hardware.spec import GpuSpec
 from inspector.hardware.speed import decode_bound, prefill_bound
 from inspector.memory import Part, Workload, estimate
-from inspector.memory.engines import Card, ServedModel, served_model, sglang, vllm
+from inspector.memory.engines import Card, ServedModel, profiled, served_model, sglang, vllm
 from inspector.memory.engines.cache_specs import UnsupportedLayer
 from inspector.memory.engines.explain import explain_sglang, explain_vllm
 from inspector.memory.engines.vllm_version import VllmVersion, parse_version
 from inspector.model import Model
 
-SERVING_ENGINES = ("vllm", "sglang", "llama.cpp")
+SERVING_ENGINES = ("vllm", "sglang", "llama.cpp", "mlx")
 
 MAX_RANKS = 16
 """Cards that the search for changes goes up to."""
@@ -38,6 +47,7 @@ class ServingSettings:
         data_parallel: replicas of the attention (vLLM); each has a pool of its own.
         expert_parallel: ranks that whole experts are dealt out to (vLLM): 1, or tensor * data parallel.
         n_gpu_layers / n_ubatch / cache_type_k / cache_type_v: llama.cpp's.
+        prefill_step_size / kv_bits / kv_group_size / quantized_kv_start: mlx-lm's.
     """
 
     version: str | None = None
@@ -54,6 +64,10 @@ class ServingSettings:
     n_ubatch: int | None = None
     cache_type_k: str | None = None
     cache_type_v: str | None = None
+    prefill_step_size: int | None = None
+    kv_bits: int | None = None
+    kv_group_size: int | None = None
+    quantized_kv_start: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,7 @@ class Serving:
         fits: one request of max_model_len tokens can be served; None where it cannot be told.
         decode_bound / prefill_bound: tokens a second at most, see `hardware.speed`.
         changes: where it does not fit, the single changes that make it fit.
+        cards: unequal cards one by one; `capacity` and the sizes are then those of the tightest.
     """
 
     engine: str
@@ -90,6 +105,7 @@ class Serving:
     decode_bound: float | None = None
     prefill_bound: float | None = None
     changes: tuple[Change, ...] = ()
+    cards: tuple[CardShare, ...] = ()
     notes: tuple[str, ...] = ()
     explanation: Callable[[], tuple[Part, ...]] = tuple
     """Makes the parts of `per_gpu`, with their equations and sources; called for `--explain` alone."""
@@ -106,7 +122,7 @@ class Serving:
         known = pool is not None and request is not None
         needed = fixed + request if known and request is not None else None
         headroom = pool - request if pool is not None and request is not None else None
-        if self.engine == "llama.cpp":  # which allocates the cache of all sequences, and no more
+        if self.engine in ("llama.cpp", "mlx"):  # which allocate the cache of all sequences, and no more
             needed, headroom = total, None if total is None else self.capacity - total
         return Fit(
             gpu=self.gpu,
@@ -121,6 +137,7 @@ class Serving:
             decode_bound=self.decode_bound,
             prefill_bound=self.prefill_bound,
             changes=self.changes,
+            cards=self.cards,
             notes=self.notes,
         )
 
@@ -139,6 +156,10 @@ def plan_serving(
         from inspector.hardware.serving_llama_cpp import plan_llama_cpp
 
         return plan_llama_cpp(model, workload, spec, settings, suggest=suggest)
+    if engine == "mlx":
+        from inspector.hardware.serving_mlx import plan_mlx
+
+        return plan_mlx(model, workload, spec, settings, suggest=suggest)
     serving = _plan(model, workload, spec, settings, engine)
     ranks = _degrees(spec, settings)[0]
     no = serving.fits is False and suggest
@@ -153,7 +174,7 @@ def plan_serving(
 
 def _plan(model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str) -> Serving:
     tensor_parallel, pipeline_parallel = _degrees(spec, settings)
-    served = served_model(model, workload.dtype)
+    served = served_model(model, workload.dtype, vision=profiled(model, workload, engine, settings.version))
     if served is None:
         return _cannot_tell(engine, spec, "config.json does not tell the layers, the hidden size or the vocabulary")
     most = max(workload.context, model.architecture.max_position_embeddings or 0)
@@ -167,26 +188,40 @@ def _plan(model: Model, workload: Workload, spec: GpuSpec, settings: ServingSett
 def _changes(
     model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, engine: str, now: Serving
 ) -> tuple[Change, ...]:
-    """The single changes that make it fit: each is a plan of its own. More cards split each layer further."""
+    """The single changes that make it fit: each is a plan of its own. More cards split each layer further; degrees that
+    the engine refuses are none."""
+    planned: dict[tuple[Workload, int], int | None] = {}
 
     def needed(changed: Workload, count: int) -> int | None:
-        cards = replace(spec, count=count)
-        degrees = settings if count == spec.count else replace(settings, tensor_parallel=None)
-        try:
-            plan = _plan(model, changed, cards, degrees, engine)
-        except UsageError:
-            return None
-        return plan.verdict.needed if plan.fits else None
+        if (changed, count) not in planned:
+            cards = spec if count == spec.count else replace(spec, count=count)
+            degrees = settings if count == spec.count else replace(settings, tensor_parallel=None, expert_parallel=None)
+            try:
+                plan = _plan(model, changed, cards, degrees, engine)
+                planned[changed, count] = plan.verdict.needed if plan.fits else None
+            except UsageError:
+                planned[changed, count] = None
+        return planned[changed, count]
 
-    more = (spec.count * 2**step for step in range(1, 5))
-    return changes_that_fit(
+    more = () if spec.mixed else range(spec.count + 1, MAX_RANKS + 1)
+    found = changes_that_fit(
         workload,
-        spec,
+        replace(spec, capacity=max(spec.capacities)),
         needed,
         max_context=now.longest_context,
         max_batch=None,
-        min_count=next((count for count in more if count <= MAX_RANKS and needed(workload, count) is not None), None),
+        min_count=next((count for count in more if needed(workload, count) is not None), None),
     )
+    default = replace(settings, tensor_parallel=None, pipeline_parallel=None, data_parallel=None, expert_parallel=None)
+    for alone in alike_cards(spec):
+        try:
+            plan = _plan(model, workload, alone, default, engine)
+        except UsageError:
+            continue
+        size = plan.verdict.needed
+        if plan.fits and size is not None:
+            found += (Change(f"--gpu '{alone.label.replace(' x ', 'x')}'", f"{alone.label} without the others", size),)
+    return found
 
 
 def _plan_vllm(
@@ -206,23 +241,32 @@ def _plan_vllm(
         enable_expert_parallel=(settings.expert_parallel or 1) > 1,
         enforce_eager=settings.enforce_eager,
     )
-    card = _card(spec)
-    plan = vllm.plan(served, card, chosen)
+    stages = stage_cards(tp, pp, chosen.data_parallel_size) if spec.mixed else ()
+    memory = stage_memory(spec, stages) if stages else ()
+    # The first card's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
+    card = _card(spec.cards[0])
+    plan = vllm.plan(served, card, chosen, memory)
     if plan is None:
         return _cannot_tell("vllm", spec, "the tensors' names do not tell what a rank would hold")
     rank, held = plan.tightest, plan.capacity
-    longest = vllm.plan(served, card, replace(chosen, max_model_len=most))
+    longest = vllm.plan(served, card, replace(chosen, max_model_len=most), memory)
     tokens, sequences = vllm.batch_sizes(card, chosen)
     utilization = chosen.gpu_memory_utilization
+    share = version.default_utilization if utilization is None else utilization
+    request = None if held is None else held.blocks_per_request * held.block_bytes
+    cards: tuple[CardShare, ...] = ()
+    if stages:
+        taken = [stage.requested - stage.kv_pool for stage in plan.stages]
+        cards = served_shares(spec, stages, taken, share, request)
     return Serving(
         engine="vllm",
         engine_version=".".join(map(str, version.release)),
         gpu=spec.name,
         count=spec.count,
-        capacity=spec.capacity,
+        capacity=next((each.capacity for each in cards if each.tightest), spec.capacity),
         settings={
             "max_model_len": workload.context,
-            "gpu_memory_utilization": version.default_utilization if utilization is None else utilization,
+            "gpu_memory_utilization": share,
             "max_num_batched_tokens": tokens,
             "max_num_seqs": sequences,
             "kv_cache_dtype": chosen.kv_cache_dtype,
@@ -244,9 +288,10 @@ def _plan_vllm(
         kv_blocks=None if held is None else held.blocks,
         max_concurrency=None if held is None else held.max_concurrency * chosen.data_parallel_size,
         longest_context=longest.longest_context if longest else None,
-        request_bytes=None if held is None else held.blocks_per_request * held.block_bytes,
+        request_bytes=request,
         fits=plan.fits,
-        notes=(*served.notes, *spec.notes),
+        cards=cards,
+        notes=(*(mixed_notes("vllm", pp) if stages else ()), *served.notes, *spec.notes),
         explanation=lambda: explain_vllm(served, card, chosen, plan),
     )
 
@@ -254,18 +299,27 @@ def _plan_vllm(
 def _plan_sglang(
     served: ServedModel, workload: Workload, spec: GpuSpec, settings: ServingSettings, tp: int, pp: int, most: int
 ) -> Serving:
-    card = _card(spec)
+    if spec.mixed:
+        refuse_imbalance(spec, tp)
+    card = _card(smallest(spec) if spec.mixed else spec)
     chosen = sglang.SglangSettings(
         context_length=workload.context,
         mem_fraction_static=settings.mem_fraction_static,
         kv_cache_dtype={"fp8": "fp8_e5m2"}.get(_cache_name(workload), _cache_name(workload)),
         tp_size=tp,
         pp_size=pp,
+        ep_size=settings.expert_parallel or 1,
     )
     plan = sglang.plan(served, card, chosen)
     if plan is None:
         return _cannot_tell("sglang", spec, "the tensors' names do not tell what a rank would hold")
     fraction = chosen.mem_fraction_static
+    share = sglang.default_mem_fraction(card, chosen) if fraction is None else fraction
+    request = -(-plan.kv_pool * workload.context // plan.kv_tokens) if plan.kv_tokens else None
+    cards: tuple[CardShare, ...] = ()
+    if spec.mixed:
+        stages = stage_cards(tp, pp)
+        cards = served_shares(spec, stages, [plan.weights] * pp, share, request, plan.slack)
     return Serving(
         engine="sglang",
         engine_version=None,
@@ -274,10 +328,11 @@ def _plan_sglang(
         capacity=spec.capacity,
         settings={
             "max_model_len": workload.context,
-            "mem_fraction_static": sglang.default_mem_fraction(card, chosen) if fraction is None else fraction,
+            "mem_fraction_static": share,
             "kv_cache_dtype": chosen.kv_cache_dtype,
             "tensor_parallel_size": tp,
             "pipeline_parallel_size": pp,
+            "expert_parallel_size": chosen.ep_size,
         },
         per_gpu={
             "weights": plan.weights,
@@ -290,9 +345,11 @@ def _plan_sglang(
         kv_tokens=plan.kv_tokens,
         max_concurrency=None if plan.kv_tokens is None else plan.kv_tokens / workload.context,
         longest_context=None if plan.kv_tokens is None else min(plan.kv_tokens, most),
-        request_bytes=-(-plan.kv_pool * workload.context // plan.kv_tokens) if plan.kv_tokens else None,
+        request_bytes=request,
         fits=plan.fits,
+        cards=cards,
         notes=(
+            *(mixed_notes("sglang", pp) if spec.mixed else ()),
             "SGLang measures no activations: what its static share leaves is for them and the graphs",
             *served.notes,
             *spec.notes,

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from inspector.errors import UsageError
 from inspector.hardware.changes import Change
+from inspector.hardware.fit import CardShare
 from inspector.hardware.serving import Serving, ServingSettings
 from inspector.hardware.spec import GpuSpec
 from inspector.hardware.speed import decode_bound, prefill_bound
 from inspector.memory import Part, Workload, estimate
 from inspector.memory.engines.llama_cpp import CACHE_TYPES, LlamaCppSettings
-from inspector.memory.engines.llama_cpp_plan import GgufFacts, LlamaCppPlan, gguf_facts, plan
+from inspector.memory.engines.llama_cpp_plan import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
 from inspector.model import Model
 
 CONTEXT_BYTES = 512 * 1024**2
@@ -44,30 +45,44 @@ def plan_llama_cpp(
         notes = (f"cannot tell: {facts}", *spec.notes)
         return Serving("llama.cpp", settings.version, spec.name, spec.count, spec.capacity, notes=notes)
     outside = 0 if spec.kind == "metal" else CONTEXT_BYTES
+    if spec.mixed:
+        from inspector.hardware.mixed_llama_cpp import place, shares_of, split_note
 
     def needed(changed: LlamaCppSettings, cards: int = spec.count) -> int | None:
-        """Bytes on the fullest card."""
+        """Bytes on the fullest card; of unequal ones on the tightest, None where one is overfull."""
+        if spec.mixed:
+            placed = place(facts, changed, spec, outside)
+            total = placed.device.total if placed.fits else None
+            return None if total is None else total + outside
         total = plan(facts, changed, cards).fullest.total
         return None if total is None else total + outside
 
     def fits(changed: LlamaCppSettings, cards: int = spec.count) -> bool:
         size = needed(changed, cards)
-        return size is not None and size <= spec.capacity
+        return size is not None and size <= most_memory
 
-    result = plan(facts, chosen, spec.count)
-    fullest, total = result.fullest, needed(chosen)
+    most_memory, capacity = max(spec.capacities), spec.capacity
+    shares: tuple[CardShare, ...] = ()
+    if spec.mixed:
+        placed = place(facts, chosen, spec, outside)
+        result, fullest, verdict = placed.plan, placed.device, placed.fits
+        total = None if fullest.total is None else fullest.total + outside
+        capacity, shares = spec.capacities[placed.tightest], shares_of(placed, spec, outside)
+    else:
+        result = plan(facts, chosen, spec.count)
+        fullest, total = result.fullest, needed(chosen)
+        verdict = None if total is None else total <= spec.capacity
     most = max(workload.context, model.architecture.max_position_embeddings or 0)
     longest = many = None
     if total is not None:
         longest = _largest(lambda tokens: fits(replace(chosen, n_ctx=tokens * workload.batch)), most)
         many = _largest(lambda count: fits(_with_sequences(chosen, workload.context, count)), MAX_PARALLEL)
-    verdict = None if total is None else total <= spec.capacity
     return Serving(
         engine="llama.cpp",
         engine_version=settings.version,
         gpu=spec.name,
         count=spec.count,
-        capacity=spec.capacity,
+        capacity=capacity,
         settings={
             "n_ctx": chosen.n_ctx,
             "n_parallel": chosen.n_parallel,
@@ -93,8 +108,9 @@ def plan_llama_cpp(
         decode_bound=decode_bound(model, estimate(model, workload), spec, 1),
         prefill_bound=prefill_bound(model, spec, 1),
         changes=_changes(facts, workload, spec, chosen, longest, needed) if verdict is False and suggest else (),
-        notes=(*_notes(model, workload, result), *spec.notes),
-        explanation=lambda: _explain(facts, chosen, result, outside),
+        cards=shares,
+        notes=(*((split_note(placed),) if spec.mixed else ()), *_notes(model, workload, result), *spec.notes),
+        explanation=lambda: _explain(facts, chosen, result, fullest, outside),
     )
 
 
@@ -174,7 +190,7 @@ def _changes(
 
     def add(option: str, text: str, changed: LlamaCppSettings, cards: int = spec.count) -> bool:
         size = needed(changed, cards)
-        if size is None or size > spec.capacity:
+        if size is None or size > max(spec.capacities):
             return False
         found.append(Change(option, text, size))
         return True
@@ -190,12 +206,14 @@ def _changes(
         except UsageError:  # rows that are no whole blocks
             continue
     top = len(facts.layers) if chosen.n_gpu_layers is None else chosen.n_gpu_layers - 1
-    layers = _largest(lambda count: _within(needed(replace(chosen, n_gpu_layers=count)), spec.capacity), max(0, top))
+    layers = _largest(
+        lambda count: _within(needed(replace(chosen, n_gpu_layers=count)), max(spec.capacities)), max(0, top)
+    )
     if layers:
         where = "the cards" if spec.count > 1 else "the card"
         text = f"{layers} of {len(facts.layers) + 1} layers on {where}, the rest on the CPU"
         add(f"--n-gpu-layers {layers}", text, replace(chosen, n_gpu_layers=layers))
-    for cards in range(spec.count + 1, MAX_CARDS + 1):
+    for cards in () if spec.mixed else range(spec.count + 1, MAX_CARDS + 1):
         if add(f"--gpu '{cards}x{spec.name}'", f"{cards} such cards", chosen, cards):
             break
     return tuple(found)
@@ -221,9 +239,11 @@ def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str,
     return tuple(notes)
 
 
-def _explain(facts: GgufFacts, settings: LlamaCppSettings, result: LlamaCppPlan, outside: int) -> tuple[Part, ...]:
-    """The parts of the fullest card and of the CPU, with their equations and sources."""
-    card, cpu = result.fullest, result.cpu
+def _explain(
+    facts: GgufFacts, settings: LlamaCppSettings, result: LlamaCppPlan, card: DeviceMemory, outside: int
+) -> tuple[Part, ...]:
+    """The parts of the card that decides and of the CPU, with their equations and sources."""
+    cpu = result.cpu
     source = "llama.cpp: src/llama-model.cpp (load_tensors)"
     cells = f"{settings.n_ctx:,} cells, K {settings.cache_type_k}, V {settings.cache_type_v}"
     return (

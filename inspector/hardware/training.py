@@ -30,7 +30,7 @@ def check_training(
         model,
         workload,
         # Every card of a run holds its share, worked out already: the verdict is that of one card.
-        dataclasses.replace(spec, count=1),
+        dataclasses.replace(spec, count=1, mixed=()),
         estimate=memoized(
             lambda model, workload: training_total(training_estimate(model, workload, setup, sharding, tensors))
         ),
@@ -38,6 +38,8 @@ def check_training(
         suggest=False,
     )
     notes = fit.notes
+    if spec.mixed:
+        notes += (f"the smallest of {spec.name} decides: every card of a run holds the same share",)
     if spec.count > 1 and sharding.cards == 1:
         notes += (f"one card of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
     elif sharding.cards > spec.count > 1:
@@ -105,6 +107,7 @@ def _setups(setup: TrainingSetup) -> Iterator[tuple[str, str, dict[str, Any]]]:
     if setup.logits == "all":
         yield "--logits chunked", "a fused cross entropy, a chunk of the logits at a time", {"logits": "chunked"}
     if setup.checkpointing == "none":
+        yield "--checkpointing selective", "gradient checkpointing of every other block", {"checkpointing": "selective"}
         yield "--checkpointing full", "gradient checkpointing", {"checkpointing": "full"}
     if setup.optimizer == "adamw":
         yield "--optimizer adamw-8bit", "8-bit optimizer states", {"optimizer": "adamw-8bit"}

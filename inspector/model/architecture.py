@@ -68,6 +68,12 @@ def architecture_of(
     layers = layers_of(text, decoder=decoder, image_tokens=image_tokens)
     windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
     activation = next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None)
+    seen, heard = None, None
+    vision, audio = _has_part(text, config, ("vision", "visual", "vit_")), _has_part(text, config, ("audio", "speech"))
+    if vision or audio:
+        from inspector.model.towers import audio_tower, vision_tower
+
+        seen, heard = vision_tower(config, _count(text, "hidden_size")), audio_tower(config)
     found = Architecture(
         model_type=text.model_type,
         architecture=architecture,
@@ -90,10 +96,12 @@ def architecture_of(
         moe_intermediate_size=_count(text, "moe_intermediate_size") if experts else None,
         hidden_act=activation,
         logits_softcap=any(text.get(key) for key in _SOFTCAP_KEYS),
-        vision=_has_part(text, config, ("vision", "visual", "vit_")),
-        audio=_has_part(text, config, ("audio", "speech")),
+        vision=vision,
+        audio=audio,
         exact=text.exact,
         notes=text.notes + notes_of(text, image_tokens),
+        vision_tower=seen,
+        audio_tower=heard,
     )
     for layer in {id(layer): layer for layer in layers}.values():  # equal layers are mostly one object
         _check_sizes(layer)

@@ -75,6 +75,7 @@ KEYS: tuple[str, ...] = (
     "kv_sharing_modes",
     # latent and indexed attention
     "kv_lora_rank",
+    "q_lora_rank",
     "qk_rope_head_dim",
     "qk_nope_head_dim",
     "v_head_dim",

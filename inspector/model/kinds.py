@@ -186,8 +186,9 @@ def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAtte
         hidden, count = values.get("hidden_size"), values.get("num_attention_heads")
         if value is None and text.text_type == "minicpm3" and isinstance(hidden, int) and isinstance(count, int):
             value = hidden // max(1, count)  # MiniCPM3Config.__post_init__
-        wide = (nope, value) if isinstance(nope, int) and isinstance(value, int) else (None, None)
-        return LatentAttention(rank, rope, window, *wide) if isinstance(rope, int) else None
+        query = values.get("q_lora_rank")
+        nope, value, query = (size if isinstance(size, int) else None for size in (nope, value, query))
+        return LatentAttention(rank, rope, window, nope, value, query) if isinstance(rope, int) else None
     heads = cached_heads(values, text.text_type)
     width = head_dim_of(values)
     if heads is None or width is None:

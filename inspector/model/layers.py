@@ -53,12 +53,17 @@ class ChunkedAttention(Attention):
 class LatentAttention:
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): one compressed row a token, shared by all heads.
 
-    `sliding_window` bounds the rows of some layers (dots.note).
+    `sliding_window` bounds the rows of some layers (dots.note). The last three are the widths that a head's key (its
+    part without positions) and value are made at from the row, and of the latent that queries are made from: no cache
+    holds them, servers' weights do.
     """
 
     kv_lora_rank: int
     qk_rope_head_dim: int
     sliding_window: int | None = None
+    qk_nope_head_dim: int | None = field(default=None, compare=False)
+    v_head_dim: int | None = field(default=None, compare=False)
+    q_lora_rank: int | None = field(default=None, compare=False)
 
     kind: ClassVar[str] = "latent_attention"
 

@@ -11,6 +11,7 @@ from inspector.model.layers import Layer
 if TYPE_CHECKING:  # of few checkpoints
     from inspector.model.adapters import Adapter
     from inspector.model.assemble import ModelPart
+    from inspector.model.towers import AudioTower, VisionTower
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Quantization:
         effective_bits: stored bits a parameter, scales and all else included; None where no tensors were counted.
         packed_bits: the same of the packed weights and their scales alone.
         packed_parameters: how many parameters are packed.
+        block: outputs and inputs that share a scale, of recipes that scale by blocks (DeepSeek's FP8: 128, 128).
         plain: modules whose weight matrices are not packed, outermost names first ("lm_head", "model.visual",
             "model.layers.{}.mlp.gate"); where some layers' are, with those that are not: "... (layers 0-2, 5)".
         plain_embeddings: the same for embeddings.
@@ -44,6 +46,7 @@ class Quantization:
     packed_parameters: int = 0
     plain: tuple[str, ...] = ()
     plain_embeddings: tuple[str, ...] = ()
+    block: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Architecture:
         is_decoder: generates text token by token and so keeps a KV cache.
         mlp_gated: gate, up and down projections (True), or two plain ones (False); None where unknown.
         logits_softcap: soft-caps its logits (Gemma 2), which costs a second copy of them.
-        vision / audio: the config has such a part.
+        vision / audio: the config has such a part; vision_tower / audio_tower: its facts, where its kind is known.
         exact: False where the model type is not known and the facts were read by common key names.
         notes: what the reader of the numbers should know; they end in `warnings`.
     """
@@ -89,6 +92,8 @@ class Architecture:
     audio: bool = False
     exact: bool = True
     notes: tuple[str, ...] = ()
+    vision_tower: VisionTower | None = None
+    audio_tower: AudioTower | None = None
 
     @property
     def layer_kinds(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from inspector.api import Inspection
 from inspector.errors import InspectError
 
 if TYPE_CHECKING:
-    from inspector.hardware import Serving
+    from inspector.hardware import Fit, Serving
     from inspector.memory import Estimate, Part
     from inspector.memory.training import TrainingEstimate
     from inspector.model import Parameters
@@ -46,7 +46,7 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
 
         record |= parts_record(inspection.model)
     if inspection.fits:
-        record["fit"] = [dataclasses.asdict(fit) for fit in inspection.fits]
+        record["fit"] = [_with_cards(dataclasses.asdict(fit), fit) for fit in inspection.fits]
     if inspection.servings:
         servings = [serving_record(serving) for serving in inspection.servings]
         record["serving"] = servings[0] if len(servings) == 1 else servings
@@ -59,7 +59,12 @@ def serving_record(serving: Serving) -> dict[str, Any]:
     """An engine's account."""
     record = dataclasses.asdict(dataclasses.replace(serving, explanation=tuple))
     del record["explanation"]
-    return record
+    return _with_cards(record, serving)
+
+
+def _with_cards(record: dict[str, Any], holder: Fit | Serving) -> dict[str, Any]:
+    """The record with unequal cards as objects."""
+    return record | {"cards": [card._asdict() for card in holder.cards]}
 
 
 def error_record(repo_id: str, error: InspectError) -> dict[str, Any]:
@@ -77,6 +82,10 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
     return {
         **{part.name: part.bytes for part in estimate.parts},
         "total": estimate.total,
+        "vision_encoder": next(
+            (part.bytes for part in estimate.activations.parts if part.name == "vision_encoder"), None
+        ),
+        "image_tokens": estimate.image_tokens,
         "kv_cache_allocated": {
             **dict.fromkeys(("dynamic", "dynamic_after_prefill", "static", "quantized")),
             **{part.name: part.bytes for part in estimate.kv_cache_allocated},
@@ -108,6 +117,8 @@ def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[
         "lora_rank": setup.lora_rank if setup.adapters else None,
         "lora_targets": setup.lora_targets if setup.adapters else None,
         "trained": setup.trained or None,
+        "compiled": None if article else setup.compiled,
+        "fp8": None if article or setup.fp8 == "none" else setup.fp8,
         "logits_mode": None if article else setup.logits,
         "cards": training.sharding.cards,
         "sharding": training.sharding.words() or None,
@@ -121,6 +132,7 @@ def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[
         "peak_phase": training.peak_phase,
         "phases": dict(training.phases) or None,
         "ratio_to_inference": training.ratio_to_inference,
+        **{name: part.bytes if (part := training.part(name)) else None for name in ("host_memory", "disk")},
     }
     return record
 

@@ -88,7 +88,7 @@ def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 def device_text(fit: Fit) -> str:
     """ "4 x H100-80GB", or the name alone for one card."""
-    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 else fit.gpu)
+    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 and not fit.cards else fit.gpu)
 
 
 def verdict(fits: bool | None) -> str:

@@ -17,7 +17,7 @@ from inspector.report.units import bytes_text, count_text, gib_text, inert, numb
 if TYPE_CHECKING:
     from inspector.hardware import Fit, Serving
     from inspector.memory import Estimate, Part
-    from inspector.memory.training import TrainingEstimate
+    from inspector.memory.training import TrainingEstimate, TrainingSetup
 
 _VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
@@ -89,6 +89,13 @@ def print_comparison(console: Console, results: Sequence[Result]) -> None:
         console.print(table)
 
 
+def _checkpointing(setup: TrainingSetup) -> list[str]:
+    words = {"full": "checkpointing", "attention": "recomputed attention"}
+    if setup.checkpointing == "selective":
+        return [f"every {setup.checkpoint_every}. block checkpointed"]
+    return [words[setup.checkpointing]] if setup.checkpointing in words else []
+
+
 def print_training(
     console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
 ) -> None:
@@ -103,8 +110,10 @@ def print_training(
         words += [f"rank {setup.lora_rank}"] if setup.adapters else []
         words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
         words += [setup.trained] if setup.trained else []
-        words += ["checkpointing"] if setup.checkpointing == "full" else []
-        words += ["chunked logits"] if setup.logits == "chunked" else []
+        words += _checkpointing(setup)
+        words += ["compiled"] if setup.compiled else []
+        words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
+        words += {"chunked": ["chunked logits"], "chunked-loss": ["loss in chunks"]}.get(setup.logits, [])
         heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
     console.print(Text(heading, "bold"))
     if spread := training.sharding.words():
@@ -119,6 +128,9 @@ def print_training(
     if training.phases:
         phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
         indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
+    for part in training.off_card:
+        where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
+        indented(console, Text(f"{gib_text(part.bytes)} GiB a card {where}"))
     if training.measured:
         found = {name: training.measured[name] for name in ("forward", "backward", "optimizer", "peak")}
         sizes = ", ".join(f"{name} {gib_text(size)}" for name, size in found.items())
@@ -132,7 +144,7 @@ def print_training(
         console.print()
         _print_fit(console, inspection, fit)
     if explain:
-        print_explanation(console, training.parts, "How each number is made")
+        print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
 
 
 def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> None:
@@ -280,12 +292,18 @@ def _print_serving(console: Console, serving: Serving) -> None:
 
 def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     workload = inspection.estimate.workload
-    each = "a card " if fit.count > 1 else ""
+    each = "a card " if fit.count > 1 and not fit.cards else ""
     line = Text.assemble((f"{device_text(fit)}: {verdict(fit.fits)}", _VERDICT_STYLE[fit.fits]))
-    line.append(f" · needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)} {each}".rstrip())
+    line.append(" · the tightest" if fit.cards and fit.needed is not None else " ·")
+    line.append(f" needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)} {each}".rstrip())
     if fit.headroom is not None:
         line.append(f", {bytes_text(abs(fit.headroom))} {'left' if fit.headroom >= 0 else 'short'}")
     console.print(line)
+    for card in fit.cards:
+        left = "" if card.headroom is None else f", {bytes_text(abs(card.headroom))} "
+        left += "" if card.headroom is None else "left" if card.headroom >= 0 else "short"
+        words = f"{inert(card.gpu)}: {bytes_text(card.needed)} of {bytes_text(card.capacity)}{left}"
+        indented(console, Text(words + (", the tightest" if card.tightest else "")))
     room = []
     if fit.max_context:
         room.append(f"up to {fit.max_context:,} tokens at batch {workload.batch}")

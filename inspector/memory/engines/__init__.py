@@ -6,7 +6,8 @@ from inspector.memory.engines.served import (
     ServedModel,
     VisionFacts,
     Weights,
+    profiled,
     served_model,
 )
 
-__all__ = ["Card", "MixtureFacts", "ServedModel", "VisionFacts", "Weights", "served_model"]
+__all__ = ["Card", "MixtureFacts", "ServedModel", "VisionFacts", "Weights", "profiled", "served_model"]

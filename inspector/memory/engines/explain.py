@@ -141,6 +141,10 @@ def _activations(model: ServedModel, card: Card, settings: VllmSettings, rank: R
             "images that the profile encodes first: pixels and tokens",
             "vllm/multimodal/encoder_budget.py",
         ),
+        "encoder": (
+            "the largest block of the encoder's layer over those images, more than a step of the language model",
+            "vllm_profile.encoder_peak_bytes: read in vLLM's classes, not measured",
+        ),
         "earlier_stage": (
             f"hidden states and residual: 2 x {tokens:,} tokens x {width:,} x {bytes_} B",
             "vllm/v1/worker/gpu_model_runner.py",

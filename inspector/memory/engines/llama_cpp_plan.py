@@ -255,25 +255,31 @@ def _mask_bytes(settings: LlamaCppSettings, *, copied: bool) -> int:
     return 2 if limited else 6 if copied else 4
 
 
-def cards_of(layers: int, n_gpu_layers: int, cards: int) -> tuple[tuple[int, ...], ...]:
+def cards_of(layers: int, n_gpu_layers: int, cards: int | Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """The layers of each card, in order; `layers` itself stands for the output.
 
-    The last n_gpu_layers of the layers + 1, card by index * cards // n_gpu_layers, for cards with equal memory free.
+    Of the last n_gpu_layers of the layers + 1, those whose index / n_gpu_layers comes before a card's share and all
+    shares before it, of the sum of them (load_tensors: std::upper_bound over `splits`). The shares are --tensor-split,
+    by default each card's free memory; a number stands for so many equal ones.
 
     >>> cards_of(4, 5, 2)
     ((0, 1, 2), (3, 4))
+    >>> cards_of(4, 5, (3, 1))
+    ((0, 1, 2, 3), (4,))
     >>> cards_of(4, 2, 1)
     ((3, 4),)
     """
-    count = min(n_gpu_layers, layers + 1)
-    start = layers + 1 - count
-    return tuple(
-        tuple(start + index for index in range(count) if index * cards // count == card) for card in range(cards)
-    )
+    shares = (1,) * cards if isinstance(cards, int) else tuple(cards)
+    count, total = min(n_gpu_layers, layers + 1), sum(shares)
+    ends = [sum(shares[: card + 1]) * count for card in range(len(shares))]
+    placed: list[list[int]] = [[] for _ in shares]
+    for index in range(count):
+        placed[next(card for card, end in enumerate(ends) if end > index * total)].append(layers + 1 - count + index)
+    return tuple(map(tuple, placed))
 
 
-def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int) -> LlamaCppPlan:
-    """The whole account for so many equal cards.
+def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int | Sequence[int]) -> LlamaCppPlan:
+    """The whole account for so many equal cards, or for cards of these shares (see `cards_of`).
 
     Raises:
         UsageError: cache types that the rows do not divide into.
@@ -281,8 +287,9 @@ def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int) -> LlamaCppPl
     total = len(facts.layers)
     count = total + 1 if settings.n_gpu_layers is None else min(settings.n_gpu_layers, total + 1)
     caches = [layer_cache_bytes(layer, settings) for layer in facts.layers]
-    placed = cards_of(total, count, cards) if count else ((),) * cards
-    copies = PIPELINE_COPIES if cards > 1 and count > total else 1
+    number = cards if isinstance(cards, int) else len(cards)
+    placed = cards_of(total, count, cards) if count else ((),) * number
+    copies = PIPELINE_COPIES if number > 1 and count > total else 1
     moved = facts.largest if count <= total else 0
     devices = []
     for indices in placed:

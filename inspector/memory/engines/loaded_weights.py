@@ -20,12 +20,20 @@ def check_degrees(model: ServedModel, *, tensor_parallel: int, pipeline_parallel
     """Refuse degrees that the engine refuses.
 
     Raises:
-        UsageError: a degree below 1, more stages than layers, or key/value heads that neither divide nor repeat.
+        UsageError: a degree below 1, more stages than layers, heads that do not divide (vllm/config/model.py:
+            verify_with_parallel_config; SGLang asserts it in each model's attention), or key/value heads that neither
+            divide nor repeat (QKVParallelLinear).
     """
     if tensor_parallel < 1 or pipeline_parallel < 1:
         raise UsageError("the degrees of tensor and pipeline parallelism must be at least 1")
     if pipeline_parallel > len(model.layers):
         raise UsageError(f"{pipeline_parallel} pipeline stages are more than the model's {len(model.layers)} layers")
+    heads = model.num_attention_heads
+    if heads and heads % tensor_parallel:
+        raise UsageError(
+            f"Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tensor_parallel})",
+            f"It divides by {', '.join(str(n) for n in range(1, min(heads, 64) + 1) if heads % n == 0)}.",
+        )
     for heads in sorted(set(_cached_heads(model))):
         if heads % tensor_parallel and tensor_parallel % heads:
             raise UsageError(
@@ -79,15 +87,19 @@ def rank_shares(
     data_parallel: int = 1,
     whole_experts: bool = False,
     mxfp4: Mxfp4Kernel = "triton",
+    copies: bool = False,
+    workspace: int = 0,
 ) -> tuple[dict[str, int], ...] | None:
     """What `rank_weights` is made of, by share.
 
-    weights = embedding/tp + head/tp + (divided + copies)/tp + key_value/min(tp, KV heads) + experts/(tp * dp)
-            + replicated + rotary table + what the allocator rounds up
+    weights = embedding/tp + head/tp + divided/tp + key_value/min(tp, KV heads) + experts/(tp * dp) + replicated
+            + copies of the latents' up-projections/tp + rotary table + workspace + what the allocator rounds up
 
     Args:
         data_parallel: replicas of the attention; the routed experts are laid over all of their ranks.
         whole_experts: expert parallelism, which deals out experts instead of cutting each.
+        copies: the engine keeps the latents' up-projections once more.
+        workspace: bytes that every rank takes while it loads, whatever the model's size.
     """
     weights = model.weights
     if weights is None:
@@ -95,7 +107,8 @@ def rank_shares(
     check_degrees(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel)
     layers = len(model.layers)
     inside = {
-        "divided": ceil_div(weights.divided + weights.copies, tensor_parallel),
+        "divided": ceil_div(weights.divided, tensor_parallel),
+        "latent_copies": ceil_div(weights.copies, tensor_parallel) if copies else 0,
         "key_value": ceil_div(weights.key_value, key_value_ranks(model, tensor_parallel)),
         "experts": _experts(model, weights, tensor_parallel * data_parallel, mxfp4, whole=whole_experts),
         "replicated": weights.replicated,
@@ -104,7 +117,8 @@ def rank_shares(
     embedding = _rows(weights.embedding, model.vocab_size, tensor_parallel)
     head = _rows(weights.head, model.vocab_size, tensor_parallel)
     stages = [
-        {name: ceil_div(size * count, layers) for name, size in inside.items()} | {"rotary_table": model.rotary_bytes}
+        {name: ceil_div(size * count, layers) for name, size in inside.items()}
+        | {"rotary_table": model.rotary_bytes, "workspace": workspace}
         for count in stage_layers(layers, pipeline_parallel)
     ]
     stages[0]["embedding"] = embedding

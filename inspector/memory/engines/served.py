@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from inspector.memory.estimate import Workload
 from inspector.memory.precision import PRECISION_BITS, STORED, compute_precision
 from inspector.memory.recipes import RECIPES, weight_bytes
 from inspector.model.layers import (
@@ -87,10 +88,21 @@ class MixtureFacts:
 
 @dataclass(frozen=True, slots=True)
 class VisionFacts:
-    """An image at the largest size that the processor makes: the tokens it becomes, and its pixels."""
+    """The item that a profiling run encodes: a picture at the largest size that the processor makes, or a video.
+
+    Attributes:
+        tokens: what it becomes.
+        pixels: of it; three values each.
+        patches: that go through the encoder; 0 where its own peak is not known.
+        blocks: values a patch in a layer's worst moments: (whole on every rank, divided over the ranks).
+        per_prompt: items a prompt may have.
+    """
 
     tokens: int
     pixels: int
+    patches: int = 0
+    blocks: tuple[tuple[int, int], ...] = ()
+    per_prompt: int = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,15 @@ def is_packed(packing: Quantization, module: str) -> bool:
     return module not in names and outer.get(module, "mlp") not in names
 
 
+def profiled(model: Model, workload: Workload, engine: str, version: str | None) -> VisionFacts | None:
+    """What a profiling run encodes of pictures; vLLM alone has one. None for nothing, or where it is not known."""
+    if engine != "vllm" or not model.architecture.vision:
+        return None
+    from inspector.memory.engines.vision_items import profiled_item
+
+    return profiled_item(model.architecture, workload, version)
+
+
 def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
     """A `Model`'s weights by share, as the engine holds them before it repacks any.
 
@@ -239,7 +260,7 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
         if isinstance(rows, Attention):
             key_value += hidden * rows.num_key_value_heads * (rows.head_dim + rows.v_head_dim)
         elif isinstance(rows, LatentAttention):
-            latent += hidden * (rows.kv_lora_rank + rows.qk_rope_head_dim)
+            latent += hidden * (rows.kv_lora_rank + rows.qk_rope_head_dim + (rows.q_lora_rank or 0))
             each = (rows.qk_nope_head_dim or 0) + (rows.v_head_dim or 0)
             up += rows.kv_lora_rank * (shape.num_attention_heads or 0) * each
     experts = counts.get("experts", 0)

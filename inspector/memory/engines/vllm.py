@@ -7,7 +7,7 @@ vllm/v1/worker/gpu_worker.py: Worker.determine_available_memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
@@ -208,14 +208,20 @@ def loaded_weights(model: ServedModel, card: Card, settings: VllmSettings) -> tu
     return None if stages is None else tuple(sum(shares.values()) for shares in stages)
 
 
-def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[RankMemory, ...] | None:
-    """The budget of one rank of each stage; None where the weights are not known."""
+def rank_memory(
+    model: ServedModel, card: Card, settings: VllmSettings, stage_memory: Sequence[int] = ()
+) -> tuple[RankMemory, ...] | None:
+    """The budget of one rank of each stage; None where the weights are not known.
+
+    `stage_memory`: bytes of each stage's smallest card, where the cards are not alike.
+    """
     weights = loaded_shares(model, card, settings)
     if weights is None:
         return None
     version, stages = settings.version, settings.pipeline_parallel_size
     utilization = settings.gpu_memory_utilization
-    requested = int(card.memory * (version.default_utilization if utilization is None else utilization))
+    share = version.default_utilization if utilization is None else utilization
+    requests = [int(memory * share) for memory in stage_memory or (card.memory,) * stages]
     tokens, sequences = batch_sizes(card, settings)
     sampler: Sampler = settings.sampler or version.sampler
     if not version.v1 and settings.max_model_len > 32768:
@@ -227,7 +233,7 @@ def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple
     if graphs is None:
         graphs = graph_bytes(-(-len(model.layers) // stages))
     memory = []
-    for stage, shares in enumerate(weights):
+    for stage, (shares, requested) in enumerate(zip(weights, requests, strict=True)):
         loaded = sum(shares.values())
         activations = activation_shares(
             model,
@@ -246,15 +252,15 @@ def rank_memory(model: ServedModel, card: Card, settings: VllmSettings) -> tuple
     return tuple(memory)
 
 
-def plan(model: ServedModel, card: Card, settings: VllmSettings) -> VllmPlan | None:
-    """The whole account; None where the weights are not known.
+def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: Sequence[int] = ()) -> VllmPlan | None:
+    """The whole account; None where the weights are not known. `stage_memory` as for `rank_memory`.
 
     Raises:
         UsageError: settings that vLLM refuses.
         UnsupportedLayer: a layer without a cache rule.
     """
     check_settings(model, settings)
-    stages = rank_memory(model, card, settings)
+    stages = rank_memory(model, card, settings, stage_memory)
     if stages is None:
         return None
     cache = cache_settings(model, card, settings)

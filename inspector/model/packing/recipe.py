@@ -53,7 +53,18 @@ def read_recipe(recipe: Mapping[str, Any], *, mlx: bool = False) -> Quantization
     """
     method = method_of(recipe, mlx=mlx)
     scheme = default_scheme(recipe, method)
-    return Quantization(method, scheme.bits, scheme.group_size)
+    return Quantization(method, scheme.bits, scheme.group_size, block=_block(recipe))
+
+
+def _block(recipe: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Outputs and inputs under one scale: `weight_block_size`, or compressed-tensors' `block_structure`."""
+    found = [recipe.get("weight_block_size")]
+    found += [_mapping(group.get("weights")).get("block_structure") for group in _groups(recipe)]
+    for entry in found:
+        if isinstance(entry, list) and len(entry) == 2:
+            out, into = whole(entry[0]), whole(entry[1])
+            return (out, into) if out and into else None
+    return None
 
 
 def method_of(recipe: Mapping[str, Any], *, mlx: bool = False) -> str:
