@@ -282,10 +282,12 @@ training_options = _options(
         "--lora-dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="P", help="Before adapters."
     ),
     click.option(
-        "--double-quant/--no-double-quant",
+        "--no-double-quant",
+        "double_quant",
+        flag_value=False,
+        is_flag=True,
         default=True,
-        show_default=True,
-        help="Of qlora's scales (bnb_4bit_use_double_quant).",
+        help="qlora's scales are not quantized in turn.",
     ),
     click.option("--old-bitsandbytes", is_flag=True, help="Before 0.44, whose 4-bit layers keep their inputs."),
     click.option("--dora", is_flag=True, help="Adapters with a trained magnitude (DoRA)."),

@@ -86,6 +86,8 @@ def test_a_gated_repo_falls_back_to_its_bundled_snapshot(run: Run, loopback_hub:
         (["org/model", "--dtype", "fp7"], 2, "fp7"),
         (["org/model", "--context", "0"], 2, "context"),
         (["org/model", "--batch", "0"], 2, "batch"),
+        (["org/model", "--image-size", "1024x0"], 2, "size of a picture"),
+        (["org/model", "--images", "-1"], 2, "images"),
         (["a/b/c"], 2, "a/b/c"),
         (["./no/such/folder"], 3, "no/such/folder"),
         (["--offline", "org/model"], 5, "offline"),
@@ -182,6 +184,17 @@ def test_article_formulas_on_the_command_line(run: Run) -> None:
     assert inference["activations"] == 956_301_312
     training = run("train", LLAMA, "--formulas", "article", "--context", "2k", "--json").record["training"]
     assert training["peak"] == inference["total"] + 12 * 8_030_261_248
+
+
+def test_pictures_are_counted_by_their_number_and_left_out_when_there_are_none(run: Run) -> None:
+    records = {
+        images: run("google/gemma-3-4b-it", "--offline", "--images", images, "--json").record["memory"]["inference"]
+        for images in ("0", "2")
+    }
+    assert (records["0"]["vision_encoder"], records["0"]["image_tokens"]) == (None, None)
+    # 2 pictures of 4,096 patches * (2 * 4,304 + 4 * 1,152) * 2 B, and 3 * 896^2 pixels in fp32
+    assert (records["2"]["vision_encoder"], records["2"]["image_tokens"]) == (2 * 117_899_264, 512)
+    assert records["2"]["activations"] > records["0"]["activations"]
 
 
 def test_explain_shows_formulas_with_numbers_and_sources(run: Run) -> None:

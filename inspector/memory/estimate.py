@@ -18,6 +18,8 @@ class Workload:
         dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS` or `recipes.RECIPES`.
         kv_dtype: the cache's precision, or None for the one the model computes in.
         formulas: "exact" or "article".
+        images: pictures in each sequence, for models that see; None for one where its tokens fit the context.
+        image_size: (width, height) of each in pixels; None for the largest that the processor's class makes.
     """
 
     context: int
@@ -25,6 +27,8 @@ class Workload:
     dtype: str = "stored"
     kv_dtype: str | None = None
     formulas: Formulas = "exact"
+    images: int | None = None
+    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Estimate:
     kv_dtype: str | None
     warnings: tuple[str, ...] = ()
     kv_cache_allocated: tuple[Part, ...] = ()
+    image_tokens: int | None = None
+    """Of each sequence's context, the tokens that its pictures take; None where none are counted."""
 
     @property
     def explained(self) -> tuple[Part, ...]:

@@ -39,16 +39,21 @@ def estimate(model: Model, workload: Workload) -> Estimate:
     kv_dtype = workload.kv_dtype or compute
     kv_bits = PRECISION_BITS[kv_dtype]
     architecture = model.architecture
+    cache, element_bytes = kv_cache(architecture, workload, kv_dtype, kv_bits), PRECISION_BITS[compute] // 8
+    activations = prefill_activations(
+        architecture, context=workload.context, batch=workload.batch, element_bytes=element_bytes
+    )
+    notes, image_tokens = _context_warnings(model, workload), None
+    if architecture.vision or architecture.audio:
+        from inspector.memory.vision import with_media
+
+        activations, image_tokens, more = with_media(architecture, workload, activations, cache.bytes, element_bytes)
+        notes += more
     return Estimate(
         workload,
         weights=weights(model, workload.dtype),
-        kv_cache=kv_cache(architecture, workload, kv_dtype, kv_bits),
-        activations=prefill_activations(
-            architecture,
-            context=workload.context,
-            batch=workload.batch,
-            element_bytes=PRECISION_BITS[compute] // 8,
-        ),
+        kv_cache=cache,
+        activations=activations,
         overhead=Part(
             "overhead",
             OVERHEAD_BYTES,
@@ -59,8 +64,9 @@ def estimate(model: Model, workload: Workload) -> Estimate:
         ),
         kv_bytes_per_token=kv_bytes_per_token(architecture, kv_bits) if architecture.is_decoder else 0,
         kv_dtype=kv_dtype,
-        warnings=_context_warnings(model, workload),
+        warnings=notes,
         kv_cache_allocated=kv_cache_allocated(architecture, workload, kv_dtype, kv_bits, PRECISION_BITS[compute]),
+        image_tokens=image_tokens,
     )
 
 
