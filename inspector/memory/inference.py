@@ -49,6 +49,8 @@ def estimate(model: Model, workload: Workload) -> Estimate:
 
         activations, image_tokens, more = with_media(architecture, workload, activations, cache.bytes, element_bytes)
         notes += more
+    if workload.images and not architecture.vision:
+        notes += ("no picture is counted: the model sees none",)
     return Estimate(
         workload,
         weights=weights(model, workload.dtype),

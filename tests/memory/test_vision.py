@@ -191,6 +191,12 @@ def test_a_default_picture_that_the_context_cannot_hold_is_not_counted_and_said_
     assert any("are more than the context of 128" in warning for warning in asked.warnings)
 
 
+def test_a_model_that_sees_nothing_says_so_where_pictures_are_asked_for() -> None:
+    blind = dataclasses.replace(gemma(), vision=False, vision_tower=None)
+    assert any("sees none" in note for note in estimate(model_of(blind), Workload(4096, images=2)).warnings)
+    assert not any("picture" in note for note in estimate(model_of(blind), Workload(4096)).warnings)
+
+
 def test_an_encoder_of_no_known_kind_is_said_to_be_left_out() -> None:
     unknown = dataclasses.replace(gemma(), vision_tower=None)
     sized = estimate(model_of(unknown), Workload(4096))
