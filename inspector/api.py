@@ -70,12 +70,17 @@ class Settings:
         if self.image_size is not None and not all(1 <= side <= 2**16 for side in self.image_size):
             raise UsageError(f"a picture's sides must be 1 to {2**16:,} pixels, not {self.image_size}")
         if self.dtype != "stored" or self.kv_dtype is not None:
-            from inspector.memory import RECIPE_NAMES, parse_precision
+            from inspector.memory import FILE_TYPE_NAMES, RECIPE_NAMES, parse_precision
 
             object.__setattr__(self, "dtype", parse_precision(self.dtype, recipes=True))
             kv_dtype = parse_precision(self.kv_dtype or "auto")
             object.__setattr__(self, "kv_dtype", None if kv_dtype == "stored" else kv_dtype)
-            if self.formulas == "article" and self.dtype in RECIPE_NAMES:
+            if self.dtype in FILE_TYPE_NAMES and self.engine in ("vllm", "sglang"):
+                raise UsageError(
+                    f"{self.dtype} is a type of llama.cpp's files, and none that {self.engine} makes",
+                    "Add --engine llama.cpp, or name a recipe: fp8, awq, gptq, nvfp4.",
+                )
+            if self.formulas == "article" and self.dtype in (*RECIPE_NAMES, *FILE_TYPE_NAMES):
                 raise UsageError(
                     f"the article has no recipe '{self.dtype}'", "It has precisions: fp32, bf16, int8, int4."
                 )
