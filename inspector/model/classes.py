@@ -182,14 +182,15 @@ def _is_set(condition: str, config: Mapping[str, Any]) -> bool:
 
 
 def _is_switched(switch: str, config: Mapping[str, Any]) -> bool:
-    """One of them; of a flat config, the key without its part counts."""
+    """One of them; of a flat config, the key without its part counts. `layer_types="conv"`: some layer is one."""
     path, _, value = switch.partition("=")
     *parts, key = path.split(".")
     where: Any = config
     for part in parts:
         where = where.get(part, where) if isinstance(where, Mapping) else None
     found = where.get(key) if isinstance(where, Mapping) else None
-    return bool(found == json.loads(value))
+    wanted = json.loads(value)
+    return bool(found == wanted) or (isinstance(wanted, str) and isinstance(found, list) and wanted in found)
 
 
 @lru_cache(maxsize=1)

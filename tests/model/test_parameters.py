@@ -335,6 +335,24 @@ def test_names_that_do_not_fit_the_class_are_counted_all_the_same() -> None:
     assert (parameters.total, parameters.exact) == (100, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "model_type", "tensors"),
+    [
+        ("Lfm2ForCausalLM", "lfm2", {"conv.conv": (8, 1, 3), "conv.in_proj": (24, 8), "conv.out_proj": (8, 8)}),
+        ("GraniteMoeHybridForCausalLM", "granitemoehybrid", {"self_attn.q_proj": (8, 8), "self_attn.o_proj": (8, 8)}),
+        ("NemotronHForCausalLM", "nemotron_h", {"mixer.q_proj": (8, 8), "mixer.in_proj": (24, 8)}),
+    ],
+)
+def test_kinds_of_layers_that_the_default_config_lacks_count(
+    name: str, model_type: str, tensors: dict[str, tuple[int, ...]]
+) -> None:
+    stack = "backbone" if model_type == "nemotron_h" else "model"
+    held = [Tensor(f"{stack}.layers.0.{module}.weight", "BF16", shape) for module, shape in tensors.items()]
+    counted = count({"architectures": [name], "model_type": model_type}, *held)
+    assert counted.by_dtype == {"BF16": sum(tensor.numel for tensor in held)}
+    assert not counted.stored_only
+
+
 def test_no_tensors_are_no_parameters() -> None:
     parameters = count(LLAMA_2_7B)
     assert (parameters.total, parameters.active, parameters.stored_bytes) == (0, 0, 0)

@@ -42,12 +42,12 @@ from fixtures import make_classes, meta  # noqa: E402
 from fixtures.class_variants import default_config  # noqa: E402
 from inspector.hub.checkpoint import Checkpoint  # noqa: E402
 from inspector.hub.resolver import Resolver  # noqa: E402
-from inspector.hub.snapshot import encode_tensors  # noqa: E402
+from inspector.hub.snapshot import encode_tensors, split_name  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
 from tests.hub_server import LoopbackHub, sharded, sparse  # noqa: E402
 from tests.oracles import table  # noqa: E402
 from tests.oracles.facts import is_named, loaded, wrong_facts  # noqa: E402
-from tests.oracles.variations import Changes, config_with, halves, variations  # noqa: E402
+from tests.oracles.variations import Changes, config_with, halves, layer_kinds, variations  # noqa: E402
 
 VARIATIONS = 2
 SAMPLE = ROOT / "tests" / "model" / "classes_sample.json"
@@ -165,6 +165,7 @@ def check_class(name: str, model_class: type[PreTrainedModel], repos: Repos, fou
         found.unbuilt[name] = one_line(error)
         return
     found.classes.add(name)
+    seen = {frozenset(split_name(name)[0] for name, _ in model.named_parameters())}
     built = 0
     reason = ""
     for number, changes in enumerate(variations(model_class, VARIATIONS), 1):
@@ -177,6 +178,18 @@ def check_class(name: str, model_class: type[PreTrainedModel], repos: Repos, fou
             check(model_or_none, repos, 3 if number == 2 else 1, found, f"variation {number}")
         except Exception as error:
             found.wrong.setdefault(name, []).append(f"variation {number}: {one_line(error)}")
+    for changes in layer_kinds(model_class):
+        model_or_none, _, _ = varied(model_class, changes)
+        held = frozenset(split_name(name)[0] for name, _ in model_or_none.named_parameters()) if model_or_none else None
+        if model_or_none is None or held in seen:  # no kind of this class, or one like another
+            continue
+        built += 1
+        seen.add(held)
+        (path, kinds), *_ = changes.items()
+        try:
+            check(model_or_none, repos, 1, found, f"{path} {kinds[1]}")
+        except Exception as error:
+            found.wrong.setdefault(name, []).append(f"{path} {kinds[1]}: {one_line(error)}")
     found.variations += built
     if not built:
         found.unvaried[name] = reason

@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
-from fixtures.class_variants import FIXES, SKIPPED, VALUES, few_experts, sub_configs
+from fixtures.class_variants import FIXES, KINDS, SKIPPED, VALUES, few_experts, sub_configs
 
 Changes = dict[str, Any]
 """Dotted path of a key ("text_config.num_hidden_layers") -> its value."""
@@ -65,6 +65,16 @@ def variations(model_class: type[PreTrainedModel], count: int, salt: str = "") -
     rng = random.Random(zlib.crc32(f"{model_class.__name__}{salt}".encode()))
     for _ in range(count):
         yield config_changes(base, rng)
+
+
+def layer_kinds(model_class: type[PreTrainedModel]) -> Iterator[Changes]:
+    """One set of changes for each kind of layer that the default lacks: every second layer is of that kind."""
+    for prefix, part in config_parts(base_config(model_class)).items():
+        for key, kinds in KINDS.items():
+            value = vars(part).get(key)
+            for kind in kinds if isinstance(value, list) and len(value) > 1 else ():
+                if kind not in value:
+                    yield {prefix + key: [kind if index % 2 else own for index, own in enumerate(value)]}
 
 
 def config_changes(base: PretrainedConfig, rng: random.Random) -> Changes:
