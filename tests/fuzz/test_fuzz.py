@@ -119,6 +119,14 @@ def test_a_vocabulary_of_nothing_beside_an_embedding_divides_by_nothing(
     assert code in (0, 1, 4)
 
 
+@pytest.mark.parametrize("layers", [0, {"a": 1}])
+def test_a_training_step_of_no_layers_is_not_known(tmp_path: Path, layers: Any) -> None:
+    """Its first layer was asked for."""
+    code, printed = run_command("train", a_llama_with(tmp_path, num_hidden_layers=layers), "--offline", "--json")
+    assert code == 4
+    assert "num_hidden_layers" in json.loads(printed)["warnings"][-1]
+
+
 def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path) -> None:
     """Its cache was one row less than nothing."""
     folder = a_llama_with(tmp_path, model_type="mistral", sliding_window=0)
