@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ENGINES = ("transformers", "vllm", "sglang", "llama.cpp", "mlx")
 
+TEXT_ENGINES = ("sglang", "llama.cpp", "mlx")
+"""Those whose account has no pictures."""
+
 AT_ONCE = 8
 """Models that `inspect_each` reads at the same time."""
 
@@ -94,16 +97,28 @@ class Settings:
                 "Name the cards, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
             )
         if self.engine == "transformers" and self.serving:
-            raise UsageError(
-                f"{', '.join(self.serving)}: settings of a serving engine",
-                "Add --engine vllm, sglang, llama.cpp or mlx.",
-            )
+            from inspector.hardware.engine_settings import owners_of
+
+            raise UsageError(*owners_of(self.serving))
         if self.serving:
             from inspector.hardware.engine_settings import check_engine_settings
 
             check_engine_settings(self.engine, self.serving)
         if self.formulas not in ("exact", "article"):
             raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
+        if self.images or self.image_size is not None:
+            self._check_pictures()
+
+    def _check_pictures(self) -> None:
+        if self.images == 0:
+            raise UsageError("no pictures have no size", "Leave out --image-size, or --images 0.")
+        if self.formulas == "article":
+            raise UsageError("the article counts no pictures", "Leave out --images and --image-size.")
+        if self.engine in TEXT_ENGINES:
+            raise UsageError(
+                f"pictures are counted under transformers and vllm, not under {self.engine}",
+                "Leave out --images and --image-size.",
+            )
 
     def workload(self, model: Model) -> Workload:
         """These settings for one model, defaults filled in."""
@@ -115,7 +130,7 @@ class Settings:
             dtype=self.dtype,
             kv_dtype=self.kv_dtype,
             formulas=self.formulas,
-            images=self.images,
+            images=0 if self.engine in TEXT_ENGINES else self.images,
             image_size=self.image_size,
         )
 
@@ -267,6 +282,7 @@ def train(
     if formulas == "article":
         if setup.method != "full":
             raise UsageError(f"the article has no formula for {setup.method}", "It takes a number: --trainable N.")
+        _refuse_beside_article(how, sharding or {}, measure=measure, gpus=gpus)
         inspection = inspect(model, **where, **asked)
         workload = inspection.estimate.workload
         return inspection, article_training(
@@ -293,6 +309,21 @@ def train(
         fits = tuple(check_training(inspection.model, workload, setup, cards, tensors, spec) for spec in specs)
         inspection = dataclasses.replace(inspection, fits=fits)
     return inspection, training
+
+
+def _refuse_beside_article(how: Mapping[str, Any], sharding: Mapping[str, Any], **others: Any) -> None:
+    """The article's formulas for training have neither settings of a step nor cards: none is left out unsaid."""
+    from inspector.memory.training import Sharding, TrainingSetup
+
+    usual = {**dataclasses.asdict(TrainingSetup()), **dataclasses.asdict(Sharding()), "measure": False, "gpus": ()}
+    given = {**how, **sharding, **others}
+    for name in given.keys() - {"optimizer"}:
+        if given[name] != usual[name]:
+            option = {"gpus": "gpu", "compiled": "compile"}.get(name, name).replace("_", "-")
+            raise UsageError(
+                f"the article's formulas for training have no --{option}",
+                "They take --optimizer, --trainable, --dtype, --context and --batch.",
+            )
 
 
 def _measured(inspection: Inspection, setup: TrainingSetup, sharding: Sharding) -> Mapping[str, int]:

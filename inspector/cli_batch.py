@@ -11,6 +11,7 @@ import click
 from inspector.cli_options import (
     SERVING_NAMES,
     formulas_option,
+    picture_options,
     query_options,
     serving_options,
     source_options,
@@ -40,6 +41,7 @@ class OutputFailed(InspectError):
 @source_options
 @query_options
 @workload_options
+@picture_options
 @serving_options
 @click.option(
     "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."

@@ -39,6 +39,17 @@ def option_of(name: str) -> str:
     return _OPTIONS.get(name, f"--{name.replace('_', '-')}")
 
 
+def owners_of(names: Iterable[str]) -> tuple[str, str]:
+    """What to say of settings that were given without an engine: what is wrong, and which engines have them all."""
+    given = tuple(names)
+    fitting = [engine for engine, settings in ENGINE_SETTINGS.items() if all(name in settings for name in given)]
+    are = "is a setting" if len(given) == 1 else "are settings"
+    return (
+        f"{', '.join(map(option_of, given))} {are} of serving engines, not of transformers",
+        f"Add --engine {' or '.join(fitting or ENGINE_SETTINGS)}.",
+    )
+
+
 def check_engine_settings(engine: str, names: Iterable[str]) -> None:
     """Refuse settings that this engine does not have.
 

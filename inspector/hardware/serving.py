@@ -366,12 +366,14 @@ def _degrees(spec: GpuSpec, settings: ServingSettings) -> tuple[int, int]:
         replicas = f" x data parallel {data}" if data > 1 else ""
         raise UsageError(
             f"tensor parallel {tensor} x pipeline parallel {pipeline}{replicas} is not the {spec.count} cards of --gpu",
-            f"Name them all: --gpu '{tensor * pipeline * data}x{spec.name}'.",
+            "Name as many as take part."
+            if spec.mixed
+            else f"Name as many as take part: --gpu '{tensor * pipeline * data}x{spec.name}'.",
         )
     if settings.expert_parallel not in (None, 1, tensor * data):
         raise UsageError(
             f"expert parallel {settings.expert_parallel} is neither 1 nor tensor x data parallel, {tensor * data}",
-            "vLLM deals experts out to all ranks of both.",
+            "Experts are dealt out to all ranks of both, or not at all.",
         )
     return tensor, pipeline
 

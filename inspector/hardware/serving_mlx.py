@@ -125,8 +125,12 @@ def mlx_settings(workload: Workload, spec: GpuSpec, settings: ServingSettings) -
     if settings.tensor_parallel not in (None, spec.count):
         raise UsageError(
             f"tensor parallel {settings.tensor_parallel} is not the {spec.count} machines of --gpu",
-            f"Name them all: --gpu '{settings.tensor_parallel}x{spec.name}'.",
+            "Name as many as take part."
+            if spec.mixed
+            else f"Name as many as take part: --gpu '{settings.tensor_parallel}x{spec.name}'.",
         )
+    if bits is None and (settings.kv_group_size, settings.quantized_kv_start) != (None, None):
+        raise UsageError("--kv-group-size and --quantized-kv-start are of a quantized cache", "Add --kv-bits 8.")
     usual = MlxSettings(1)
     start = settings.quantized_kv_start
     return MlxSettings(

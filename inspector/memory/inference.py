@@ -7,7 +7,14 @@ from inspector.memory.activations import prefill_activations
 from inspector.memory.article import article_activations, article_kv_cache, article_weights
 from inspector.memory.estimate import Estimate, Part, Workload
 from inspector.memory.kv_cache import kv_bytes_per_token, kv_cache, kv_cache_allocated
-from inspector.memory.precision import PRECISION_BITS, RECIPE_NAMES, STORED, compute_precision, size_in_bytes
+from inspector.memory.precision import (
+    FILE_TYPE_NAMES,
+    PRECISION_BITS,
+    RECIPE_NAMES,
+    STORED,
+    compute_precision,
+    size_in_bytes,
+)
 from inspector.model.model import Model
 
 OVERHEAD_BYTES = 256 * 1024**2
@@ -49,7 +56,11 @@ def estimate(model: Model, workload: Workload) -> Estimate:
 
         activations, image_tokens, more = with_media(architecture, workload, activations, cache.bytes, element_bytes)
         notes += more
-    if workload.images and not architecture.vision:
+    if workload.dtype in FILE_TYPE_NAMES:
+        from inspector.memory.ggml_recipes import file_type_notes
+
+        notes += file_type_notes(model, workload.dtype)
+    if (workload.images or workload.image_size) and not architecture.vision:
         notes += ("no picture is counted: the model sees none",)
     return Estimate(
         workload,
@@ -88,6 +99,10 @@ def weights(model: Model, dtype: str) -> Part:
         from inspector.memory.recipes import recipe_weights
 
         return recipe_weights(model, dtype)
+    if dtype in FILE_TYPE_NAMES:
+        from inspector.memory.ggml_recipes import file_type_weights
+
+        return file_type_weights(model, dtype)
     bits = PRECISION_BITS[dtype]
     return Part(
         "weights",

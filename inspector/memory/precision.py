@@ -12,6 +12,14 @@ embeddings and norms at 16 bits and add scales."""
 RECIPE_NAMES = ("nf4", "nf4-dq", "fp4", "awq", "gptq", "mxfp4", "nvfp4")
 """What weights, and nothing else, can be quantized by at load: see `inspector.memory.recipes`."""
 
+FILE_TYPE_NAMES = (
+    *("Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS"),
+    *("Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS", "Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S"),
+    *("IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0", "Q1_0", "MXFP4_MOE"),
+)
+"""What llama.cpp's `llama-quantize` makes (tools/quantize/quantize.cpp), F32, F16 and BF16 aside, which are precisions:
+see `inspector.memory.ggml_recipes`."""
+
 STORED = "stored"
 """The weights' precision "as the files have it"."""
 
@@ -35,20 +43,25 @@ _ALIASES = {
     "i8": "int8",
     "i4": "int4",
     "auto": STORED,
+    "q3_k": "q3_k_m",
+    "q4_k": "q4_k_m",
+    "q5_k": "q5_k_m",
 }
 
 
 def parse_precision(name: str, *, recipes: bool = False) -> str:
     """A precision's one name ("bfloat16" -> "bf16", "auto" -> "stored").
 
-    `recipes`: the name may be one of `RECIPE_NAMES`.
+    `recipes`: the name may be one of `RECIPE_NAMES` or `FILE_TYPE_NAMES`.
 
     Raises:
         UsageError: the name is none that is known.
     """
     lowered = name.strip().lower()
     precision = _ALIASES.get(lowered, lowered)
-    known = (STORED, *PRECISION_BITS, *(RECIPE_NAMES if recipes else ()))
+    if recipes and precision.upper() in FILE_TYPE_NAMES:
+        return precision.upper()
+    known = (STORED, *PRECISION_BITS, *((*RECIPE_NAMES, *FILE_TYPE_NAMES) if recipes else ()))
     if precision not in known:
         raise UsageError(f"unknown precision '{name}'", f"Known: {', '.join(known)}.")
     return precision

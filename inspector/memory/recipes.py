@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from inspector.memory.estimate import Part
-from inspector.memory.precision import PRECISION_BITS, compute_precision
+from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, compute_precision
 from inspector.model.model import Model
 
 _OUTSIDE = frozenset({"embedding", "head", "norm", "router", "other"})
@@ -58,7 +58,12 @@ def weight_bits(model: Model, dtype: str, component: str) -> Fraction:
 
 
 def weight_bytes(model: Model, dtype: str) -> dict[str, int]:
-    """Bytes of each component at a precision (a key of `PRECISION_BITS`) or under a recipe (one of `RECIPES`)."""
+    """Bytes of each component at a precision (a key of `PRECISION_BITS`), under a recipe (one of `RECIPES`), or in a
+    file of llama.cpp's (one of `FILE_TYPE_NAMES`; none where its types cannot be told)."""
+    if dtype in FILE_TYPE_NAMES:
+        from inspector.memory.ggml_recipes import file_type_bytes
+
+        return file_type_bytes(model, dtype)
     return {
         name: math.ceil(count * weight_bits(model, dtype, name) / 8)
         for name, count in model.parameters.by_component.items()

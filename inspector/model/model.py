@@ -11,6 +11,7 @@ from inspector.model.layers import Layer
 if TYPE_CHECKING:  # of few checkpoints
     from inspector.model.adapters import Adapter
     from inspector.model.assemble import ModelPart
+    from inspector.model.parameters import Lot
     from inspector.model.towers import AudioTower, VisionTower
 
 
@@ -138,6 +139,8 @@ class Parameters:
         exact: False where the class is unknown, or packed weights could not be unpacked.
         notes: what the reader of the numbers should know; they end in `warnings`.
         quantization: what the tensors say of the packing; None where none is packed.
+        lots: the parameters' tensors as the files have them; and a tied head that is there twice, and the buffer that
+            corrects a router, which other programs load. None of a GGUF file, or of a model made of parts.
     """
 
     total: int
@@ -156,6 +159,7 @@ class Parameters:
     exact: bool = True
     notes: tuple[str, ...] = ()
     quantization: Quantization | None = None
+    lots: tuple[Lot, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def by_layer(self) -> tuple[int, ...]:

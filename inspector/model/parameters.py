@@ -264,7 +264,7 @@ def _predicts_more(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) -> Parameters:
+def _sum_up(lots: list[Lot], counter: _Counter, architecture: Architecture) -> Parameters:
     tally = Tally(architecture, by_layer=counter.stack is not None and not counter.layers_beyond)
     for lot in lots:
         if lot.role == BUFFERS:
@@ -292,4 +292,10 @@ def _sum_up(lots: Iterable[Lot], counter: _Counter, architecture: Architecture) 
     if counter.missing_head:
         tally.components["head"] += counter.missing_head
     tally.components["embedding"] += counter.unsaved
-    return tally.result(exact=counter.exact, notes=counter.notes, stack=counter.stack)
+    kept = (PARAMETER, DUPLICATE_HEAD)
+    held = tuple(
+        lot
+        for lot in lots
+        if lot.role in kept or (lot.role == BUFFERS and lot.name.endswith("e_score_correction_bias"))
+    )
+    return tally.result(exact=counter.exact, notes=counter.notes, stack=counter.stack, lots=held)

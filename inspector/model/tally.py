@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from inspector.model.model import Architecture, Parameters, Share
+
+if TYPE_CHECKING:
+    from inspector.model.parameters import Lot
 
 MAX_LAYERS = 10_000
 """A config that claims more is wrong, and gets no table by layer."""
@@ -64,7 +68,7 @@ class Tally:
             if layer < len(kinds):
                 self._attention[kinds[layer].kind] += tensors * numel
 
-    def result(self, *, exact: bool, notes: Iterable[str], stack: str | None) -> Parameters:
+    def result(self, *, exact: bool, notes: Iterable[str], stack: str | None, lots: tuple[Lot, ...] = ()) -> Parameters:
         """The sums. `stack`: the name of the layers' own list in the files, "model.layers"."""
         total = self.components.total()
         return Parameters(
@@ -83,6 +87,7 @@ class Tally:
             stack=stack,
             exact=exact,
             notes=tuple(notes),
+            lots=lots,
         )
 
 

@@ -65,9 +65,7 @@ def _csv_cell(value: Any) -> Any:
 def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """The heads and rows of the comparison table: the models that could be read, and for each device its verdict."""
     good = [(name, result) for name, result in results if isinstance(result, Inspection)]
-    gpus = list(
-        dict.fromkeys(f"{fit.count}x {fit.gpu}" if fit.count > 1 else fit.gpu for _, r in good for fit in r.fits)
-    )
+    gpus = list(dict.fromkeys(device_text(fit) for _, r in good for fit in r.fits))
     heads = ["model", "params", "weights", "KV cache", "total", "tokens", *gpus]
     rows = []
     for name, inspection in good:
@@ -87,8 +85,8 @@ def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 
 def device_text(fit: Fit) -> str:
-    """ "4 x H100-80GB", or the name alone for one card."""
-    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 and not fit.cards else fit.gpu)
+    """ "4 x H100-80GB", or the name alone for one card and for unlike ones, "RTX 4090 + RTX 3060"."""
+    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 and " + " not in fit.gpu else fit.gpu)
 
 
 def verdict(fits: bool | None) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from inspector.memory import Estimate, Part
     from inspector.memory.training import TrainingEstimate, TrainingSetup
 
+NARROWEST_NAME = 8
+"""Columns that a name keeps in a table that has no room for it; numbers keep all of theirs."""
+
 _VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
 
@@ -82,10 +85,15 @@ def print_comparison(console: Console, results: Sequence[Result]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, head in enumerate(heads):
         number = 0 < index < COUNT_OF_NUMBERS
-        table.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        longest = max((len(text) for text in (head, *(row[index] for row in rows))), default=0)
+        least = longest if number else min(longest, NARROWEST_NAME)
+        table.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=least)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     if rows:
+        # A terminal that is narrower still folds the lines itself: better than figures that are cut.
+        least = sum((column.min_width or NARROWEST_NAME) + 2 for column in table.columns)
+        console.width = max(console.width, least)
         console.print(table)
 
 

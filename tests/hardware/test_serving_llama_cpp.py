@@ -102,7 +102,7 @@ def test_the_longest_context_and_the_most_sequences_are_the_last_that_fit(run: R
         (["--engine", "llama.cpp", "--enforce-eager"], "--enforce-eager"),
         (["--engine", "vllm", "--n-gpu-layers", "3"], "--n-gpu-layers is a setting of llama.cpp"),
         (["--engine", "sglang", "--max-num-seqs", "3"], "--max-num-seqs is a setting of vllm"),
-        (["--cache-type-k", "q8_0"], "settings of a serving engine"),
+        (["--cache-type-k", "q8_0"], "--cache-type-k is a setting of serving engines, not of transformers"),
         (["--engine", "llama.cpp", "--kv-dtype", "fp8"], "no KV cache of type fp8"),
         (["--engine", "llama.cpp", "--kv-dtype", "fp16", "--cache-type-k", "f16"], "name the same thing"),
         (["--engine", "llama.cpp", "--cache-type-v", "q3_k"], "unknown cache type 'q3_k'"),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inspector.memory.engines.llama_cpp import LlamaCppSettings, cells_of, layer_cache_bytes
-from inspector.memory.precision import STORED
+from inspector.memory.precision import FILE_TYPE_NAMES, STORED
 from inspector.model.layers import Attention, ChunkedAttention, FullAttention, HybridAttention, Layer, SlidingAttention
 from inspector.model.model import Model
 
@@ -110,7 +110,7 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
     told.
 
     convert_hf_to_gguf.py writes norms and routers as F32 and everything else as its `--outtype`, which by default is
-    the type that the file has.
+    the type that the file has. What `llama-quantize` then makes of it: memory/ggml_recipes.py.
     """
     shape, parameters = model.architecture, model.parameters
     if shape.hidden_size is None or shape.vocab_size is None or not shape.layers:
@@ -171,8 +171,13 @@ def _converted(model: Model, dtype: str) -> tuple[tuple[int, ...], dict[str, int
         if packing is not None:
             return f"nothing says what type of GGUF a {packing.method} checkpoint is converted to: name it with --dtype"
         dtype = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}.get(model.stored_dtype or "", dtype)
+    if dtype in FILE_TYPE_NAMES:
+        from inspector.memory.ggml_recipes import quantized_weights
+
+        made = quantized_weights(model, dtype)
+        return made if isinstance(made, str) else (made.layers, made.outside)
     if dtype not in _CONVERTED:
-        return f"{dtype} names no single GGUF type: ask for a GGUF repo, or for --dtype bf16, fp16, fp32 or int8 (Q8_0)"
+        return f"{dtype} names no single GGUF type: ask for a GGUF repo, or for --dtype Q4_K_M, Q8_0, bf16, ..."
     values, size, _ = _CONVERTED[dtype]
     counts, outside = parameters.by_component, parameters.outside
 

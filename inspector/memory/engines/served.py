@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from inspector.errors import UsageError
 from inspector.memory.estimate import Workload
-from inspector.memory.precision import PRECISION_BITS, STORED, compute_precision
+from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
 from inspector.memory.recipes import RECIPES, weight_bytes
 from inspector.model.layers import (
     Attention,
@@ -171,7 +172,12 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
         model: from headers.
         dtype: the weights' precision, "stored", or a key of `PRECISION_BITS` or `RECIPES`.
         vision: an image's largest size, which config.json alone does not tell.
+
+    Raises:
+        UsageError: a type of llama.cpp's files.
     """
+    if dtype in FILE_TYPE_NAMES:
+        raise UsageError(f"{dtype} is a type of llama.cpp's files, and none that a server of safetensors makes")
     shape = model.architecture
     if shape.hidden_size is None or shape.vocab_size is None or not shape.layers:
         return None
