@@ -210,7 +210,7 @@ def test_an_encoder_of_no_known_kind_is_said_to_be_left_out() -> None:
 @given(
     name=st.sampled_from(sorted(set(PEAKS) - set(UNKNOWN) - {"whisper-large-v3", "qwen2-audio-7b", "voxtral-mini-3b"})),
     images=st.integers(1, 2**20),
-    batch=st.integers(1, 2**40),
+    batch=st.integers(1, 2**36),
     attention=st.sampled_from(["sdpa", "eager"]),
     width=st.integers(1, 2**16),
     height=st.integers(1, 2**16),
@@ -218,9 +218,10 @@ def test_an_encoder_of_no_known_kind_is_said_to_be_left_out() -> None:
 def test_more_pictures_never_take_less(
     name: str, images: int, batch: int, attention: str, width: int, height: int
 ) -> None:
+    """By sixteen sequences: a mask whose rows are no multiple of 16 is copied with padding, which takes more."""
     tower = tower_of(name)
     one, more, wide = (
-        encode_pictures(tower, images=count, batch=sequences, size=(width, height), attention=attention)
+        encode_pictures(tower, images=count, batch=16 * sequences, size=(width, height), attention=attention)
         for count, sequences in ((images, batch), (images + 1, batch), (images, batch + 1))
     )
     assert 0 < (one.peak.bytes or 0) < min(more.peak.bytes or 0, wide.peak.bytes or 0)
