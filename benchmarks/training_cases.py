@@ -1,7 +1,8 @@
 """One training case through the library: the peak that `llm-inspect train` gives beside the published one.
 
 The cases are of other trainers than transformers and peft (torchtune, litgpt, the QLoRA paper), so the estimate answers
-for the nearest settings: their own kernels, and what a case does not state, are in the error.
+for the nearest settings: their own kernels are in the error. What a case does not state is as the trainer's own configs
+have it (torchtune 0.5: recipes/configs/llama3_*; litgpt of 2023: finetune/lora.py).
 """
 
 from __future__ import annotations
@@ -13,10 +14,25 @@ from benchmarks.case_facts import GIB, Facts
 from inspector.errors import InspectError
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.memory import Workload
-from inspector.memory.training import Sharding, TrainingEstimate, TrainingSetup, read_weights, training_estimate
-from inspector.model import build_model
+from inspector.memory.training import (
+    Sharding,
+    TrainingSetup,
+    Weights,
+    read_weights,
+    training_estimate,
+    training_total,
+)
+from inspector.model import Model, build_model
 
 PEAK = "training peak"
+
+TORCHTUNE_TARGETS = "q_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
+"""lora_attn_modules and apply_lora_to_mlp of torchtune's configs; the head has no adapter."""
+
+TORCHTUNE_RANKS = {"meta-llama/Llama-3.2-3B": 64}
+"""lora_rank of torchtune's configs, where it is not 8."""
+
+LITGPT_DROPOUT = 0.05
 
 LLAMA_65B = (80, 8192, 22016, 64, 32000)
 """Layers, hidden and intermediate size, heads, vocabulary (Touvron et al., 2023, arXiv 2302.13971, table 2)."""
@@ -30,18 +46,23 @@ def predict_peak(case: Facts) -> tuple[float | None, float | None, bool | None, 
         return None, None, None, settings
     setup, sharding, workload = settings
     try:
-        training = _estimate(str(case["model_id"]), setup, sharding, workload)
+        model, tensors = _model(str(case["model_id"]))
+        training = training_estimate(model, workload, setup, sharding, tensors)
     except InspectError as error:
         return None, None, None, error.message
     if training.peak is None:
         return None, None, None, training.warnings[-1]
-    peak = training.peak / GIB
+    more = 0
+    if setup.checkpointing == "none":
+        kept = {"litgpt": _fused_projection, "torchtune": _expanded_heads}.get(str(case["engine"]).split(" ")[0])
+        more = kept(model, workload) if kept else 0
     if "peak_gib" in measured:
-        return peak, measured["peak_gib"], None, ""
+        return (training.peak + more) / GIB, measured["peak_gib"], None, ""
     capacity = measured.get("oom_on_gib") or measured.get("fits_on_gb", 0) * 1e9 / GIB
     if not capacity:
         return None, None, None, "neither a peak nor a verdict was measured"
-    return peak, capacity, "fits_on_gb" in measured, ""
+    # A card holds more than the tensors that the published peaks count.
+    return ((training_total(training).total or 0) + more) / GIB, capacity, "fits_on_gb" in measured, ""
 
 
 def _settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
@@ -53,40 +74,53 @@ def _settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
         return "LLaMA-Adapter is no method of this library"
     if engine == "peft":
         return "batch and length are not stated"
-    checkpointing = "full" if given.get("activation_checkpointing") not in (None, False, "probably off") else "none"
-    checkpointing = "full" if given.get("gradient_checkpointing") else checkpointing
-    if given.get("compile") and checkpointing == "none":
-        return "torch.compile keeps other tensors than the eager class"
+    # A case of torchtune's ablation names each of its switches; one that names its method alone is as the configs are.
+    ablation = "recipe" in given or "method" not in given
+    checkpointing = given.get("activation_checkpointing", engine == "torchtune" and not ablation)
+    checkpointed = bool(given.get("gradient_checkpointing")) or checkpointing not in (False, "probably off")
     if given.get("packed") is False:
         return "lengths of unpacked examples are not stated"
-    how: dict[str, Any] = {"checkpointing": checkpointing, "optimizer_impl": "fused"}
+    how: dict[str, Any] = {"checkpointing": "full" if checkpointed else "none", "optimizer_impl": "fused"}
     method = str(given.get("method", "full"))
     if case.get("quant") or "qlora" in method:
         how["method"] = "qlora"
     elif "lora" in method:
-        how |= {"method": "lora", "adapter_dtype": "bf16"}
-    rank = next((int(word[2:]) for word in method.split() if word.startswith("r=")), 8)
+        how["method"] = "lora"
+    if "method" in how and engine != "QLoRA":
+        how["adapter_dtype"] = "bf16"
+    rank = TORCHTUNE_RANKS.get(str(case["model_id"]), 8) if engine == "torchtune" else 8
     if "method" in how:
-        how["lora_rank"] = rank
-        if "q,v" in method:
+        how["lora_rank"] = next((int(word[2:]) for word in method.split() if word.startswith("r=")), rank)
+        if engine == "torchtune":
+            how["lora_targets"] = TORCHTUNE_TARGETS
+        elif engine == "litgpt" or "q,v" in method:
             how["lora_targets"] = "q_proj,v_proj"
+        if engine == "litgpt":
+            how["lora_dropout"] = LITGPT_DROPOUT
+    if how.get("method") == "qlora":
+        how["old_bitsandbytes"] = engine != "torchtune"  # which has a layer of its own
+        how["double_quant"] = engine != "litgpt" or "dq" in str(case.get("quant"))
+    if given.get("compile") and not checkpointed:
+        how["compiled"] = True
     if "8bit" in str(given.get("optimizer")).lower():
         how["optimizer"] = "paged-adamw-8bit" if "paged" in str(given["optimizer"]).lower() else "adamw-8bit"
     if given.get("paged_optimizer"):
         how["optimizer"] = "paged-adamw"
     if given.get("optimizer_in_bwd") and "method" not in how:
         how["optimizer_in_backward"] = True
-    if given.get("chunked_ce"):
-        how["logits"] = "chunked"
+    if given.get("chunked_ce", engine == "torchtune" and not ablation):
+        how["logits"] = "chunked-loss"
     offload = ("activations",) if given.get("activation_offloading") else ()
     if given.get("cpu_offload"):
         offload += ("optimizer", "params")
-    sharding = Sharding(fsdp=given.get("fsdp", 1), offload=offload)
+    cards = given.get("fsdp", 1)
+    # torchtune's configs of 70B and more shard embedding and head apart (custom_sharded_layers).
+    sharding = Sharding(fsdp=cards, offload=offload, shard_embeddings=cards > 1 and engine == "torchtune")
     context = given.get("longest_example_tokens") or given.get("max_seq_len") or given.get("seq_len") or 512
     return TrainingSetup(**how), sharding, Workload(context, given.get("micro_batch") or given.get("batch") or 1)
 
 
-def _estimate(name: str, setup: TrainingSetup, sharding: Sharding, workload: Workload) -> TrainingEstimate:
+def _model(name: str) -> tuple[Model, Weights]:
     if name == "LLaMA-65B":
         checkpoint = _llama(*LLAMA_65B)
         model = build_model(checkpoint)
@@ -94,7 +128,32 @@ def _estimate(name: str, setup: TrainingSetup, sharding: Sharding, workload: Wor
         name = {"meta-llama/Llama-3.1-70B": "meta-llama/Llama-3.3-70B-Instruct"}.get(name, name)  # of the same shape
         inspection = inspector.inspect(name, offline=True)
         checkpoint, model = inspection.checkpoint, inspection.model
-    return training_estimate(model, workload, setup, sharding, read_weights(checkpoint, model.architecture))
+    return model, read_weights(checkpoint, model.architecture)
+
+
+def _fused_projection(model: Model, workload: Workload) -> int:
+    """Bytes that litgpt's attention keeps and transformers' does not.
+
+    Query, key and value are one product in bf16, of which the values stay a view (CausalSelfAttention.forward): what
+    attention keeps of the values keeps all of it, the unrotated queries and keys, too.
+    """
+    config = model.architecture
+    heads = (config.num_attention_heads or 0) + (config.num_key_value_heads or config.num_attention_heads or 0)
+    width = heads * (config.head_dim or 0)
+    return 2 * width * workload.batch * workload.context * (config.num_hidden_layers or 0)
+
+
+def _expanded_heads(model: Model, workload: Workload) -> int:
+    """Bytes that torchtune's attention keeps and transformers' does not.
+
+    Keys and values are copied to as many heads as there are queries (MultiHeadAttention.forward) before attention keeps
+    them.
+    """
+    config = model.architecture
+    heads = config.num_attention_heads or 0
+    copies = heads - (config.num_key_value_heads or heads)
+    width = 2 * copies * (config.head_dim or 0)
+    return 2 * width * workload.batch * workload.context * (config.num_hidden_layers or 0)
 
 
 def _llama(layers: int, hidden: int, intermediate: int, heads: int, vocabulary: int) -> Checkpoint:

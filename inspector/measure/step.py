@@ -6,13 +6,24 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from inspect import signature
 from typing import Any
 
 import torch
-from transformers import Adafactor, AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import (
+    Adafactor,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+)
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu
+from inspector.memory.training.recompute import recomputed_blocks
+
+LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
+"""Chances that a block is left out of a step; the peak is that of a step with all of them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,9 @@ class Step:
     dora: bool = False
     modules_to_save: str = ""
     trained: str = ""
+    checkpoint_every: int = 2
+    lora_dropout: float = 0.0
+    optimizer_in_backward: bool = False
     batch: int = 1
     context: int = 512
 
@@ -38,13 +52,19 @@ class Step:
 def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> Any:
     """The class on the meta device, with what trains set to train, in train mode."""
     made = AutoConfig.for_model(model_type, **config)
-    auto = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
+    auto: Any = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
+    if made.is_encoder_decoder:
+        auto = AutoModelForSeq2SeqLM
+        if getattr(made, "decoder_start_token_id", None) is None:  # labels become the decoder's inputs
+            made.decoder_start_token_id = made.pad_token_id or 0
+    for key in LAYER_DROPS:
+        if getattr(made, key, None):
+            setattr(made, key, 0.0)
     # A frozen base needs no fp32 masters: under "mixed" it stays in bf16, and the adapters are fp32.
     masters = step.precision == "mixed" and step.method in ("full", "frozen", "frozen-except")
     single = step.precision == "fp32" or masters
     dtype = torch.float32 if single else torch.bfloat16
-    with torch.device("meta"):
-        model = auto.from_config(made, dtype=dtype, attn_implementation=step.attention)
+    model = _empty_model(auto, made, dtype, step.attention)
     if step.method == "qlora":
         quantize(model, fp32_rest=step.precision == "mixed")
     if step.method in ("lora", "qlora"):
@@ -55,12 +75,28 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
     if step.method == "frozen":
         model.requires_grad_(False)
         model.enable_input_require_grads()
-    if step.checkpointing == "full":
+    if step.checkpointing in ("full", "selective"):
         model.activation_checkpointing_enable()
+        blocks: list[Any] = blocks_of(model)
+        for block, again in zip(
+            blocks, recomputed_blocks(len(blocks), step.checkpointing, step.checkpoint_every), strict=True
+        ):
+            block.gradient_checkpointing = again
         if step.method in ("lora", "qlora"):
             model.enable_input_require_grads()
     model.config.use_cache = False
     return model.train()
+
+
+def _empty_model(auto: Any, config: Any, dtype: torch.dtype, attention: str) -> Any:
+    """The class on the meta device; with eager attention where it has no sdpa, as transformers chooses by itself."""
+    with torch.device("meta"):
+        try:
+            return auto.from_config(config, dtype=dtype, attn_implementation=attention)
+        except ValueError as error:
+            if attention != "sdpa" or "scaled_dot_product_attention" not in str(error):
+                raise
+            return auto.from_config(config, dtype=dtype, attn_implementation="eager")
 
 
 def quantize(model: Any, *, fp32_rest: bool) -> None:
@@ -80,7 +116,8 @@ def quantize(model: Any, *, fp32_rest: bool) -> None:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    replace_with_bnb_linear(model, get_keys_to_not_convert(model), config)
+    kept = get_keys_to_not_convert(model) + sorted(model._keep_in_fp32_modules or ())  # T5's wo
+    replace_with_bnb_linear(model, kept, config)
     for parameter in model.parameters():
         parameter.requires_grad = False
         if fp32_rest and type(parameter).__name__ != "Params4bit":
@@ -89,13 +126,19 @@ def quantize(model: Any, *, fp32_rest: bool) -> None:
 
 
 def add_lora(model: Any, step: Step) -> Any:
-    """Adapters as peft puts them on, dropout 0."""
+    """Adapters as peft puts them on."""
     from peft import LoraConfig, get_peft_model
 
     targets = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
     with torch.device("meta"):
         saved = step.modules_to_save.split(",") if step.modules_to_save else None
-        config = LoraConfig(r=step.lora_rank, target_modules=targets, use_dora=step.dora, modules_to_save=saved)
+        config = LoraConfig(
+            r=step.lora_rank,
+            target_modules=targets,
+            use_dora=step.dora,
+            modules_to_save=saved,
+            lora_dropout=step.lora_dropout,
+        )
         adapted = get_peft_model(model, config, autocast_adapter_dtype=step.adapter_dtype == "fp32")
     if step.adapter_dtype == "bf16":
         for parameter in adapted.parameters():
@@ -170,6 +213,27 @@ def make_optimizer(model: Any, step: Step) -> Any:
     return torch.optim.SGD(parameters, lr=0.1, momentum=0.9 if step.optimizer == "sgd-momentum" else 0.0, **how)
 
 
+def step_in_backward(model: Any, optimizer: Any) -> list[Any]:
+    """Hooks that let each parameter step, with the states it has, once its gradient is whole, and let go of that.
+
+    As PyTorch's tutorial on the optimizer step in backward has it: one optimizer for each parameter.
+    """
+    handles, taken = [], signature(type(optimizer)).parameters
+    options = {name: value for name, value in optimizer.defaults.items() if name in taken}
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        own = type(optimizer)([parameter], **options)
+        own.state[parameter] = optimizer.state[parameter]
+
+        def then(tensor: Any, own: Any = own) -> None:
+            own.step()
+            tensor.grad = None
+
+        handles.append(parameter.register_post_accumulate_grad_hook(then))
+    return handles
+
+
 class _Both:
     """Two optimizers that step one after the other."""
 
@@ -199,20 +263,34 @@ def blocks_of(model: Any) -> list[torch.nn.Module]:
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
+def encoder_blocks(model: Any) -> int:
+    """How many of the blocks, the first ones, are the encoder's of an encoder-decoder."""
+    if not getattr(model.config, "is_encoder_decoder", False):
+        return 0
+    return sum(
+        isinstance(module, GradientCheckpointingLayer) and "encoder" in name.split(".")
+        for name, module in model.named_modules()
+    )
+
+
 @contextlib.contextmanager
 def marked(model: Any, log: MemoryLog) -> Iterator[None]:
     """Marks the log: "forward i" where block i starts, "head" where the last one ends, "backward head" where the
-    gradient of the last block's output is known, and "backward i" where that of block i's input is."""
+    gradient of the last block's output is known, and "backward i" where that of block i's input is. Of an
+    encoder-decoder also "bridge" and "backward bridge": the same of the encoder's last block."""
     blocks = blocks_of(model)
+    encoders = encoder_blocks(model)
     first_pass = True
 
     def enter(index: int) -> Callable[..., None]:
-        def hook(_module: Any, args: Any, kwargs: Any) -> None:
+        def hook(module: Any, args: Any, kwargs: Any) -> None:
             if first_pass:
                 log.mark(f"forward {index}")
                 hidden = args[0] if args else kwargs["hidden_states"]
                 if hidden.requires_grad:
                     hidden.register_hook(lambda _grad: log.mark(f"backward {index}"))
+                elif encoders and index == encoders:
+                    _mark_with_last_gradient(module, log, f"backward {index}")
 
         return hook
 
@@ -220,17 +298,40 @@ def marked(model: Any, log: MemoryLog) -> Iterator[None]:
         nonlocal first_pass
         if first_pass:  # checkpointing runs the blocks once more, in the backward pass
             first_pass = False
-            log.mark("head")
-            hidden = output[0] if isinstance(output, tuple) else output
-            hidden.register_hook(lambda _grad: log.mark("backward head"))
+            note(output, "head")
+
+    def cross(_module: Any, _args: Any, output: Any) -> None:
+        if first_pass:
+            note(output, "bridge")
+
+    def note(output: Any, name: str) -> None:
+        log.mark(name)
+        hidden = output[0] if isinstance(output, tuple) else output
+        hidden.register_hook(lambda _grad: log.mark(f"backward {name}"))
 
     handles = [block.register_forward_pre_hook(enter(i), with_kwargs=True) for i, block in enumerate(blocks)]
     handles.append(blocks[-1].register_forward_hook(leave))
+    if encoders:
+        handles.append(blocks[encoders - 1].register_forward_hook(cross))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _mark_with_last_gradient(block: torch.nn.Module, log: MemoryLog, name: str) -> None:
+    """For a decoder whose embedding is frozen: its first block's backward pass is over with its last own gradient."""
+    waiting = {id(parameter) for parameter in block.parameters() if parameter.requires_grad}
+
+    def arrived(parameter: torch.Tensor) -> None:
+        waiting.discard(id(parameter))
+        if not waiting:
+            log.mark(name)
+
+    for parameter in block.parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(arrived)
 
 
 def record(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> MemoryLog:
@@ -269,6 +370,7 @@ def measure(model_type: str, config: dict[str, Any], step: Step, *, encoder: boo
         optimizer.zero_grad()
         between = log.live
         peaks = {"weights": weights, "optimizer_states": between - weights}
+        handles = step_in_backward(model, optimizer) if step.optimizer_in_backward else []
 
         def phase(name: str) -> None:
             peaks[name] = log.peak
@@ -284,7 +386,8 @@ def measure(model_type: str, config: dict[str, Any], step: Step, *, encoder: boo
         del loss
         phase("backward")
         peaks["gradients"] = log.live - between
-        optimizer.step()
+        if not handles:
+            optimizer.step()
         phase("optimizer")
         peaks["peak"] = max(peaks[name] for name in ("forward", "backward", "optimizer"))
         optimizer.zero_grad()

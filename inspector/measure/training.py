@@ -53,10 +53,23 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
             f"--measure does not step {setup.optimizer}, which has no CPU twin",
             f"It steps {', '.join(MEASURED_OPTIMIZERS)}.",
         )
-    if setup.optimizer_in_backward:
-        raise UsageError("--measure steps the optimizer after the backward pass", "Leave out --optimizer-in-backward.")
-    if setup.logits == "chunked":
-        raise UsageError("--measure runs the class's own loss", "Leave out --logits chunked.")
+    if setup.optimizer_in_backward and setup.optimizer not in ("adamw", "sgd", "sgd-momentum"):
+        raise UsageError(
+            f"--measure steps {setup.optimizer} after the backward pass", "Leave out --optimizer-in-backward."
+        )
+    if setup.compiled:
+        raise UsageError("--measure runs the blocks as they are", "Leave out --compile.")
+    if setup.fp8 != "none":
+        raise UsageError("--measure runs the class's own linear layers", "Leave out --fp8.")
+    if setup.checkpointing == "attention":
+        raise UsageError("--measure checkpoints whole blocks", "Use --checkpointing full or selective.")
+    if setup.old_bitsandbytes or not setup.double_quant:
+        raise UsageError(
+            "--measure runs the bitsandbytes that is installed, with double quantization",
+            "Leave out --old-bitsandbytes and --no-double-quant.",
+        )
+    if setup.logits != "all":
+        raise UsageError("--measure runs the class's own loss", "Leave out --logits.")
     if setup.precision == "bf16-master":
         raise UsageError("--measure has no masters beside bf16 weights", "Use --precision bf16 or mixed.")
     return Step(
@@ -72,6 +85,9 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
         dora=setup.dora,
         modules_to_save=setup.modules_to_save,
         trained=setup.trained,
+        checkpoint_every=setup.checkpoint_every,
+        lora_dropout=setup.lora_dropout,
+        optimizer_in_backward=setup.optimizer_in_backward,
         batch=workload.batch,
         context=workload.context,
     )

@@ -30,12 +30,23 @@ from transformers import AutoConfig
 from inspector.hub.checkpoint import Tensor
 from inspector.hub.snapshot import encode_tensors
 from inspector.measure.step import Step, build, measure
-from tests.memory.training.replay import estimate_of
+from inspector.memory.training.table import known_types
+from tests.memory.training.replay import estimate_of, read_peaks
 from tests.oracles.training_grid import GRID, GridModel, steps
+
+TYPES = sorted({name.removesuffix("-gated").removesuffix("-direct") for name in known_types()})
+NAMES = [model.name for model in GRID]
 
 COMMAND = (
     "python -m tests.oracles.training --out tests/memory/data/training_peaks.json --table docs/training-accuracy.md"
 )
+
+
+UNREAD = (
+    *("transformers_version", "output_hidden_states", "output_attentions", "return_dict", "problem_type"),
+    *("chunk_size_feed_forward", "_name_or_path"),
+)
+"""Keys of every config that say nothing of the model."""
 
 
 def run_model(model: GridModel, known: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -58,11 +69,15 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None) -> dict[str
         "name": model.name,
         "held_out": model.held_out,
         "config": {
-            key: value for key, value in full.items() if not isinstance(value, dict) or key == "rope_parameters"
+            key: value
+            for key, value in full.items()
+            if key not in UNREAD and (not isinstance(value, dict) or key == "rope_parameters")
         },
         "parameters": sum(parameter.numel() for parameter in built.parameters()),
         "tensors": encode_tensors(
-            Tensor(name, "BF16", tuple(parameter.shape)) for name, parameter in built.named_parameters()
+            Tensor(name, "BF16", tuple(parameter.shape))
+            for name, parameter in built.named_parameters()
+            if name not in (built._keys_to_ignore_on_save or ())
         ),
         "cases": cases,
     }
@@ -124,6 +139,9 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "fake tensors on a pretend GPU (no GPU, no weights): each tensor is followed from birth to death, in the",
         "allocator's 512-byte blocks. The estimate reads the config and the tensors' names and shapes, nothing else.",
         "QLoRA runs bitsandbytes' own layers and peft's own adapters on them.",
+        "Of encoder-decoders, `--context` tokens go into the encoder and as many into the decoder.",
+        "A class without sdpa (GPT-J, BLOOM, Gemma 2, gpt-oss) runs eager attention where sdpa is asked for, as",
+        "transformers has it.",
         "",
         f"Made by `{COMMAND}`",
         f"in {result['seconds']} s on {result['machine']}, with "
@@ -131,8 +149,13 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         + ".",
         "The estimate's table comes from small models of the same classes at other sizes (fixtures/make_training.py).",
         "Held-out models are of types that nobody looked at while the estimate was written.",
-        "Adapters on the MLP alone stand out: below the first adapter nothing is kept, which with three blocks shows",
-        "and with thirty does not. Not measured: 8-bit, paged, GaLore and APOLLO optimizers, chunked logits, flash",
+        "Adapters on the MLP alone, and on DeepSeek-V2-Lite, whose first block differs from the others, stand out: the",
+        "first block keeps less, as nothing below it trains, which with three blocks shows and with thirty does not.",
+        "Of a type without a table the peak is unknown, and said to be: the report then gives weights, gradients and",
+        "states as a least size, and `--measure` (extra `measure`) runs its class as these runs did.",
+        f"Types with a table: {', '.join(TYPES)}.",
+        "",
+        "Not measured: 8-bit, paged, GaLore and APOLLO optimizers, chunked logits, flash",
         "attention, masters beside bf16 weights, and all parallelism but the number of blocks that torch's fully_shard",
         "gathers (`python -m tests.oracles.training_fsdp`). The estimate says so in a note.",
         "",
@@ -178,18 +201,27 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", help="names from tests/oracles/training_grid.py; default all")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="JSON file for the measured peaks")
-    parser.add_argument("--known", type=Path, help="an earlier --out: its cases are kept, the others are measured")
-    parser.add_argument("--again", type=Path, help="measured peaks of an earlier --out instead of a new measurement")
+    parser.add_argument(
+        "--known", type=Path, help="an earlier --out: its cases are kept, others of --models are measured"
+    )
+    parser.add_argument(
+        "--again",
+        type=Path,
+        nargs="+",
+        help="measured peaks of earlier --outs, put together, instead of a new measurement",
+    )
     parser.add_argument("--table", type=Path, help="Markdown file for the errors; default: standard output")
     options = parser.parse_args()
     start = time.monotonic()
     if options.again:
-        result = json.loads(options.again.read_text())
+        result = together([read_peaks(path) for path in options.again])
     else:
         chosen = [model for model in GRID if not options.models or model.name in options.models]
+        earlier = read_peaks(options.known) if options.known else {"models": [], "seconds": 0}
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-            known = {m["name"]: m for m in json.loads(options.known.read_text())["models"]} if options.known else {}
-            models = list(pool.map(run_model, chosen, [known.get(model.name) for model in chosen]))
+            known = {model["name"]: model for model in earlier["models"]}
+            made = pool.map(run_model, chosen, [known.get(model.name) for model in chosen])
+            models = list({**known, **{model["name"]: model for model in made}}.values())
         result = {
             "command": COMMAND,
             "versions": {
@@ -198,7 +230,7 @@ def main() -> None:
                 "transformers": transformers.__version__,
             },
             "machine": f"{platform.machine()} with {options.jobs} processes",
-            "seconds": round(time.monotonic() - start),
+            "seconds": round(time.monotonic() - start) + earlier["seconds"],
             "unit": "bytes",
             "models": models,
         }
@@ -213,15 +245,37 @@ def main() -> None:
         sys.stdout.write(text)
 
 
+def together(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs as one: the first's facts, all models; of a model that is in several, the last run's."""
+    models = {model["name"]: model for result in results for model in result["models"]}
+    ordered = sorted(models.values(), key=lambda model: NAMES.index(model["name"]))
+    return results[0] | {"models": ordered, "seconds": sum(result["seconds"] for result in results)}
+
+
+MEASURED = ("weights", "optimizer_states", "forward", "backward", "gradients", "optimizer", "peak")
+
+
 def compact(result: dict[str, Any]) -> str:
-    """JSON with one line a case."""
+    """JSON with one line a case, as `tests.memory.training.replay.read_peaks` reads it."""
     models = []
     for model in result["models"]:
-        cases = ",\n".join(json.dumps(case) for case in model["cases"])
-        head = json.dumps({key: value for key, value in model.items() if key != "cases"})
-        models.append(f'{head[:-1]}, "cases": [\n{cases}\n]}}')
-    head = json.dumps({key: value for key, value in result.items() if key != "models"})
-    return f'{head[:-1]}, "models": [\n' + ",\n".join(models) + "\n]}\n"
+        cases = ",\n".join(_dumps(_short(case)) for case in model["cases"])
+        head = _dumps({key: value for key, value in model.items() if key != "cases"})
+        models.append(f'{head[:-1]},"cases":[\n{cases}\n]}}')
+    rest = {key: value for key, value in result.items() if key not in ("models", "defaults", "measured")}
+    head = _dumps(rest | {"defaults": dataclasses.asdict(Step()), "measured": MEASURED})
+    return f'{head[:-1]},"models":[\n' + ",\n".join(models) + "\n]}\n"
+
+
+def _short(case: dict[str, Any]) -> dict[str, Any]:
+    """A case's settings that are not the defaults, and its sizes in the order of `MEASURED`."""
+    defaults = dataclasses.asdict(Step())
+    settings = {name: value for name, value in case.items() if name in defaults and value != defaults[name]}
+    return settings | {"measured": [case["measured"][name] for name in MEASURED]}
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 if __name__ == "__main__":

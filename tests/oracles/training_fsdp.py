@@ -51,8 +51,12 @@ class _Log(MemoryLog):
             self.peak = max(self.peak, self.live)
 
 
-def peaks(*, shard: bool, context: int, vocabulary: int) -> dict[str, int]:
-    """Peaks above what lives between steps, of a model of which only the norms train."""
+def peaks(*, shard: bool, context: int, vocabulary: int, apart: bool = False) -> dict[str, int]:
+    """Peaks above what lives between steps, of a model of which only the norms train.
+
+    Args:
+        apart: embedding and head are units of their own.
+    """
     config = LlamaConfig(
         hidden_size=1024,
         intermediate_size=4096,
@@ -88,6 +92,9 @@ def peaks(*, shard: bool, context: int, vocabulary: int) -> dict[str, int]:
             if shard:
                 for layer in model.model.layers:
                     fully_shard(layer, mesh=mesh)
+                if apart:
+                    fully_shard(model.model.embed_tokens, mesh=mesh)
+                    fully_shard(model.lm_head, mesh=mesh)
                 fully_shard(model, mesh=mesh)
             ids = torch.ones(1, context, dtype=torch.long)
             gc.collect()
@@ -102,10 +109,12 @@ def peaks(*, shard: bool, context: int, vocabulary: int) -> dict[str, int]:
         _fsdp_param.alloc_storage, _fsdp_param.free_storage = alloc, free
 
 
-def gathered() -> dict[str, float]:
+HELD_APART = {"forward": 0.0, "loss": 0.5, "backward": 0.0}
+"""Of what is outside the blocks, half of it the head, what stays gathered where embedding and head are units."""
+
+
+def gathered(*, apart: bool = False) -> dict[str, float]:
     """Blocks gathered at once in each phase."""
-    warnings.simplefilter("ignore")
-    torch.distributed.init_process_group("fake", rank=0, world_size=CARDS, store=FakeStore())
     blocks = {}
     for phase, name, context, vocabulary in (
         ("forward", "forward", 16, 4096),
@@ -113,11 +122,14 @@ def gathered() -> dict[str, float]:
         ("backward", "backward", 16, 4096),
     ):
         whole = peaks(shard=False, context=context, vocabulary=vocabulary)
-        spread = peaks(shard=True, context=context, vocabulary=vocabulary)
-        more = spread[name] - whole[name] - 2 * whole["outside"]
+        spread = peaks(shard=True, context=context, vocabulary=vocabulary, apart=apart)
+        held = HELD_APART[phase] if apart else 1
+        more = spread[name] - whole[name] - 2 * held * whole["outside"]
         blocks[phase] = more / (2 * whole["block"])
     return blocks
 
 
 if __name__ == "__main__":
-    json.dump(gathered(), sys.stdout)
+    warnings.simplefilter("ignore")
+    torch.distributed.init_process_group("fake", rank=0, world_size=CARDS, store=FakeStore())
+    json.dump({"together": gathered(), "apart": gathered(apart=True)}, sys.stdout)

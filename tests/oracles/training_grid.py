@@ -9,16 +9,24 @@ from typing import Any
 
 from inspector.measure.step import Step
 from tests.oracles.inference_models import MODELS
+from tests.oracles.training_models import MORE_MODELS
+
+LAYER_KEYS = (
+    *("n_layer", "n_layers", "num_hidden_layers", "num_layers", "num_decoder_layers"),
+    *("encoder_layers", "decoder_layers"),
+)
 
 
 @dataclass(frozen=True)
 class GridModel:
-    """A published model: its name in tests/oracles/inference_models.py, and how many layers the step is taken with."""
+    """A published model: its name in inference_models.py or training_models.py, and how many layers the step is taken
+    with; of an encoder-decoder, so many of both kinds, or `decoder_layers` in the decoder."""
 
     name: str
     layers: int = 3
     shapes: tuple[tuple[int, int], ...] = ((1, 2048), (4, 1024), (2, 512), (1, 4096))
     tied: bool | None = None
+    decoder_layers: int | None = None
     held_out: bool = False
     """Of a size that nobody looked at while the estimate was written."""
 
@@ -28,7 +36,7 @@ class GridModel:
 
     @property
     def source(self) -> Any:
-        return next(model for model in MODELS if model.name == self.name)
+        return next(model for model in (*MODELS, *MORE_MODELS) if model.name == self.name)
 
     @property
     def encoder(self) -> bool:
@@ -36,7 +44,9 @@ class GridModel:
 
     def config(self) -> dict[str, Any]:
         config = dict(self.source.config)
-        config[next(key for key in ("n_layer", "n_layers", "num_hidden_layers") if key in config)] = self.layers
+        config |= {key: self.layers for key in LAYER_KEYS if key in config}
+        if self.decoder_layers is not None:
+            config |= {key: self.decoder_layers for key in ("num_decoder_layers", "decoder_layers") if key in config}
         if "layer_types" in config:
             config["layer_types"] = (["sliding_attention"] * 2 + ["full_attention"] * 2)[: self.layers]
         if self.tied is not None:
@@ -44,6 +54,7 @@ class GridModel:
         return config
 
 
+_BART_SHAPES = ((4, 1024), (2, 512), (8, 256), (1, 1024))
 _SHORT = ((8, 512), (2, 384), (16, 256), (1, 512))
 GRID: tuple[GridModel, ...] = (
     GridModel("llama-3-8b"),
@@ -83,6 +94,31 @@ GRID: tuple[GridModel, ...] = (
     GridModel("nemotron-4-15b", layers=2, held_out=True),
     GridModel("gpt-oss-20b", layers=4, held_out=True),
     GridModel("distilbert", layers=6, shapes=_SHORT, tied=True, held_out=True),
+    GridModel("t5-base", layers=7, decoder_layers=5, shapes=_SHORT, tied=True),
+    GridModel("flan-t5-large", layers=4, shapes=_SHORT, tied=False),
+    GridModel("bart-large", layers=4, shapes=_BART_SHAPES, tied=True),
+    GridModel("distilbart-cnn-12-6", layers=6, decoder_layers=3, shapes=_BART_SHAPES, tied=True),
+    GridModel("mbart-large-50", layers=3, shapes=_BART_SHAPES, tied=True),
+    GridModel("pegasus-large", layers=4, shapes=_BART_SHAPES, tied=True),
+    GridModel("opus-mt-en-de", layers=6, shapes=_SHORT, tied=True),
+    GridModel("mt5-base", layers=4, shapes=_SHORT, tied=False),
+    GridModel("modernbert-base", layers=7, shapes=((4, 1024), (2, 2048), (8, 512), (1, 4096)), tied=True),
+    GridModel("deepseek-v2-lite"),
+    GridModel("deepseek-v3", layers=2),
+    GridModel("qwen1.5-moe-a2.7b"),
+    GridModel("command-r7b", layers=4, shapes=((1, 2048), (1, 6000), (2, 512), (1, 1024)), tied=True),
+    GridModel("exaone-4-1.2b", layers=6, tied=True),
+    GridModel("ministral-8b"),
+    GridModel("ministral-3-8b"),
+    GridModel("olmo-3-7b", layers=4),
+    GridModel("granite-3.0-3b-a800m", tied=True),
+    GridModel("gpt-j-6b", shapes=((1, 2048), (4, 1024), (2, 512), (1, 1024))),
+    GridModel("starcoderbase-1b", layers=4, tied=True),
+    GridModel("bloom-7b1", shapes=((1, 2048), (4, 512), (2, 1024)), tied=True),
+    GridModel("persimmon-8b", layers=2, shapes=((1, 2048), (2, 512), (1, 1024))),
+    GridModel("arcee-4.5b"),
+    GridModel("glm-4.5-air", layers=2),
+    GridModel("ernie-4.5-21b-a3b"),
 )
 
 OPTIMIZERS = (
@@ -139,9 +175,8 @@ def steps(model: GridModel) -> Iterator[Step]:
 def _all_ways(model: GridModel) -> Iterator[Step]:
     """{full fp32, bf16, mixed; LoRA} x {checkpointing} x {sdpa, eager}; shapes and optimizers take turns."""
     methods = (("full", "bf16"), ("full", "fp32"), ("full", "mixed"), ("lora", "bf16"), ("lora", "mixed"))
-    attentions = {"gemma2": ("eager",), "gpt_oss": ("eager",), "falcon": ("sdpa",)}.get(
-        model.model_type, ("sdpa", "eager")
-    )
+    eager = dict.fromkeys(("gemma2", "gpt_oss", "gptj", "bloom"), ("eager",))
+    attentions = eager.get(model.model_type, ("sdpa", "eager"))
     shapes = itertools.cycle(model.shapes)
     optimizers = itertools.cycle(OPTIMIZERS)
     for (method, precision), attention, checkpointing in itertools.product(methods, attentions, ("none", "full")):

@@ -27,13 +27,18 @@ OPTIMIZERS = (
     "muon",
     "galore",
     "apollo",
+    "torchao-adamw-8bit",
+    "torchao-adamw-4bit",
+    "torchao-adamw-fp8",
+    "fp8-lm",
     "custom",
 )
 IMPLEMENTATIONS = ("foreach", "for-loop", "fused")
 ATTENTIONS = ("sdpa", "eager", "flash")
-CHECKPOINTINGS = ("none", "full")
-LOGITS = ("all", "chunked")
+CHECKPOINTINGS = ("none", "full", "selective", "attention")
+LOGITS = ("all", "chunked", "chunked-loss")
 ADAPTER_DTYPES = ("fp32", "bf16")
+FP8 = ("none", "torchao", "te", "te-primary")
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "method": METHODS,
@@ -44,6 +49,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "checkpointing": CHECKPOINTINGS,
     "logits": LOGITS,
     "adapter_dtype": ADAPTER_DTYPES,
+    "fp8": FP8,
 }
 """Every choice of a `TrainingSetup` and what it may be, the default first."""
 
@@ -61,12 +67,17 @@ class TrainingSetup:
             prepare_model_for_kbit_training has it); "bf16-master", bf16 weights and gradients with an fp32 copy of
             the weights in the optimizer, as DeepSpeed keeps it.
         optimizer: torch's adamw, sgd, sgd-momentum, adafactor-torch, muon; transformers' adafactor; bitsandbytes'
-            8-bit, paged and lion; galore, apollo; or custom, with `optimizer_bytes`.
+            8-bit, paged and lion; galore, apollo; torchao's in 8 bits, 4 bits and fp8; fp8-lm, moments in fp8 and fp16
+            (arXiv 2310.18313, MS-AMP); or custom, with `optimizer_bytes`.
         optimizer_impl: torch's `foreach`, `for-loop` or `fused` variant of AdamW and SGD; Adafactor and Muon loop.
         attention: "sdpa", "eager", or "flash" (flash_attention_2).
-        checkpointing: "full" keeps only the blocks' inputs and computes the rest again in the backward pass.
+        checkpointing: "full" keeps only the blocks' inputs and computes the rest again in the backward pass;
+            "selective", so of every `checkpoint_every`-th block alone (torchtitan's selective with a number);
+            "attention", scores and probabilities are computed again (Megatron-LM's selective, arXiv 2205.05198).
         lora_rank: rank of the adapters.
-        logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's).
+        logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's);
+            "chunked-loss", all in 16 bits, and the loss's fp32 copies a chunk at a time in compiled kernels
+            (torchtune's CEWithChunkedOutputLoss).
         lora_targets: "all-linear", or names of modules with commas between.
         adapter_dtype: of the adapters; peft's default is fp32 (autocast_adapter_dtype).
         dora: adapters with a trained magnitude (arXiv 2402.09353).
@@ -75,6 +86,13 @@ class TrainingSetup:
         optimizer_bytes: for "custom", bytes of state a trained parameter.
         optimizer_rank: rank of GaLore's and APOLLO's projections.
         optimizer_in_backward: each parameter steps as soon as its gradient is there, which is then let go of.
+        checkpoint_every: for "selective".
+        lora_dropout: of the adapters' inputs; any but 0 keeps its mask.
+        double_quant: qlora's scales are quantized in turn (bnb_4bit_use_double_quant).
+        fp8: the blocks' linear layers multiply in fp8: by "torchao" (dynamic scaling), or Transformer Engine: "te", or
+            "te-primary" on weights that are fp8 themselves (fp8_model_init).
+        compiled: blocks run under torch.compile, each by itself, which keeps less for the backward pass.
+        old_bitsandbytes: before 0.44, whose 4-bit layers keep their inputs for the backward pass, which needs none.
     """
 
     method: str = "full"
@@ -93,6 +111,12 @@ class TrainingSetup:
     optimizer_bytes: float | None = None
     optimizer_rank: int = 128
     optimizer_in_backward: bool = False
+    checkpoint_every: int = 2
+    lora_dropout: float = 0.0
+    double_quant: bool = True
+    old_bitsandbytes: bool = False
+    fp8: str = "none"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
@@ -102,6 +126,8 @@ class TrainingSetup:
                 raise UsageError(f"unknown {name.replace('_', ' ')} '{value}'", f"Known: {', '.join(choices)}.")
         if self.lora_rank < 1 or self.optimizer_rank < 1:
             raise UsageError("a rank must be at least 1")
+        if self.optimizer_rank != 128 and self.optimizer not in ("galore", "apollo"):
+            raise UsageError("--optimizer-rank is of galore's and apollo's projections", "Add --optimizer galore.")
         if self.precision == "fp32" and self.method == "qlora":
             raise UsageError("qlora computes in bf16", "Use --precision bf16, or mixed for autocast.")
         if self.precision == "fp32" and self.attention == "flash":
@@ -121,12 +147,41 @@ class TrainingSetup:
             raise UsageError("adapters have no masters: they are fp32 themselves", "Use --precision bf16 or mixed.")
         if self.optimizer_in_backward and self.precision == "bf16-master":
             raise UsageError("an optimizer in the backward pass keeps no masters", "Use --precision bf16.")
+        if self.fp8 != "none" and (self.method != "full" or self.precision == "fp32"):
+            raise UsageError(
+                "fp8 is known where all parameters train and the rest is bf16", "Use --method full --precision bf16."
+            )
+        whole = self.method == "full" or (self.method == "lora" and self.adapter_dtype == "bf16" and not self.dora)
+        if self.compiled and (not whole or self.compute != "bf16" or self.attention == "eager" or self.lora_dropout):
+            raise UsageError(
+                "what compiled blocks keep is known in bf16, with sdpa, where all parameters or adapters in bf16 train",
+                "Leave out --compile: without it the estimate is a bound.",
+            )
+        if self.fp8 == "te-primary" and self.precision != "bf16-master":
+            raise UsageError("weights in fp8 have fp32 masters in the optimizer", "Add --precision bf16-master.")
+        if self.checkpoint_every < 1 or (self.checkpoint_every != 2 and self.checkpointing != "selective"):
+            raise UsageError(
+                "--checkpoint-every is of selective checkpointing", "--checkpointing selective --checkpoint-every 3."
+            )
+        if self.checkpointing == "attention" and self.attention != "eager":
+            raise UsageError("sdpa and flash attention keep no scores to compute again", "Add --attention eager.")
+        if self.logits == "chunked-loss" and self.precision == "mixed":
+            raise UsageError("chunked-loss is known without autocast", "Use --precision bf16 or fp32.")
+        if not 0 <= self.lora_dropout < 1:
+            raise UsageError("a dropout must be at least 0 and less than 1")
         if not self.adapters and (
-            self.dora or self.modules_to_save or self.lora_targets != "all-linear" or self.adapter_dtype != "fp32"
+            self.dora
+            or self.modules_to_save
+            or self.lora_targets != "all-linear"
+            or self.lora_rank != 16
+            or self.adapter_dtype != "fp32"
+            or self.lora_dropout
         ):
             raise UsageError("these settings are of adapters", "Add --method lora or qlora.")
-        if self.adapter_dtype == "bf16" and (self.dora or self.method == "qlora" or self.precision != "bf16"):
-            raise UsageError("adapters in bf16 are known for lora with --precision bf16 alone")
+        if self.method != "qlora" and (self.old_bitsandbytes or not self.double_quant):
+            raise UsageError("these settings are of a base in 4 bits", "Add --method qlora.")
+        if self.adapter_dtype == "bf16" and (self.dora or self.precision != "bf16"):
+            raise UsageError("adapters in bf16 are known with --precision bf16 and without --dora alone")
 
     @property
     def adapters(self) -> bool:
@@ -169,6 +224,7 @@ class TrainingEstimate:
         warnings: what the reader of the numbers should know.
         measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
         sharding: over how many cards; all sizes are those of the fullest one.
+        off_card: what its process keeps elsewhere: parts "host_memory" and "disk".
     """
 
     workload: Workload
@@ -181,6 +237,7 @@ class TrainingEstimate:
     warnings: tuple[str, ...] = ()
     sharding: Sharding = field(default_factory=Sharding)
     measured: Mapping[str, int] = field(default_factory=dict)
+    off_card: tuple[Part, ...] = ()
 
     @property
     def optimizer(self) -> str:
@@ -204,4 +261,4 @@ class TrainingEstimate:
 
     def part(self, name: str) -> Part | None:
         """The part of that name, where there is one."""
-        return next((part for part in self.parts if part.name == name), None)
+        return next((part for part in (*self.parts, *self.off_card) if part.name == name), None)

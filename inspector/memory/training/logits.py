@@ -1,4 +1,4 @@
-"""Logits a chunk at a time: the head's stretch of the table under a fused linear cross entropy."""
+"""Logits a chunk at a time: the head's stretch of the table under two losses that never see all of them in fp32."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from inspector.memory.training.sizes import MissingSize, Sizes
 from inspector.memory.training.table import Piece, Sum
 
 SOURCE = "Liger Kernel, ops/fused_linear_cross_entropy.py: by its source, not measured"
+
+CHUNKS = 8
+"""Chunks of torchtune's CEWithChunkedOutputLoss (num_output_chunks)."""
+
+LOGITS = ("TV", "bV")
 
 
 def chunk_tokens(tokens: int, hidden: int, vocabulary: int) -> int:
@@ -22,22 +27,59 @@ def chunk_tokens(tokens: int, hidden: int, vocabulary: int) -> int:
 
 
 def chunked_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Piece:
-    """The head's stretch when no more than a chunk's logits live.
+    """The head's stretch under the setup's way to make logits.
+
+    Args:
+        trains: the head's weight gets a gradient.
+    """
+    if "V" not in sizes.letters or "h" not in sizes.letters:
+        raise MissingSize("vocab_size")
+    if setup.logits == "chunked-loss":
+        return _chunked_loss(head, setup, trains=trains)
+    return _fused_linear(head, sizes, setup, trains=trains)
+
+
+def _fused_linear(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Piece:
+    """No more than a chunk's logits live (Liger).
 
     The gradients of hidden states and head are made in the forward pass, and wait for the backward one: beside a
     chunk's logits, in place of which their gradient is written, live T * h values and, where the head trains, V * h
     values and one product of that size.
     """
-    if "V" not in sizes.letters or "h" not in sizes.letters:
-        raise MissingSize("vocab_size")
     size = 2 if setup.compute == "bf16" else 4
     tokens = sizes.letters["T"]
     chunk = chunk_tokens(tokens, sizes.letters["h"], sizes.letters["V"])
     more: dict[str, float] = {"TV": (4 if setup.compute == "fp32" else 2) * chunk / tokens, "Th": size}
     more["Vh"] = (2 * size if trains else 0) + (2 if setup.compute == "mixed" else 0)
+    return Piece(head.end, tuple(_plus(_without(peak, *LOGITS, "Vh"), more) for peak in head.peaks))
 
-    def without_logits(moment: Sum) -> dict[str, float]:
-        kept = {name: factor for name, factor in moment.items() if name not in ("TV", "bV", "Vh")}
-        return {name: kept.get(name, 0) + more.get(name, 0) for name in {**kept, **more}}
 
-    return Piece(head.end, tuple(without_logits(peak) for peak in head.peaks))
+def _chunked_loss(head: Piece, setup: TrainingSetup, *, trains: bool) -> Piece:
+    """All logits in the model's precision, each chunk a product of its own (torchtune's chunked_output).
+
+    A compiled loss keeps a chunk's logits and statistics of its rows, no fp32 copy. Autograd walks what was made last
+    first: the gradients of all chunks' logits, each in place of its logits, and only then the products of the head,
+    whose second one adds its gradient of the weight to the first's. Measured under fake tensors with a loss that keeps
+    what the compiled one does (tests/measure/test_training_settings.py).
+    """
+    size = 2 if setup.compute == "bf16" else 4
+    first: dict[str, float] = {"TV": size * (1 + 1 / CHUNKS)}
+    second: dict[str, float] = {"TV": size, "Th": size}
+    if trains:
+        second["Vh"] = 2 * size
+    peaks: list[Sum] = []
+    for peak in head.peaks:
+        if not any(name in peak for name in LOGITS):
+            peaks.append(peak)
+            continue
+        rest = _without(peak, *LOGITS, "Vh")
+        peaks += [_plus(rest, first), _plus(rest, second)]
+    return Piece(head.end, tuple(peaks))
+
+
+def _without(moment: Sum, *names: str) -> dict[str, float]:
+    return {name: factor for name, factor in moment.items() if name not in names}
+
+
+def _plus(moment: Sum, more: Sum) -> dict[str, float]:
+    return {name: moment.get(name, 0) + more.get(name, 0) for name in {**moment, **more}}

@@ -15,7 +15,10 @@ from inspector.memory.training.table import Layer
 
 GRADIENT_BYTES = 4
 
-ADAPTERS = ("hr", "fr", "qr", "kr", "dr", "mr", "Er", "Ehr", "Emr", "Efr", "r")
+ADAPTERS = (
+    *("hr", "fr", "qr", "kr", "dr", "mr", "Er", "Ehr", "Emr", "Efr", "r"),
+    *("wr", "ur", "cr", "pr", "anr", "avr"),
+)
 """Products of sizes that adapters have."""
 
 MAGNITUDES = ("h", "f", "q", "k", "d", "m", "E", "hm")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from inspector.memory.training.compiled import KEPT
 from inspector.memory.training.estimate import TrainingSetup
-from inspector.memory.training.optimizers import LOW_RANK
+from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
 from inspector.memory.training.sharding import Sharding
 from inspector.model.model import Model
 
@@ -13,7 +14,24 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
     found = []
     if setup.attention == "flash":
         found.append("flash: not measured; taken to keep what torch's own flash kernel keeps")
-    if setup.optimizer in LOW_RANK or "8bit" in setup.optimizer or "lion" in setup.optimizer:
+    if setup.compiled and model.architecture.model_type not in KEPT:
+        found.append("torch.compile: what it keeps was not measured for this type; what eager blocks keep is a bound")
+    elif setup.compiled:
+        found.append(
+            "torch.compile: what blocks keep as torch's partitioner decides on the CPU; the loss as it is eager"
+        )
+    if setup.fp8 == "torchao":
+        found.append(
+            "torchao: activations as measured without torch.compile, which may keep fp8 copies instead: a bound"
+        )
+    elif setup.fp8 != "none":
+        found.append(
+            "Transformer Engine: what its layers keep follows its source (1.x) for gated decoders, not measured"
+        )
+    if setup.optimizer == "fp8-lm":
+        found.append("fp8-lm: by the paper, not measured; MS-AMP's fp8 gradients would take a byte less a parameter")
+    own = setup.optimizer not in BLOCKS  # torchao's are measured
+    if setup.optimizer in LOW_RANK or (own and "8bit" in setup.optimizer) or "lion" in setup.optimizer:
         found.append(f"{setup.optimizer}: the states follow the library's source, and were not measured")
     if paged:
         found.append(
@@ -41,15 +59,40 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
         )
     if setup.adapters and model.architecture.experts is not None and setup.lora_targets != "all-linear":
         found.append("names do not reach stacked experts, which are no modules of their own")
-    if setup.optimizer_in_backward:
-        found.append("the optimizer in the backward pass is not measured: no gradient outlives its block")
+    if setup.old_bitsandbytes:
+        found.append(
+            "inputs that old 4-bit layers keep are counted of gated decoders' own projections, by their source"
+        )
+    if setup.checkpointing == "attention":
+        found.append(
+            "recomputed attention: scores are taken off where attention is not at work; within a block a bound"
+        )
     if setup.method == "frozen-except":
         found.append(
             "blocks in which only some parameters train are taken to keep what wholly trained ones keep: a bound"
         )
-    if sharding.cards > 1 or sharding.offload:
-        found.append(
-            f"{sharding.words()}: an estimate for the fullest card, from papers and sources, not measured"
-            + ("; adapters and states are divided like the weights" if setup.adapters else "")
-        )
+    if sharding.cards > 1 or sharding.away:
+        found.append(_spread(setup, sharding))
+    if sharding.pp > 1 and sharding.grad_accum == 1:
+        found.append("as many microbatches as stages are taken to be in flight: --grad-accum says how many there are")
+    if sharding.schedule == "gpipe":
+        found.append("gpipe: the logits of earlier microbatches on the last stage are not counted")
     return tuple(found)
+
+
+def _spread(setup: TrainingSetup, sharding: Sharding) -> str:
+    """How sure the layout is. What was measured: tests/oracles/training_ranks.py and training_fsdp.py."""
+    papers = {
+        "ZeRO-2 and 3": sharding.zero in (2, 3),
+        "replicas of FSDP groups": sharding.hsdp > 1,
+        "sequence parallel": sharding.sp,
+        "context parallel": sharding.cp > 1,
+        "expert parallel": sharding.ep > 1,
+        "offload": bool(sharding.away),
+    }
+    unmeasured = ", ".join(name for name, used in papers.items() if used)
+    kind = f"; from papers and sources, not measured: {unmeasured}" if unmeasured else ""
+    divided = "; adapters and states are divided like the weights" if setup.adapters else ""
+    torch = sharding.fsdp > 1 or sharding.tp > 1 or sharding.pp > 1 or (sharding.ddp > 1 and sharding.zero in (None, 1))
+    shares = ", with shares as torch's own classes make them" if torch else ""
+    return f"{sharding.words()}: an estimate for the fullest card{shares}{kind}{divided}"

@@ -30,6 +30,16 @@ SMALLEST_8BIT = 4096
 SMALLEST_PAGED = 100_000
 """Tensors with fewer values are not paged."""
 
+TORCHAO = "torchao 0.18, optim/adam.py: its states measured on small tensors; its compiled step taken to make nothing"
+BLOCKS = {
+    "torchao-adamw-8bit": (1.0, 256, 1024),
+    "torchao-adamw-4bit": (0.5, 128, 64),
+    "torchao-adamw-fp8": (1.0, 256, 0),
+}
+"""torchao's states: bytes a value, values that share one fp32 scale, and bytes of a tensor's table of codes."""
+
+FP8_LM = "FP8-LM (arXiv 2310.18313, section 3.1): first moment in fp8, second in fp16; not measured"
+
 Shapes = tuple[tuple[tuple[int, ...], int], ...]
 
 
@@ -86,7 +96,26 @@ def _states(setup: TrainingSetup, trained: Trained) -> Part:
         rank = setup.optimizer_rank
         formula = f"rank {rank}: two states of r x the longer side and a projection of r x the shorter, x {each} B"
         return part(_low_rank(trained, each, rank), formula, LOW_RANK[name])
+    if name == "fp8-lm":
+        return part(3 * total, f"{total:,} trainable parameters x (1 B + 2 B)", FP8_LM)
+    if name in BLOCKS:
+        return _torchao(name, trained, each, part)
     return _bitsandbytes(name, trained, part)
+
+
+def _torchao(name: str, trained: Trained, each: int, part: Callable[[float | None, str, str], Part]) -> Part:
+    """Two states a tensor; small ones, and those that blocks do not divide, keep theirs as the parameter is."""
+    size, block, table = BLOCKS[name]
+
+    def states(shape: tuple[int, ...]) -> float:
+        values = math.prod(shape)
+        if values < SMALLEST_8BIT or values % block:
+            return 2 * each * values
+        return 2 * (values * size + 4 * values // block + table)
+
+    total = trained.sum(states)
+    formula = f"{trained.total:,} trainable parameters x 2 x ({size:g} B + 4 B / {block})"
+    return part(2 * trained.total * (size + 4 / block) if total is None else total, formula, TORCHAO)
 
 
 def _bitsandbytes(name: str, trained: Trained, part: Callable[[float | None, str, str], Part]) -> Part:

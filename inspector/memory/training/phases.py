@@ -64,12 +64,14 @@ class Block:
         spared: bytes that the entry keeps for the backward pass and this block does not: linear layers without adapter.
         gradients: bytes of its gradients where they are not what the entry leaves behind.
         reached: the gradient gets here; blocks below everything that trains keep nothing.
+        recomputed: it keeps its input alone, and is computed again in the backward pass.
     """
 
     layer: Layer
     spared: int = 0
     gradients: int | None = None
     reached: bool = True
+    recomputed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +79,16 @@ class Passes:
     """How the passes go beside what the table says.
 
     Attributes:
-        recomputed: blocks keep their inputs alone, and are computed again in the backward pass.
         old_gradients: bytes of gradients left by earlier microbatches; new ones are added to them in place.
+        let_go: gradients go as soon as they are there, but for so many bytes of a tied head's, which wait for those of
+            the embedding; None where they stay.
         kept_copies: microbatches in flight, each with all that it keeps (pipelines).
         offloaded: what blocks keep goes to the CPU, two blocks' worth apart (one computed, one on its way).
         head_gradients: bytes of the head's gradients where they are not what the entry leaves behind.
     """
 
-    recomputed: bool = False
     old_gradients: int | None = None
+    let_go: int | None = None
     kept_copies: int = 1
     offloaded: bool = False
     head_gradients: int | None = None
@@ -112,10 +115,12 @@ def moments(
         return cache[id(piece)]
 
     found: list[Moment] = []
-    old = passes.old_gradients
+    old, waiting = passes.old_gradients, passes.let_go
 
     def note(phase: str, piece: _Measured, kept: int, gradients: int, less: int = 0) -> None:
         live = gradients if old is None else old
+        if waiting is not None:
+            live = min(waiting, gradients)
         freed = min(0, live)  # the head's passes let go of more than its gradients take
         found.append(Moment(phase, live - freed, kept, piece.logits, piece.peak - piece.logits - less + freed))
 
@@ -124,7 +129,7 @@ def moments(
         whole = measured(block.layer.forward).end - gone
         if not block.reached:
             return max(0, sizes.bytes_of(block.layer.released) - gone)
-        return whole if passes.recomputed else whole - block.spared
+        return whole if block.recomputed else whole - block.spared
 
     start, head = measured(profile.start), measured(profile.head)
     note("forward", start, 0, 0)
@@ -144,7 +149,7 @@ def moments(
         if not block.reached:
             break
         backward = measured(block.layer.backward)
-        note("backward", backward, kept, gradients, block.spared if passes.recomputed else 0)
+        note("backward", backward, kept, gradients, block.spared if block.recomputed else 0)
         left = measured(block.layer.forward).end - gone + backward.end
         kept -= 0 if passes.offloaded else keeps(block, gone)
         gradients += left if block.gradients is None else block.gradients

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from inspector.memory.estimate import Workload
 from inspector.memory.training.estimate import TrainingSetup
-from inspector.memory.training.table import Layer, Piece, Profile, TypeTable, known_types, read_table
-from inspector.model.layers import SlidingAttention
+from inspector.memory.training.fp8 import with_casts
+from inspector.memory.training.recompute import each, mentions, mixed_layers, recomputed_blocks, without_scores
+from inspector.memory.training.table import Layer, Piece, Profile, Sum, TypeTable, read_table
+from inspector.memory.training.tensors import Weights
+from inspector.model.layers import LatentAttention, SlidingAttention
 from inspector.model.model import Architecture
 
 LANGUAGE_PARTS = {"gemma3": "gemma3_text"}
 """Types of several modalities whose language part has a table: nothing but text passes then."""
+
+GLOBAL_EVERY = 3
+"""Of an encoder's blocks every so many-th sees all tokens: ModernBERT's default, which all published ones have. An
+`Architecture` does not tell these blocks apart."""
+
+ALWAYS_TIED = ("t5", "umt5")
+"""Types whose class ties its weights whatever the config says (T5Config.__post_init__), which there means whether the
+decoder's output is scaled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +37,138 @@ class Found:
     frozen_profile: Profile | None
     frozen_layers: list[Layer]
     versions: str
+    buffers: Sum
+    notes: tuple[str, ...] = ()
 
 
-def find_profile(architecture: Architecture, workload: Workload, setup: TrainingSetup) -> Found | str:
-    """The table's entries for a model, or the reason why there are none."""
+def find_profile(
+    architecture: Architecture, workload: Workload, setup: TrainingSetup, tensors: Weights | None = None
+) -> Found | str:
+    """The table's entries for a model, or the reason why there are none.
+
+    Args:
+        tensors: for types whose blocks differ in what config.json does not tell alike for all: an encoder's beside a
+            decoder's, mixtures with plain blocks before them.
+    """
     model_type = architecture.model_type or ""
-    table = read_table(LANGUAGE_PARTS.get(model_type, model_type))
+    table = _table(LANGUAGE_PARTS.get(model_type, model_type), architecture)
     if table is None:
-        return f"no table for the model type '{model_type}' (there is one for {', '.join(known_types())})"
-    entries = _entries(table, _word(setup), architecture, workload, setup)
+        return f"no table for the model type '{model_type}'"
+    if not architecture.layers:
+        return "config.json does not give num_hidden_layers"
+    if tensors is not None and _narrow_embedding(architecture, tensors):
+        return f"the table of '{model_type}' is for embeddings as wide as the blocks"
+    entries = _entries(table, _word(setup), architecture, workload, setup, tensors)
     if isinstance(entries, str):
         return entries
     profile, layers = entries
+    if setup.method == "qlora" and setup.adapter_dtype == "bf16":
+        layers = each(layers, _with_working_copy)
+    if setup.fp8 == "torchao":
+        layers = each(layers, with_casts)
     frozen: Profile | None = None
     frozen_layers: list[Layer] = []
     if setup.method == "frozen-except":
-        still = _entries(table, "frozen", architecture, workload, setup)
+        still = _entries(table, "frozen", architecture, workload, setup, tensors)
         if isinstance(still, str):
             return still
         frozen, frozen_layers = still
     tied = not setup.adapters and architecture.tie_word_embeddings is not False
     embedding = table.tied.get(setup.compute, profile.embedding) if tied else profile.embedding
-    return Found(profile, layers, embedding, frozen, frozen_layers, table.versions)
+    return Found(
+        profile, layers, embedding, frozen, frozen_layers, table.versions, table.buffers, _notes(table, profile, setup)
+    )
+
+
+def _notes(table: TypeTable, profile: Profile, setup: TrainingSetup) -> tuple[str, ...]:
+    """What is taken for granted of the type."""
+    found = []
+    if setup.attention == "sdpa" and table.eager_only:
+        found.append("the class has no sdpa: attention is eager, as transformers then has it")
+    if "bridge" in profile.layers:
+        found.append("--context tokens go into the encoder, and as many into the decoder")
+    return tuple(found)
+
+
+def _narrow_embedding(architecture: Architecture, tensors: Weights) -> bool:
+    """Whether tokens are embedded in another width than the hidden size (ELECTRA-small, OPT-350M)."""
+    hidden, vocabulary = architecture.hidden_size, architecture.vocab_size
+    shapes = [group.shape for group in tensors.groups if group.component == "embedding" and len(group.shape) == 2]
+    widths = {width for rows, width in shapes if rows == vocabulary}
+    return tensors.exact and bool(widths) and hidden not in widths
+
+
+def _table(name: str, architecture: Architecture) -> TypeTable | None:
+    """The type's table, or that of the form its blocks have: a gated MLP (T5), queries without a latent (DeepSeek)."""
+    if any(isinstance(layer, LatentAttention) and layer.q_lora_rank is None for layer in architecture.layers):
+        return read_table(f"{name}-direct")
+    return (read_table(f"{name}-gated") if architecture.mlp_gated else None) or read_table(name)
 
 
 def _word(setup: TrainingSetup) -> str:
     """The first word of the table's name for a setup."""
     if setup.method == "lora":
         return "dora" if setup.dora else "lora-bf16" if setup.adapter_dtype == "bf16" else "lora"
-    return "qlora" if setup.method == "qlora" else "full"
+    if setup.method == "qlora":
+        return "qlora" if setup.adapter_dtype == "fp32" else "lora-bf16"
+    return "full"
+
+
+WORKING_COPY = 2.0625
+"""Bytes a value of a 4-bit weight while it is at work: in bf16, with its scales, as in the table's entries of qlora."""
+
+
+def _with_working_copy(layer: Layer) -> Layer:
+    """A block on a 4-bit base whose adapters have the base's precision: that of an unpacked base, whose linear layers
+    keep nothing either, with the copy of one weight at every moment."""
+    name = "hf" if mentions(layer, "f") else "hq"
+
+    def more(piece: Piece) -> Piece:
+        copies = tuple({**peak, name: peak.get(name, 0) + WORKING_COPY} for peak in piece.peaks)
+        return Piece(piece.end, copies)
+
+    return Layer(more(layer.forward), more(layer.backward), layer.released)
 
 
 def _entries(
-    table: TypeTable, word: str, architecture: Architecture, workload: Workload, setup: TrainingSetup
+    table: TypeTable,
+    word: str,
+    architecture: Architecture,
+    workload: Workload,
+    setup: TrainingSetup,
+    tensors: Weights | None,
+) -> tuple[Profile, list[Layer]] | str:
+    """The profile and the entry of each block."""
+    if setup.checkpointing in ("none", "full"):
+        return _plain_entries(table, word, architecture, workload, setup, tensors)
+    plain = replace(setup, checkpointing="none", checkpoint_every=2)
+    whole = _plain_entries(table, word, architecture, workload, plain, tensors)
+    if isinstance(whole, str):
+        return whole
+    profile, layers = whole
+    if setup.checkpointing == "attention":
+        return profile, each(layers, without_scores)
+    again = _plain_entries(table, word, architecture, workload, replace(plain, checkpointing="full"), tensors)
+    if isinstance(again, str):
+        return again
+    recomputed = recomputed_blocks(len(layers), setup.checkpointing, setup.checkpoint_every)
+    last = again[0] if recomputed and recomputed[-1] else profile
+    mixed = Profile(profile.start, profile.layers, last.head, profile.embedding)
+    return mixed, mixed_layers(layers, again[1], recomputed)
+
+
+def _plain_entries(
+    table: TypeTable,
+    word: str,
+    architecture: Architecture,
+    workload: Workload,
+    setup: TrainingSetup,
+    tensors: Weights | None,
 ) -> tuple[Profile, list[Layer]] | str:
     attention = "sdpa" if setup.attention == "flash" else setup.attention
-    windowed = setup.attention == "sdpa" and any(
+    if setup.attention == "sdpa" and table.eager_only:
+        attention = "eager"
+    windowed = attention == "sdpa" == setup.attention and any(
         isinstance(layer, SlidingAttention) and workload.context >= layer.sliding_window
         for layer in architecture.layers
     )
@@ -74,10 +182,40 @@ def _entries(
     profile = table.profiles.get(name)
     if profile is None:
         return f"no entry {name} in the table of '{architecture.model_type}'"
-    layers = []
-    for layer in architecture.layers:
-        entry = profile.layers.get(layer.kind) if len(profile.layers) > 1 else next(iter(profile.layers.values()))
-        if entry is None:
-            return f"no entry for {layer.kind} layers in the table of '{architecture.model_type}'"
-        layers.append(entry)
-    return profile, layers
+    kinds = _kinds(profile, architecture, tensors)
+    if isinstance(kinds, str):
+        return kinds
+    missing = next((kind for kind in kinds if kind not in profile.layers), None)
+    if missing is not None:
+        return f"no entry for {missing} layers in the table of '{architecture.model_type}'"
+    return profile, [profile.layers[kind] for kind in kinds]
+
+
+def _kinds(profile: Profile, architecture: Architecture, tensors: Weights | None) -> list[str] | str:
+    """The name of each block's entry, or the reason why it cannot be told."""
+    layers, entries = architecture.layers, profile.layers
+    if "bridge" in entries:
+        encoders = tensors.encoder_layers if tensors is not None else 0
+        if not encoders or not layers:
+            return "the names of the tensors do not tell the encoder's layers from the decoder's"
+        if architecture.tie_word_embeddings is False and architecture.model_type not in ALWAYS_TIED:
+            return f"the table of '{architecture.model_type}' is for one embedding that encoder, decoder and head share"
+        return [*_stack("encoder", encoders, entries), "bridge", *_stack("decoder", len(layers), entries)]
+    if "sparse" in entries:
+        if tensors is None:
+            return "which layers have experts is told by the tensors' names, which are not known here"
+        return ["sparse" if index in tensors.sparse else "dense" for index in range(len(layers))]
+    if "middle" in entries:
+        return ["first", *["middle"] * (len(layers) - 2), *["last"] * (len(layers) > 1)]
+    if len(entries) == 1:
+        return [next(iter(entries))] * len(layers)
+    if layers and layers[0].kind == "no_cache":
+        return [("sliding_attention" if index % GLOBAL_EVERY else "full_attention") for index in range(len(layers))]
+    return [layer.kind for layer in layers]
+
+
+def _stack(name: str, count: int, entries: Collection[str]) -> list[str]:
+    """The blocks of one of two stacks: the first and the last have entries of their own, in some the second."""
+    first = [f"{name}_first", *[f"{name}_second"] * (count > 2 and f"{name}_second" in entries)]
+    last = [f"{name}_last"] * (count > 1)
+    return [*first, *[name] * (count - len(first) - len(last)), *last]

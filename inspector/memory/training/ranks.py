@@ -1,6 +1,8 @@
 """One card of many: its share of the parameters, its sizes, and what each kind of parallelism adds to a moment.
 
-Estimates from papers and sources. Measured are the table that they start from, and what FSDP2 gathers.
+Measured on small models: the table that all starts from, what FSDP2 gathers (tests/oracles/training_fsdp.py), and on
+two processes the shares of DDP, ZeRO-1, FSDP2 and tensor parallel, and the microbatches that a pipeline has in flight
+(tests/oracles/training_ranks.py). The rest are estimates from papers and sources.
 
 - tensor parallel (Megatron-LM, arXiv 1909.08053): heads, intermediate size and vocabulary are divided; norms, and what
   is as wide as the hidden size, are not. Its sequence form (arXiv 2205.05198) divides those, too.
@@ -15,33 +17,65 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from inspector.errors import UsageError
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.phases import Moment
 from inspector.memory.training.sharding import Sharding
 from inspector.memory.training.sizes import Sizes
 from inspector.model.model import Model
 
-SOURCE = "arXiv 1910.02054, 1909.08053, 2205.05198, 2104.04473; torch 2.13 FSDP2: an estimate, not measured"
+SOURCE = "arXiv 1910.02054, 1909.08053, 2205.05198, 2104.04473; torch 2.13; shares measured on small models"
 
 WHOLE = frozenset({"norm", "router", "other"})
 """Components that tensor parallelism does not divide."""
 
-DIVIDED = ("f", "a", "kv", "q", "k", "V", "m")
+DIVIDED = ("f", "a", "kv", "q", "k", "V", "m", "w")
 """Letters that it divides."""
 
 GATHERED = {"forward": 3, "loss": 1, "backward": 2}
 """Blocks gathered at once, as torch's fully_shard does (tests/oracles/training_fsdp.py); ZeRO-3 is taken alike."""
+
+GATHERED_APART = {"forward": 3, "loss": 0, "backward": 2}
+"""The same where embedding and head are units of their own."""
 
 FIRST, LAST, ONLY = "first", "last", "only"
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Parameters of one card before data parallelism divides them: all, its largest block, what is outside blocks."""
+    """Parameters of one card before data parallelism divides them: all, its largest block, what is outside blocks, and
+    the head of that, where it has a weight of its own."""
 
     total: int
     block: int
     outside: int
+    head: int = 0
+
+
+def refuse_layout(model: Model, setup: TrainingSetup, sharding: Sharding) -> None:
+    """Refuse what this model cannot be divided by.
+
+    Raises:
+        UsageError: more stages than layers, heads that do not divide (Megatron-LM, arguments.py: validate_args; torch's
+            DTensor views them the same way), experts' ranks without experts, two places for one thing, or gradients
+            that are gone before they are summed (torchtune's recipes refuse the two settings together).
+    """
+    architecture = model.architecture
+    layers, heads = architecture.num_hidden_layers, architecture.num_attention_heads
+    if layers and sharding.pp > layers:
+        raise UsageError(f"{sharding.pp} pipeline stages are more than the model's {layers} layers")
+    if heads and heads % sharding.tp:
+        degrees = ", ".join(str(degree) for degree in range(1, min(heads, 64) + 1) if heads % degree == 0)
+        raise UsageError(f"{heads} attention heads cannot be divided by --tp {sharding.tp}", f"They can by {degrees}.")
+    if sharding.ep > 1 and architecture.experts is None:
+        raise UsageError("expert parallelism needs a model with routed experts", "Leave out --ep.")
+    twice = [name for name in sharding.nvme if name in sharding.offload]
+    if twice:
+        raise UsageError(f"{twice[0]} cannot be on the CPU and on disk", "Give --offload or --nvme for it.")
+    if setup.optimizer_in_backward and sharding.grad_accum > 1:
+        raise UsageError(
+            "an optimizer in the backward pass leaves no gradients to accumulate", "Leave out --grad-accum."
+        )
 
 
 def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
@@ -62,9 +96,10 @@ def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
         inside = sum(sorted(layers)[-_up(number, sharding.pp) :]) if layers else _up(inside, sharding.pp)
         head = counts.get("head", 0) or counts.get("embedding", 0)
         outside = head if stage == LAST else counts.get("embedding", outside)
+    head = 0 if stage == FIRST else counts.get("head", 0)
     if share == 1:
-        return Rank(inside + outside, largest, outside)
-    return Rank(int((inside + outside) * share), int(largest * share), int(outside * share))
+        return Rank(inside + outside, largest, outside, head)
+    return Rank(int((inside + outside) * share), int(largest * share), int(outside * share), int(head * share))
 
 
 def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
@@ -86,8 +121,7 @@ def sharded(moment: Moment, rank: Rank, setup: TrainingSetup, sharding: Sharding
     Args:
         trained: parameters that train, of this card before data parallelism divides them.
     """
-    leaves = "optimizer" in sharding.offload and sharding.shards[1] > 1
-    gradients = 0 if leaves else _up(moment.gradients, sharding.shards[1])
+    gradients = 0 if sharding.gradients_leave else _up(moment.gradients, sharding.shards[1])
     more = 0
     share = trained / rank.total if rank.total else 0.0
     compute = 2 if setup.compute != "fp32" else 4
@@ -97,7 +131,11 @@ def sharded(moment: Moment, rank: Rank, setup: TrainingSetup, sharding: Sharding
         more += 2 * _reduce_bucket(rank) * compute
     if sharding.gathers:
         held = rank.outside if sharding.fsdp > 1 or moment.phase == "loss" else 0
-        more += compute * (held + GATHERED.get(moment.phase, 0) * rank.block)
+        blocks = GATHERED
+        if sharding.shard_embeddings and rank.head:  # a tied head is one weight with the embedding, and stays
+            held, blocks = rank.head if moment.phase == "loss" else 0, GATHERED_APART
+        gathered = blocks.get(moment.phase, 0) * rank.block
+        more += compute * held + (1 if sharding.fp8_gather else compute) * gathered
         if moment.phase == "backward":
             more += int(compute * share * (rank.block + held))
     return replace(moment, gradients=gradients, rest=moment.rest + more)
@@ -108,9 +146,11 @@ def communication_text(rank: Rank, setup: TrainingSetup, sharding: Sharding) -> 
     compute = 2 if setup.compute != "fp32" else 4
     found = []
     if sharding.gathers:
-        outside = f" and {rank.outside:,} outside them" if sharding.fsdp > 1 else ""
+        outside = f", and {rank.outside:,} outside them" if sharding.fsdp > 1 else ""
         counts = "forward 3, loss 1, backward 2"
-        found.append(f"gathered: (blocks of {rank.block:,}, {counts},{outside}) x {compute} B")
+        if sharding.shard_embeddings and rank.head:
+            outside, counts = f", and the head's {rank.head:,} at the loss", "forward 3, backward 2"
+        found.append(f"gathered: (blocks of {rank.block:,}, {counts}{outside}) x {compute} B")
     if sharding.zero:
         found.append(f"two reduce buckets of {_reduce_bucket(rank):,} x {compute} B")
     if sharding.buckets:

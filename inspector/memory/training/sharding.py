@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from inspector.errors import UsageError
 
 OFFLOADS = ("optimizer", "params", "activations")
+NVME = ("optimizer", "params")
+SCHEDULES = ("1f1b", "gpipe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,17 @@ class Sharding:
         fsdp: cards that share every weight under torch's fully_shard (FSDP2).
         hsdp: replicas of such a group.
         tp: tensor parallel (arXiv 1909.08053); sp: its sequence parallel form (arXiv 2205.05198).
-        pp: pipeline stages under the 1F1B schedule, with `grad_accum` microbatches.
+        pp: pipeline stages, with `grad_accum` microbatches.
+        schedule: "1f1b", where the first stage has as many microbatches in flight as there are stages, or "gpipe",
+            where every stage has all.
         cp: context parallel: each card has a share of every sequence.
         ep: expert parallel: each card has a share of the experts.
         grad_accum: microbatches a step.
         offload: what lives on the CPU: some of `OFFLOADS`.
+        nvme: what lives on disk, with buffers on the CPU: some of `NVME` (DeepSpeed's ZeRO-Infinity).
         bucket_view: DDP's gradient_as_bucket_view.
+        fp8_gather: FSDP gathers the blocks' weights in fp8 (torchao's enable_fsdp_float8_all_gather).
+        shard_embeddings: embedding and head are FSDP units of their own, and not gathered while blocks are at work.
     """
 
     ddp: int = 1
@@ -40,6 +47,10 @@ class Sharding:
     grad_accum: int = 1
     offload: tuple[str, ...] = ()
     bucket_view: bool = False
+    shard_embeddings: bool = False
+    fp8_gather: bool = False
+    schedule: str = "1f1b"
+    nvme: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
@@ -50,14 +61,29 @@ class Sharding:
             raise UsageError(f"there is no ZeRO stage {self.zero}", "Known: 0, 1, 2, 3.")
         if self.fsdp > 1 and (self.ddp > 1 or self.zero):
             raise UsageError("one of DDP, ZeRO and FSDP at a time", "For HSDP: --fsdp CARDS --hsdp REPLICAS.")
+        if self.shard_embeddings and self.fsdp == 1:
+            raise UsageError("embedding and head are units of FSDP", "Add --fsdp CARDS.")
+        if self.fp8_gather and self.fsdp == 1:
+            raise UsageError("weights are gathered by FSDP", "Add --fsdp CARDS.")
         if self.hsdp > 1 and self.fsdp == 1:
             raise UsageError("HSDP shards within each group", "Add --fsdp CARDS, the cards of a group.")
+        if self.bucket_view and self.ddp == 1:
+            raise UsageError("buckets are DDP's", "Add --ddp CARDS.")
         if self.sp and self.tp == 1:
             raise UsageError("sequence parallel is a form of tensor parallel", "Add --tp CARDS.")
         unknown = [name for name in self.offload if name not in OFFLOADS]
         if unknown:
             raise UsageError(f"cannot offload '{unknown[0]}'", f"Known: {', '.join(OFFLOADS)}.")
-        if "params" in self.offload and self.zero != 3 and self.fsdp == 1:
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"there is no schedule '{self.schedule}'", f"Known: {', '.join(SCHEDULES)}.")
+        if self.schedule != "1f1b" and (self.pp == 1 or self.grad_accum == 1):
+            raise UsageError("a schedule orders the microbatches of a pipeline", "Add --pp STAGES --grad-accum COUNT.")
+        unknown = [name for name in self.nvme if name not in NVME]
+        if unknown:
+            raise UsageError(f"cannot put '{unknown[0]}' on disk", f"Known: {', '.join(NVME)}.")
+        if self.nvme and self.zero != 3:
+            raise UsageError("ZeRO-3 alone swaps to NVMe", "Add --zero 3.")
+        if "params" in self.away and self.zero != 3 and self.fsdp == 1:
             raise UsageError("parameters are offloaded by ZeRO-3 and FSDP", "Add --zero 3, or --fsdp CARDS.")
 
     @property
@@ -76,6 +102,16 @@ class Sharding:
         return (cards if self.zero == 3 else 1, cards if self.zero in (2, 3) else 1, cards if self.zero else 1)
 
     @property
+    def away(self) -> frozenset[str]:
+        """What is not on the card."""
+        return frozenset(self.offload) | frozenset(self.nvme)
+
+    @property
+    def gradients_leave(self) -> bool:
+        """Whether gradients follow the optimizer off the card, as soon as they are reduced."""
+        return "optimizer" in self.away and (self.zero in (2, 3) or self.fsdp > 1)
+
+    @property
     def gathers(self) -> bool:
         """Whether weights are put together from shards, a unit at a time."""
         return self.fsdp > 1 or self.zero == 3
@@ -92,11 +128,12 @@ class Sharding:
             ("FSDP", self.fsdp),
             ("HSDP groups", self.hsdp),
             ("tensor" + (" and sequence" if self.sp else "") + " parallel", self.tp),
-            ("pipeline", self.pp),
+            ("pipeline" if self.schedule == "1f1b" else "GPipe pipeline", self.pp),
             ("context parallel", self.cp),
             ("expert parallel", self.ep),
         ]
         found = [f"{name} x {degree}" for name, degree in named if degree > 1]
         found += [f"{self.grad_accum} microbatches"] if self.grad_accum > 1 else []
-        found += [f"{name} on the CPU" for name in self.offload]
+        found += [f"{name} on the CPU" for name in self.offload if name not in self.nvme]
+        found += [f"{name} on NVMe" for name in self.nvme]
         return ", ".join(found)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inspector.memory.training.table import Sum
+from inspector.memory.training.tensors import Weights
+from inspector.model.layers import LatentAttention
 from inspector.model.model import Architecture
 
 MULTI_LETTER = {"bkss": ("b", "kv", "s", "s"), "Tkv": ("T", "kv"), "1": ()}
@@ -20,6 +22,18 @@ NAMES = {
     "V": "vocab_size",
     "P": "max_position_embeddings",
 }
+
+SOURCES = NAMES | {
+    "m": "moe_intermediate_size",
+    "E": "the number of experts",
+    "K": "num_experts_per_tok",
+    "n": "qk_nope_head_dim",
+    "v": "v_head_dim",
+    "u": "q_lora_rank",
+    "w": "the shared experts' width",
+    "g": "the rows of relative positions",
+}
+"""What a letter that is missing is called."""
 
 
 class MissingSize(Exception):
@@ -43,9 +57,9 @@ class Sizes:
         value = 1
         for letter in MULTI_LETTER.get(name) or (() if name == "1" else tuple(name)):
             if letter not in self.letters:
-                raise MissingSize(NAMES.get(letter, letter))
+                raise MissingSize(SOURCES.get(letter, letter))
             value *= self.letters[letter]
-        if self.sequence > 1 and name[0] == "T" and not any(letter in name for letter in "fqkaVm"):
+        if self.sequence > 1 and name[0] == "T" and not any(letter in name for letter in "fqkaVmw"):
             return -(-value // self.sequence)
         return value
 
@@ -75,4 +89,28 @@ def sizes_of(architecture: Architecture, *, batch: int, context: int, rank: int)
         letters["E"], letters["K"] = architecture.experts.total, architecture.experts.active
     if architecture.moe_intermediate_size is not None:
         letters["m"] = architecture.moe_intermediate_size
+    latent = next((layer for layer in architecture.layers if isinstance(layer, LatentAttention)), None)
+    if latent is not None:
+        widths = {
+            "c": latent.kv_lora_rank,
+            "p": latent.qk_rope_head_dim,
+            "n": latent.qk_nope_head_dim,
+            "v": latent.v_head_dim,
+            "u": latent.q_lora_rank,
+        }
+        letters |= {letter: value for letter, value in widths.items() if value is not None}
+        if {"a", "n", "p"} <= letters.keys():
+            letters["d"] = letters["n"] + letters["p"]
+            letters["q"] = letters["a"] * letters["d"]
     return Sizes(letters)
+
+
+def with_tensors(sizes: Sizes, tensors: Weights) -> Sizes:
+    """With the letters that the tensors' shapes tell, where config.json does not or under a name of its own."""
+    letters = dict(sizes.letters)
+    width, hidden = tensors.mlp_width, letters.get("h", 0)
+    found = {"w": tensors.shared_width(hidden), "g": tensors.rows_of("rel_embeddings.weight")}
+    if "f" not in letters:
+        found["f"] = width
+    letters |= {letter: value for letter, value in found.items() if value}
+    return Sizes(letters, sizes.sequence)

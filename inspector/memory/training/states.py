@@ -8,7 +8,6 @@ from inspector.memory.training.estimate import TrainingSetup
 from inspector.model.model import Model
 
 PEFT = "peft 0.21: adapters are fp32 (autocast_adapter_dtype)"
-RECIPE = "nf4-dq"
 
 
 def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
@@ -38,14 +37,16 @@ def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
 
 
 def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
-    """Bytes of a base in nf4 with double quantization; what the recipe leaves alone is bf16, or fp32 under "mixed"."""
-    recipe, counts = RECIPES[RECIPE], model.parameters.by_component
+    """Bytes of a base in nf4; what the recipe leaves alone is bf16, or fp32 under "mixed"."""
+    name = "nf4-dq" if setup.double_quant else "nf4"
+    recipe, counts = RECIPES[name], model.parameters.by_component
     keeps = recipe.keeps
-    packed = {name: size for name, size in weight_bytes(model, RECIPE).items() if name not in keeps}
+    packed = {component: size for component, size in weight_bytes(model, name).items() if component not in keeps}
     kept = sum(count for name, count in counts.items() if name in keeps)
     values = sum(counts[name] for name in packed)
+    kind = "nf4, double quantization" if setup.double_quant else "nf4"
     formula = (
-        f"{values:,} parameters x {float(recipe.bits):.4g} bits (nf4, double quantization)"
+        f"{values:,} parameters x {float(recipe.bits):.4g} bits ({kind})"
         f" + {kept:,} unquantized x {setup.frozen_bytes} B"
     )
     source = (

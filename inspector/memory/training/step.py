@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
@@ -11,6 +10,7 @@ from inspector.memory.inference import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head
 from inspector.memory.training.notes import notes
+from inspector.memory.training.offload import SUB_GROUP, off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
 from inspector.memory.training.phases import PHASES, Moment, Passes, moments
 from inspector.memory.training.profiles import Found, find_profile
@@ -23,17 +23,19 @@ from inspector.memory.training.ranks import (
     communication_text,
     rank_of,
     rank_sizes,
+    refuse_layout,
     sharded,
 )
+from inspector.memory.training.recompute import recomputed_blocks
 from inspector.memory.training.sharding import Sharding
-from inspector.memory.training.sizes import MissingSize, Sizes, sizes_of
+from inspector.memory.training.sizes import MissingSize, Sizes, sizes_of, with_tensors
 from inspector.memory.training.states import weights
 from inspector.memory.training.table import Piece, Profile
 from inspector.memory.training.tensors import Weights
-from inspector.memory.training.trained import WhatTrains, blocks_of, what_trains
+from inspector.memory.training.trained import WhatTrains, blocks_of, refuse_on_experts, what_trains
+from inspector.memory.training.without_table import states_only
 from inspector.model.model import Model
 
-UNKNOWN = ("activations", "logits", "temporaries")
 NOTHING = Piece({}, ({},))
 
 
@@ -63,17 +65,21 @@ def training_estimate(
     if workload.context < 1 or workload.batch < 1:
         raise UsageError("context and batch must be at least 1")
     sharding = sharding or Sharding()
+    if sharding.fp8_gather and setup.fp8 != "torchao":
+        raise UsageError("torchao's layers gather in fp8", "Add --fp8 torchao.")
+    refuse_layout(model, setup, sharding)
     if sharding.gathers and setup.method == "full" and setup.precision == "mixed":
         # fully_shard's MixedPrecisionPolicy: fp32 shards, whose bf16 copies compute.
         table_setup = replace(setup, precision="bf16")
     else:
         table_setup = setup
-    found = find_profile(model.architecture, workload, table_setup)
+    found = find_profile(model.architecture, workload, table_setup, tensors)
     if isinstance(found, str):
-        return _states_only(model, workload, setup, sharding, found)
+        return states_only(model, workload, setup, sharding, found)
+    refuse_on_experts(found.layers, setup)
     sizes = sizes_of(model.architecture, batch=workload.batch, context=workload.context, rank=setup.lora_rank)
-    if "f" not in sizes.letters and tensors is not None and tensors.mlp_width:
-        sizes.letters["f"] = tensors.mlp_width
+    if tensors is not None:
+        sizes = with_tensors(sizes, tensors)
     try:
         what = what_trains(model, setup, tensors, found.layers, sizes)
         stages = (ONLY,) if sharding.pp == 1 else (FIRST, LAST)
@@ -82,7 +88,7 @@ def training_estimate(
             for stage in stages
         ]
     except MissingSize as missing:
-        return _states_only(model, workload, setup, sharding, f"config.json does not give {missing}")
+        return states_only(model, workload, setup, sharding, f"config.json does not give {missing}")
     return max(cards, key=lambda card: (card.peak is None, card.peak or 0))
 
 
@@ -107,13 +113,16 @@ class _Card:
         saved = self.what.saved
         whole = weights(setup, model, self.what.trained.total)
         share = rank.total / model.parameters.total if model.parameters.total else 1.0
-        steady = self._steady(whole, share)
+        owned = self._owned(whole, share)
+        steady = self._steady(owned)
         gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
         passes = [sharded(moment, rank, setup, sharding, trained.total) for moment in self._passes(gradient_bytes)]
         step = self._step(trained)
-        at_step = 0 if self._gradients_leave else _up(gradient_bytes, sharding.shards[1])
-        if setup.optimizer_in_backward:
+        at_step = 0 if sharding.gradients_leave else _up(gradient_bytes, sharding.shards[1])
+        if setup.optimizer_in_backward and not sharding.away & {"optimizer", "params"}:
             at_step = trained.largest * setup.trained_bytes
+            one = replace(trained, total=trained.largest) if setup.optimizer == "adamw" else trained
+            step = step_temporaries(setup, one)
             step = replace(step, bytes=min(step.bytes or 0, 2 * at_step), formula=f"of one parameter: {step.formula}")
         optimizer = Moment("optimizer", at_step, 0, 0, step.bytes or 0)
         if sharding.buckets:
@@ -141,13 +150,18 @@ class _Card:
             warnings=(
                 *estimate(model, self.workload).warnings,
                 *notes(model, setup, sharding, paged_bytes(setup, trained)),
+                *self.found.notes,
             ),
             sharding=sharding,
+            off_card=self._off_card(owned, trained, gradient_bytes),
         )
 
     @property
-    def _gradients_leave(self) -> bool:
-        return "optimizer" in self.sharding.offload and self.sharding.shards[1] > 1
+    def _waiting(self) -> int:
+        """Bytes of a tied head's gradient, which autograd holds until the embedding's is there."""
+        tied = self.model.architecture.tie_word_embeddings is not False and not self.setup.adapters
+        whole = tied and self.setup.method == "full"
+        return self.setup.trained_bytes * self.sizes.product("Vh") if whole else 0
 
     def _trained(self, rank: Rank) -> Trained:
         """What trains on this card, before data parallelism divides it."""
@@ -157,8 +171,8 @@ class _Card:
         share = rank.total / total
         return replace(trained, total=int(trained.total * share), largest=min(trained.largest, rank.total))
 
-    def _steady(self, whole: Part, share: float) -> tuple[Part, Part]:
-        """Weights and optimizer states."""
+    def _owned(self, whole: Part, share: float) -> tuple[Part, Part]:
+        """Weights and optimizer states that are this card's, wherever they are."""
         setup, sharding, saved = self.setup, self.sharding, self.what.saved
         size = None if whole.bytes is None else whole.bytes + saved * setup.frozen_bytes
         formula = whole.formula + (f" + {saved:,} of modules_to_save x {setup.frozen_bytes} B" if saved else "")
@@ -178,10 +192,9 @@ class _Card:
         if by_states > 1 and state_size is not None:
             state_size = _up(state_size, by_states)
             states = replace(states, formula=f"({states.formula}) / {by_states} cards")
-        if "params" in sharding.offload:
-            size, formula = 0, "on the CPU"
-        if "optimizer" in sharding.offload or "params" in sharding.offload:
-            state_size, states = 0, replace(states, formula="on the CPU")
+        buffers = self.sizes.bytes_of(self.found.buffers)
+        if buffers and size is not None:
+            size, formula = size + buffers, f"{formula} + {buffers:,} B of causal masks"
         return (
             Part(
                 "weights",
@@ -192,9 +205,36 @@ class _Card:
             Part("optimizer_states", state_size, states.formula, states.source),
         )
 
+    def _steady(self, owned: tuple[Part, Part]) -> tuple[Part, Part]:
+        """Those of them that are on the card."""
+        held, states, away = *owned, self.sharding.away
+        if "params" in away:
+            held = replace(held, bytes=0, formula="on NVMe" if "params" in self.sharding.nvme else "on the CPU")
+        if away & {"optimizer", "params"}:
+            states = replace(states, bytes=0, formula="on NVMe" if "optimizer" in self.sharding.nvme else "on the CPU")
+        return held, states
+
+    def _off_card(self, owned: tuple[Part, Part], trained: Trained, gradient_bytes: int) -> tuple[Part, ...]:
+        """What this card's process keeps in the host's memory and on disk."""
+        sharding, away = self.sharding, self.sharding.away
+        kept = 0
+        if "activations" in away:
+            found = replace(self, sharding=replace(sharding, offload=tuple(set(sharding.offload) - {"activations"})))
+            kept = max(moment.kept for moment in found._passes(gradient_bytes))
+        return off_card(
+            self.setup,
+            replace(sharding, offload=(*sharding.offload, "optimizer")) if "params" in away else sharding,
+            weights=owned[0].bytes or 0,
+            gradients=_up(gradient_bytes, sharding.shards[1]),
+            states=owned[1].bytes or 0,
+            trained=_up(trained.total, sharding.shards[2]),
+            activations=kept,
+            paged=paged_bytes(self.setup, trained),
+        )
+
     def _step(self, trained: Trained) -> Part:
         setup, cards = self.setup, self.sharding.shards[2]
-        if "optimizer" in self.sharding.offload or "params" in self.sharding.offload:
+        if self.sharding.away & {"optimizer", "params"}:
             return Part("temporaries", 0, "none: the optimizer steps on the CPU", SOURCE)
         step = step_temporaries(setup, trained)
         if self.what.saved:
@@ -202,6 +242,10 @@ class _Card:
             step = replace(step, bytes=(step.bytes or 0) + (beside.bytes or 0))
         if cards > 1:
             step = replace(step, bytes=_up(step.bytes or 0, cards), formula=f"({step.formula}) / {cards} cards")
+        if self.sharding.zero and setup.precision == "bf16-master":
+            # Cast when the optimizer steps: by stages 1 and 2 all at once, by stage 3 a group at a time.
+            single = 4 * min(_up(trained.total, cards), SUB_GROUP if self.sharding.zero == 3 else trained.total)
+            step = replace(step, bytes=(step.bytes or 0) + single, formula=f"{step.formula} + fp32 gradients")
         return step
 
     def _passes(self, gradient_bytes: int) -> list[Moment]:
@@ -217,7 +261,7 @@ class _Card:
             embedding = embedding if what.embedding else found.frozen_profile.embedding
             head_gradients = (0 if what.embedding else what.outside) * setup.trained_bytes
         head = profile.head
-        if setup.logits == "chunked":
+        if setup.logits != "all":
             head = chunked_head(head, self.sizes, setup, trains=trains_head)
         if what.saved_head:
             head_gradients = self.sizes.bytes_of(head.end) + what.saved_head * setup.frozen_bytes
@@ -230,6 +274,12 @@ class _Card:
             self.sizes,
             self.model.architecture.model_type,
         )
+        recomputed = recomputed_blocks(len(blocks), setup.checkpointing, setup.checkpoint_every)
+        blocks = [
+            # What compiling spares is nothing to a block that keeps its input alone.
+            replace(block, recomputed=again, spared=0 if again and setup.compiled else block.spared)
+            for block, again in zip(blocks, recomputed, strict=True)
+        ]
         start, copies = profile.start, 1
         if self.stage != ONLY:
             count = _up(len(blocks), sharding.pp)
@@ -238,16 +288,17 @@ class _Card:
                 copies = min(sharding.pp, sharding.grad_accum) if sharding.grad_accum > 1 else sharding.pp
             else:
                 blocks, start, embedding = blocks[-count:], NOTHING, NOTHING
+            copies = sharding.grad_accum if sharding.schedule == "gpipe" else copies
         return moments(
             Profile(start, profile.layers, head, profile.embedding),
             blocks,
             embedding,
             self.sizes,
             Passes(
-                recomputed=setup.checkpointing == "full",
-                old_gradients=0 if setup.optimizer_in_backward else gradient_bytes if sharding.grad_accum > 1 else None,
+                old_gradients=gradient_bytes if sharding.grad_accum > 1 else None,
+                let_go=self._waiting if setup.optimizer_in_backward else None,
                 kept_copies=copies,
-                offloaded="activations" in sharding.offload,
+                offloaded="activations" in sharding.away,
                 head_gradients=head_gradients,
             ),
         )
@@ -314,40 +365,6 @@ def _base_setup(setup: TrainingSetup) -> TrainingSetup:
         optimizer_impl=setup.optimizer_impl,
         attention=attention,
         optimizer_bytes=setup.optimizer_bytes,
-    )
-
-
-def _states_only(
-    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, reason: str
-) -> TrainingEstimate:
-    """What is known without a table. The peak is then unknown, never a part of it."""
-    base = model.parameters.total
-    full = setup.method == "full"
-    by_weights, by_gradients, by_states = sharding.shards
-    size, none = base * setup.trained_bytes, f"unknown: {reason}"
-    own, states = weights(setup, model, 0), optimizer_states(setup, Trained(base, base))
-    parts: Sequence[Part] = [
-        replace(own, bytes=None if own.bytes is None else _up(own.bytes, by_weights)),
-        replace(states, bytes=None if states.bytes is None else _up(states.bytes, by_states))
-        if full
-        else Part("optimizer_states", None, none, ""),
-        Part("gradients", _up(size, by_gradients), f"{base:,} x {setup.trained_bytes} B", "")
-        if full
-        else Part("gradients", None, none, ""),
-        *(Part(name, None, none, "") for name in UNKNOWN),
-    ]
-    least = sum(part.bytes or 0 for part in parts)
-    return TrainingEstimate(
-        workload,
-        setup,
-        base if full else None,
-        tuple(parts),
-        inference_bytes=estimate(model, workload).weights.bytes,
-        warnings=(
-            f"the peak is not known: {reason}; without activations it takes at least {least:,} B;"
-            " --measure runs the class itself",
-        ),
-        sharding=sharding,
     )
 
 

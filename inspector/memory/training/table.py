@@ -3,7 +3,9 @@
 Bytes stand in it as sums of products of sizes, {"Th": 16, "Tf": 8} for 16 B * T * h + 8 B * T * f. The letters:
 T = b * s tokens (b sequences of s tokens), h hidden size, f intermediate size, a attention heads, kv key/value heads,
 d head dimension, q = a * d, k = kv * d, V vocabulary, P positions, r rank of the adapters, E experts, K experts a
-token, m intermediate size of an expert. "bass" is b * a * s * s, "bkss" b * kv * s * s.
+token, m intermediate size of an expert, w of the shared experts; of latent attention u and c, the ranks of queries
+and of keys and values, n, p and v, a head's widths without and with positions and of its value; g rows of relative
+positions (DeBERTa). "bass" is b * a * s * s, "bkss" b * kv * s * s.
 """
 
 from __future__ import annotations
@@ -45,7 +47,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One way to train a model type: embeddings and masks, blocks by kind, head and loss, the embedding's gradient."""
+    """One way to train a model type: embeddings and masks, blocks by kind, head and loss, the embedding's gradient.
+
+    Kinds are those of `inspector.model.layers`; "dense" and "sparse" in mixtures whose first blocks are plain; "first",
+    "middle" and "last" where a block holds something of the one before it; and of an encoder-decoder, whose two inputs
+    are taken to be of the same length, "encoder_first", "encoder_second" (where it differs), "encoder", "encoder_last",
+    "bridge" (all between the two stacks), and the decoder's.
+    """
 
     start: Piece
     layers: Mapping[str, Layer]
@@ -62,11 +70,18 @@ class TypeTable:
             "/windowed" where the context is longer than a sliding window.
         tied: precision -> the embedding's stretch where embeddings and head share one weight.
         versions: what the table was made with.
+        buffers: bytes of the class's large buffers, causal masks of all positions; no file has them.
     """
 
     profiles: Mapping[str, Profile]
     tied: Mapping[str, Piece]
     versions: str
+    buffers: Sum
+
+    @property
+    def eager_only(self) -> bool:
+        """The class has no sdpa: transformers falls back to eager where nothing is asked for."""
+        return not any("/sdpa/" in name for name in self.profiles)
 
 
 def known_types() -> tuple[str, ...]:
@@ -81,11 +96,14 @@ def read_table(model_type: str) -> TypeTable | None:
     if not re.fullmatch(r"[\w-]+", model_type) or not path.exists():
         return None
     raw = json.loads(path.read_text(encoding="utf-8"))
+    if "like" in raw:  # another type's blocks
+        return read_table(raw["like"])
     pieces = [Piece(piece["end"], tuple(piece["peaks"])) for piece in raw["pieces"]]
     return TypeTable(
         profiles={name: _profile(profile, pieces) for name, profile in raw["profiles"].items()},
         tied={precision: pieces[number] for precision, number in raw["tied"].items()},
         versions=f"transformers {raw['transformers']}, torch {raw['torch']}",
+        buffers=raw.get("buffers", {}),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from inspector.hub.checkpoint import Checkpoint
@@ -18,6 +18,9 @@ OUTSIDE = "outside"
 
 HEADS = ("lm_head", "embed_out")
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight", "wte.weight", "gpt_neox.embed_in.weight")
+
+POSITION_BIAS = "relative_attention_bias"
+"""T5's table of biases by distance: an embedding in the first block of each stack."""
 
 NOT_LINEAR = frozenset({"embedding", "norm", "head", "other", "convolution"})
 SOURCE = "the names and shapes of the checkpoint's headers"
@@ -51,7 +54,8 @@ class Weight:
     @property
     def linear(self) -> bool:
         """The weight of a linear layer of the blocks."""
-        return self.in_stack and len(self.shape) == 2 and self.component not in NOT_LINEAR
+        matrix = len(self.shape) == 2 and self.component not in NOT_LINEAR
+        return self.in_stack and matrix and not self.module.endswith(POSITION_BIAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,23 @@ class Weights:
     Attributes:
         names: tensor name -> parameters, of every tensor of the files that holds parameters.
         exact: the shapes are those of the parameters: nothing is packed.
+        encoder_layers: of an encoder-decoder.
+        offsets: list of layers -> the number of its first block, where that is not 0. An encoder-decoder's blocks are
+            the encoder's, one for all that lies between the stacks, and the decoder's.
+        sparse: layers with routed experts.
     """
 
     groups: tuple[Weight, ...]
     names: Mapping[str, int]
     exact: bool
+    encoder_layers: int = 0
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    sparse: frozenset[int] = frozenset()
+
+    def block(self, template: str, numbers: Sequence[int]) -> int | None:
+        """The block that a tensor lies in; None for what lies outside."""
+        front = stack(template)
+        return numbers[0] + self.offsets.get(front, 0) if numbers and front else None
 
     def linears(self, targets: str) -> tuple[Weight, ...]:
         """The linear layers that peft adapts: all of the blocks', or those whose module ends in one of the names.
@@ -88,6 +104,16 @@ class Weights:
         """The width of the blocks' MLP, where all have the same: for configs that give it under a name of their own."""
         widths = {max(group.shape) for group in self.groups if group.linear and group.component == "mlp"}
         return widths.pop() if len(widths) == 1 else None
+
+    def shared_width(self, hidden: int) -> int | None:
+        """The width of the experts that every token passes, all of a block's together."""
+        shapes = [group.shape for group in self.groups if group.component == "shared_experts" and group.in_stack]
+        widths = [max((size for size in shape if size != hidden), default=hidden) for shape in shapes]
+        return max(widths, default=None)
+
+    def rows_of(self, name: str) -> int | None:
+        """The rows of the matrix whose name ends so."""
+        return next((group.shape[0] for group in self.groups if group.name.endswith(f".{name}")), None)
 
     def modules(self, names: str) -> tuple[Weight, ...]:
         """The parameters of the modules that end in one of the names (peft's modules_to_save).
@@ -114,11 +140,11 @@ class Weights:
         outside, layers = 0, dict[int, int]()
         for name, numel in self.names.items():
             if fnmatchcase(name, pattern):
-                template, numbers = split_name(name)
-                if numbers and stack(template):
-                    layers[numbers[0]] = layers.get(numbers[0], 0) + numel
-                else:
+                block = self.block(*split_name(name))
+                if block is None:
                     outside += numel
+                else:
+                    layers[block] = layers.get(block, 0) + numel
         return outside, layers
 
 
@@ -129,8 +155,9 @@ def only_vectors(weights: Weights, pattern: str) -> dict[int, tuple[int, ...]]:
     for name in weights.names:
         if fnmatchcase(name, pattern):
             template, numbers = split_name(name)
-            if numbers and stack(template):
-                found.setdefault(numbers[0], []).append(dims[template])
+            block = weights.block(template, numbers)
+            if block is not None:
+                found.setdefault(block, []).append(dims[template])
     return {
         layer: tuple(shape[0] for shape in shapes)
         for layer, shapes in found.items()
@@ -141,24 +168,41 @@ def only_vectors(weights: Weights, pattern: str) -> dict[int, tuple[int, ...]]:
 def read_weights(checkpoint: Checkpoint, architecture: Architecture) -> Weights:
     """The parameters of a checkpoint, each weight once, with the shapes of the files."""
     lots, layers = parameter_lots(checkpoint, architecture)
+    encoder = encoder_stack(layers)
+    encoder_layers = 1 + max(
+        (layer for lot in lots if encoder and stack(lot.group.template) == encoder for layer in lot.layers), default=-1
+    )
+    offsets = {layers: encoder_layers + 1} if layers and encoder_layers else {}
     groups = tuple(
         Weight(
             lot.group.template,
             lot.group.shape if lot.numel == lot.group.numel else (lot.numel,),
             lot.count,
-            lot.layers,
+            {layer + offsets.get(stack(lot.group.template) or "", 0): count for layer, count in lot.layers.items()},
             component(lot.name),
-            layers is not None and stack(lot.group.template) == layers,
+            stack(lot.group.template) in (layers, encoder) and stack(lot.group.template) is not None,
         )
         for lot in lots
     )
+    sparse = frozenset(layer for group in groups if group.component == "experts" for layer in group.layers)
     numel = {group.name: group.numel for group in groups}
     names = {}
     for tensor in checkpoint.tensors:
         template = split_name(tensor.name)[0]
         if template in numel:
             names[tensor.name] = numel[template]
-    return Weights(groups, names, all(lot.numel == lot.group.numel for lot in lots))
+    exact = all(lot.numel == lot.group.numel for lot in lots)
+    return Weights(groups, names, exact, encoder_layers, offsets, sparse)
+
+
+def encoder_stack(decoder: str | None) -> str | None:
+    """The name of the encoder's list of layers beside a decoder's.
+
+    >>> encoder_stack("model.decoder.layers")
+    'model.encoder.layers'
+    """
+    parts = decoder.split(".") if decoder else []
+    return ".".join("encoder" if part == "decoder" else part for part in parts) if "decoder" in parts else None
 
 
 def adapter_size(linears: Iterable[Weight], rank: int, *, dora: bool = False) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
+from inspector.memory.training.compiled import spared_by_compiling
 from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.fp8 import SHARED, kept_by_transformer_engine
 from inspector.memory.training.lora import adapter_parameters
 from inspector.memory.training.optimizers import Shapes, Trained
 from inspector.memory.training.phases import Block
@@ -159,10 +161,16 @@ def blocks_of(
             own = each * what.layers.get(index, 0)
             blocks.append(Block(layer if whole else still, kept_less, own, index >= lowest))
         return blocks
-    if not setup.adapters or setup.lora_targets == "all-linear" or weights is None:
-        return [Block(layer) for layer in layers]
-    chosen = weights.linears(setup.lora_targets)
+    if setup.fp8.startswith("te") and weights is not None:
+        less = kept_by_transformer_engine(weights, sizes, primary=setup.fp8 == "te-primary")
+        return [Block(layer, less.get(i, 0)) for i, layer in enumerate(layers)]
+    every = setup.lora_targets == "all-linear"
     spared: dict[int, int] = {}
+    if setup.compiled:
+        spared = {index: spared_by_compiling(layer, model_type, sizes) for index, layer in enumerate(layers)}
+    if not setup.adapters or weights is None or (every and not setup.lora_dropout and not setup.old_bitsandbytes):
+        return [Block(layer, spared.get(index, 0)) for index, layer in enumerate(layers)]
+    chosen = weights.linears(setup.lora_targets)
     gradients: dict[int, int] = {}
     for group in weights.linears("all-linear"):
         adapted = group in chosen
@@ -170,9 +178,17 @@ def blocks_of(
             if adapted:
                 one = adapter_size([replace(group, count=count)], setup.lora_rank, dora=setup.dora)
                 gradients[index] = gradients.get(index, 0) + one * setup.trained_bytes
+                fewer = -_dropout(group, setup, sizes, model_type)
+            elif group.component == "experts":
+                continue
             else:
-                spared[index] = spared.get(index, 0) + count * _kept(group, setup, sizes, model_type)
-    return [Block(layer, spared.get(i, 0), gradients.get(i, 0)) for i, layer in enumerate(layers)]
+                fewer = _kept(group, setup, sizes, model_type)
+            spared[index] = spared.get(index, 0) + count * fewer
+    for index, layer in enumerate([] if every else layers):
+        spared[index] = spared.get(index, 0) + sizes.bytes_of(_of_stacks(layer))
+    for index, fewer in _inputs(weights, chosen, setup, sizes).items():
+        spared[index] = spared.get(index, 0) + fewer
+    return [Block(layer, spared.get(i, 0), None if every else gradients.get(i, 0)) for i, layer in enumerate(layers)]
 
 
 def _kept_by_vector(length: int, setup: TrainingSetup, sizes: Sizes) -> int:
@@ -187,7 +203,64 @@ def _kept(group: Weight, setup: TrainingSetup, sizes: Sizes, model_type: str | N
     Where the adapter has the input's precision already, the input is kept anyway, or shared; then the rank's alone.
     """
     copies = COPIES.get(setup.precision, 0) if setup.adapter_dtype == "fp32" else 0
-    inputs, outputs = (group.shape[0], group.shape[1]) if model_type in CONV1D else (group.shape[1], group.shape[0])
+    inputs = _width(group, model_type)
+    outputs = group.numel // inputs
     rank = 2 if setup.precision == "mixed" or setup.adapter_dtype == "bf16" else 4
     dora = {"bf16": 6, "mixed": 4}.get(setup.precision, 0) * outputs if setup.dora else 0
     return sizes.letters["T"] * (copies * inputs + rank * setup.lora_rank + dora)
+
+
+def refuse_on_experts(layers: Sequence[Layer], setup: TrainingSetup) -> None:
+    """Refuse what peft's adapters on stacked experts cannot do (peft/tuners/lora/layer.py: ParamWrapper).
+
+    Raises:
+        UsageError: dropout or DoRA, where all linear layers have adapters and so the experts.
+    """
+    stacks = setup.lora_targets == "all-linear" and any(_of_stacks(layer) for layer in layers)
+    if setup.adapters and stacks and (setup.lora_dropout or setup.dora):
+        raise UsageError(
+            f"peft's adapters on stacked experts take no {'dropout' if setup.lora_dropout else 'DoRA'}",
+            "Leave the experts out: --lora-targets q_proj,k_proj,v_proj,o_proj.",
+        )
+
+
+def _of_stacks(layer: Layer) -> dict[str, float]:
+    """What the entry keeps for adapters on stacked experts: the sum of weights and adapters, and the adapters' rows.
+    peft puts no others there (peft/tuners/lora/layer.py: ParamWrapper), and names of modules do not reach them."""
+    return {name: factor for name, factor in layer.forward.end.items() if name.startswith("E") and len(name) > 2}
+
+
+def _width(group: Weight, model_type: str | None) -> int:
+    """Values of a linear layer's input, a token."""
+    return group.shape[0] if model_type in CONV1D else group.shape[1]
+
+
+def _shares(setup: TrainingSetup) -> bool:
+    """Whether adapters keep their inputs as they are, in the base's own precision, and so one for all that share it."""
+    return setup.adapter_dtype == "bf16" or setup.precision == "fp32"
+
+
+def _dropout(group: Weight, setup: TrainingSetup, sizes: Sizes, model_type: str | None) -> int:
+    """Bytes that the dropout before an adapter keeps: its mask, a byte a value; and its output, where that does not
+    take the place of a copy of the input."""
+    if not setup.lora_dropout:
+        return 0
+    output = setup.frozen_bytes if _shares(setup) else 0
+    return sizes.letters["T"] * _width(group, model_type) * (1 + output)
+
+
+def _inputs(weights: Weights, chosen: Sequence[Weight], setup: TrainingSetup, sizes: Sizes) -> dict[int, int]:
+    """Layer -> bytes of inputs that the entry keeps for adapters and this setup does not; less than nothing for those
+    that old versions of bitsandbytes keep (MatMul4Bit.forward, `ctx.tensors = (A, B)` until 0.43). The input of o_proj
+    attention keeps in any case."""
+    found: dict[int, int] = {}
+    linears = [group for group in weights.linears("all-linear") if group.component != "experts"]
+    for names in SHARED:
+        sharing = [group for group in linears if group.module.rpartition(".")[2] in names]
+        for index in {index for group in sharing for index in group.layers}:
+            here = [group for group in sharing if index in group.layers]
+            size = sizes.letters["T"] * here[0].shape[1] * setup.frozen_bytes
+            keeps = any(group in chosen for group in here) and not setup.lora_dropout
+            less = size if _shares(setup) and not keeps else 0
+            found[index] = found.get(index, 0) + less - (size if setup.old_bitsandbytes else 0)
+    return found

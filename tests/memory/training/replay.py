@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import lru_cache
 from json import dumps, loads
+from pathlib import Path
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
@@ -13,7 +14,23 @@ from inspector.memory import Workload
 from inspector.memory.training import TrainingEstimate, TrainingSetup, Weights, read_weights, training_estimate
 from inspector.model import Model, build_model
 
+PEAKS = Path(__file__).parents[1] / "data" / "training_peaks.json"
+
 SETUP = {field.name for field in fields(TrainingSetup)}
+
+
+def read_peaks(path: Path = PEAKS) -> dict[str, Any]:
+    """The stored models and their cases, every setting and every measured size under its name.
+
+    The file has in each case the settings that differ from `defaults`, and sizes in the order of `measured`.
+    """
+    stored: dict[str, Any] = loads(path.read_text(encoding="utf-8"))
+    for model in stored["models"]:
+        model["cases"] = [
+            stored["defaults"] | case | {"measured": dict(zip(stored["measured"], case["measured"], strict=True))}
+            for case in model["cases"]
+        ]
+    return stored
 
 
 def model_of(stored: dict[str, Any]) -> tuple[Model, Weights]:

@@ -135,7 +135,7 @@ def test_an_unknown_type_has_no_peak_and_says_why(llama: Model) -> None:
         {"dora": True},
         {"lora_targets": "q_proj"},
         {"method": "lora", "precision": "bf16-master"},
-        {"method": "qlora", "adapter_dtype": "bf16"},
+        {"method": "qlora", "adapter_dtype": "bf16", "precision": "mixed"},
         {"optimizer": "custom", "optimizer_bytes": float("nan")},
         {"attention": "flash", "precision": "fp32"},
         {"lora_rank": 0},

@@ -1,0 +1,62 @@
+"""Blocks of which a part is computed again in the backward pass: every k-th one, or the scores of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from inspector.memory.training.table import Layer, Piece, Sum
+
+SCORES = ("bass",)
+"""What grows with the square of the sequence: scores, probabilities and their dropout's mask."""
+
+
+def recomputed_blocks(count: int, checkpointing: str, every: int) -> tuple[bool, ...]:
+    """Which blocks are computed again, first block first.
+
+    torchtitan counts from 1 (distributed/activation_checkpoint.py, the option `selective` with a number).
+
+    >>> recomputed_blocks(5, "selective", 2)
+    (False, True, False, True, False)
+    """
+    if checkpointing == "selective":
+        return tuple((index + 1) % every == 0 for index in range(count))
+    return (checkpointing == "full",) * count
+
+
+def without_scores(layer: Layer) -> Layer:
+    """A block whose core attention is computed again: eager attention's entry without what scores keep.
+
+    While attention is at work, in either pass, its scores are there as they are without recomputation; in between they
+    are not. Tables count a block's backward pass from what the block keeps, so moments with scores of their own lie
+    higher above that.
+    """
+    kept = {name: factor for name, factor in layer.forward.end.items() if name in SCORES}
+
+    def after(moment: Sum) -> dict[str, float]:
+        """Of the forward pass: once attention is done its scores are gone."""
+        done = all(moment.get(name, 0) <= factor for name, factor in kept.items())
+        return {name: factor for name, factor in moment.items() if not (done and name in kept)}
+
+    def above(moment: Sum) -> dict[str, float]:
+        """Of the backward pass: where the entry says nothing of scores, attention is not at work yet."""
+        return {name: factor + kept.get(name, 0) for name, factor in moment.items()}
+
+    forward = Piece(after(layer.forward.end), tuple(after(peak) for peak in layer.forward.peaks))
+    backward = Piece(above(layer.backward.end), tuple(above(peak) for peak in layer.backward.peaks))
+    return Layer(forward, backward, layer.released)
+
+
+def each(layers: Sequence[Layer], change: Callable[[Layer], Layer]) -> list[Layer]:
+    """Every block's entry changed; blocks of one entry still have one."""
+    changed = {id(layer): change(layer) for layer in {id(layer): layer for layer in layers}.values()}
+    return [changed[id(layer)] for layer in layers]
+
+
+def mentions(layer: Layer, letter: str) -> bool:
+    """Whether a block's entry counts in a size: "f" of a plain MLP, which a mixture of experts may not have."""
+    return any(letter in name for piece in (layer.forward, layer.backward) for name in piece.end)
+
+
+def mixed_layers(whole: Sequence[Layer], again: Sequence[Layer], recomputed: Sequence[bool]) -> list[Layer]:
+    """Each block's entry: of blocks that are computed again, and of those that are not."""
+    return [second if chosen else first for first, second, chosen in zip(whole, again, recomputed, strict=True)]

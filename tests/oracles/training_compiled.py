@@ -1,0 +1,105 @@
+"""What a block keeps for the backward pass under torch.compile: measured on the CPU, block by block.
+
+    python -m tests.oracles.training_compiled
+
+torch's own partitioner decides what is kept and what is computed again (`min_cut_rematerialization_partition`, as the
+default backend has it; "aot_eager_decomp_partition" stops short of compiling the two graphs it makes). One block of
+each class runs in bf16 on sizes that differ, so that the shape of what is kept tells the product of sizes. Prints JSON:
+model type -> {product: bytes}, as inspector.memory.training.compiled has it; and the same of a Llama with adapters.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+TOKENS = 512
+SIZES = {"h": 390, "f": 1000, "q": 320, "k": 64, "a": 5, "kv": 1, "r": 7}
+CONFIG: dict[str, Any] = {
+    "hidden_size": SIZES["h"],
+    "intermediate_size": SIZES["f"],
+    "num_attention_heads": SIZES["a"],
+    "num_key_value_heads": SIZES["kv"],
+    "head_dim": SIZES["k"],
+    "num_hidden_layers": 2,
+    "vocab_size": 96,
+    "pad_token_id": 0,
+}
+TYPES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "olmo2", "smollm3")
+
+
+def _first_call(model: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The first block, and what it is called with."""
+    block = next(module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    handle = block.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
+    model(input_ids=torch.ones(1, TOKENS, dtype=torch.long))
+    handle.remove()
+    return block, *calls[0]
+
+
+def _adapt(model: Any, targets: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=SIZES["r"], target_modules=targets if targets == "all-linear" else targets.split(","))
+    for parameter in get_peft_model(model, config, autocast_adapter_dtype=False).parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def _product(values: int) -> str:
+    """The product of sizes that a tensor has as many values as, a token; what all blocks share is left out."""
+    letters = {size: name for name, size in SIZES.items() if name != "kv"} | {1: ""}
+    return "T" + letters[values // TOKENS]
+
+
+def kept(model_type: str, targets: str = "") -> dict[str, int]:
+    """Bytes of what one block keeps, by products of sizes.
+
+    Args:
+        targets: modules with adapters in bf16; none where all parameters train.
+    """
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    config = AutoConfig.for_model(model_type, **CONFIG)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa").train()
+    model.config.use_cache = False
+    if targets:
+        _adapt(model, targets)
+    block, args, kwargs = _first_call(model)
+    hidden = args[0].detach().requires_grad_()
+    given = [*block.parameters(), *kwargs.get("position_embeddings", ())]
+    others = {tensor.untyped_storage()._cdata for tensor in given if isinstance(tensor, torch.Tensor)}
+    saved: dict[int, Any] = {}
+
+    def pack(tensor: Any) -> Any:
+        saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    compiled = torch.compile(block, backend="aot_eager_decomp_partition")
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        compiled(hidden, *args[1:], **kwargs)
+    found: dict[str, int] = {}
+    for key, tensor in saved.items():
+        values = tensor.untyped_storage().nbytes() // tensor.element_size()
+        if key not in others and values % TOKENS == 0:
+            name = _product(values)
+            found[name] = found.get(name, 0) + tensor.element_size()
+    return found
+
+
+def measured() -> dict[str, dict[str, int]]:
+    """Of every type."""
+    warnings.simplefilter("ignore")
+    found = {model_type: kept(model_type) for model_type in TYPES}
+    return found | {f"llama with {targets}": kept("llama", targets) for targets in ("all-linear", "q_proj,v_proj")}
+
+
+if __name__ == "__main__":
+    json.dump(measured(), sys.stdout, indent=1)
