@@ -68,12 +68,13 @@ $(VENV)/peers/.peers: benchmarks/requirements-peers.txt | $(VENV)/bin/python
 	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
-bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, modelinfo-cli and huggingface_hub, on a loopback Hub
+bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, modelinfo-cli and huggingface_hub, on a loopback Hub; and how it grows
 	$(BIN)/python -m benchmarks.cold_report --peers $(VENV)/peers/bin/python $(ARGS)
 	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.growth
 
 accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
-	$(BIN)/python -m benchmarks.accuracy $(CASES)
+	$(BIN)/python -m benchmarks.accuracy $(CASES) $(ARGS)
 
 # The oracles need torch (CPU) beside the rest: what transformers' own classes hold, keep and peak at.
 $(VENV)/.oracle: $(VENV)/.test
