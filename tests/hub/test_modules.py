@@ -86,7 +86,10 @@ def test_minilm_and_a_llama_are_asked_for_nothing_more(hub: LoopbackHub, resolve
             f"GET /org/{name}/resolve/main/model.safetensors",
             f"GET /org/{name}/{sha}/model.safetensors",
         ]
-        assert asked(hub) == sorted(expected)
+        # What is not needed any more, once the weights are there, may not have been sent.
+        seen, unsent = asked(hub), [path for path in expected if "safetensors-metadata" in path]
+        assert sorted({*seen, *unsent}) == sorted({*expected})
+        assert len(seen) == len(set(seen))
 
 
 def test_of_a_plain_bert_the_modules_are_read_where_they_are_picked(hub: LoopbackHub, resolver: Resolver) -> None:
