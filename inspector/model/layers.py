@@ -158,6 +158,14 @@ Layer: TypeAlias = (
     "| HiddenStates | ImageCrossAttention | NoCache | UnknownLayer"
 )
 
+
+def rows_of(layer: Layer) -> Attention | LatentAttention | None:
+    """The part of a layer that caches a row a token; None where it has none."""
+    if isinstance(layer, IndexedAttention | HybridAttention):
+        return layer.attention
+    return layer if isinstance(layer, Attention | LatentAttention) else None
+
+
 _ROWS = ("num_attention_heads", "num_key_value_heads", "head_dim")
 
 _KEYS = {

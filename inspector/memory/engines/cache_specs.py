@@ -5,6 +5,7 @@ Mirrors vllm/v1/kv_cache_interface.py; SGLang's pool is sized from the same page
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -181,6 +182,19 @@ UNVERIFIED_STATE_KEYS = frozenset(
 """Config keys of states that no serving engine's code or log was compared with."""
 
 
+def kept_values(state: StateTensor, ranks: int = 1) -> int:
+    """Values that an engine keeps of a state on one rank, its heads or channels divided over the ranks.
+
+    A convolution over k inputs keeps k - 1 of them, where transformers keeps k: those are the two-dimensional states in
+    the model's own precision.
+    """
+    shape = list(state.shape)
+    if state.dtype == "compute" and len(shape) == 2:
+        shape[-1] -= 1
+    shape[0] = ceil_div(shape[0], ranks)
+    return math.prod(shape)
+
+
 def has_known_states(layer: LinearAttention | HybridAttention) -> bool:
     """Whether the engines keep the states as Mamba's, with one input less a convolution than transformers."""
     return UNVERIFIED_STATE_KEYS.isdisjoint(layer.keys) and all(len(state.shape) > 1 for state in layer.states)
@@ -210,18 +224,11 @@ def _(layer: NoCache, settings: CacheSettings) -> tuple[Spec, ...]:
 def state_page_bytes(states: Sequence[StateTensor], settings: CacheSettings) -> int:
     """Bytes of one request's states in one layer, its heads and channels divided over the ranks.
 
-    vllm/model_executor/layers/mamba/mamba_utils.py: MambaStateShapeCalculator. A convolution over k inputs keeps k - 1
-    of them, where transformers keeps k: those are the two-dimensional states in the model's own precision.
+    vllm/model_executor/layers/mamba/mamba_utils.py: MambaStateShapeCalculator.
     """
     total = 0
     for state in states:
-        shape = list(state.shape)
-        if state.dtype == "compute" and len(shape) == 2:
-            shape[-1] -= 1
-        shape[0] = ceil_div(shape[0], settings.tensor_parallel)
-        count = 1
-        for dimension in shape:
-            count *= dimension
+        count = kept_values(state, settings.tensor_parallel)
         if state.dtype == "F32" and settings.recurrent_bytes is not None:
             total += count * settings.recurrent_bytes
         else:

@@ -10,8 +10,12 @@ from collections.abc import Iterator
 
 from inspector.errors import UsageError
 from inspector.memory.engines.loaded_weights import check_degrees, round_up
-from inspector.memory.engines.served import ServedModel, is_packed, rows_of
-from inspector.model.layers import Attention, LatentAttention
+from inspector.memory.engines.served import ServedModel, is_packed
+from inspector.model.layers import (
+    Attention,
+    LatentAttention,
+    rows_of,
+)
 
 VOCABULARY_MULTIPLE = 64
 MARLIN_N, MARLIN_K = 64, 128

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
-from inspector.memory.engines.cache_specs import has_known_states
+from inspector.memory.engines.cache_specs import has_known_states, kept_values
 from inspector.memory.engines.loaded_weights import round_up
 from inspector.model.layers import (
     Attention,
@@ -146,13 +146,4 @@ def cache_bytes(layers: Sequence[Layer], settings: LlamaCppSettings) -> int | No
 
 def _state_bytes(states: Sequence[StateTensor], settings: LlamaCppSettings) -> int:
     """4 bytes a value; a convolution over k inputs keeps k - 1 (llama-memory-recurrent.cpp: n_embd_r, n_embd_s)."""
-    total = 0
-    for state in states:
-        shape = list(state.shape)
-        if state.dtype == "compute" and len(shape) == 2:
-            shape[-1] -= 1
-        count = 1
-        for dimension in shape:
-            count *= dimension
-        total += 4 * count
-    return total * settings.n_parallel
+    return 4 * sum(map(kept_values, states)) * settings.n_parallel

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from inspector.errors import UsageError
-from inspector.memory.engines.served import MixtureFacts, ServedModel, Weights, rows_of
-from inspector.model.layers import Attention
+from inspector.memory.engines.served import MixtureFacts, ServedModel, Weights
+from inspector.model.layers import (
+    Attention,
+    rows_of,
+)
 
 Mxfp4Kernel = Literal["marlin", "triton"]
 

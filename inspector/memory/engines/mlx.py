@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inspector.errors import UsageError
-from inspector.memory.engines.cache_specs import has_known_states
+from inspector.memory.engines.cache_specs import has_known_states, kept_values
 from inspector.memory.engines.loaded_weights import round_up
 from inspector.model.layers import (
     Attention,
@@ -26,6 +26,7 @@ from inspector.model.layers import (
     NoCache,
     SlidingAttention,
     StateTensor,
+    rows_of,
 )
 
 VERSION = "0.32.2"
@@ -81,7 +82,7 @@ def check_settings(layers: Sequence[Layer], settings: MlxSettings) -> None:
     sizes = (settings.context, settings.batch, settings.prefill_step_size, settings.prompt_concurrency, settings.ranks)
     if min(sizes) < 1 or settings.quantized_kv_start < 0:
         raise UsageError("context, batch, prefill_step_size and the ranks must be at least 1")
-    rows = [row for row in (_rows_of(layer) for layer in layers) if row is not None]
+    rows = [row for row in map(rows_of, layers) if row is not None]
     for row in rows:
         heads = 1 if isinstance(row, LatentAttention) else row.num_key_value_heads
         if heads % settings.ranks and not isinstance(row, LatentAttention):
@@ -222,21 +223,6 @@ def cache_bytes(layers: Sequence[Layer], moment: Moment, settings: MlxSettings, 
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _rows_of(layer: Layer) -> Attention | LatentAttention | None:
-    if isinstance(layer, IndexedAttention | HybridAttention):
-        return layer.attention
-    return layer if isinstance(layer, Attention | LatentAttention) else None
-
-
 def _state_bytes(states: Sequence[StateTensor], element: int) -> int:
     """Of one sequence: a convolution over k inputs keeps k - 1; the recurrent matrices are float32."""
-    total = 0
-    for state in states:
-        shape = list(state.shape)
-        if state.dtype == "compute" and len(shape) == 2:
-            shape[-1] -= 1
-        count = 1
-        for dimension in shape:
-            count *= dimension
-        total += count * (element if state.dtype == "compute" else 4)
-    return total
+    return sum(kept_values(state) * (element if state.dtype == "compute" else 4) for state in states)

@@ -23,12 +23,11 @@ from typing import NamedTuple
 from inspector.memory.engines.mlx import MlxSettings, Moment, cached_rows, is_quantized, row_bytes
 from inspector.model.layers import (
     Attention,
-    HybridAttention,
-    IndexedAttention,
     LatentAttention,
     Layer,
     LinearAttention,
     SlidingAttention,
+    rows_of,
 )
 
 FUSED_WIDTHS = (64, 72, 80, 96, 128)
@@ -194,13 +193,6 @@ def _rows(layer: Attention | LatentAttention, tokens: int, settings: MlxSettings
     yield Op("k_rope", tokens * keys, ("k",))
     yield Op("attended", tokens * output, ("q_rope", "k_rope", "v"))
     yield Op("mixed", hidden, ("attended",), _weights(output, widths.hidden, widths))
-
-
-def rows_of(layer: Layer) -> Attention | LatentAttention | None:
-    """The part of a layer that caches a row a token."""
-    if isinstance(layer, HybridAttention | IndexedAttention):
-        return layer.attention
-    return layer if isinstance(layer, Attention | LatentAttention) else None
 
 
 def score_bytes(layer: Attention | LatentAttention, moment: Moment, settings: MlxSettings, widths: Widths) -> int:

@@ -13,10 +13,15 @@ from typing import NamedTuple
 
 from inspector.errors import UsageError
 from inspector.memory.engines.mlx import MlxSettings, Moment, cache_bytes, check_settings, moments
-from inspector.memory.engines.mlx_graph import NONE, Queue, Widths, rows_of, step_bytes
+from inspector.memory.engines.mlx_graph import NONE, Queue, Widths, step_bytes
 from inspector.memory.engines.mlx_types import OWN_ATTENTION, SHARDED
 from inspector.memory.engines.mlx_weights import LoadedWeights, loaded_weights, mlx_layers
-from inspector.model.layers import Attention, LatentAttention, Layer
+from inspector.model.layers import (
+    Attention,
+    LatentAttention,
+    Layer,
+    rows_of,
+)
 from inspector.model.model import Model
 
 WAITING_SPREAD = 3, 2

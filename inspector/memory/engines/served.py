@@ -10,11 +10,10 @@ from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, 
 from inspector.memory.recipes import RECIPES, weight_bytes
 from inspector.model.layers import (
     Attention,
-    HybridAttention,
-    IndexedAttention,
     LatentAttention,
     Layer,
     SlidingAttention,
+    rows_of,
 )
 from inspector.model.model import Model, Quantization
 
@@ -151,13 +150,6 @@ class ServedModel:
     int8_activations: bool = False
     model_type: str | None = None
     notes: tuple[str, ...] = field(default=())
-
-
-def rows_of(layer: Layer) -> Attention | LatentAttention | None:
-    """The part of a layer that caches a row a token; None where it has none."""
-    if isinstance(layer, (IndexedAttention, HybridAttention)):
-        return layer.attention
-    return layer if isinstance(layer, (Attention, LatentAttention)) else None
 
 
 def has_latents(model: ServedModel) -> bool:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 from inspector.memory.engines.cache_specs import CacheSettings, Spec, StateSpec, specs_of
 from inspector.memory.engines.loaded_weights import ceil_div, round_up, stage_layers
-from inspector.memory.engines.served import rows_of
-from inspector.model.layers import LatentAttention, Layer
+from inspector.model.layers import LatentAttention, Layer, rows_of
 
 
 @dataclass(frozen=True, slots=True)
