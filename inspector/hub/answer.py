@@ -21,6 +21,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
+UNPACKED_BYTES = 1024 * 1024
+"""At a time: what comes out is copied to the body, and a bomb's 64 MB in one piece would be there twice."""
+
+
 class Stopped(Exception):
     """The body ended before its end; another try may bring all of it."""
 
@@ -130,10 +134,13 @@ def _read(
 
     for chunk in response.iter_raw():
         received(len(chunk))
-        # One byte more than needed tells that there is more.
-        body += decode(chunk, needed() + 1 - len(body))
-        while decode.waiting and len(body) < needed():
-            body += decode(b"", needed() + 1 - len(body))
+        packed, more = chunk, True
+        while more and len(body) <= needed():
+            # One byte more than needed tells that there is more.
+            most = min(needed() + 1 - len(body), UNPACKED_BYTES)
+            piece = decode(packed, most)
+            body += piece
+            packed, more = b"", decode.limited and len(piece) == most
         if ranged or part is not None:
             if len(body) >= needed():
                 return bytes(body[skip : needed()]), False
@@ -159,13 +166,14 @@ class _Decoder:
         if self._gzip is None:
             return chunk
         try:
-            return self._gzip.decompress(self._gzip.unconsumed_tail + chunk, max(most, 1))
+            return self._gzip.decompress(self._gzip.unconsumed_tail + chunk, most)
         except zlib.error:
             raise Stopped from None
 
     @property
-    def waiting(self) -> bool:
-        return self._gzip is not None and bool(self._gzip.unconsumed_tail)
+    def limited(self) -> bool:
+        """Whether pieces are as long as asked for at most, and what is left comes with the next."""
+        return self._gzip is not None
 
     @property
     def complete(self) -> bool:
