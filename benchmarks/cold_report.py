@@ -2,7 +2,7 @@
 
 Every run is a process of its own with an empty HF_HOME, start-up included. Each response waits `latency` milliseconds,
 and a new connection costs two more of them, as TCP and TLS do. Prints medians of wall time in milliseconds; ratios to
-the fastest peer that reads the headers, and to huggingface_hub's one answer; and what crossed the network.
+the fastest peer that reads each header, and to huggingface_hub's one answer; and what crossed the network.
 """
 
 from __future__ import annotations
@@ -60,38 +60,50 @@ def timed(command: list[str], home: Path, hub: LoopbackHub | None = None) -> Ran
     return Ran(wall, cpu, *((len(hub.seen), hub.bytes_sent // 1000, hub.connections) if hub else ()))
 
 
-def median(command: list[str], runs: int, hub: LoopbackHub | None = None, home: Path | None = None) -> Ran | None:
-    """The median of runs, each with an empty home or all with this one; None where the tool cannot do it."""
-    found = []
+def medians(
+    commands: dict[str, list[str]], runs: int, hub: LoopbackHub | None = None, home: Path | None = None
+) -> dict[str, Ran]:
+    """The median of each command's runs, each with an empty home or all with this one; without what it cannot do.
+
+    In rounds, one run of each: what disturbs the machine for a while disturbs all of them.
+    """
+    found: dict[str, list[Ran]] = {name: [] for name in commands}
     for _ in range(runs):
-        with tempfile.TemporaryDirectory() as empty:
-            result = timed(command, home or Path(empty), hub)
-        if result is None:
-            return None
-        found.append(result)
-    walls, cpus = ([each[i] for each in found] for i in (0, 1))
-    return found[-1]._replace(wall=statistics.median(walls), cpu=statistics.median(cpus))
+        for name, command in commands.items():
+            with tempfile.TemporaryDirectory() as empty:
+                result = timed(command, home or Path(empty), hub)
+            if result is not None:
+                found[name].append(result)
+    whole = {name: results for name, results in found.items() if len(results) == runs}
+    return {name: middle(results) for name, results in whole.items()}
+
+
+def middle(results: list[Ran]) -> Ran:
+    """The last run, with the medians of wall and CPU time of all."""
+    walls, cpus = ([each[i] for each in results] for i in (0, 1))
+    return results[-1]._replace(wall=statistics.median(walls), cpu=statistics.median(cpus))
 
 
 def start_up(runs: int, names: list[str], python: str) -> None:
     """`--help` and `--version` of every tool that has them."""
     print("| tool | `--help`, ms | `--version`, ms |\n|---|---|---|")
+    found = {}
+    for option in ("--help", "--version"):
+        commands = {name: command for name in (OURS, *names) if (command := show(name, python, option))}
+        found[option] = medians(commands, runs)
     for name in (OURS, *names):
-        cells = []
-        for option in ("--help", "--version"):
-            command = show(name, python, option)
-            result = command and median(command, runs)
-            cells.append(f"{result.wall:.0f}" if result else "-")
+        cells = [f"{results[name].wall:.0f}" if name in results else "-" for results in found.values()]
         if set(cells) != {"-"}:
             print(f"| {name} | " + " | ".join(cells) + " |")
-    print()
+    print(flush=True)
 
 
 def again(repo: str, hub: LoopbackHub, runs: int, *more: str) -> str:
     """Wall and CPU time of runs after a first one."""
+    command = report(OURS, repo, sys.executable)
     with tempfile.TemporaryDirectory() as home:
-        timed(report(OURS, repo, sys.executable), Path(home), hub)
-        result = median([*report(OURS, repo, sys.executable), *more], runs, hub, Path(home))
+        timed(command, Path(home), hub)
+        result = medians({OURS: [*command, *more]}, runs, hub, Path(home)).get(OURS)
     return f"{result.wall:.0f} ({result.cpu:.0f})" if result else "-"
 
 
@@ -101,14 +113,16 @@ def one_model(repo: str, files: dict[str, object], latency: int, names: list[str
         hub.add_repo(repo, files)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as home:
             timed(report(OURS, repo, asked.peers), Path(home), hub)  # compiles
-        found = {name: median(report(name, repo, asked.peers), asked.runs, hub) for name in (OURS, *names)}
-        walls = {name: result.wall for name, result in found.items() if result is not None}
-        cells = [f"{walls[name]:.0f}" if name in walls else "-" for name in (OURS, *names)]
-        rivals = [wall for name, wall in walls.items() if name in READ_HEADERS]
-        cells.append(f"{walls[OURS] / min(rivals):.2f}" if rivals and OURS in walls else "-")
-        cells.append(f"{walls[OURS] / walls[ONE_ANSWER]:.2f}" if {OURS, ONE_ANSWER} <= walls.keys() else "-")
+        commands = {name: report(name, repo, asked.peers) for name in (OURS, *names)}
+        found = medians(commands, asked.runs, hub)
+        walls = {name: result.wall for name, result in found.items()}
+        cells = [f"{walls[name]:.0f}" if name in walls else "-" for name in commands]
+        for rivals in (READ_HEADERS, (ONE_ANSWER,)):
+            theirs = [walls[name] for name in rivals if name in walls]
+            cells.append(f"{walls[OURS] / min(theirs):.2f}" if theirs and OURS in walls else "-")
         cells += [again(repo, hub, asked.runs), again(repo, hub, asked.runs, "--offline")]
-    crossed = [f"{each.requests}, {each.kilobytes:,}, {each.connections}" if each else "-" for each in found.values()]
+    network = [found.get(name) for name in commands]
+    crossed = [f"{each.requests}, {each.kilobytes:,}, {each.connections}" if each else "-" for each in network]
     return " | ".join(cells) + " |" + "\x00" + " | ".join(crossed) + " |"
 
 
@@ -139,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--latency", type=int, nargs="*", default=[0, 20, 100], help="milliseconds a response")
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--peers", default=sys.executable, help="the Python that has the peers")
     arguments = parser.parse_args()
     names = installed(arguments.peers)
@@ -149,11 +164,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         timed([sys.executable, "-m", "inspector", "--help"], Path(home))  # compiles
     start_up(arguments.runs, names, arguments.peers)
-    columns = [OURS, *names, "x fastest", "x one answer", "warm", "offline"]
+    columns = [OURS, *names, "x fastest reader", "x one answer", "warm", "offline"]
     print("| model | latency | " + " | ".join(columns) + " |")
     print("|---|---|" + "---|" * len(columns))
     crossed = []
-    for label, (repo, shards) in MODELS.items():
+    for label in arguments.models:
+        repo, shards = MODELS[label]
         files: dict[str, object] = {**repo_files(repo, shards)}
         for latency in arguments.latency:
             row, network = one_model(repo, files, latency, names, arguments).split("\x00")
@@ -162,7 +178,7 @@ def main() -> None:
     print("\n| requests, kB, connections | " + " | ".join([OURS, *names]) + " |")
     print("|---|" + "---|" * (len(names) + 1))
     print("\n".join(crossed))
-    hundred_models([name for name in names if name in READ_HEADERS], 20, arguments)
+    hundred_models([name for name in names if name in (*READ_HEADERS, ONE_ANSWER)], 20, arguments)
 
 
 if __name__ == "__main__":

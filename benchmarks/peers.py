@@ -48,7 +48,9 @@ REPORTS: dict[str, tuple[str, str]] = {
 """Peer -> its program, and its arguments for a report. accelerate reads no header: it builds the model from config."""
 
 ONE_ANSWER = "hub: one answer"
-READ_HEADERS = ("hf-mem", "modelinfo --tensors", "hub: one answer", "hub: each shard")
+"""One request, no config, and nothing worked out: what a report is held against on its own."""
+READ_HEADERS = ("hf-mem", "modelinfo --tensors", "hub: each shard")
+"""The others that read every header."""
 
 MODULES = {"hf-mem": "hf_mem", "modelinfo --tensors": "modelinfo", "accelerate": "accelerate.commands.estimate"}
 

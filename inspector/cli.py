@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import sys
@@ -281,12 +280,11 @@ def print_error(error: InspectError, model: str | None = None) -> None:
     from inspector.report.units import inert
 
     message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
-    if (
-        isinstance(error, RepoNotFound)
-        and model
-        and (near := difflib.get_close_matches(model, [*cli.commands, *LAZY_COMMANDS], 1, 0.75))
-    ):
-        hint = f"Did you mean the command `llm-inspect {near[0]}`?"
+    if isinstance(error, RepoNotFound) and model:
+        import difflib
+
+        if near := difflib.get_close_matches(model, [*cli.commands, *LAZY_COMMANDS], 1, 0.75):
+            hint = f"Did you mean the command `llm-inspect {near[0]}`?"
     click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
 
 

@@ -237,6 +237,28 @@ def test_a_closed_pipe_ends_quietly(command_home: Path) -> None:
     assert "BrokenPipe" not in errors
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes it")
+@pytest.mark.parametrize(("closed", "left"), [(">&-", "stderr"), ("2>&-", "stdout")])
+def test_a_closed_output_is_one_that_nobody_wants(command_home: Path, closed: str, left: str) -> None:
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "inspector", LLAMA, "--offline"]
+    done = subprocess.run(shell, capture_output=True, text=True, env=command_environment(command_home), check=False)
+    assert done.returncode == 0
+    assert ("8.03 B" if left == "stdout" else "bundled snapshot") in getattr(done, left)
+    assert "bug" not in done.stderr
+
+
+def test_profilers_can_print_at_the_end(command_home: Path) -> None:
+    """A run ends without Python's own end, except where somebody looks for a fault."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cProfile", "-m", "inspector", LLAMA, "--offline"],
+        capture_output=True,
+        text=True,
+        env=command_environment(command_home) | {"LLM_INSPECT_DEBUG": "1"},
+        check=False,
+    )
+    assert "function calls" in done.stdout
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_while_the_server_is_silent_ends_at_once_with_130(loopback_hub: LoopbackHub, command_home: Path) -> None:
     loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))

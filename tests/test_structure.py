@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import command_environment, repo_files
+from tests.hub_server import LoopbackHub
 
 PACKAGE = Path(__file__).parent.parent / "inspector"
 STEPS = [
@@ -34,6 +38,11 @@ STEPS = [
     "__main__",
 ]
 """Each may import those before it, never those after it."""
+
+LLAMA = "meta-llama/Meta-Llama-3-8B"
+
+CLIENT = set("anyio certifi filelock h11 httpcore2 httpx2 idna truststore typing_extensions yaml".split())
+"""What huggingface_hub's session and token are made of."""
 
 LAZY = {("api", "report"): "Inspection.to_dict() renders itself; imported when called"}
 
@@ -74,24 +83,53 @@ def test_every_module_says_its_subject_in_its_first_line_and_stays_short(path: P
     assert text.count("\n") <= 400
 
 
-def modules_after(code: str) -> set[str]:
-    """Top-level packages loaded by a fresh interpreter that ran `code`."""
-    script = f"import sys\n{code}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+def loaded_by(code: str, **environment: str) -> set[str]:
+    """All modules that a fresh interpreter has after it ran `code`."""
+    script = f"import sys\n{code}\nprint(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
     return set(done.stdout.split("\n")[-2].split())
 
 
+def packages(modules: set[str]) -> set[str]:
+    """The packages of modules, without the standard library and what installers and compiled modules add."""
+    found = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
+    return {name for name in found if not name.startswith(("_", "cython", "mypyc"))}
+
+
+def own(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] == "inspector"}
+
+
 def test_help_imports_click_and_nothing_heavier() -> None:
-    loaded = modules_after("from inspector.cli import run\nassert run(['--help']) == 0")
-    heavy = {"transformers", "torch", "numpy", "huggingface_hub", "httpx2", "safetensors", "rich", "json", "asyncio"}
-    assert "click" in loaded
-    assert loaded & heavy == set()
+    loaded = loaded_by("from inspector.cli import run\nassert run(['--help']) == 0")
+    assert packages(loaded) == {"click", "inspector"}
+    assert not loaded & {"json", "asyncio", "urllib", "dataclasses"}
+    assert len(own(loaded)) <= 6
 
 
 def test_importing_the_library_imports_nothing_else_of_it() -> None:
-    assert modules_after("import inspector") & {"click", "rich", "huggingface_hub", "httpx2", "json"} == set()
+    loaded = loaded_by("import inspector")
+    assert packages(loaded) == {"inspector"}
+    assert "json" not in loaded
 
 
-def test_an_offline_report_of_a_llama_imports_no_transformers() -> None:
-    code = "from inspector.cli import run\nassert run(['--offline', 'meta-llama/Meta-Llama-3-8B']) == 0"
-    assert modules_after(code) & {"transformers", "torch", "numpy", "safetensors", "httpx2"} == set()
+def test_an_offline_report_of_a_llama_loads_no_client_and_no_code_for_other_questions() -> None:
+    loaded = loaded_by(f"from inspector.cli import run\nassert run(['--offline', '{LLAMA}']) == 0")
+    assert packages(loaded) == {"click", "huggingface_hub", "inspector", "rich"}
+    assert len(own(loaded)) <= 60
+
+
+def test_a_cold_report_of_a_llama_loads_the_client_and_what_it_reports_with(
+    tmp_path: Path, loopback_hub: LoopbackHub
+) -> None:
+    """The budget of start-up, in modules: a process that asks the Hub spends nine tenths of its time on imports."""
+    loopback_hub.add_repo(LLAMA, repo_files(LLAMA, 4))
+    environment = command_environment(tmp_path, loopback_hub.url)
+    loaded = loaded_by(f"from inspector.cli import run\nassert run(['{LLAMA}']) == 0", **environment)
+    assert packages(loaded) - CLIENT == {"click", "huggingface_hub", "inspector", "rich"}
+    assert not loaded & {"asyncio", "multiprocessing", "http.server", "sqlite3", "xml"}
+    questions = ("hardware", "training", "engines", "logs", "measure", "batch", "manifest", "containers", "ledger")
+    assert not [name for name in own(loaded) if set(name.split(".")) & set(questions)]
+    assert len(own(loaded)) <= 70

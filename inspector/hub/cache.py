@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +119,8 @@ class Cache:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Writes all of a file or nothing: next to it first, then in its place."""
+        import tempfile  # once the answer is there, not before it is asked for
+
         for attempt in range(WRITE_ATTEMPTS):
             try:
                 self._make_private(path.parent)
@@ -183,3 +184,8 @@ def cache_limit() -> int:
         raise UsageError(f"{SIZE_VARIABLE} is no size: {text[:40]!r}", "Write 512MB, 2GiB or a number of bytes.")
     power = 0 if match[2] is None else "kmgt".index(match[2].lower()) + 1
     return int(match[1]) * int((1024 if match[3] else 1000) ** power)
+
+
+def has_hub_cache(hub_cache: Path, repo: RepoId) -> bool:
+    """Whether huggingface_hub has downloaded anything of a repo."""
+    return (hub_cache / ("models--" + repo.name.replace("/", "--")) / "snapshots").is_dir()

@@ -91,11 +91,6 @@ def _may_be_part(found: Checkpoint) -> bool:
     return stands_in(names)
 
 
-def has_hub_cache(hub_cache: Path, repo: RepoId) -> bool:
-    """Whether huggingface_hub has downloaded anything of a repo."""
-    return (hub_cache / ("models--" + repo.name.replace("/", "--")) / "snapshots").is_dir()
-
-
 def read_header(path: Path, where: str) -> Header:
     """A safetensors file's header; of the file nothing else is read.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from inspector.errors import HubError, InspectError, InvalidHeader
@@ -48,25 +47,29 @@ HEADER_SLACK_BYTES = 1024
 """For `__metadata__`."""
 
 
-@dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
     """An answer and what was read from it; None where the repo has no such file."""
 
-    answer: Answer
-    value: T | None
+    __slots__ = ("answer", "value")
+
+    def __init__(self, answer: Answer, value: T | None) -> None:
+        self.answer = answer
+        self.value = value
 
     @property
     def commit(self) -> str | None:
         return self.answer.commit
 
 
-@dataclass(frozen=True, slots=True)
 class Headers:
     """All shard headers in one answer."""
 
-    index: Index
-    headers: dict[str, Header]
-    raw: dict[str, Any]
+    __slots__ = ("headers", "index", "raw")
+
+    def __init__(self, index: Index, headers: dict[str, Header], raw: dict[str, Any]) -> None:
+        self.index = index
+        self.headers = headers
+        self.raw = raw
 
     def text_bytes(self, shard: str) -> int:
         """Bytes of a shard's header as every writer writes it: JSON without spaces, before padding."""

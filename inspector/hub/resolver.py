@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.errors import GatedRepo, HubError, HubUnreachable, InspectError
-from inspector.hub.bundled import read_bundled
-from inspector.hub.cache import Cache
+from inspector.hub.cache import Cache, has_hub_cache
 from inspector.hub.checkpoint import Checkpoint, Network
-from inspector.hub.local import has_hub_cache, read_hub_cache, read_local
 from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
 from inspector.hub.settings import Settings
 
@@ -103,6 +101,8 @@ class Resolver:
     def _alone(self, target: RepoId | LocalPath) -> Checkpoint:
         """What one repo, folder or file holds."""
         if isinstance(target, LocalPath):
+            from inspector.hub.local import read_local
+
             return read_local(target)
         if self._settings.offline:
             return self._offline(target)
@@ -170,6 +170,8 @@ class Resolver:
         """A copy on this machine, of this commit or (None) of the one that huggingface_hub saw last."""
         kept = None if commit is None else self._cache.load(repo, commit)
         if kept is None:
+            from inspector.hub.local import read_hub_cache
+
             kept = read_hub_cache(self._settings.hub_cache, repo, commit)
         return None if kept is None else replace(kept, network=Network(cached=True))
 
@@ -208,6 +210,8 @@ def _bundled(repo: RepoId, reason: str) -> Checkpoint | None:
     """The bundled snapshot, which stands for `main` and for nothing that was picked of it."""
     if repo.revision != DEFAULT_REVISION or repo.pick is not None:
         return None
+    from inspector.hub.bundled import read_bundled
+
     return read_bundled(repo.name, reason)
 
 

@@ -661,7 +661,7 @@ def names_check(data: bytes) -> None:
             from inspector.hub.checkpoint import DTYPE_BITS
 
             bits = DTYPE_BITS[dtype] * math.prod(map(operator.index, shape))
-            entries[tensor_name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + bits // 8]}
+            entries[str(tensor_name)] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + bits // 8]}
             at += bits // 8
         raw = json.dumps(entries).encode()
         config = json.dumps(case["config"])

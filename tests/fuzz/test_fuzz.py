@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from random import Random
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.harness import assert_inert, command_for, limited, plain, run_command
-from tests.fuzz.targets import COMMIT, TARGETS, put, report_of
+from tests.fuzz.targets import COMMIT, TARGETS, packed, put, report_of, weights_of
 from tests.hub.make_parts import LLAMA, llama
 from tests.hub_server import sparse
 
@@ -154,6 +155,19 @@ def test_a_long_value_of_a_config_makes_no_long_error(tmp_path: Path) -> None:
     code, printed = run_command("show", a_llama_with(tmp_path, vocab_size="x" * 300_000), "--offline", "--json")
     assert code == 4
     assert len(printed) < 1000
+
+
+def test_a_recipe_with_a_number_of_300_digits_counts_without_it() -> None:
+    """The parameters it made were more than a float can hold, and could not be printed."""
+    label = "vptq residual and outliers"
+    config = copy.deepcopy(packed()[label]["config"])
+    for layer in config["quantization_config"]["config_for_layers"].values():
+        layer["vector_lens"] = [4, 10**330]
+    folder = weights_of(label)
+    (folder / "config.json").write_bytes(plain(config))
+    code, printed = run_command("show", str(folder), "--offline")
+    assert code == 0
+    assert "0" * 100 not in printed
 
 
 def test_a_kept_answer_of_another_commit_than_it_is_kept_under_is_not_taken(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ FIXED = {"mxfp4": (4, 32), "fouroversix": (4, 16), "fp8": (8, None), "fbgemm_fp8
 """Method -> bits and group size of all of its checkpoints; FP8's blocks are in two dimensions."""
 
 MAX_LISTED = 10_000
+MAX_WHOLE = 2**31
+"""No width, group or length of a layer is as large; the product of two still fits 64 bits."""
 GAPLESS_SINCE = (0, 18)
 """compressed-tensors packs 3, 5, 6 and 7 bits without gaps from this version on: 0.17.0 does not, 0.18.0 does."""
 
@@ -171,8 +173,8 @@ def listed(recipe: Mapping[str, Any]) -> Iterator[str]:
 
 
 def whole(value: Any) -> int | None:
-    """A positive whole number, or None for anything else."""
-    return value if type(value) is int and value > 0 else None
+    """A positive whole number that a layer can have, or None for anything else."""
+    return value if type(value) is int and 0 < value < MAX_WHOLE else None
 
 
 def _own(found: Mapping[str, Any] | Any, default: Scheme | None = None) -> Scheme:
