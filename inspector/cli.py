@@ -208,13 +208,15 @@ def train(
     **settings: Any,
 ) -> int:
     """What one training step takes on the fullest card: the peak, what lives at it, and the phase that has it."""
-    from inspector import api
+    from inspector import api_training
 
     if output not in ("text", "json"):
         raise UsageError(f"train prints text or json, not {output}")
     settings["sharding"] = {name: settings.pop(name) for name in SHARDING_NAMES}
     try:
-        inspection, training = api.train(model, revision=revision, token=token, offline=offline or None, **settings)
+        inspection, training = api_training.train(
+            model, revision=revision, token=token, offline=offline or None, **settings
+        )
     except InspectError as error:
         return _failed(model, error, output)
     _print_warnings(inspection, more=training.warnings)

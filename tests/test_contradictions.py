@@ -31,6 +31,10 @@ ATTENTION = "q_proj,k_proj,v_proj,o_proj"
         ("--optimizer-in-backward --grad-accum 2", "no gradients to accumulate"),
         ("--tp 3", "They can by 1, 2, 4, 8, 16, 32"),
         ("--pp 17", "more than the model's 16 layers"),
+        ("--dtype int4", "A base in 4 bits is --method qlora"),
+        ("--dtype bf16 --method lora", "has a --precision"),
+        ("--kv-dtype fp8", "keeps no KV cache"),
+        ("--formulas article --kv-dtype fp8", "keeps no KV cache"),
         ("--ep 2", "needs a model with routed experts"),
     ],
 )

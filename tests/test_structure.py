@@ -24,6 +24,7 @@ STEPS = [
     "logs",
     "measure",
     "api",
+    "api_training",
     "differences",
     "report",
     "batch",

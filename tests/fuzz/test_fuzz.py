@@ -128,6 +128,13 @@ def test_a_training_step_of_no_layers_is_not_known(tmp_path: Path, layers: Any) 
     assert "num_hidden_layers" in json.loads(printed)["warnings"][-1]
 
 
+def test_a_training_step_of_a_type_with_a_name_of_300_characters_is_not_known(tmp_path: Path) -> None:
+    """It was looked for as a file."""
+    code, printed = run_command("train", a_llama_with(tmp_path, model_type="x" * 300), "--offline", "--json")
+    assert code == 4
+    assert json.loads(printed)["training"]["peak"] is None
+
+
 def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path) -> None:
     """Its cache was one row less than nothing."""
     folder = a_llama_with(tmp_path, model_type="mistral", sliding_window=0)

@@ -88,9 +88,9 @@ class Sharding:
 
     @property
     def cards(self) -> int:
-        """Cards that the run takes."""
+        """Cards that the run takes. Experts are spread over those that are there for other reasons, or over more."""
         data = self.ddp * self.fsdp * self.hsdp
-        return data * self.tp * self.pp * self.cp
+        return max(data * self.tp * self.pp * self.cp, self.ep)
 
     @property
     def shards(self) -> tuple[int, int, int]:

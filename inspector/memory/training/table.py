@@ -93,7 +93,7 @@ def known_types() -> tuple[str, ...]:
 def read_table(model_type: str) -> TypeTable | None:
     """The table of a model type, or None where there is none."""
     path = TABLE / f"{model_type}.json"
-    if not re.fullmatch(r"[\w-]+", model_type) or not path.exists():
+    if not re.fullmatch(r"[\w-]{1,100}", model_type, re.ASCII) or not path.exists():
         return None
     raw = json.loads(path.read_text(encoding="utf-8"))
     if "like" in raw:  # another type's blocks
