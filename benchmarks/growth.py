@@ -1,4 +1,4 @@
-"""How time and memory grow: with a model's tensors, its shards, and the models of a list (`make growth`).
+"""How time and memory grow: with a model's tensors, its shards, and the models of a list (`make bench` runs it, too).
 
 Every run is a process of its own, cold, on a loopback Hub of 20 ms a response. For each row: the median of the wall
 time, the CPU time, the most memory (resident). To each column a line a + b x n is fitted by least squares; the exponent

@@ -135,6 +135,12 @@ def test_a_training_step_of_a_type_with_a_name_of_300_characters_is_not_known(tm
     assert json.loads(printed)["training"]["peak"] is None
 
 
+def test_chunks_of_a_vocabulary_of_nothing_are_not_known(tmp_path: Path) -> None:
+    """Their number was divided by it."""
+    folder = a_llama_with(tmp_path, vocab_size=0)
+    assert run_command("train", folder, "--offline", "--json", "--logits", "chunked")[0] == 4
+
+
 def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path) -> None:
     """Its cache was one row less than nothing."""
     folder = a_llama_with(tmp_path, model_type="mistral", sliding_window=0)

@@ -32,7 +32,7 @@ def chunked_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: boo
     Args:
         trains: the head's weight gets a gradient.
     """
-    if "V" not in sizes.letters or "h" not in sizes.letters:
+    if not (sizes.letters.get("V") and sizes.letters.get("h")):
         raise MissingSize("vocab_size")
     if setup.logits == "chunked-loss":
         return _chunked_loss(head, setup, trains=trains)
