@@ -96,7 +96,7 @@ def loaded_by(code: str, **environment: str) -> set[str]:
 def packages(modules: set[str]) -> set[str]:
     """The packages of modules, without the standard library and what installers and compiled modules add."""
     found = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
-    return {name for name in found if not name.startswith(("_", "cython", "mypyc", "typing_extensions"))}
+    return {name for name in found if not name.startswith(("_", "cython", "mypyc", "typing_extensions", "exceptiongroup"))}
 
 
 def own(modules: set[str]) -> set[str]:

@@ -146,9 +146,9 @@ def _check_sizes(part: Any) -> None:
     Raises:
         InvalidConfig: a width or a count of heads below 1, another number below 0, or any that is absurdly large.
     """
-    for key in getattr(part, "__dataclass_fields__", ()):
+    for key, field in getattr(part, "__dataclass_fields__", {}).items():
         value = getattr(part, key)
-        if key in _POSITIVE_SIZES and not isinstance(value, int | None):
+        if field.type in ("int", "int | None") and not isinstance(value, int | None):
             raise _no_such_model(key, value)
         if isinstance(value, int):
             least = 1 if key in _POSITIVE_SIZES else 0

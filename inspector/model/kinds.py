@@ -181,6 +181,8 @@ def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAtte
     """Keys and values of a token, or its latent; None where their width is not known."""
     if text.text_type in LATENT_TYPES and isinstance(values.get("kv_lora_rank"), int):
         window = values.get("sliding_window") if kind == "sliding_attention" else None
+        if kind == "sliding_attention" and not _is_window(window):
+            return None
         rank, rope = values["kv_lora_rank"], values.get("qk_rope_head_dim")
         nope, value = (values.get(key) for key in ("qk_nope_head_dim", "v_head_dim"))
         hidden, count = values.get("hidden_size"), values.get("num_attention_heads")
@@ -204,7 +206,7 @@ def _rows(kind: str, values: Values, text: TextConfig) -> Attention | LatentAtte
         return SlidingAttention(heads, width, v_width, window) if _is_window(window) else None
     if kind == "chunked_attention":
         chunk = values.get("attention_chunk_size")
-        return ChunkedAttention(heads, width, v_width, chunk) if isinstance(chunk, int) else None
+        return ChunkedAttention(heads, width, v_width, chunk) if _is_window(chunk) else None
     return FullAttention(heads, width, v_width)
 
 

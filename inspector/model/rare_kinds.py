@@ -57,7 +57,7 @@ def own_layers(text: TextConfig, count: int) -> tuple[Layer, ...]:
 def rare_layer(kind: str, values: Values, heads: int | None, width: int | None) -> Layer | None:
     """A layer of a kind that single types have, or None where it is not known or cannot be sized."""
     window = _whole(values, "sliding_window")
-    if heads is None or width is None or window is None:
+    if heads is None or width is None or not window:
         return None
     if kind == "reference_sliding_attention":
         return ReferenceSlidingAttention(heads, width, width, window)

@@ -141,9 +141,17 @@ def test_chunks_of_a_vocabulary_of_nothing_are_not_known(tmp_path: Path) -> None
     assert run_command("train", folder, "--offline", "--json", "--logits", "chunked")[0] == 4
 
 
-def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path) -> None:
-    """Its cache was one row less than nothing."""
-    folder = a_llama_with(tmp_path, model_type="mistral", sliding_window=0)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "mistral", "sliding_window": 0},
+        {"model_type": "deepseek_v3", "kv_lora_rank": 8, "qk_rope_head_dim": 4, "sliding_window": "0"},
+        {"model_type": "llama4_text", "attention_chunk_size": 0, "layer_types": ["chunked_attention"]},
+    ],
+)
+def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Its cache was one row less than nothing, or broke the count."""
+    folder = a_llama_with(tmp_path, num_hidden_layers=1, **changes)
     code, printed = run_command("show", folder, "--offline", "--json")
     assert code == 0
     assert json.loads(printed)["memory"]["inference"]["kv_cache"] is None
