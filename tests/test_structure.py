@@ -45,6 +45,9 @@ LLAMA = "meta-llama/Meta-Llama-3-8B"
 CLIENT = {"anyio", "certifi", "filelock", "h11", "httpcore2", "httpx2", "idna", "truststore", "yaml"}
 """What huggingface_hub's session and token are made of."""
 
+BACKPORTS = {"exceptiongroup", "typing_extensions"}
+"""Loaded by an older Python."""
+
 LAZY = {("api", "report"): "Inspection.to_dict() renders itself; imported when called"}
 
 
@@ -95,8 +98,8 @@ def loaded_by(code: str, **environment: str) -> set[str]:
 
 def packages(modules: set[str]) -> set[str]:
     """The packages of modules, without the standard library and what installers and compiled modules add."""
-    found = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names)
-    return {name for name in found if not name.startswith(("_", "cython", "mypyc", "typing_extensions", "exceptiongroup"))}
+    found = {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names) - BACKPORTS
+    return {name for name in found if not name.startswith(("_", "cython", "mypyc"))}
 
 
 def own(modules: set[str]) -> set[str]:
