@@ -54,6 +54,8 @@ def test_a_class_that_nobody_knows_is_none() -> None:
         ("Gemma3ForConditionalGeneration", "language_model.model.layers.{}.mlp.up_proj.weight", (None, "parameter")),
         ("Qwen2VLForConditionalGeneration", "model.layers.{}.mlp.up_proj.weight", (None, "parameter")),
         ("Qwen2VLForConditionalGeneration", "visual.blocks.{}.mlp.fc1.weight", (None, "parameter")),
+        ("DebertaV2ForMaskedLM", "deberta.encoder.LayerNorm.weight", ("encoder.LayerNorm.weight", "parameter")),  # v3
+        ("DebertaV2Model", "encoder.conv.conv.weight", ("encoder.conv.conv.weight", "parameter")),  # v2-xlarge
         ("WhisperForConditionalGeneration", "model.encoder.embed_positions.weight", (None, "parameter")),
     ],
 )
