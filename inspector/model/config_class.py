@@ -32,7 +32,7 @@ def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     with _quiet():
-        whole = CONFIG_MAPPING[model_type](**_floats(_without_type(config)))
+        whole = CONFIG_MAPPING[model_type](**arguments(config))
         return dataclasses.replace(text_config_of(whole), model_type=model_type)
 
 
@@ -71,23 +71,26 @@ def _value(config: Any, key: str) -> Any:
     return value if isinstance(value, _PLAIN) or key == "compress_rates" else None
 
 
-def _without_type(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments for a config class: `model_type` is the class's own."""
-    return {key: value for key, value in config.items() if key != "model_type"}
-
-
 _FLOATS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
 
 
-def _floats(value: Any) -> Any:
-    """The value with {"__float__": "Infinity"} as the float that it stands for: so transformers 5 writes what JSON has
-    no number for (`time_step_limit` of Mamba-2's kin). Source: PreTrainedConfig._decode_special_floats."""
-    if isinstance(value, Mapping):
-        tag = value.get("__float__") if len(value) == 1 else None
-        if isinstance(tag, str) and tag in _FLOATS:
-            return _FLOATS[tag]
-        return {key: _floats(item) for key, item in value.items()}
-    return [_floats(item) for item in value] if isinstance(value, list) else value
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments for a config class, which has `model_type` by itself.
+
+    `num_labels` is left out: every class makes two dicts of as many entries, and no language part depends on it.
+    {"__float__": "Infinity"} is the float that it stands for: so transformers 5 writes what JSON has no number for
+    (`time_step_limit` of Mamba-2's kin). Source: PreTrainedConfig._decode_special_floats.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            tag = value.get("__float__") if len(value) == 1 else None
+            if isinstance(tag, str) and tag in _FLOATS:
+                return _FLOATS[tag]
+            return {key: plain(item) for key, item in value.items() if key != "num_labels"}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    return {key: plain(value) for key, value in config.items() if key not in ("model_type", "num_labels")}
 
 
 @contextlib.contextmanager

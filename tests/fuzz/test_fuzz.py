@@ -157,6 +157,15 @@ def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path, changes: d
     assert json.loads(printed)["memory"]["inference"]["kv_cache"] is None
 
 
+def test_as_many_labels_as_there_are_numbers_take_no_memory() -> None:
+    """Config classes make a dict of them: all the memory there is."""
+    from inspector.model.config_class import arguments
+
+    parts = {"text_config": {"num_labels": 2**64, "hidden_size": 8}, "others": [{"num_labels": 2**64}]}
+    config = {"model_type": "pegasus", "num_labels": 2**64, **parts}
+    assert arguments(config) == {"text_config": {"hidden_size": 8}, "others": [{}]}
+
+
 def test_a_nan_of_a_config_is_printed_as_json(tmp_path: Path) -> None:
     kinds = ["full_attention", float("nan")]
     folder = a_llama_with(tmp_path, model_type="mistral", num_hidden_layers=2, layer_types=kinds, sliding_window=8)
