@@ -70,6 +70,7 @@ $(VENV)/peers/.peers: benchmarks/requirements-peers.txt | $(VENV)/bin/python
 
 bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, modelinfo-cli and huggingface_hub, on a loopback Hub; and how it grows
 	$(BIN)/python -m benchmarks.cold_report --peers $(VENV)/peers/bin/python $(ARGS)
+	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.growth
 
