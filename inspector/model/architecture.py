@@ -107,6 +107,8 @@ def architecture_of(
         _check_sizes(layer)
     if found.head_dim is not None and not 0 <= found.head_dim <= LARGEST_COUNT:  # an encoder has no layer that says so
         raise _no_such_model("head_dim", found.head_dim)
+    if found.hidden_size == 0:
+        raise _no_such_model("hidden_size", 0)
     return found
 
 

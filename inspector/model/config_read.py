@@ -49,7 +49,11 @@ def check_layer_counts(config: Mapping[str, Any], depth: int = 0) -> None:
         if isinstance(value, Mapping):
             if depth < 3:
                 check_layer_counts(value, depth + 1)
-        elif key in LAYER_COUNT_KEYS and isinstance(value, (int, float)) and not 0 <= value <= LARGEST_LAYER_COUNT:
+        elif isinstance(value, (int, float)) and (
+            not 0 <= value <= LARGEST_LAYER_COUNT
+            if key in LAYER_COUNT_KEYS
+            else str(key).endswith("layers") and value > LARGEST_LAYER_COUNT  # -1 may be the last one
+        ):
             raise InvalidConfig(
                 f"config.json: {key} is {shown(value)}, which no model can have.",
                 "Check the repo's config.json: a number of layers is due there.",

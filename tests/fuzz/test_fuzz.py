@@ -100,6 +100,8 @@ def a_llama_with(folder: Path, **changes: Any) -> str:
         {"model_type": "mistral", "sliding_window": -5},
         {"num_hidden_layers": 65_536},  # minutes of a search over contexts
         {"model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": 2**32},  # all the memory
+        {"hidden_size": [0]},  # experts' shares were divided by it
+        {"model_type": "moonshine", "decoder_num_hidden_layers": 65_535},
         {"model_type": "mimo_v2_flash", "v_head_dim": "a.b.c"},  # a width that is a word
         {"model_type": "mistral", "num_attention_heads": 5e-324},  # an infinite head dimension
     ],

@@ -184,7 +184,7 @@ def layer_matrices(model: ServedModel, tensor_parallel: int) -> tuple[int, ...]:
 def _experts(model: ServedModel, weights: Weights, ranks: int, mxfp4: Mxfp4Kernel, *, whole: bool) -> int:
     """Bytes of one rank's routed experts: a slice of each, or so many whole; the MXFP4 kernels keep them padded."""
     mixture = model.mixture
-    if mixture is None:
+    if mixture is None or not (mixture.total and mixture.intermediate_size):
         return ceil_div(weights.experts, ranks)
     cuts, held = (1, ceil_div(mixture.total, ranks)) if whole else (ranks, mixture.total)
     if model.quantization != "mxfp4":
