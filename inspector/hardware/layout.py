@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from inspector.memory import PRECISION_BITS, STORED, Estimate
 from inspector.memory.kv_cache import layer_cache_bytes
@@ -48,7 +50,7 @@ class Layout:
         2
         """
         room = capacity - self.every_card
-        return None if max(self.blocks, default=0) > room else len(_filled(self.blocks, room))
+        return None if max(self.blocks, default=0) > room else len(_ends([0, *accumulate(self.blocks)], room))
 
 
 def split(blocks: Sequence[int], count: int) -> list[tuple[int, ...]]:
@@ -59,15 +61,16 @@ def split(blocks: Sequence[int], count: int) -> list[tuple[int, ...]]:
     >>> split((7, 2, 5, 10, 8), 2)
     [(7, 2, 5), (10, 8)]
     """
-    low, high = max(blocks, default=0), sum(blocks)
+    sums = [0, *accumulate(blocks)]
+    low, high = max(blocks, default=0), sums[-1]
     while low < high:
         limit = (low + high) // 2
-        if len(_filled(blocks, limit)) <= count:
+        if len(_ends(sums, limit)) <= count:
             high = limit
         else:
             low = limit + 1
-    runs = _filled(blocks, low)
-    return runs + [()] * (count - len(runs))
+    ends = _ends(sums, low)
+    return [tuple(blocks[start:end]) for start, end in pairwise([0, *ends])] + [()] * (count - len(ends))
 
 
 def split_unequal(blocks: Sequence[int], rooms: Sequence[int]) -> list[tuple[int, ...]]:
@@ -126,18 +129,17 @@ def balanced(weights: Sequence[int], capacities: Sequence[int]) -> tuple[int, ..
     return tuple(counts)
 
 
-def _filled(blocks: Sequence[int], limit: int) -> list[tuple[int, ...]]:
-    """The runs that come of filling each up to `limit` before the next is begun; no block may exceed it."""
-    runs: list[tuple[int, ...]] = []
-    start = total = 0
-    for index, block in enumerate(blocks):
-        if total + block > limit and index > start:
-            runs.append(tuple(blocks[start:index]))
-            start, total = index, 0
-        total += block
-    if blocks:
-        runs.append(tuple(blocks[start:]))
-    return runs
+def _ends(sums: Sequence[int], limit: int) -> list[int]:
+    """Where the runs end that come of filling each up to `limit` before the next is begun; a block above it is alone.
+
+    `sums`: bytes of the blocks before each place, 0 first.
+    """
+    ends: list[int] = []
+    start = 0
+    while start < len(sums) - 1:
+        start = max(bisect_right(sums, sums[start] + limit) - 1, start + 1)
+        ends.append(start)
+    return ends
 
 
 def device_map_layout(model: Model, estimate: Estimate) -> Layout | None:

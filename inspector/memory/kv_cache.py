@@ -188,10 +188,11 @@ _RARE_WINDOWS = frozenset(
 
 def layer_cache_bytes(architecture: Architecture, workload: Workload, element_bits: int) -> tuple[int | None, ...]:
     """`cache_bytes` of every layer, in order."""
-    return tuple(
-        cache_bytes(layer, context=workload.context, batch=workload.batch, element_bits=element_bits)
-        for layer in architecture.layers
-    )
+    sizes = {
+        number: cache_bytes(layer, context=workload.context, batch=workload.batch, element_bits=element_bits)
+        for number, layer in {id(layer): layer for layer in architecture.layers}.items()  # equal ones are mostly one
+    }
+    return tuple(sizes[id(layer)] for layer in architecture.layers)
 
 
 def kv_cache_allocated(

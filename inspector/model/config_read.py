@@ -11,7 +11,7 @@ from inspector.model.config import TextConfig
 from inspector.model.config_common import OTHER_NAMES, language_part, read_common
 from inspector.model.config_light import read_light, table
 
-LARGEST_LAYER_COUNT = 10_000
+LARGEST_LAYER_COUNT = 2_000
 """Readers and classes build a list of that length, and a search over contexts sizes each layer many times, so a layer
 count is bounded before any of them sees it. The deepest published models have a few hundred."""
 
