@@ -133,11 +133,26 @@ def encode_tensors(tensors: Iterable[Tensor]) -> list[list[Any]]:
         ValueError: two tensors of the same name.
     """
     groups: dict[tuple[str, str, tuple[int, ...]], list[Indices]] = {}
+    pairs: dict[tuple[str, str, str, tuple[int, ...]], list[Indices]] = {}
+    fronts: dict[str, tuple[str, Indices]] = {}
+    ends: dict[str, tuple[str, Indices]] = {}
     names = set()
     count = 0
+    # Of a large model's 90,000 names, the fronts (an expert's) and the last two components are few: split once each.
     for name, dtype, shape in tensors:
-        template, indices = split_name(name)
-        groups.setdefault((template, dtype, shape), []).append(indices)
+        cut = name.rfind(".", 0, max(name.rfind("."), 0)) + 1
+        front, end = name[:cut], name[cut:]
+        start = fronts.get(front)
+        if start is None:
+            start = fronts[front] = split_name(front)
+        rest = ends.get(end)
+        if rest is None:
+            rest = ends[end] = split_name(end)
+        key = (start[0], rest[0], dtype, shape)
+        found = pairs.get(key)
+        if found is None:
+            found = pairs[key] = groups.setdefault((start[0] + rest[0], dtype, shape), [])
+        found.append(start[1] + rest[1])
         names.add(name)
         count += 1
     if len(names) != count:
