@@ -132,36 +132,33 @@ def encode_tensors(tensors: Iterable[Tensor]) -> list[list[Any]]:
     Raises:
         ValueError: two tensors of the same name.
     """
-    groups: dict[tuple[str, str, tuple[int, ...]], list[Indices]] = {}
-    pairs: dict[tuple[str, str, str, tuple[int, ...]], list[Indices]] = {}
-    fronts: dict[str, tuple[str, Indices]] = {}
-    ends: dict[str, tuple[str, Indices]] = {}
+    groups: dict[tuple[str, str, str, tuple[int, ...]], list[Indices]] = {}
     names = set()
     count = 0
     # Of a large model's 90,000 names, the fronts (an expert's) and the last two components are few: split once each.
+    split = _Split()
     for name, dtype, shape in tensors:
         cut = name.rfind(".", 0, max(name.rfind("."), 0)) + 1
-        front, end = name[:cut], name[cut:]
-        start = fronts.get(front)
-        if start is None:
-            start = fronts[front] = split_name(front)
-        rest = ends.get(end)
-        if rest is None:
-            rest = ends[end] = split_name(end)
-        key = (start[0], rest[0], dtype, shape)
-        found = pairs.get(key)
-        if found is None:
-            found = pairs[key] = groups.setdefault((start[0] + rest[0], dtype, shape), [])
-        found.append(start[1] + rest[1])
+        (front, first), (end, last) = split[name[:cut]], split[name[cut:]]
+        groups.setdefault((front, end, dtype, shape), []).append(first + last)
         names.add(name)
         count += 1
     if len(names) != count:
         raise ValueError("two tensors have the same name")
+    rows = sorted((front + end, dtype, shape, found) for (front, end, dtype, shape), found in groups.items())
     return [
         [template, dtype, list(shape), *map(format_indices, values)]
-        for (template, dtype, shape), indices in sorted(groups.items())
+        for template, dtype, shape, indices in rows
         for values in _products(sorted(indices))
     ]
+
+
+class _Split(dict[str, tuple[str, Indices]]):
+    """Text -> what `split_name` makes of it, once."""
+
+    def __missing__(self, text: str) -> tuple[str, Indices]:
+        self[text] = split_name(text)
+        return self[text]
 
 
 def decode_tensors(rows: Any) -> tuple[Tensor, ...]:
