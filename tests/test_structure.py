@@ -133,7 +133,7 @@ def test_a_cold_report_of_a_llama_loads_the_client_and_what_it_reports_with(
     environment = command_environment(tmp_path, loopback_hub.url)
     loaded = loaded_by(f"from inspector.cli import run\nassert run(['{LLAMA}']) == 0", **environment)
     assert packages(loaded) - CLIENT == {"click", "huggingface_hub", "inspector", "rich"}
-    assert not loaded & {"multiprocessing", "http.server", "sqlite3", "xml"}
+    assert not loaded & {"multiprocessing", "http.server", "xml"}
     questions = ("hardware", "training", "engines", "logs", "measure", "batch", "manifest", "containers", "ledger")
     assert not [name for name in own(loaded) if set(name.split(".")) & set(questions)]
     assert len(own(loaded)) <= 70
