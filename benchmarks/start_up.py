@@ -49,7 +49,7 @@ _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 def whose(module: str) -> str:
     """The row of the table that a module's own time is counted in."""
     package = module.partition(".")[0]
-    if package in SESSION or package == "typing_extensions":
+    if package in SESSION:
         return "imports: huggingface_hub and its HTTP client"
     if package in TOKEN:
         return "imports: what finds the token (yaml, filelock)"
