@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import inspector
+from inspector.engines.common.served import Card, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
 from inspector.errors import InspectError
-from inspector.memory.engines import Card, MixtureFacts, ServedModel, VisionFacts, Weights
-from inspector.memory.engines.served import served_model
-from inspector.model.layers import (
+from inspector.model.layers.kinds import (
     FullAttention,
     IndexedAttention,
     LatentAttention,

@@ -8,10 +8,13 @@ from typing import Any
 
 from benchmarks.case_facts import GIB, Facts, card_of, model_of
 from benchmarks.fit import Constants, Row, constants_without
-from inspector.memory.engines import Card, ServedModel, llama_cpp, sglang, vllm
-from inspector.memory.engines.vllm_cache import Capacity, capacity
-from inspector.memory.engines.vllm_profile import graph_bytes, non_torch_bytes
-from inspector.memory.engines.vllm_version import parse_version
+from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.llama_cpp import cache as llama_cpp
+from inspector.engines.sglang import budget as sglang
+from inspector.engines.vllm import budget as vllm
+from inspector.engines.vllm.cache import Capacity, capacity
+from inspector.engines.vllm.profile import graph_bytes, non_torch_bytes
+from inspector.engines.vllm.version import parse_version
 
 CACHE = "KV cache of the printed size"
 WEIGHTS = "weights as loaded"

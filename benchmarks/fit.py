@@ -1,4 +1,4 @@
-"""The constants of inspector/memory/engines/vllm_profile.py that are fitted on logs, fitted again.
+"""The constants of inspector/engines/vllm/profile.py that are fitted on logs, fitted again.
 
 benchmarks/fitted.json has the logs they were fitted on. A case that is one of them is scored with constants fitted
 without its group.
@@ -14,13 +14,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from inspector.memory.engines.vllm_profile import (
-    GRAPH_GIB_A_LAYER,
-    GRAPH_GIB_BASE,
-    NON_TORCH_GIB,
-    version_class,
-)
-from inspector.memory.engines.vllm_version import parse_version
+from inspector.engines.vllm.profile import GRAPH_GIB_A_LAYER, GRAPH_GIB_BASE, NON_TORCH_GIB, version_class
+from inspector.engines.vllm.version import parse_version
 
 FITTED = Path(__file__).parent / "fitted.json"
 

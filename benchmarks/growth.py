@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from inspector.hub.snapshot import loads
+from inspector.hub.cache.snapshot import loads
 from tests.conftest import SNAPSHOTS, command_environment, repo_files
 from tests.hub_server import Content, LoopbackHub, sharded
 

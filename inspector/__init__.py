@@ -11,11 +11,11 @@ TYPE_CHECKING = False  # typing's own would cost its import, a fifth of the star
 if TYPE_CHECKING:
     from typing import Any
 
-    from inspector.api import Inspection, ainspect, fit, inspect, inspect_each
-    from inspector.api_training import train
+    from inspector.api.differences import Difference, compare, inspect_pair
+    from inspector.api.inspection import Inspection, ainspect, fit, inspect, inspect_each
+    from inspector.api.training import train
     from inspector.batch import ainspect_many, inspect_many
     from inspector.batch.cluster import inspect_many_on_ray
-    from inspector.differences import Difference, compare, inspect_pair
     from inspector.errors import InspectError
     from inspector.hub import Checkpoint, Resolver, Tensor
     from inspector.memory import Estimate, Part, Workload
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from inspector.model import Architecture, Model, Parameters
 
 _HOMES = {
-    "inspector.api": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
-    "inspector.api_training": ("train",),
+    "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
+    "inspector.api.training": ("train",),
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.batch.cluster": ("inspect_many_on_ray",),
-    "inspector.differences": ("Difference", "compare", "inspect_pair"),
+    "inspector.api.differences": ("Difference", "compare", "inspect_pair"),
     "inspector.errors": ("InspectError",),
     "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
     "inspector.memory": ("Estimate", "Part", "Workload"),

@@ -30,7 +30,7 @@ def main() -> NoReturn:
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # closed by who started us: only the exit code is wanted
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # open to the end
-        from inspector.cli import run
+        from inspector.cli.main import run
 
         _end(run(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from inspector.hub.snapshot import loads
+from inspector.hub.cache.snapshot import loads
 from tests.hub_server import Content, LoopbackHub, sharded, sparse
 
 SNAPSHOTS = Path(__file__).parent.parent / "fixtures" / "snapshots"

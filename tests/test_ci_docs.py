@@ -11,7 +11,7 @@ import click
 import pytest
 import yaml
 
-from inspector.cli import cli
+from inspector.cli.main import cli
 from inspector.manifest import read_manifest
 from tests.batch.mixed import small_files
 from tests.conftest import Run

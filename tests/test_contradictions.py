@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import inspector
-from inspector.cli import run
+from inspector.cli.main import run
 
 LLAMA = "meta-llama/Llama-3.2-1B"
 GEMMA = "google/gemma-3-4b-it"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inspector.differences import MISSING, compare_configs, compare_tensors
+from inspector.api.differences import MISSING, compare_configs, compare_tensors
 from inspector.hub import Checkpoint, Tensor
 from tests.conftest import SNAPSHOTS, Run, repo_files
 from tests.hub.make_parts import adapter, llama
@@ -25,7 +25,7 @@ def checkpoint(tensors: list[tuple[str, str, tuple[int, ...]]], config: dict[str
 
 
 def gpt2_tensors() -> dict[str, tuple[str, list[int]]]:
-    from inspector.hub.snapshot import loads
+    from inspector.hub.cache.snapshot import loads
 
     stored = loads((SNAPSHOTS / "openai-community--gpt2.json").read_bytes())
     return {tensor.name: (tensor.dtype, list(tensor.shape)) for tensor in stored.tensors}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import command_environment
-from tests.hub.containers.make_torch import archive, mapping, name, pickled, tensor, text
+from tests.hub.formats.make_torch import archive, mapping, name, pickled, tensor, text
 from tests.hub.make_models import torch_file
 from tests.hub.make_parts import LLAMA, llama, lora
 from tests.hub_server import Content, LoopbackHub, sparse

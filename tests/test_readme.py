@@ -52,7 +52,7 @@ def options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def test_the_docs_name_every_option_and_no_other() -> None:
-    from inspector.cli import cli
+    from inspector.cli.main import cli
 
     known = set(options(cli, click.Context(cli))) - {"--version"}
     texts = [README.read_text("utf-8"), (README.parent / "docs" / "options.md").read_text("utf-8")]

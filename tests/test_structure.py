@@ -20,21 +20,15 @@ STEPS = [
     "hub",
     "model",
     "memory",
-    "hardware",
+    "devices",
+    "fit",
+    "engines",
     "logs",
     "measure",
     "api",
-    "api_training",
-    "differences",
     "report",
     "batch",
     "manifest",
-    "cli_options",
-    "cli_batch",
-    "cli_logs",
-    "cli_cache",
-    "cli_diff",
-    "cli_manifest",
     "cli",
     "__main__",
 ]
@@ -107,7 +101,7 @@ def own(modules: set[str]) -> set[str]:
 
 
 def test_help_imports_click_and_nothing_heavier() -> None:
-    loaded = loaded_by("from inspector.cli import run\nassert run(['--help']) == 0")
+    loaded = loaded_by("from inspector.cli.main import run\nassert run(['--help']) == 0")
     assert packages(loaded) == {"click", "inspector"}
     assert not loaded & {"json", "asyncio", "urllib", "dataclasses"}
     assert len(own(loaded)) <= 6
@@ -120,7 +114,7 @@ def test_importing_the_library_imports_nothing_else_of_it() -> None:
 
 
 def test_an_offline_report_of_a_llama_loads_no_client_and_no_code_for_other_questions() -> None:
-    loaded = loaded_by(f"from inspector.cli import run\nassert run(['--offline', '{LLAMA}']) == 0")
+    loaded = loaded_by(f"from inspector.cli.main import run\nassert run(['--offline', '{LLAMA}']) == 0")
     assert packages(loaded) == {"click", "huggingface_hub", "inspector", "rich"}
     assert len(own(loaded)) <= 60
 
@@ -131,9 +125,21 @@ def test_a_cold_report_of_a_llama_loads_the_client_and_what_it_reports_with(
     """The budget of start-up, in modules: a process that asks the Hub spends nine tenths of its time on imports."""
     loopback_hub.add_repo(LLAMA, repo_files(LLAMA, 4))
     environment = command_environment(tmp_path, loopback_hub.url)
-    loaded = loaded_by(f"from inspector.cli import run\nassert run(['{LLAMA}']) == 0", **environment)
+    loaded = loaded_by(f"from inspector.cli.main import run\nassert run(['{LLAMA}']) == 0", **environment)
     assert packages(loaded) - CLIENT == {"click", "huggingface_hub", "inspector", "rich"}
     assert not loaded & {"multiprocessing", "http.server", "xml"}
-    questions = ("hardware", "training", "engines", "logs", "measure", "batch", "manifest", "containers", "ledger")
+    questions = (
+        "devices",
+        "fit",
+        "training",
+        "engines",
+        "logs",
+        "measure",
+        "batch",
+        "manifest",
+        "gguf",
+        "pytorch",
+        "layer_table",
+    )
     assert not [name for name in own(loaded) if set(name.split(".")) & set(questions)]
     assert len(own(loaded)) <= 70

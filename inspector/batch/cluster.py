@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from inspector.api import Settings, device_specs
+from inspector.api.inspection import Settings, device_specs
 from inspector.batch.limits import (
     LOOK_AGAIN_SECONDS,
     MARGIN_SECONDS,
@@ -28,9 +28,9 @@ from inspector.batch.outcome import Record, outcome_of
 from inspector.batch.run import AHEAD, JOBS, MAX_JOBS, work_with
 from inspector.errors import HubError, UsageError
 from inspector.hub import Resolver
-from inspector.hub.gate import TOO_MANY_REQUESTS, Gate, Report
+from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, Gate, Report
+from inspector.hub.client.settings import Settings as HubSettings
 from inspector.hub.resolver import MAX_CONNECTIONS
-from inspector.hub.settings import Settings as HubSettings
 from inspector.report.record import error_record
 
 LIMIT_HEADERS = ("ratelimit", "ratelimit-policy", "retry-after")

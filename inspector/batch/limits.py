@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from inspector.errors import RateLimited
-from inspector.hub.client import retry_after
-from inspector.hub.gate import TOO_MANY_REQUESTS, Gate, Report
-from inspector.hub.urls import host, origin
+from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, Gate, Report
+from inspector.hub.client.requests import retry_after
+from inspector.hub.client.urls import host, origin
 
 WINDOW_SECONDS = 300.0
 """The Hub's window: who waits as long has a full allowance again."""

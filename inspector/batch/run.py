@@ -9,17 +9,17 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from inspector.api import Settings, device_specs, inspect_checkpoint
+from inspector.api.inspection import Settings, device_specs, inspect_checkpoint
 from inspector.batch.limits import RateGate
 from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
 from inspector.errors import InspectError, UsageError
 from inspector.hub import Resolver
+from inspector.hub.client.workers import Errand, Workers
 from inspector.hub.resolver import MAX_CONNECTIONS
-from inspector.hub.workers import Errand, Workers
 from inspector.report.record import SCHEMA, error_record, inspection_record
 
 if TYPE_CHECKING:
-    from inspector.hardware import GpuSpec
+    from inspector.devices.spec import GpuSpec
 
 JOBS = 16
 """Models at a time."""

@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from inspector.hub.ggml_types import BLOCKS
+from inspector.hub.formats.ggml_types import BLOCKS
 
 if TYPE_CHECKING:  # rarely needed
-    from inspector.hub.parts import Part
+    from inspector.hub.formats.parts import Part
 
 Source = Literal["hub", "cache", "local", "bundled"]
 

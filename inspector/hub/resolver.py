@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.errors import GatedRepo, HubError, HubUnreachable, InspectError
-from inspector.hub.cache import Cache, has_hub_cache
+from inspector.hub.cache.store import Cache, has_hub_cache
 from inspector.hub.checkpoint import Checkpoint, Network
-from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
-from inspector.hub.settings import Settings
+from inspector.hub.client.settings import Settings
+from inspector.hub.repo.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
 
 if TYPE_CHECKING:  # loaded when the network is needed
-    from inspector.hub.client import Client
-    from inspector.hub.gate import Gate
-    from inspector.hub.search import Listed, Query
-    from inspector.hub.workers import Workers
+    from inspector.hub.client.rate_limiter import Gate
+    from inspector.hub.client.requests import Client
+    from inspector.hub.client.workers import Workers
+    from inspector.hub.repo.listing import Listed, Query
 
 MAX_CONNECTIONS = 32
 """At once: enough for 163 shards in a few rounds, fewer than the client's own pool of 100."""
@@ -80,7 +80,7 @@ class Resolver:
         """
         checkpoint = self._alone(parse_model(model, revision))
         if checkpoint.parts:
-            from inspector.hub.adapters import needs_base, with_base
+            from inspector.hub.formats.adapters import needs_base, with_base
 
             if needs_base(checkpoint):
                 return with_base(checkpoint, self._alone)
@@ -92,7 +92,7 @@ class Resolver:
         Raises:
             InspectError: no such collection, or the Hub was not reached; offline nobody is asked.
         """
-        from inspector.hub.search import find_models, offline_refusal
+        from inspector.hub.repo.listing import find_models, offline_refusal
 
         if self._settings.offline:
             raise offline_refusal(query)
@@ -101,7 +101,7 @@ class Resolver:
     def _alone(self, target: RepoId | LocalPath) -> Checkpoint:
         """What one repo, folder or file holds."""
         if isinstance(target, LocalPath):
-            from inspector.hub.local import read_local
+            from inspector.hub.repo.local import read_local
 
             return read_local(target)
         if self._settings.offline:
@@ -124,9 +124,9 @@ class Resolver:
 
     def _online(self, repo: RepoId) -> Checkpoint:
         """Asks the Hub; of a repo that was read before, only whether it has moved."""
-        from inspector.hub.client import Meter
-        from inspector.hub.remote import current_commit, read_remote
-        from inspector.hub.repo_files import RepoFiles
+        from inspector.hub.client.requests import Meter
+        from inspector.hub.repo.files import RepoFiles
+        from inspector.hub.repo.remote import current_commit, read_remote
 
         meter = Meter()
         try:
@@ -170,14 +170,14 @@ class Resolver:
         """A copy on this machine, of this commit or (None) of the one that huggingface_hub saw last."""
         kept = None if commit is None else self._cache.load(repo, commit)
         if kept is None:
-            from inspector.hub.local import read_hub_cache
+            from inspector.hub.repo.local import read_hub_cache
 
             kept = read_hub_cache(self._settings.hub_cache, repo, commit)
         return None if kept is None else replace(kept, network=Network(cached=True))
 
     def _connected(self) -> tuple[Client, Workers]:
-        from inspector.hub.client import Client
-        from inspector.hub.workers import Workers
+        from inspector.hub.client.requests import Client
+        from inspector.hub.client.workers import Workers
 
         with self._lock:
             if self._network is None:
@@ -210,7 +210,7 @@ def _bundled(repo: RepoId, reason: str) -> Checkpoint | None:
     """The bundled snapshot, which stands for `main` and for nothing that was picked of it."""
     if repo.revision != DEFAULT_REVISION or repo.pick is not None:
         return None
-    from inspector.hub.bundled import read_bundled
+    from inspector.hub.cache.bundled import read_bundled
 
     return read_bundled(repo.name, reason)
 

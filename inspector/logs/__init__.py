@@ -1,9 +1,9 @@
 """Start-up logs of serving engines: what a run printed, and a prediction beside it."""
 
+from inspector.engines.common.log import LoggedRun, Printed
 from inspector.logs.compare import Comparison, Row, compare
 from inspector.logs.lines import UnreadableLog, clean_lines, open_log
 from inspector.logs.read import read_log
-from inspector.logs.run import LoggedRun, Printed
 
 __all__ = [
     "Comparison",

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inspector.devices.spec import GpuSpec, spec_of
+from inspector.devices.table import find_device
+from inspector.engines.common.cache_specs import UnsupportedLayer
+from inspector.engines.common.log import LoggedRun, Number
+from inspector.engines.common.served import Card, served_model
+from inspector.engines.serving import Serving, ServingSettings, plan_serving
+from inspector.engines.vllm import budget as vllm
+from inspector.engines.vllm.cache import capacity
+from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
-from inspector.hardware import GpuSpec, Serving, ServingSettings, find_device, plan_serving
-from inspector.hardware.spec import spec_of
-from inspector.logs.run import LoggedRun, Number
 from inspector.memory import PRECISION_BITS, Workload, default_context
-from inspector.memory.engines import Card, served_model, vllm
-from inspector.memory.engines.cache_specs import UnsupportedLayer
-from inspector.memory.engines.vllm_cache import capacity
-from inspector.memory.engines.vllm_version import NEWEST, VllmVersion, parse_version
 from inspector.model import Model
 
 PARTS = ("weights", "activations", "non_torch", "graphs", "kv_pool", "kv_tokens", "kv_blocks", "max_concurrency")
@@ -95,7 +97,7 @@ def compare(run: LoggedRun, model: Model, spec: GpuSpec | None = None, *, dtype:
         UsageError: the log names settings that no plan can be made for.
     """
     if run.engine == "llama.cpp":
-        from inspector.logs.compare_llama_cpp import compare_llama_cpp
+        from inspector.engines.llama_cpp.comparison import compare_llama_cpp
 
         return compare_llama_cpp(run, model, spec, dtype=dtype)
     notes = [*run.notes]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from inspector.engines.common.log import LoggedRun
+from inspector.engines.llama_cpp.log import LlamaCppLog
+from inspector.engines.sglang.log import SglangLog
+from inspector.engines.vllm.log import VllmLog
 from inspector.logs.lines import UnreadableLog
-from inspector.logs.llama_cpp import LlamaCppLog
-from inspector.logs.run import LoggedRun
-from inspector.logs.sglang import SglangLog
-from inspector.logs.vllm import VllmLog
 
 _TRAFFIC = ("throughput", " HTTP/1.", "#running-req", "print_timing", "update_slots")
 """In the lines that a server writes as it serves: nearly all of a long log, and nothing of its start."""

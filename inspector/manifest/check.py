@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.api import Inspection, device_specs, inspect_checkpoint
-from inspector.differences import compare_headers
+from inspector.api.differences import compare_headers
+from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint
 from inspector.errors import InspectError
 from inspector.hub import Resolver
 from inspector.manifest.form import Entry

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from inspector.api import Settings, device_specs
+from inspector.api.inspection import Settings, device_specs
 from inspector.batch.yaml_nodes import MAX_CHARACTERS, compose, entries, items_of, line_of, scalar
 from inspector.errors import FileMissing, UsageError
-from inspector.hub.repo_id import RepoId, is_commit, parse_model
+from inspector.hub.repo.repo_id import RepoId, is_commit, parse_model
 from inspector.version import __version__
 
 SCHEMA = 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.api import Inspection, Settings
-from inspector.hub.repo_id import DEFAULT_REVISION, RepoId, parse_model
+from inspector.api.inspection import Inspection, Settings
+from inspector.hub.repo.repo_id import DEFAULT_REVISION, RepoId, parse_model
 from inspector.manifest.form import Entry, Expected
 
 

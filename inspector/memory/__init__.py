@@ -4,8 +4,14 @@ Training has a package of its own, `inspector.memory.training`.
 """
 
 from inspector.memory.estimate import Estimate, Formulas, Part, Workload
-from inspector.memory.inference import default_context, estimate
-from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPE_NAMES, STORED, parse_precision
+from inspector.memory.inference.total import default_context, estimate
+from inspector.memory.quantization.precision import (
+    FILE_TYPE_NAMES,
+    PRECISION_BITS,
+    RECIPE_NAMES,
+    STORED,
+    parse_precision,
+)
 
 __all__ = [
     "FILE_TYPE_NAMES",

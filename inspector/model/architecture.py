@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspector.errors import InvalidConfig
-from inspector.model.config import TextConfig
-from inspector.model.config_read import read_config, shown
-from inspector.model.kinds import IMAGE_CROSS_ATTENTION_TYPES, cached_heads, head_dim_of, layers_of, notes_of
-from inspector.model.layers import SlidingAttention
+from inspector.model.config.read import read_config, shown
+from inspector.model.config.text import TextConfig
+from inspector.model.layers.from_config import (
+    IMAGE_CROSS_ATTENTION_TYPES,
+    cached_heads,
+    head_dim_of,
+    layers_of,
+    notes_of,
+)
+from inspector.model.layers.kinds import SlidingAttention
 from inspector.model.model import Architecture, Experts, Quantization
 
 LARGEST_COUNT = 2**40
@@ -59,7 +65,7 @@ def architecture_of(
     experts = _experts(text)
     image_tokens = None
     if text.text_type in IMAGE_CROSS_ATTENTION_TYPES:
-        from inspector.model.rare_kinds import image_tokens_of
+        from inspector.model.layers.rare_from_config import image_tokens_of
 
         image_tokens = image_tokens_of(text, config)
     for key in ("num_hidden_layers", "num_decoder_layers"):
@@ -71,7 +77,7 @@ def architecture_of(
     seen, heard = None, None
     vision, audio = _has_part(text, config, ("vision", "visual", "vit_")), _has_part(text, config, ("audio", "speech"))
     if vision or audio:
-        from inspector.model.towers import audio_tower, vision_tower
+        from inspector.model.vision.encoders import audio_tower, vision_tower
 
         seen, heard = vision_tower(config, _count(text, "hidden_size")), audio_tower(config)
     found = Architecture(

@@ -16,11 +16,11 @@ from importlib import resources
 from typing import NamedTuple
 
 from inspector.hub.checkpoint import Checkpoint, plain_dtype
-from inspector.hub.parts import Part
+from inspector.hub.formats.parts import Part
 from inspector.model.build import build_model
-from inspector.model.classes import find_class
 from inspector.model.model import Architecture, Model, Parameters, Share
-from inspector.model.parameters import count_parameters
+from inspector.model.parameters.classes import find_class
+from inspector.model.parameters.count import count_parameters
 from inspector.model.quantization import read_quantization
 
 BUFFER = re.compile(
@@ -60,7 +60,7 @@ def assemble(checkpoint: Checkpoint) -> Model:
     if not checkpoint.parts:
         return _by_tensors(checkpoint, _class_of(checkpoint), "model")
     if checkpoint.parts[-1].kind == "adapter":
-        from inspector.model.adapters import adapted
+        from inspector.model.parameters.adapters import adapted
 
         return adapted(checkpoint)
     parts = tuple(

@@ -8,7 +8,7 @@ from inspector.hub.checkpoint import Checkpoint, plain_dtype
 from inspector.model.architecture import read_architecture
 from inspector.model.lint import dtype_note
 from inspector.model.model import Model
-from inspector.model.parameters import count_parameters
+from inspector.model.parameters.count import count_parameters
 from inspector.model.quantization import read_quantization
 
 
@@ -29,7 +29,9 @@ def build_model(checkpoint: Checkpoint) -> Model:
         bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
     count = count_parameters
     if checkpoint.format == "gguf":
-        from inspector.model.gguf import count_gguf as count  # its patterns take longer to compile than others to count
+        from inspector.model.parameters.gguf import (
+            count_gguf as count,  # its patterns take longer to compile than others to count
+        )
     stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
     parameters = count(checkpoint, architecture)
     if parameters.quantization is not None:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.checkpoint import DTYPE_BITS
-from inspector.hub.snapshot import format_indices
 from inspector.model.model import Architecture
-from inspector.model.names import component, stack
+from inspector.model.parameters.names import component, stack
 
 if TYPE_CHECKING:
-    from inspector.model.parameters import Lot
+    from inspector.model.parameters.count import Lot
 
 EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in"})
 """Names of a token embedding beside the list of layers."""

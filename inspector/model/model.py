@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.model.layers import Layer
+from inspector.model.layers.kinds import Layer
 
 if TYPE_CHECKING:  # of few checkpoints
-    from inspector.model.adapters import Adapter
     from inspector.model.assemble import ModelPart
-    from inspector.model.parameters import Lot
-    from inspector.model.towers import AudioTower, VisionTower
+    from inspector.model.parameters.adapters import Adapter
+    from inspector.model.parameters.count import Lot
+    from inspector.model.vision.encoders import AudioTower, VisionTower
 
 
 @dataclass(frozen=True, slots=True)

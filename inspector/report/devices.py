@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inspector.hardware import Device, LocalDevice
+from inspector.devices.detect import LocalDevice
+from inspector.devices.table import Device
 from inspector.report.units import GIB, gib_text, inert
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from inspector.differences import MISSING, Difference, TensorGroup
+from inspector.api.differences import MISSING, Difference, TensorGroup
 from inspector.report.text import indented, label, plain_table, tokens_text
 from inspector.report.units import bytes_text, count_text, inert, number_text
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from inspector.api import Inspection
-    from inspector.differences import Stored
+    from inspector.api.differences import Stored
+    from inspector.api.inspection import Inspection
 
 SCHEMA = 1
 MAX_ROWS = 60

@@ -13,8 +13,8 @@ from inspector.report.units import gib_text, inert
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from inspector.engines.common.log import Number
     from inspector.logs import Comparison, Row
-    from inspector.logs.run import Number
 
 _HIDDEN = ("model", "v1", "devices", "cards", "free_at_start", "free_before", "layers", "streams")
 """Settings that the heading or a note shows, or that only the comparison needs."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from inspector.api import Inspection
+from inspector.api.inspection import Inspection
 from inspector.errors import InspectError
 
 if TYPE_CHECKING:
-    from inspector.hardware import Fit, Serving
+    from inspector.engines.serving import Serving
+    from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Part
     from inspector.memory.training import TrainingEstimate
     from inspector.model import Parameters

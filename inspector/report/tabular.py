@@ -7,13 +7,13 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inspector.api import Inspection
+from inspector.api.inspection import Inspection
 from inspector.errors import InspectError
 from inspector.report.record import error_record, inspection_record
 from inspector.report.units import bytes_text, count_text, inert, number_text
 
 if TYPE_CHECKING:
-    from inspector.hardware import Fit
+    from inspector.fit.verdict import Fit
 
 Result = tuple[str, Inspection | InspectError]
 """The model as the user named it, and what came of it."""

@@ -10,12 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from inspector.api import Inspection
+from inspector.api.inspection import Inspection
 from inspector.report.tabular import COUNT_OF_NUMBERS, Result, comparison, device_text, verdict
 from inspector.report.units import bytes_text, count_text, gib_text, inert, number_text
 
 if TYPE_CHECKING:
-    from inspector.hardware import Fit, Serving
+    from inspector.engines.serving import Serving
+    from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Part
     from inspector.memory.training import TrainingEstimate, TrainingSetup
 

@@ -77,7 +77,7 @@ def run_command(*arguments: str, codes: Sequence[int] = CODES, stdin: bytes = b"
     An exception that is not the tool's own comes through, as do the assertions: about the exit code, that nothing on
     either stream can steer a terminal, and that JSON is strict JSON.
     """
-    from inspector.cli import run
+    from inspector.cli.main import run
 
     out, err = Stream(), Stream()
     saved = dict(os.environ)

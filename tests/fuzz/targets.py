@@ -21,23 +21,25 @@ from typing import Any
 from safetensors import SafetensorError, deserialize
 
 from inspector.errors import InspectError, InvalidHeader
-from inspector.hub.cache import MAGIC, Cache
+from inspector.hub.cache.snapshot import decode_tensors, loads
+from inspector.hub.cache.store import MAGIC, Cache
 from inspector.hub.checkpoint import Checkpoint
-from inspector.hub.containers import gguf_config, read_gguf, read_pytorch
-from inspector.hub.documents import parse_headers, parse_index, parse_listing
-from inspector.hub.repo_id import RepoId, parse_model
-from inspector.hub.safetensors import header_from_json, header_length, parse_header
-from inspector.hub.snapshot import decode_tensors, loads
-from inspector.hub.weights import sharded
-from inspector.model.config import KEYS
-from inspector.model.config_light import table
-from inspector.model.config_read import LAYER_COUNT_KEYS
+from inspector.hub.formats.gguf.config import gguf_config
+from inspector.hub.formats.gguf.header import read_gguf
+from inspector.hub.formats.pytorch.archive import read_pytorch
+from inspector.hub.formats.safetensors import header_from_json, header_length, parse_header
+from inspector.hub.formats.weights import sharded
+from inspector.hub.repo.documents import parse_headers, parse_index, parse_listing
+from inspector.hub.repo.repo_id import RepoId, parse_model
+from inspector.model.config.light import table
+from inspector.model.config.read import LAYER_COUNT_KEYS
+from inspector.model.config.text import KEYS
 from tests.fuzz.harness import Target, command_for, plain, run_command
 from tests.fuzz.mutations import mutate_bytes, mutate_json, mutate_text
 from tests.hub import make_parts
-from tests.hub.containers.make_gguf import Header as GgufHeader
-from tests.hub.containers.make_gguf import array, text, u32
-from tests.hub.containers.make_torch import Bytes, archive, mapping, name, pickled, tensor
+from tests.hub.formats.make_gguf import Header as GgufHeader
+from tests.hub.formats.make_gguf import array, text, u32
+from tests.hub.formats.make_torch import Bytes, archive, mapping, name, pickled, tensor
 from tests.hub.make_models import gguf, llama_metadata, llama_shapes, torch_file, vocabulary
 from tests.hub_server import Content, Sparse, sparse
 from tests.hub_server import sharded as shards_of
@@ -327,7 +329,7 @@ def report_of(checkpoint: Checkpoint) -> None:
     """What the command would print of it, as JSON and as text."""
     from rich.console import Console
 
-    from inspector.api import Settings, inspect_checkpoint
+    from inspector.api.inspection import Settings, inspect_checkpoint
     from inspector.report.record import inspection_record
     from inspector.report.text import print_report
     from tests.fuzz.harness import assert_inert

@@ -161,7 +161,7 @@ def test_a_window_of_no_tokens_is_not_known_to_be_one(tmp_path: Path, changes: d
 
 def test_as_many_labels_as_there_are_numbers_take_no_memory() -> None:
     """Config classes make a dict of them: all the memory there is."""
-    from inspector.model.config_class import arguments
+    from inspector.model.config.from_class import arguments
 
     parts = {"text_config": {"num_labels": 2**64, "hidden_size": 8}, "others": [{"num_labels": 2**64}]}
     config = {"model_type": "pegasus", "num_labels": 2**64, **parts}
@@ -206,9 +206,9 @@ def test_a_kept_answer_of_another_commit_than_it_is_kept_under_is_not_taken(tmp_
     """Its name stood in the report's head, escape sequences and all."""
     import hashlib
 
-    from inspector.hub.cache import MAGIC, Cache
+    from inspector.hub.cache.store import MAGIC, Cache
     from inspector.hub.checkpoint import Checkpoint, Tensor
-    from inspector.hub.repo_id import RepoId, parse_model
+    from inspector.hub.repo.repo_id import RepoId, parse_model
 
     repo = parse_model("org/name")
     assert isinstance(repo, RepoId)

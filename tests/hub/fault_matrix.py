@@ -197,7 +197,7 @@ def run(home: Path) -> tuple[list[Cell], LoopbackHub, LoopbackHub]:
     from huggingface_hub import constants
     from huggingface_hub.utils._http import close_session
 
-    from inspector.api import prepare as import_ahead
+    from inspector.api.inspection import prepare as import_ahead
 
     import_ahead()
     found = cells()
@@ -228,7 +228,7 @@ TOKEN = "hf_s3cr3tOfTheMatrix"
 
 def run_one(cell: Cell, out: Streams, err: Streams) -> None:
     """`show`, `fit` or `diff` as a user runs it."""
-    from inspector.cli import run as command
+    from inspector.cli.main import run as command
 
     arguments = {
         "show": ["show", cell.repo, "--json"],
@@ -242,7 +242,7 @@ def run_one(cell: Cell, out: Streams, err: Streams) -> None:
 
 def run_batch(mine: Sequence[Cell], home: Path, out: Streams, err: Streams) -> None:
     """One `batch` over all of them: a line each."""
-    from inspector.cli import run as command
+    from inspector.cli.main import run as command
 
     ids = home / f"ids-{id(mine)}.txt"
     ids.parent.mkdir(parents=True, exist_ok=True)

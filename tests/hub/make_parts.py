@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from inspector.hub.snapshot import decode_tensors
+from inspector.hub.cache.snapshot import decode_tensors
 from tests.hub_server import Content, sharded, sparse
 
 MODEL_TESTS = Path(__file__).parent.parent / "model"

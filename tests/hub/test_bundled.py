@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from inspector.errors import GatedRepo, HubUnreachable, RepoNotFound
-from inspector.hub import Checkpoint, Resolver, Tensor, bundled
-from inspector.hub.snapshot import dumps
+from inspector.hub import Checkpoint, Resolver, Tensor
+from inspector.hub.cache import bundled
+from inspector.hub.cache.snapshot import dumps
 from tests.hub_server import Fault, LoopbackHub, sparse
 
 

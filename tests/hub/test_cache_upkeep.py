@@ -14,9 +14,9 @@ import pytest
 
 from inspector.errors import UsageError
 from inspector.hub import Checkpoint, Tensor
-from inspector.hub.cache import Cache, cache_limit
-from inspector.hub.cache_upkeep import cache_info, clear, kept_files, prune
-from inspector.hub.repo_id import RepoId
+from inspector.hub.cache.store import Cache, cache_limit
+from inspector.hub.cache.upkeep import cache_info, clear, kept_files, prune
+from inspector.hub.repo.repo_id import RepoId
 from tests.batch.mixed import small_files
 from tests.conftest import Run
 from tests.hub_server import LoopbackHub
@@ -89,7 +89,7 @@ def test_out_of_time_the_oldest_are_gone_and_nothing_else(tmp_path: Path, monkey
     assert prune(tmp_path, 0, seconds=-1) == (0, 0)
     assert all(path.exists() for path in paths)
     ticks = iter(range(10**6))
-    monkeypatch.setattr("inspector.hub.cache_upkeep.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("inspector.hub.cache.upkeep.time.monotonic", lambda: next(ticks))
     # 12 files are looked at, the begin and 3 of those that go take a tick each.
     count, _ = prune(tmp_path, 0, seconds=12 + 3)
     assert count == 3

@@ -81,7 +81,7 @@ def test_the_command_ends_within_its_time_out_and_200_mb_against_a_body_without_
     loopback_hub.add_repo("org/model", BASE)
     loopback_hub.faults.append(Fault(kind, server=server, times=None, size=10**12))
     code = (
-        "import sys\nfrom inspector.cli import run\ncode = run(['org/model'])\n"
+        "import sys\nfrom inspector.cli.main import run\ncode = run(['org/model'])\n"
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "print(code, int(peak.split()[1]) < 200_000)"
     )

@@ -9,10 +9,10 @@ import pytest
 
 from inspector.errors import AmbiguousModel, FileMissing, HubUnreachable, UnreadableModel, UnsupportedFormat, UsageError
 from inspector.hub import File, Resolver, Tensor, resolve
-from inspector.hub.snapshot import dumps, loads
+from inspector.hub.cache.snapshot import dumps, loads
 from inspector.model import build_model
 from tests.conftest import Run
-from tests.hub.containers.make_gguf import Header, Raw, text, u32
+from tests.hub.formats.make_gguf import Header, Raw, text, u32
 from tests.hub.make_models import gguf, llama_metadata, llama_shapes, vocabulary
 from tests.hub.test_local import write
 from tests.hub_server import Content, LoopbackHub, Sparse, sparse

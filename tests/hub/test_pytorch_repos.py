@@ -12,7 +12,7 @@ from inspector.errors import FileMissing, HubError, UnreadableModel, Unsupported
 from inspector.hub import File, Resolver, resolve
 from inspector.model import build_model
 from tests.conftest import Run
-from tests.hub.containers.make_torch import archive, mapping, name, number, pickled, tensor, text
+from tests.hub.formats.make_torch import archive, mapping, name, number, pickled, tensor, text
 from tests.hub.make_models import torch_file, torch_shards
 from tests.hub.test_local import write
 from tests.hub_server import Content, Fault, LoopbackHub, Sparse, sparse

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, deserialize
 
 from inspector.errors import InvalidHeader
 from inspector.hub.checkpoint import DTYPE_BITS
-from inspector.hub.safetensors import Header, header_from_json, header_length, parse_header
+from inspector.hub.formats.safetensors import Header, header_from_json, header_length, parse_header
 
 ONE = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 FOUR = b"\0" * 4

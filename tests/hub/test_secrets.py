@@ -8,7 +8,7 @@ import pytest
 
 from inspector.errors import HubError, InspectError, UsageError
 from inspector.hub import Resolver
-from inspector.hub.urls import file_url, host, is_internal, origin, redirect_target
+from inspector.hub.client.urls import file_url, host, is_internal, origin, redirect_target
 from tests.hub_server import Content, Fault, LoopbackHub, sharded, sparse
 
 TOKEN = "hf_s3cr3t"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.hub import snapshot
+from inspector.hub.cache import snapshot
 from inspector.hub.checkpoint import DTYPE_BITS, Checkpoint, File, Tensor
-from inspector.hub.parts import Part
+from inspector.hub.formats.parts import Part
 
 component = st.one_of(
     st.sampled_from(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspector.engines.common.log import GIB, MIB, plain
 from inspector.logs import LoggedRun, UnreadableLog, clean_lines, read_log
 from inspector.logs.lines import MAX_LINE
-from inspector.logs.run import GIB, MIB, plain
 from tests.logs import excerpts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import inspector
-from inspector.cli import run
+from inspector.cli.main import run
 from inspector.errors import InspectError, UsageError
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.memory import Workload

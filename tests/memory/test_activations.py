@@ -1,4 +1,4 @@
-"""inspector.memory.activations against peaks measured under fake tensors, and against numbers worked out by hand."""
+"""Activations against peaks measured under fake tensors, and against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.memory.activations import decode_activations, prefill_activations
 from inspector.memory.estimate import Part
-from inspector.model.layers import (
+from inspector.memory.inference.activations import decode_activations, prefill_activations
+from inspector.model.layers.kinds import (
     CrossAttention,
     FullAttention,
     LatentAttention,

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from inspector.api import Settings
+from inspector.api.inspection import Settings
+from inspector.engines.llama_cpp.buffers import gguf_facts
 from inspector.errors import UsageError
+from inspector.hub.cache.snapshot import decode, loads
 from inspector.hub.checkpoint import Checkpoint, Tensor
-from inspector.hub.ggml_types import FILE_TYPES
-from inspector.hub.snapshot import decode, loads
+from inspector.hub.formats.ggml_types import FILE_TYPES
 from inspector.memory import FILE_TYPE_NAMES, Workload, estimate
-from inspector.memory.engines.llama_cpp_plan import gguf_facts
-from inspector.memory.ggml_recipes import quantized_weights
-from inspector.memory.ggml_tensors import CHECKED
+from inspector.memory.quantization.ggml_recipes import quantized_weights
+from inspector.memory.quantization.ggml_tensors import CHECKED
 from inspector.model import build_model
 from inspector.model.model import Model
 from tests.conftest import SNAPSHOTS, Run

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.memory.estimate import Workload
-from inspector.memory.kv_cache import (
+from inspector.memory.inference.kv_cache import (
     ALLOCATIONS,
     allocated_bytes,
     cache_bytes,
@@ -18,9 +18,9 @@ from inspector.memory.kv_cache import (
     tokens_held,
     values_per_token,
 )
-from inspector.memory.quantized_cache import quantized_layer_bytes
+from inspector.memory.quantization.quantized_cache import quantized_layer_bytes
 from inspector.model.architecture import read_architecture
-from inspector.model.layers import (
+from inspector.model.layers.kinds import (
     ChunkedAttention,
     CrossAttention,
     FullAttention,
@@ -34,14 +34,14 @@ from inspector.model.layers import (
     StateTensor,
     UnknownLayer,
 )
-from inspector.model.model import Architecture
-from inspector.model.rare_layers import (
+from inspector.model.layers.rare import (
     CompressedAttention,
     HiddenStates,
     ImageCrossAttention,
     PrefixedAttention,
     ReferenceSlidingAttention,
 )
+from inspector.model.model import Architecture
 
 GIB = 1024**3
 

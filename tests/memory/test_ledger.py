@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from inspector.api import Inspection, Settings, inspect_checkpoint
-from inspector.hub import snapshot
-from inspector.memory.ledger import indices_text
+from inspector.api.inspection import Inspection, Settings, inspect_checkpoint
+from inspector.hub.cache import snapshot
+from inspector.memory.layer_table import indices_text
 from tests.conftest import Run
 
 SNAPSHOTS = Path(__file__).resolve().parents[2] / "fixtures" / "snapshots"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from inspector.api import Settings
+from inspector.api.inspection import Settings
+from inspector.engines.common.served import served_model
 from inspector.errors import UsageError
 from inspector.memory import RECIPE_NAMES, Workload, estimate
-from inspector.memory.engines import served_model
-from inspector.memory.recipes import RECIPES, weight_bytes
+from inspector.memory.quantization.recipes import RECIPES, weight_bytes
 from inspector.model import Model
 from tests.memory.test_ledger import inspection
 from tests.model.test_parameters import LLAMA_2_7B, awq, count, gptq, llama, nf4

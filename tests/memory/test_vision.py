@@ -1,4 +1,4 @@
-"""inspector.memory.vision and pictures against peaks and counts of the real classes, and numbers worked out by hand."""
+"""Encoders and images against peaks and counts of the real classes, and numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.memory import Workload, estimate
-from inspector.memory.pictures import Pictures, cut_up, default_size
-from inspector.memory.vision import (
+from inspector.memory.inference.encoders import (
     FEATURES_ONCE,
     audio_peak,
     encode_pictures,
@@ -21,9 +20,10 @@ from inspector.memory.vision import (
     pictures_held,
     with_media,
 )
+from inspector.memory.inference.images import Pictures, cut_up, default_size
 from inspector.model.architecture import read_architecture
 from inspector.model.model import Architecture, Model, Parameters
-from inspector.model.towers import AudioTower, VisionTower, audio_tower, vision_tower
+from inspector.model.vision.encoders import AudioTower, VisionTower, audio_tower, vision_tower
 
 DATA = Path(__file__).with_name("data")
 PEAKS: dict[str, Any] = json.loads((DATA / "vision_peaks.json").read_text())["models"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint
-from inspector.hub.snapshot import decode_tensors
 from inspector.model.build import build_model
 
 SAMPLE = Path(__file__).parent / "classes_sample.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.model.classes import TABLE, find_class
+from inspector.model.parameters.classes import TABLE, find_class
 
 ROOT = Path(__file__).resolve().parents[2]
 INDEX = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))

@@ -16,8 +16,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_M
 
 from inspector.errors import InvalidConfig
 from inspector.model.architecture import architecture_of, read_architecture
-from inspector.model.config_class import text_config_of
-from inspector.model.config_light import read_light, table
+from inspector.model.config.from_class import text_config_of
+from inspector.model.config.light import read_light, table
 
 DATA = Path(__file__).parents[2] / "inspector" / "data" / "configs.json"
 RELEASE: str = json.loads(DATA.read_text("utf-8"))["transformers"]

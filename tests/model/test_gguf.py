@@ -8,7 +8,7 @@ import pytest
 
 from inspector.hub import Checkpoint, Tensor
 from inspector.model import Parameters, build_model
-from inspector.model.gguf import locate
+from inspector.model.parameters.gguf import locate
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 
-from inspector.memory.kv_cache import allocated_bytes, cache_bytes
+from inspector.memory.inference.kv_cache import allocated_bytes, cache_bytes
 from inspector.model.architecture import read_architecture
-from inspector.model.config_light import table
-from inspector.model.layers import FullAttention, LinearAttention, NoCache, SlidingAttention, UnknownLayer, config_keys
-from inspector.model.rare_layers import CompressedAttention, ImageCrossAttention
+from inspector.model.config.light import table
+from inspector.model.layers.kinds import (
+    FullAttention,
+    LinearAttention,
+    NoCache,
+    SlidingAttention,
+    UnknownLayer,
+    config_keys,
+)
+from inspector.model.layers.rare import CompressedAttention, ImageCrossAttention
 
 SAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "oracles" / "caches.json").read_text("utf-8"))
 """Made by `python tests/oracles/caches.py --write`."""

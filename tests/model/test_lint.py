@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.hub import snapshot
+from inspector.hub.cache import snapshot
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.model import build_model
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Tensor
-from inspector.hub.snapshot import split_name
-from inspector.model.names import component, decoder_stack, group_tensors, stack
+from inspector.model.parameters.names import component, decoder_stack, group_tensors, stack
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.hub.bundled import read_bundled
+from inspector.hub.cache.bundled import read_bundled
+from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint, Tensor
-from inspector.hub.snapshot import decode_tensors
 from inspector.model.build import build_model
 from inspector.model.model import Model, Quantization
 from inspector.model.packing import METHODS, NOT_STORED
@@ -456,7 +456,7 @@ def test_a_hostile_pattern_is_given_up_not_followed() -> None:
 def test_a_plain_model_loads_none_of_this() -> None:
     code = (
         "import sys\n"
-        "from inspector.hub.bundled import read_bundled\n"
+        "from inspector.hub.cache.bundled import read_bundled\n"
         "from inspector.model.build import build_model\n"
         "build_model(read_bundled('meta-llama/Llama-3.1-8B', ''))\n"
         "print([name for name in sys.modules if 'packing' in name])"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from inspector.hub import snapshot
+from inspector.hub.cache import snapshot
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.model.model import Architecture, Experts, Parameters
-from inspector.model.parameters import count_parameters
+from inspector.model.parameters.count import count_parameters
 from inspector.model.quantization import read_quantization
 
 SNAPSHOTS = Path(__file__).resolve().parents[2] / "fixtures" / "snapshots"

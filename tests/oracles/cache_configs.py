@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inspector.model.kinds import LATENT_TYPES
+from inspector.model.layers.from_config import LATENT_TYPES
 
 ENCODER_TOKENS = 7
 """Tokens of an encoder's output."""

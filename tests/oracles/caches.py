@@ -24,9 +24,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inspector.memory.kv_cache import ALLOCATIONS, allocated_bytes, cache_bytes
+from inspector.memory.inference.kv_cache import ALLOCATIONS, allocated_bytes, cache_bytes
 from inspector.model.architecture import architecture_of
-from inspector.model.config_class import text_config_of
+from inspector.model.config.from_class import text_config_of
 from tests.oracles import table
 from tests.oracles.cache_configs import CAUSES, ENCODER_TOKENS, FLOAT32_TYPES
 from tests.oracles.cache_models import (

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from inspector.errors import InvalidConfig
 from inspector.model.architecture import architecture_of, read_architecture
-from inspector.model.config_class import text_config_of
-from inspector.model.config_light import table as config_table
+from inspector.model.config.from_class import text_config_of
+from inspector.model.config.light import table as config_table
 from inspector.model.model import Architecture
 from tests.oracles import table
 from tests.oracles.variations import config_changes, halves, made_with

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from inspector.hub.cache.snapshot import encode
 from inspector.hub.checkpoint import Checkpoint, Tensor
-from inspector.hub.snapshot import encode
 
 SIZES = {
     "hidden_size": 512,

@@ -24,10 +24,11 @@ from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import _get_classes, quantize_model, save_config, save_model
 
-from inspector import api
+from inspector.api import inspection as api
+from inspector.engines.mlx import buffers as mlx_plan
+from inspector.engines.mlx import cache as ours
+from inspector.engines.mlx import weights as mlx_weights
 from inspector.errors import UsageError
-from inspector.memory.engines import mlx as ours
-from inspector.memory.engines import mlx_plan, mlx_weights
 from inspector.model import Model
 from tests.oracles.mlx_models import CONFIGS, step_before
 

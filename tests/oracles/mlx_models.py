@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspector.memory.engines.mlx import MlxSettings, Moment, last_chunk
+from inspector.engines.mlx.cache import MlxSettings, Moment, last_chunk
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],

@@ -40,9 +40,9 @@ from transformers import PreTrainedModel  # noqa: E402
 
 from fixtures import make_classes, meta  # noqa: E402
 from fixtures.class_variants import default_config  # noqa: E402
+from inspector.hub.cache.snapshot import encode_tensors, split_name  # noqa: E402
 from inspector.hub.checkpoint import Checkpoint  # noqa: E402
 from inspector.hub.resolver import Resolver  # noqa: E402
-from inspector.hub.snapshot import encode_tensors, split_name  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
 from tests.hub_server import LoopbackHub, sharded, sparse  # noqa: E402
 from tests.oracles import table  # noqa: E402

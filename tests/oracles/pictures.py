@@ -1,4 +1,4 @@
-"""How transformers' image processors cut pictures up: what inspector.memory.pictures is checked against.
+"""How transformers' image processors cut pictures up: what inspector.memory.inference.images is checked against.
 
     python -m tests.oracles.pictures --out tests/memory/data/picture_counts.json
 

@@ -27,8 +27,8 @@ import torch
 import transformers
 from transformers import AutoConfig
 
+from inspector.hub.cache.snapshot import encode_tensors
 from inspector.hub.checkpoint import Tensor
-from inspector.hub.snapshot import encode_tensors
 from inspector.measure.step import Step, build, measure
 from inspector.memory.training.table import known_types
 from tests.memory.training.replay import estimate_of, read_peaks

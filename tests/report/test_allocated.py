@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from inspector.cli import run
+from inspector.cli.main import run
 
 SLIDING = "google/gemma-3-4b-it"
 """Bundled: 29 layers with a window of 1,024 and 5 full ones, 4 KV heads of 256, bfloat16."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inspector.errors import UsageError
-from inspector.memory.article import GRADIENT_BYTES, OPTIMIZER_BYTES, SOURCE
 from inspector.memory.estimate import Part, Workload
-from inspector.memory.inference import estimate
+from inspector.memory.inference.article import GRADIENT_BYTES, OPTIMIZER_BYTES, SOURCE
+from inspector.memory.inference.total import estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.model.model import Model
 

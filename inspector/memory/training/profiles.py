@@ -11,7 +11,7 @@ from inspector.memory.training.fp8 import with_casts
 from inspector.memory.training.recompute import each, mentions, mixed_layers, recomputed_blocks, without_scores
 from inspector.memory.training.table import Layer, Piece, Profile, Sum, TypeTable, read_table
 from inspector.memory.training.tensors import Weights
-from inspector.model.layers import LatentAttention, SlidingAttention
+from inspector.model.layers.kinds import LatentAttention, SlidingAttention
 from inspector.model.model import Architecture
 
 LANGUAGE_PARTS = {"gemma3": "gemma3_text"}

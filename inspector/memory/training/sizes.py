@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from inspector.memory.training.table import Sum
 from inspector.memory.training.tensors import Weights
-from inspector.model.layers import LatentAttention
+from inspector.model.layers.kinds import LatentAttention
 from inspector.model.model import Architecture
 
 MULTI_LETTER = {"bkss": ("b", "kv", "s", "s"), "Tkv": ("T", "kv"), "1": ()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.estimate import Part
-from inspector.memory.recipes import RECIPES, weight_bytes
+from inspector.memory.quantization.recipes import RECIPES, weight_bytes
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.model.model import Model
 

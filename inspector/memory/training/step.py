@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
 from inspector.memory.estimate import Estimate, Part, Workload
-from inspector.memory.inference import OVERHEAD_BYTES, estimate
+from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head
 from inspector.memory.training.notes import notes
@@ -340,8 +340,7 @@ class _Card:
 
 
 def training_total(training: TrainingEstimate) -> Estimate:
-    """A training estimate in the form that `inspector.hardware.check_fit` takes: the peak, and what lives on the card
-    beside torch's tensors."""
+    """A training estimate as `fit.verdict.check_fit` takes it: the peak, and what lives beside torch's tensors."""
     steady = training.parts[0]
     rest = None if training.peak is None else training.peak - (steady.bytes or 0)
     return Estimate(

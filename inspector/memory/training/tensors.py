@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
+from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Checkpoint
-from inspector.hub.snapshot import split_name
 from inspector.model.model import Architecture
-from inspector.model.names import component, stack
-from inspector.model.parameters import parameter_lots
+from inspector.model.parameters.count import parameter_lots
+from inspector.model.parameters.names import component, stack
 
 OUTSIDE = "outside"
 """The "layer" of what is in no layer: embeddings, the last norm, the head."""

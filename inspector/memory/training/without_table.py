@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inspector.memory.estimate import Part, Workload
-from inspector.memory.inference import estimate
+from inspector.memory.inference.total import estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.optimizers import Trained, optimizer_states
 from inspector.memory.training.sharding import Sharding

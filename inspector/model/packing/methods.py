@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inspector.model.names import Group
 from inspector.model.packing import rules
 from inspector.model.packing.rules import Parts, Rule, Scheme, overhead
+from inspector.model.parameters.names import Group
 
 Rules = Mapping[str, Rule]
 

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from inspector.hub.snapshot import PLACEHOLDER, format_indices
+from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
 from inspector.model.model import Quantization
-from inspector.model.names import component, stack
 from inspector.model.packing.patterns import Matching, as_glob
 from inspector.model.packing.recipe import listed
 from inspector.model.packing.rules import PLAIN
+from inspector.model.parameters.names import component, stack
 from inspector.model.quantization import find_recipe, read_quantization
 
 if TYPE_CHECKING:
-    from inspector.model.parameters import Lot
+    from inspector.model.parameters.count import Lot
 
 MAX_NAMES = 12
 """So many modules are named; the rest is counted."""

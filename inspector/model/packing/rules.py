@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from inspector.hub.checkpoint import DTYPE_BITS
-from inspector.model.names import Group
+from inspector.model.parameters.names import Group
 
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
 """What an unquantized weight is stored in."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Tensor
-from inspector.hub.snapshot import split_name
-from inspector.model.names import Group
 from inspector.model.packing.methods import FP8, MODELOPT, MXFP4, Rules, beside, table_of
 from inspector.model.packing.recipe import Schemes, method_of, schemes_of
 from inspector.model.packing.rules import PLAIN, Rule, Scheme, overhead
+from inspector.model.parameters.names import Group
 
 
 class Unpacked(NamedTuple):

@@ -8,8 +8,8 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
+from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint
-from inspector.hub.snapshot import decode_tensors
 from inspector.memory import Workload
 from inspector.memory.training import TrainingEstimate, TrainingSetup, Weights, read_weights, training_estimate
 from inspector.model import Model, build_model

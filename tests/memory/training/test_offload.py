@@ -98,7 +98,7 @@ def test_paged_states_are_the_hosts(llama: Model) -> None:
 def test_json_gives_host_memory_and_disk(capsys: pytest.CaptureFixture[str]) -> None:
     import json
 
-    from inspector.cli import run
+    from inspector.cli.main import run
 
     words = ["train", "meta-llama/Llama-3.1-8B", "--offline", "--precision", "bf16-master", "--zero", "3", "--json"]
     assert run([*words, "--nvme", "optimizer", "--offload", "params"]) == 0

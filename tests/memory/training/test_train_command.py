@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import inspector
-from inspector.cli import run
+from inspector.cli.main import run
 from inspector.errors import UsageError
 
 LLAMA = "meta-llama/Llama-3.2-1B"

@@ -1,0 +1,1 @@
+"""The library: everything that the command line can do, as functions and types."""

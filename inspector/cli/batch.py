@@ -1,0 +1,233 @@
+"""The command `batch`: many models from a list, one line of output each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inspector.cli.options import (
+    SERVING_NAMES,
+    formulas_option,
+    picture_options,
+    query_options,
+    serving_options,
+    source_options,
+    workload_options,
+)
+from inspector.errors import InspectError, RepoNotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inspector.batch.outcome import Record, Tally
+    from inspector.batch.output import Output
+    from inspector.batch.progress import Progress
+    from inspector.batch.rows import Rows
+    from inspector.hub import Resolver
+    from inspector.hub.repo.listing import Query
+
+
+class OutputFailed(InspectError):
+    """The results could not be written any further; what was written is whole."""
+
+    kind = "output_failed"
+
+
+@click.command()
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+@source_options
+@query_options
+@workload_options
+@picture_options
+@serving_options
+@click.option(
+    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."
+)
+@formulas_option
+@click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Models at a time.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["jsonl", "csv", "markdown", "parquet"]),
+    help="How to write. Default: by the --output file's name (.csv, .md, .parquet), else jsonl.",
+)
+@click.option(
+    "--columns", metavar="A.B,C", help="Only these keys of the JSON, beside id and outcome: parameters.total,fit.0.fits"
+)
+@click.option("--ordered", is_flag=True, help="Write in the order of the list, not as results come.")
+@click.option(
+    "--output", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file."
+)
+@click.option("--resume", is_flag=True, help="Go on with the --output file of a run that was ended early.")
+@click.option(
+    "--engine-cluster",
+    type=click.Choice(["ray"]),
+    help="Run on a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
+)
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Of the cluster. Default: its CPUs.")
+def batch(
+    files: tuple[str, ...],
+    revision: str | None,
+    token: str | None,
+    offline: bool,
+    jobs: int,
+    format_: str | None,
+    columns: str | None,
+    ordered: bool,
+    path: Path | None,
+    resume: bool,
+    engine_cluster: str | None,
+    workers: int | None,
+    **options: Any,
+) -> int:
+    """Inspect the models of a list, a line of output for each, and a summary at the end.
+
+    FILE has a repo ID or local folder a line (# begins a comment), or is CSV with a column model, repo_id or id, or
+    YAML with a list; - is standard input. Or the Hub is asked for the list: --author, --search, --filter,
+    --pipeline-tag, --collection. The Hub's rate limits are waited for. Exits with the highest code of all models: as
+    `show`, and with --gpu as `fit`.
+    """
+    from inspector.api.inspection import Settings
+    from inspector.batch import RateGate, inspect_many, read_ids
+    from inspector.batch.interrupt import INTERRUPTED
+    from inspector.batch.outcome import Tally
+    from inspector.batch.progress import progress_on_stderr
+    from inspector.batch.rows import JSONL, PARQUET, SUFFIXES, Rows
+    from inspector.hub import Resolver
+    from inspector.hub.resolver import MAX_CONNECTIONS
+
+    if resume and path is None:
+        raise UsageError("--resume goes on with a file", "Name it with --output.")
+    if workers and not engine_cluster:
+        raise UsageError("--workers are those of a cluster", "Add --engine-cluster ray.")
+    queries = _queries(options)
+    if not files and not queries:
+        raise UsageError("no list of models", "Name a FILE, - for standard input, or ask the Hub: --author meta-llama.")
+    chosen = format_ or SUFFIXES.get(path.suffix.lower() if path else "", JSONL)
+    if chosen == PARQUET and path is None:
+        raise UsageError("the format parquet needs a file", "Name it with --output.")
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    rows = Rows(chosen, names, _devices(options["gpus"]))
+    serving = {name: value for name in SERVING_NAMES if (value := options.pop(name)) is not None}
+    settings = {**options, "serving": serving}
+    Settings(**settings)  # before anything is asked for or touched: this refuses what cannot be
+    listed = read_ids(files, revision=revision)
+    with Resolver(token=token, offline=offline or None, max_connections=max(MAX_CONNECTIONS, jobs)) as resolver:
+        resolver.gate = gate = RateGate()
+        models = list(dict.fromkeys([*listed, *(model for query in queries for model in _asked(resolver, query))]))
+        if not models:
+            raise UsageError(f"no models in {', '.join(files)}", "Give an ID a line.")
+        output, done = _open(path, rows, chosen == PARQUET, resume)
+        missing = [model for model in models if model not in done]
+        tally = Tally(done[model] for model in models if model in done)
+        arguments: dict[str, Any] = {"jobs": jobs, "ordered": ordered, "revision": revision, **settings}
+        if engine_cluster:
+            from inspector.batch.cluster import inspect_many_on_ray
+
+            records = inspect_many_on_ray(missing, workers=workers, token=token, offline=offline or None, **arguments)
+        else:
+            records = inspect_many(missing, resolver=resolver, **arguments)
+        to_screen = path is None and sys.stdout.isatty()
+        progress = progress_on_stderr(len(models), tally.total, gate, wanted=not to_screen)
+        try:
+            interrupted = _write(records, output, rows, tally, progress)
+            if chosen == PARQUET and path is not None and not interrupted:
+                from inspector.batch.parquet import write_table
+
+                write_table(path)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _summary(tally, len(models), "Stopped")
+            hint = "Make room; then --resume goes on." if path else ""
+            raise OutputFailed(f"the output could not be written: {error.strerror or error}", hint) from None
+        finally:
+            gate.close()
+            records.close()
+            output.close()
+    _summary(tally, len(models), "Interrupted" if interrupted else "")
+    if interrupted:
+        if chosen == PARQUET:
+            click.echo(f"The rows so far are in {path}.jsonl: --resume goes on with them.", err=True)
+        return INTERRUPTED
+    return tally.exit_code
+
+
+def _queries(options: dict[str, Any]) -> list[Query]:
+    """What the Hub is asked for: one search of all that is given, and each collection."""
+    from inspector.hub.repo.listing import DEFAULT_LIMIT, Query
+
+    collections, limit = options.pop("collections"), options.pop("limit")
+    given = {name: options.pop(name) for name in ("author", "search", "filters", "pipeline_tag", "sort")}
+    searched = any(value for name, value in given.items() if name != "sort")
+    if not searched and (given["sort"] or (limit and not collections)):
+        raise UsageError("--sort and --limit are for a search of the Hub", "Add --author, --search or --filter.")
+    queries = [Query(collection=each, limit=limit or DEFAULT_LIMIT) for each in collections]
+    return queries + ([Query(**given, limit=limit or DEFAULT_LIMIT)] if searched else [])
+
+
+def _asked(resolver: Resolver, query: Query) -> tuple[str, ...]:
+    """The models that the Hub lists; where there are more than the limit, that is told."""
+    from inspector.report.units import inert
+
+    listed = resolver.find_models(query)
+    if not listed.models:
+        raise RepoNotFound(f"the Hub lists no {query}", "Check the spelling; what is private needs a token.")
+    if listed.cut:
+        note = f"Note: the Hub has more {query} than {query.limit:,}, which are the first: --limit N takes more"
+        click.echo(inert(note), err=True)
+    # A folder of this name here is not meant.
+    return tuple(f"{model}@main" if Path(model).exists() else model for model in listed.models)
+
+
+def _open(path: Path | None, rows: Rows, parquet: bool, resume: bool) -> tuple[Output, dict[str, str]]:
+    """Where the lines go, and the outcomes that are there already."""
+    from inspector.batch.output import StandardOutput, new_file, resume_file
+
+    if path is None:
+        return StandardOutput(), {}
+    if not parquet:
+        return resume_file(path, rows) if resume else (new_file(path), {})
+    from inspector.batch.parquet import check_pyarrow, new_journal, resume_journal
+
+    check_pyarrow()
+    return resume_journal(path, rows) if resume else (new_journal(path), {})
+
+
+def _devices(gpus: tuple[str, ...]) -> list[str]:
+    """The names of the devices that --gpu means: `auto` may be several."""
+    if not gpus:
+        return []
+    from inspector.devices.spec import parse_gpus
+
+    return [spec.label for spec in parse_gpus(gpus)]
+
+
+def _write(records: Iterable[Record], output: Output, rows: Rows, tally: Tally, progress: Progress) -> bool:
+    """Writes each record as it comes; whether Ctrl-C ended it."""
+    from inspector.batch.interrupt import Interrupts
+
+    try:
+        with Interrupts() as interrupts, progress:
+            with interrupts.held():
+                if rows.head and output.is_empty:
+                    output.write(rows.head)
+            for record in records:
+                with interrupts.held():
+                    output.write(rows.line(record))
+                    tally.add(record["outcome"])
+                progress.show(tally)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _summary(tally: Tally, total: int, ended: str) -> None:
+    """What came of it, on standard error."""
+    if ended:
+        click.echo(f"{ended}: {tally.total:,} of {total:,} models are done.", err=True)
+    for line in tally.lines() if tally.total else ():
+        click.echo(line, err=True)

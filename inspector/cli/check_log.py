@@ -1,0 +1,64 @@
+"""The command `check-log`: a start-up log beside the prediction for its model."""
+
+from __future__ import annotations
+
+import click
+
+from inspector.cli.options import GPU_HELP, print_json, source_options
+from inspector.errors import InspectError, UsageError
+
+
+@click.command("check-log")
+@click.argument("file", metavar="FILE")
+@click.argument("model", metavar="MODEL")
+@source_options
+@click.option(
+    "--dtype", default="stored", show_default=True, metavar="TYPE", help="Precision of the weights in the run."
+)
+@click.option("--gpu", metavar="GPU", help=f"The card, where the log does not tell: {GPU_HELP.partition(';')[0]}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_log(
+    file: str,
+    model: str,
+    revision: str | None,
+    token: str | None,
+    offline: bool,
+    dtype: str,
+    gpu: str | None,
+    as_json: bool,
+) -> int:
+    """Show each part that vLLM, SGLang or llama.cpp printed at its start beside the predicted one.
+
+    FILE is the log, or - for standard input; MODEL is the model that was started.
+    """
+    from inspector.api.inspection import device_specs, inspect
+    from inspector.logs import clean_lines, compare, open_log, read_log
+
+    specs = device_specs((gpu,)) if gpu else ()
+    if len(specs) > 1:
+        raise UsageError("check-log compares one kind of card", "Name it: --gpu 'RTX 4090'.")
+    try:
+        with open_log(file) as raw:
+            run = read_log(clean_lines(raw))
+        inspection = inspect(model, revision=revision, token=token, offline=offline or None, dtype=dtype)
+        comparison = compare(
+            run, inspection.model, specs[0] if specs else None, dtype=inspection.estimate.workload.dtype
+        )
+    except InspectError as error:
+        if as_json and not isinstance(error, UsageError):
+            from inspector.report.record import error_record
+
+            print_json(error_record(model, error))
+        raise
+    from inspector.report.units import inert
+
+    for warning in inspection.warnings:
+        click.echo(f"Note: {inert(warning)}", err=True)
+    from inspector.report.console import stdout_console
+    from inspector.report.logs import comparison_record, print_comparison
+
+    if as_json:
+        print_json(comparison_record(comparison, inspection.checkpoint.repo_id))
+    else:
+        print_comparison(stdout_console(), comparison, inspection.checkpoint.repo_id)
+    return 0

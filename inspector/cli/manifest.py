@@ -1,0 +1,218 @@
+"""The commands `lock` and `verify`: a manifest of models, for continuous integration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inspector.cli.options import (
+    GPU_HELP,
+    SERVING_NAMES,
+    access_options,
+    formulas_option,
+    print_json,
+    serving_options,
+    source_options,
+    workload_options,
+)
+from inspector.errors import InspectError, UsageError
+
+if TYPE_CHECKING:
+    from inspector.manifest import Outcome
+
+
+@click.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@source_options
+@workload_options
+@serving_options
+@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=f"Also lock the verdict for it: {GPU_HELP}")
+@formulas_option
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the bytes that may change later: 0.01 is one per cent.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file (over an older manifest, over nothing else). Default: standard output.",
+)
+def lock(
+    models: tuple[str, ...],
+    revision: str | None,
+    token: str | None,
+    offline: bool,
+    tolerance: float,
+    path: Path | None,
+    **options: Any,
+) -> int:
+    """Write a YAML manifest of what models are now: commit, parameters, bytes and verdicts. `verify` checks it."""
+    from inspector.api.inspection import Settings, inspect_each
+    from inspector.hub import Resolver
+    from inspector.manifest import lock as entry_of
+    from inspector.manifest import write_manifest
+
+    serving = {name: value for name in SERVING_NAMES if (value := options.pop(name)) is not None}
+    options["gpus"] = _named(options["gpus"])
+    settings = Settings(serving=serving, **options)
+    if path is not None:
+        _check_replaceable(path)
+    with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
+        found = inspect_each(models, resolver=resolver, revision=revision, serving=serving, **options)
+    entries, errors = [], []
+    for model, outcome in zip(models, found, strict=True):
+        if isinstance(outcome, InspectError):
+            _complain(model, outcome)
+            errors.append(outcome)
+            continue
+        if outcome.checkpoint.revision is None:
+            click.echo(f"Note: {model} has no commit to pin: only its numbers are locked", err=True)
+        entries.append(entry_of(model, revision, settings, outcome, tolerance))
+    if errors:
+        click.echo("Nothing was written.", err=True)
+        return max(error.exit_code for error in errors)
+    text = write_manifest(entries)
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        _write(path, text)
+    return 0
+
+
+@click.command()
+@click.argument("files", metavar="MANIFEST...", nargs=-1, required=True)
+@access_options
+@click.option(
+    "--moved-ok", is_flag=True, help="A new commit whose config and headers are the same is told, and no failure."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: bool, as_json: bool) -> int:
+    """Check that models are what a manifest says, a line for each that is and for each finding.
+
+    Exits with 1 if a repo has a new commit, or a number or verdict is not as expected; with the highest code if some
+    could not be read. Write a manifest with `lock`, or by hand: a list `models` with `model`, `gpus` and
+    `expected: {fits: true}`.
+    """
+    from inspector.batch import RateGate
+    from inspector.hub import Resolver
+    from inspector.manifest import read_manifest
+    from inspector.manifest import verify as check
+
+    entries = [(file, entry) for file in files for entry in read_manifest(file)]
+    with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
+        resolver.gate = RateGate()
+        outcomes = check([entry for _, entry in entries], resolver=resolver, moved_ok=moved_ok)
+    named = [(file, outcome) for (file, _), outcome in zip(entries, outcomes, strict=True)]
+    code = max(outcome.exit_code for outcome in outcomes)
+    if as_json:
+        record = {"schema": 1, "ok": code == 0, "entries": [_record(*each) for each in named]}
+        print_json(record)
+    else:
+        for file, outcome in named:
+            _print(file, outcome)
+    return code
+
+
+def _print(file: str, outcome: Outcome) -> None:
+    """A line if all is well, one a finding, one for an error (and what to do about it on standard error)."""
+    from inspector.manifest.check import checks_of
+    from inspector.report.units import inert
+
+    entry = outcome.entry
+    name = inert(entry.model) + (f"@{inert(entry.revision)}" if entry.revision else "")
+    where = f"{inert(file)}:{entry.line}: {name}"
+    if outcome.error is not None:
+        click.echo(f"ERROR {where}: {inert(outcome.error.message.splitlines()[0])}")
+        if outcome.error.hint:
+            click.echo(inert(outcome.error.hint), err=True)
+        return
+    for finding in outcome.findings:
+        click.echo(f"{'FAIL ' if finding.fails else 'note '} {where}: {inert(finding.message)}")
+    if outcome.exit_code == 0:
+        click.echo(f"ok    {where}: {inert(', '.join(checks_of(entry)))}")
+
+
+def _record(file: str, outcome: Outcome) -> dict[str, Any]:
+    entry, error = outcome.entry, outcome.error
+    return {
+        "manifest": file,
+        "line": entry.line,
+        "model": entry.model,
+        "revision": entry.revision or "main",
+        "pinned": entry.commit,
+        "commit": outcome.commit,
+        "ok": outcome.exit_code == 0,
+        "findings": [
+            {
+                "kind": finding.kind,
+                "message": finding.message,
+                "expected": finding.expected,
+                "found": finding.found,
+                "fails": finding.fails,
+            }
+            for finding in outcome.findings
+        ],
+        "error": None if error is None else {"kind": error.kind, "message": str(error), "exit_code": error.exit_code},
+    }
+
+
+def _named(gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """The devices by their names: `auto` is another card on each machine."""
+    if not any(gpu.strip().lower() == "auto" for gpu in gpus):
+        return gpus
+    from inspector.devices.spec import parse_gpu, parse_gpus
+
+    named = []
+    for gpu in gpus:
+        if gpu.strip().lower() != "auto":
+            named.append(gpu)
+            continue
+        for spec in parse_gpus((gpu,)):
+            name = spec.name if spec.count == 1 or spec.mixed else f"{spec.count}x{spec.name}"
+            parse_gpu(name)  # a card that the list of devices does not have is refused by name
+            named.append(name)
+    return tuple(named)
+
+
+def _check_replaceable(path: Path) -> None:
+    from inspector.manifest.form import FIRST_WORDS
+
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(FIRST_WORDS))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    if begin and begin != FIRST_WORDS.encode():
+        raise UsageError(f"{path} is there already, and `lock` did not write it", "Move it away.")
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing: next to it first, then in its place."""
+    temporary = path.with_name(f".{path.name}.lock-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _complain(model: str, error: InspectError) -> None:
+    from inspector.report.units import inert
+
+    hint = f"\n{inert(error.hint)}" if error.hint else ""
+    click.echo(f"Error: {inert(model)}: {inert(error.message.splitlines()[0])}{hint}", err=True)

@@ -1,0 +1,1 @@
+"""The devices that are known, those of this machine, and what `--gpu` says."""

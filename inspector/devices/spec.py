@@ -1,0 +1,227 @@
+"""What `--gpu` says: a name, a size, a count, or "auto", turned into a `GpuSpec`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from inspector.devices.detect import LocalDevice, detect
+from inspector.devices.table import SEE_GPUS, Device, Kind, find_device, near_names
+from inspector.errors import UsageError
+
+MAX_COUNT = 1024
+
+UNEVEN = 2**30
+"""Bytes by which the free memory of alike cards of this machine may differ and still count as equal."""
+
+# "4xH100" and "H100x4", with a letter, a multiplication sign or an asterisk; "H100:4" as well.
+_COUNT_FIRST = re.compile(r"(?P<count>\d+)\s*[x\u00d7*]\s*(?P<card>.+)", re.IGNORECASE)
+_COUNT_LAST = re.compile(r"(?P<card>.+?)\s*[x\u00d7*:]\s*(?P<count>\d+)", re.IGNORECASE)
+
+_UNITS = {
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSpec:
+    """So many cards, of one kind or mixed.
+
+    Attributes:
+        name: of one card: the device's, or the size as it was given; of mixed ones all of them.
+        count: cards in all.
+        capacity: bytes that a program can have of one card, of mixed ones the smallest.
+        kind: what drives it; None for a bare size.
+        device: the known device, or None for a bare size or a local card that the data file does not have.
+        free: bytes that are free now on the fullest of the cards; None where they are not this machine's.
+        notes: what the reader of a verdict should know.
+        mixed: where the cards are not alike, each of them, in order.
+    """
+
+    name: str
+    count: int
+    capacity: int
+    kind: Kind | None = None
+    device: Device | None = None
+    free: int | None = None
+    notes: tuple[str, ...] = ()
+    mixed: tuple[GpuSpec, ...] = ()
+
+    @property
+    def cards(self) -> tuple[GpuSpec, ...]:
+        """One spec a card, in order."""
+        return self.mixed or (dataclasses.replace(self, count=1),) * self.count
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """Bytes of each card, in order."""
+        return tuple(card.capacity for card in self.mixed) or (self.capacity,) * self.count
+
+    @property
+    def label(self) -> str:
+        """ "4 x H100-80GB", "RTX 4090 + RTX 3090", or the name alone of one card."""
+        return self.name if self.count == 1 or self.mixed else f"{self.count} x {self.name}"
+
+
+def parse_gpu(text: str) -> GpuSpec:
+    """The cards that a text means: "RTX 4090", "4xH100", "H100:4", "2xA100-80GB", "24GiB", "2x24GB", "M3 Max 64GB",
+    "RTX 4090 + 2xRTX 3060 12GB".
+
+    A bare size is that many bytes, all of them usable; GB is 1e9 bytes and GiB is 2**30.
+
+    Raises:
+        UsageError: a name is not known or means several devices, the count is not 1 to 1024, or no single program
+            drives all of the cards.
+    """
+    stripped = text.strip()
+    if "+" in stripped:
+        parts = [part.strip() for part in stripped.split("+")]
+        if not all(parts):
+            raise UsageError(f"'{stripped}' names no card beside a +", "Write it as 'RTX 4090 + RTX 3090'.")
+        return mixed_spec([card for part in parts for card in parse_gpu(part).cards])
+    whole = _one_card(stripped)
+    if whole is not None:
+        return whole
+    # "RTX4090" would read as 4090 cards called "RT": a count is looked for only where the whole is no name.
+    for pattern in (_COUNT_FIRST, _COUNT_LAST):
+        match = pattern.fullmatch(stripped)
+        card = _one_card(match["card"]) if match else None
+        if match and card:
+            return _with_count(card, int(match["count"]), stripped)
+    raise _unknown(stripped)
+
+
+def mixed_spec(cards: Sequence[GpuSpec]) -> GpuSpec:
+    """All of these single cards together; a plain count where they are alike.
+
+    Raises:
+        UsageError: too many, or different drivers.
+    """
+    if len(cards) > MAX_COUNT:
+        raise UsageError(f"{len(cards)} cards: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
+    kinds = {card.kind for card in cards if card.kind is not None}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"no program uses {' and '.join(sorted(kinds))} devices as one: {', '.join(_names(cards))}",
+            "Ask for each with a --gpu of its own.",
+        )
+    if all(card == cards[0] for card in cards):
+        return dataclasses.replace(cards[0], count=len(cards))
+    return GpuSpec(
+        name=" + ".join(_names(cards)),
+        count=len(cards),
+        capacity=min(card.capacity for card in cards),
+        kind=next(iter(kinds), None),
+        free=min((card.free for card in cards if card.free is not None), default=None),
+        notes=tuple(dict.fromkeys(note for card in cards for note in card.notes)),
+        mixed=tuple(cards),
+    )
+
+
+def _names(cards: Sequence[GpuSpec]) -> list[str]:
+    """ "2xRTX 4090", "RTX 3060 12GB": a name for each run of cards that are called alike."""
+    runs: list[tuple[str, int]] = []
+    for card in cards:
+        if runs and runs[-1][0] == card.name:
+            runs[-1] = (card.name, runs[-1][1] + 1)
+        else:
+            runs.append((card.name, 1))
+    return [name if count == 1 else f"{count}x{name}" for name, count in runs]
+
+
+def parse_gpus(texts: Iterable[str]) -> tuple[GpuSpec, ...]:
+    """`parse_gpu` of each text; "auto" stands for this machine's cards, all together where one driver has them."""
+    specs: list[GpuSpec] = []
+    for text in texts:
+        if text.strip().lower() == "auto":
+            specs.extend(machine_specs(detect()))
+        else:
+            specs.append(parse_gpu(text))
+    return tuple(specs)
+
+
+def machine_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
+    """This machine's cards as one spec for each driver, mixed where they differ or where much more is free on one.
+
+    Raises:
+        UsageError: there is no device.
+    """
+    found = list(devices)
+    groups = local_specs(found)
+    free = [device.free for device in found if device.free is not None]
+    uneven = bool(free) and max(free) - min(free) >= UNEVEN
+    if len(found) == 1 or (len(groups) == 1 and not uneven):
+        return groups
+    by_kind: dict[Kind, list[GpuSpec]] = {}
+    for device in found:
+        by_kind.setdefault(device.kind, []).extend(local_specs([device]))
+    return tuple(mixed_spec(cards) for cards in by_kind.values())
+
+
+def local_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
+    """One spec for each group of equal devices (same name, same usable memory), in order of first appearance.
+
+    Raises:
+        UsageError: there is no device.
+    """
+    groups: dict[tuple[str, int], list[LocalDevice]] = {}
+    for device in devices:
+        groups.setdefault((device.name, device.usable), []).append(device)
+    if not groups:
+        raise UsageError("no GPU was found on this machine", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB.")
+    return tuple(
+        GpuSpec(
+            name=name,
+            count=len(cards),
+            capacity=usable,
+            kind=cards[0].kind,
+            device=cards[0].device,
+            free=min((card.free for card in cards if card.free is not None), default=None),
+            notes=tuple(dict.fromkeys(card.note for card in cards if card.note)),
+        )
+        for (name, usable), cards in groups.items()
+    )
+
+
+def spec_of(device: Device) -> GpuSpec:
+    """One card of a known device."""
+    return GpuSpec(
+        name=device.name,
+        count=1,
+        capacity=device.capacity,
+        kind=device.kind,
+        device=device,
+        notes=(device.note,) if device.note else (),
+    )
+
+
+def _one_card(text: str) -> GpuSpec | None:
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mgt]i?b)", text.strip(), re.IGNORECASE)
+    if size:
+        capacity = int(Decimal(size[1]) * _UNITS[size[2].lower()])
+        if capacity < 1:
+            raise UsageError(f"'{text.strip()}' is no memory at all", "Give a size such as 24GiB.")
+        return GpuSpec(name="".join(text.split()), count=1, capacity=capacity)
+    device = find_device(text)
+    return None if device is None else spec_of(device)
+
+
+def _with_count(card: GpuSpec, count: int, text: str) -> GpuSpec:
+    if not 1 <= count <= MAX_COUNT:
+        raise UsageError(f"'{text}': a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
+    return GpuSpec(card.name, count, card.capacity, card.kind, card.device, notes=card.notes)
+
+
+def _unknown(text: str) -> UsageError:
+    match = _COUNT_FIRST.fullmatch(text) or _COUNT_LAST.fullmatch(text)
+    near = list(dict.fromkeys(near_names(text) + (near_names(match["card"]) if match else [])))[:3]
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(f"unknown GPU '{text}'", meant + SEE_GPUS)

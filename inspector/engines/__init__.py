@@ -1,0 +1,1 @@
+"""What loads models: a folder for each engine, and the registry of them."""

@@ -1,0 +1,236 @@
+"""One spec a kind of layer: the bytes of its page on a rank, and the blocks that one request holds at most.
+
+Mirrors vllm/v1/kv_cache_interface.py; SGLang's pool is sized from the same pages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+from inspector.engines.common.loaded_weights import ceil_div
+from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.model.layers.kinds import (
+    Attention,
+    ChunkedAttention,
+    CrossAttention,
+    HybridAttention,
+    IndexedAttention,
+    LatentAttention,
+    LinearAttention,
+    NoCache,
+    SlidingAttention,
+    StateTensor,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What the planner is told.
+
+    Attributes:
+        max_model_len: tokens that a request may have, prompt and answer together.
+        in_flight_tokens: tokens scheduled at once: max_num_batched_tokens, or twice that with two batches in
+            flight (VllmConfig.max_in_flight_tokens).
+        block_size: tokens a block.
+        element_bytes: bytes of one cached value.
+        state_bytes: bytes of the precision that the model computes in, which its convolution states have.
+        recurrent_bytes: bytes of a value of the recurrent matrices that transformers keeps in float32; None: as there.
+        tensor_parallel: ranks that the heads are divided over.
+        state_blocks: blocks of states a request keeps: 2 with prefix caching ("align"), else 1.
+        hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
+        latent_block_multiple: tokens that the block of latents beside states is a multiple of.
+        packed_sparse_latents: an FP8 cache of sparse latent attention has DeepSeek's layout.
+    """
+
+    max_model_len: int
+    in_flight_tokens: int = 8192
+    block_size: int = 16
+    element_bytes: int = 2
+    state_bytes: int = 2
+    recurrent_bytes: int | None = None
+    tensor_parallel: int = 1
+    state_blocks: int = 1
+    hybrid: bool = True
+    latent_block_multiple: int = 64
+    packed_sparse_latents: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One layer's cache, in pages of `block_size` tokens: root of the kinds. `page_size_bytes` is one rank's."""
+
+    block_size: int
+    page_size_bytes: int
+
+    def blocks(self, settings: CacheSettings) -> int:
+        """Blocks that one request of max_model_len tokens holds at most.
+
+        Full attention: ceil(L / block). Worked example: 100 tokens in blocks of 16 take 7.
+        """
+        return ceil_div(settings.max_model_len, self.block_size)
+
+
+@dataclass(frozen=True, slots=True)
+class FullSpec(Spec):
+    """Rows of every token."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlidingSpec(Spec):
+    """Rows of the last `window` tokens."""
+
+    window: int
+
+    def blocks(self, settings: CacheSettings) -> int:
+        """ceil(min(window - 1 + in flight, L) / block) + 1: the window may begin inside a block."""
+        tokens = min(self.window - 1 + settings.in_flight_tokens, settings.max_model_len)
+        return ceil_div(tokens, self.block_size) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedSpec(Spec):
+    """Rows of the tokens of one chunk."""
+
+    chunk: int
+
+    def blocks(self, settings: CacheSettings) -> int:
+        """ceil(min(chunk + in flight, L) / block)."""
+        tokens = min(self.chunk + settings.in_flight_tokens, settings.max_model_len)
+        return ceil_div(tokens, self.block_size)
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpec(Spec):
+    """A fixed state, one page whatever the length."""
+
+    def blocks(self, settings: CacheSettings) -> int:
+        return settings.state_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class CrossSpec(Spec):
+    """Rows of an encoder's tokens."""
+
+    encoder_tokens: int
+
+    def blocks(self, settings: CacheSettings) -> int:
+        """ceil(encoder tokens / block), however long the request."""
+        del settings
+        return ceil_div(self.encoder_tokens, self.block_size)
+
+
+class UnsupportedLayer(ValueError):
+    """A kind of layer, or a mix of them, that the planner has no rule for."""
+
+
+@singledispatch
+def specs_of(layer: object, settings: CacheSettings) -> tuple[Spec, ...]:
+    """The caches of one layer on one rank."""
+    del settings
+    raise UnsupportedLayer(f"no cache rule for {layer!r}")
+
+
+@specs_of.register
+def _(layer: Attention, settings: CacheSettings) -> tuple[Spec, ...]:
+    """block * KV heads of the rank * (key width + value width) * bytes; heads fewer than the ranks are repeated."""
+    heads = max(1, layer.num_key_value_heads // settings.tensor_parallel)
+    block = settings.block_size
+    page = block * heads * (layer.head_dim + layer.v_head_dim) * settings.element_bytes
+    if settings.hybrid and isinstance(layer, SlidingAttention):
+        return (SlidingSpec(block, page, layer.sliding_window),)
+    if settings.hybrid and isinstance(layer, ChunkedAttention):
+        return (ChunkedSpec(block, page, layer.attention_chunk_size),)
+    if isinstance(layer, CrossAttention) and layer.encoder_tokens is not None:
+        return (FullSpec(block, page), CrossSpec(block, page, layer.encoder_tokens))
+    return (FullSpec(block, page),)
+
+
+@specs_of.register
+def _(layer: LatentAttention, settings: CacheSettings) -> tuple[Spec, ...]:
+    """block * (kv_lora_rank + qk_rope_head_dim) * bytes: one row for all heads, whole on every rank."""
+    page = settings.block_size * (layer.kv_lora_rank + layer.qk_rope_head_dim) * settings.element_bytes
+    if settings.hybrid and layer.sliding_window is not None:
+        return (SlidingSpec(settings.block_size, page, layer.sliding_window),)
+    return (FullSpec(settings.block_size, page),)
+
+
+@specs_of.register
+def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
+    """The attention's rows, and an indexer key: a byte a value and a float32 scale for each 128 of them.
+
+    vllm/model_executor/models/deepseek_v2.py: DeepseekV32IndexerCache.
+
+    FP8 latents take r + 4 * ceil(r / 128) + 2 * rope bytes: values, float32 scales, and the rotated part in 16 bits.
+    Worked example: DeepSeek's 512 and 64: 656 bytes (vllm/v1/kv_cache_interface.py: MLAAttentionSpec, "fp8_ds_mla";
+    sglang/srt/mem_cache/memory_pool.py: DSATokenToKVPool).
+    """
+    width = layer.index_head_dim + 4 * ceil_div(layer.index_head_dim, 128)
+    rows = specs_of(layer.attention, settings)
+    latent = layer.attention
+    if settings.element_bytes == 1 and settings.packed_sparse_latents and isinstance(latent, LatentAttention):
+        packed = latent.kv_lora_rank + 4 * ceil_div(latent.kv_lora_rank, 128) + 2 * latent.qk_rope_head_dim
+        rows = tuple(replace(row, page_size_bytes=settings.block_size * packed) for row in rows)
+    return (*rows, FullSpec(settings.block_size, settings.block_size * width))
+
+
+UNVERIFIED_STATE_KEYS = frozenset(
+    {"cca_time0", "conv1d_width", "conv_kernel_size", "lru_width", "ple_conv_kernel_size", "qk_dim_factor"}
+)
+"""Config keys of states that no serving engine's code or log was compared with."""
+
+
+def kept_values(state: StateTensor, ranks: int = 1) -> int:
+    """Values that an engine keeps of a state on one rank, its heads or channels divided over the ranks.
+
+    A convolution over k inputs keeps k - 1 of them, where transformers keeps k: those are the two-dimensional states in
+    the model's own precision.
+    """
+    shape = list(state.shape)
+    if state.dtype == "compute" and len(shape) == 2:
+        shape[-1] -= 1
+    shape[0] = ceil_div(shape[0], ranks)
+    return math.prod(shape)
+
+
+def has_known_states(layer: LinearAttention | HybridAttention) -> bool:
+    """Whether the engines keep the states as Mamba's, with one input less a convolution than transformers."""
+    return UNVERIFIED_STATE_KEYS.isdisjoint(layer.keys) and all(len(state.shape) > 1 for state in layer.states)
+
+
+@specs_of.register
+def _(layer: LinearAttention, settings: CacheSettings) -> tuple[Spec, ...]:
+    if not has_known_states(layer):
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+    return (StateSpec(settings.block_size, state_page_bytes(layer.states, settings)),)
+
+
+@specs_of.register
+def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
+    if not has_known_states(layer):
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+    state = StateSpec(settings.block_size, state_page_bytes(layer.states, settings))
+    return (*specs_of(layer.attention, settings), state)
+
+
+@specs_of.register
+def _(layer: NoCache, settings: CacheSettings) -> tuple[Spec, ...]:
+    del layer, settings
+    return ()
+
+
+def state_page_bytes(states: Sequence[StateTensor], settings: CacheSettings) -> int:
+    """Bytes of one request's states in one layer, its heads and channels divided over the ranks.
+
+    vllm/model_executor/layers/mamba/mamba_utils.py: MambaStateShapeCalculator.
+    """
+    total = 0
+    for state in states:
+        count = kept_values(state, settings.tensor_parallel)
+        if state.dtype == "F32" and settings.recurrent_bytes is not None:
+            total += count * settings.recurrent_bytes
+        else:
+            total += count * DTYPE_BITS.get(state.dtype, 8 * settings.state_bytes) // 8
+    return total

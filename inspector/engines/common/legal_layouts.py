@@ -1,0 +1,249 @@
+"""Which degrees of tensor, pipeline and expert parallelism an engine accepts, and what an illegal one runs into.
+
+Read in vLLM 0.10 to 0.33 and SGLang 0.5.23. Every rule is one that stops the start, named with its class; what a
+kernel merely pads or falls back from is legal. Not checked, for no rule was found: GGUF's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inspector.engines.common.loaded_weights import check_degrees, round_up
+from inspector.engines.common.served import ServedModel, is_packed
+from inspector.errors import UsageError
+from inspector.model.layers.kinds import Attention, LatentAttention, rows_of
+
+VOCABULARY_MULTIPLE = 64
+MARLIN_N, MARLIN_K = 64, 128
+"""What Marlin's kernels divided outputs and inputs into before it padded (GPTQ_MARLIN_MIN_THREAD_N and _K)."""
+
+PADDING_RELEASE = (0, 22)
+"""The first vLLM that may pad for Marlin: 0.24 does (marlin_utils.py: marlin_padded_nk), 0.21 does not."""
+
+PREQUANTIZED_RELEASE = (0, 28)
+"""bitsandbytes left vLLM's own tree between 0.26 and 0.28."""
+
+MOST = 64
+"""Degrees that a hint tries."""
+
+_GROUPED = ("awq", "gptq", "auto-round", "compressed-tensors")
+
+
+def check_layout(
+    model: ServedModel,
+    *,
+    engine: str,
+    tensor_parallel: int,
+    pipeline_parallel: int = 1,
+    data_parallel: int = 1,
+    whole_experts: bool = False,
+    release: tuple[int, int] | None = None,
+) -> None:
+    """Refuse degrees that the engine refuses, in its words, with those that it would take.
+
+    Args:
+        engine: "vllm" or "sglang".
+        whole_experts: expert parallelism (vLLM's --enable-expert-parallel, SGLang's --ep-size).
+        release: vLLM's, where it matters; None for the newest.
+
+    Raises:
+        UsageError: the first rule that is broken.
+    """
+    check_degrees(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel)
+    if data_parallel < 1:
+        raise UsageError("the degree of data parallelism must be at least 1")
+    broken = next(_broken(model, engine, tensor_parallel, data_parallel, whole_experts, release), None)
+    if broken is None:
+        return
+    hints, ranks = [], tensor_parallel * data_parallel
+    dealt = model.mixture is not None and not whole_experts and ranks > 1
+    if dealt and next(_broken(model, engine, tensor_parallel, data_parallel, True, release), None) is None:
+        option = "--enable-expert-parallel" if engine == "vllm" else "--ep-size"
+        hints.append(f"--ep {ranks} ({option}) leaves the experts whole, which is legal.")
+    degrees = legal_degrees(model, engine=engine, whole_experts=whole_experts, release=release)
+    if degrees:
+        listed = ", ".join(map(str, degrees))
+        hints.append(f"Degrees of tensor parallelism that it takes{_with(whole_experts)}: {listed}.")
+    raise UsageError(f"{engine} refuses tensor parallel {tensor_parallel}: {broken}", " ".join(hints))
+
+
+def legal_degrees(
+    model: ServedModel, *, engine: str, whole_experts: bool = False, release: tuple[int, int] | None = None
+) -> tuple[int, ...]:
+    """The degrees of tensor parallelism up to `MOST` that the engine takes, without pipeline and replicas."""
+    found = []
+    for degree in range(1, MOST + 1):
+        try:
+            check_degrees(model, tensor_parallel=degree, pipeline_parallel=1)
+        except UsageError:
+            continue
+        if next(_broken(model, engine, degree, 1, whole_experts, release), None) is None:
+            found.append(degree)
+    return tuple(found)
+
+
+def _with(whole_experts: bool) -> str:
+    return " with whole experts" if whole_experts else ""
+
+
+def _broken(
+    model: ServedModel,
+    engine: str,
+    tensor_parallel: int,
+    data_parallel: int,
+    whole_experts: bool,
+    release: tuple[int, int] | None,
+) -> Iterator[str]:
+    """What the engine would say, rule after rule."""
+    yield from _vocabulary(model, engine, tensor_parallel)
+    yield from _widths(model, tensor_parallel, data_parallel, whole_experts)
+    yield from _experts(model, engine, tensor_parallel * data_parallel, whole_experts)
+    packing = model.packing
+    if packing is None:
+        return
+    own_loader = engine == "vllm" and release is not None and release < PREQUANTIZED_RELEASE
+    if packing.method == "bitsandbytes" and tensor_parallel > 1 and own_loader:
+        yield "Prequant BitsAndBytes models with tensor parallelism is not supported"
+    if packing.block is not None:
+        yield from _blocks(model, packing.block, tensor_parallel, data_parallel, whole_experts)
+    elif packing.method in _GROUPED or "nvfp4" in packing.method or packing.method == "modelopt":
+        yield from _groups(model, engine, tensor_parallel, data_parallel, whole_experts, release)
+
+
+def _vocabulary(model: ServedModel, engine: str, tensor_parallel: int) -> Iterator[str]:
+    """VocabParallelEmbedding pads the rows to 64 and divides them; SGLang pads to more where that does not suffice."""
+    padded = round_up(max(1, model.vocab_size), VOCABULARY_MULTIPLE)
+    if engine == "vllm" and padded % tensor_parallel:
+        yield f"{padded} rows of the padded vocabulary are not divisible by {tensor_parallel}"
+
+
+def _widths(model: ServedModel, tensor_parallel: int, data_parallel: int, whole_experts: bool) -> Iterator[str]:
+    """MergedColumnParallelLinear divides gate and up, FusedMoE the experts' width, over the ranks."""
+    if model.intermediate_size is not None and model.intermediate_size % tensor_parallel:
+        name = "the shared experts' width" if model.mixture else "intermediate_size"
+        yield f"{name} {model.intermediate_size} is not divisible by {tensor_parallel}"
+    ranks = tensor_parallel * data_parallel
+    if model.mixture is not None and not whole_experts and model.mixture.intermediate_size % ranks:
+        yield f"the experts' intermediate_size {model.mixture.intermediate_size} is not divisible by {ranks}"
+
+
+def _experts(model: ServedModel, engine: str, ranks: int, whole_experts: bool) -> Iterator[str]:
+    """vLLM deals experts out unevenly where they don't divide (determine_expert_map, in all versions read), unless it
+    balances them (EPLB); SGLang's FusedMoE asserts that they divide. Neither has redundant experts here."""
+    if not whole_experts or model.mixture is None:
+        return
+    if engine == "sglang" and model.mixture.total % ranks:
+        yield f"{model.mixture.total} experts are not divisible by {ranks} ranks"
+    if ranks > model.mixture.total:
+        yield f"{model.mixture.total} experts cannot be dealt out to {ranks} ranks"
+
+
+def _inputs(model: ServedModel, tensor_parallel: int) -> Iterator[tuple[str, int]]:
+    """The input widths that a rank of the row-parallel layers has: of the output and of the down projection."""
+    packing, rows = model.packing, _rows(model)
+    if rows is not None and model.num_attention_heads and (packing is None or is_packed(packing, "o_proj")):
+        width = rows.head_dim if isinstance(rows, Attention) else rows.v_head_dim
+        if isinstance(rows, Attention) and rows.v_head_dim:
+            width = rows.v_head_dim
+        if width:
+            yield "o_proj", model.num_attention_heads * width // tensor_parallel
+    if model.intermediate_size is not None and (packing is None or is_packed(packing, "down_proj")):
+        yield "down_proj", model.intermediate_size // tensor_parallel
+
+
+def _outputs(model: ServedModel, tensor_parallel: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The output widths that a rank of the column-parallel layers has, those of merged layers side by side."""
+    packing, rows, heads = model.packing, _rows(model), model.num_attention_heads
+    if rows is not None and heads and (packing is None or is_packed(packing, "q_proj")):
+        each = heads // tensor_parallel
+        if isinstance(rows, Attention):
+            cached = max(1, rows.num_key_value_heads // tensor_parallel)
+            yield "qkv_proj", (each * rows.head_dim, cached * rows.head_dim, cached * rows.v_head_dim)
+        elif rows.qk_nope_head_dim and rows.v_head_dim:
+            yield "q_b_proj", (each * (rows.qk_nope_head_dim + rows.qk_rope_head_dim),)
+            yield "kv_b_proj", (each * (rows.qk_nope_head_dim + rows.v_head_dim),)
+    if model.intermediate_size is not None and (packing is None or is_packed(packing, "gate_proj")):
+        inner = model.intermediate_size // tensor_parallel
+        yield "gate_up_proj", (inner, inner) if model.mlp_gated else (inner,)
+
+
+def _rows(model: ServedModel) -> Attention | LatentAttention | None:
+    return next((rows for rows in map(rows_of, model.layers) if rows is not None), None)
+
+
+def _blocks(
+    model: ServedModel, block: tuple[int, int], tensor_parallel: int, data_parallel: int, whole_experts: bool
+) -> Iterator[str]:
+    """Scales of blocks: vLLM's fp8_utils.py, validate_fp8_block_shape and (for experts) Fp8MoEMethod.create_weights;
+    SGLang's have the same names and words."""
+    block_n, block_k = block
+    if model.mixture is not None and model.packing is not None and is_packed(model.packing, "experts"):
+        inner = model.mixture.intermediate_size // (1 if whole_experts else tensor_parallel * data_parallel)
+        if inner % block_n:
+            yield (
+                f"The output_size of gate's and up's weight = {inner} is not divisible by weight quantization"
+                f" block_n = {block_n}."
+            )
+        if tensor_parallel > 1 and inner % block_k:
+            yield (
+                f"The input_size of down's weight = {inner} is not divisible by weight quantization"
+                f" block_k = {block_k}."
+            )
+    if tensor_parallel == 1:
+        return
+    for name, width in _inputs(model, tensor_parallel):
+        if width % block_k:
+            yield (
+                f"Weight input_size_per_partition = {width} is not divisible by weight quantization"
+                f" block_k = {block_k}. ({name})"
+            )
+    for name, widths in _outputs(model, tensor_parallel):
+        for width in widths:
+            if width % block_n:
+                yield (
+                    f"Weight output_partition_size = {width} is not divisible by weight quantization"
+                    f" block_n = {block_n}. ({name})"
+                )
+
+
+def _groups(
+    model: ServedModel,
+    engine: str,
+    tensor_parallel: int,
+    data_parallel: int,
+    whole_experts: bool,
+    release: tuple[int, int] | None,
+) -> Iterator[str]:
+    """Scales of groups along the inputs, which a rank must hold whole.
+
+    vLLM: AWQLinearMethod.create_weights; marlin_utils.py: verify_marlin_supports_shape, since 0.28 at the latest
+    distributed/utils.py: verify_group_size_divides_partition. SGLang's marlin_utils.py likewise. Mixtures fall back to
+    kernels whose groups are halved down to 32 (MoeWNA16Method.create_weights).
+    """
+    packing = model.packing
+    assert packing is not None
+    size = packing.group_size
+    if size is not None and tensor_parallel > 1:
+        for name, width in _inputs(model, tensor_parallel):
+            if width % size:
+                yield f"Weight input_size_per_partition = {width} is not divisible by group_size = {size}. ({name})"
+    if size is not None and model.mixture is not None and not whole_experts and is_packed(packing, "experts"):
+        inner = model.mixture.intermediate_size // (tensor_parallel * data_parallel)
+        least = min(size, 32)
+        if inner % least:
+            yield f"the experts' width on a rank, {inner}, is not divisible by a group of {least}"
+    padded = engine == "vllm" and (release is None or release >= PADDING_RELEASE)
+    # AWQ falls back to kernels of its own, and Exllama takes what computes in half precision.
+    if padded or packing.method == "awq" or model.compute != "bf16" or tensor_parallel == 1:
+        return
+    if packing.bits not in (4, 8) or "fp" in packing.method:
+        return
+    for name, width in _inputs(model, tensor_parallel):
+        if width % MARLIN_K:
+            yield f"Weight input_size_per_partition = {width} is not divisible by min_thread_k = {MARLIN_K}. ({name})"
+    for name, widths in _outputs(model, tensor_parallel):
+        if sum(widths) % MARLIN_N:
+            yield (
+                f"Weight output_size_per_partition = {sum(widths)} is not divisible by min_thread_n = {MARLIN_N}."
+                f" ({name})"
+            )

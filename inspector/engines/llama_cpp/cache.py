@@ -1,0 +1,149 @@
+"""llama.cpp's accounting: the KV cache for the whole context is allocated at start, in ggml's block types.
+
+src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp. What lies on which card, and the compute buffers:
+memory/engines/llama_cpp_plan.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from inspector.engines.common.cache_specs import has_known_states, kept_values
+from inspector.engines.common.loaded_weights import round_up
+from inspector.errors import UsageError
+from inspector.model.layers.kinds import (
+    Attention,
+    ChunkedAttention,
+    HybridAttention,
+    IndexedAttention,
+    LatentAttention,
+    Layer,
+    LinearAttention,
+    NoCache,
+    SlidingAttention,
+    StateTensor,
+)
+
+CACHE_TYPES: dict[str, tuple[int, int]] = {
+    "f32": (1, 4),
+    "f16": (1, 2),
+    "bf16": (1, 2),
+    "q8_0": (32, 34),
+    "q5_1": (32, 24),
+    "q5_0": (32, 22),
+    "q4_1": (32, 20),
+    "q4_0": (32, 18),
+    "iq4_nl": (32, 18),
+}
+"""ggml's types for the cache: values a block, bytes a block (ggml/src/ggml-common.h)."""
+
+CELL_MULTIPLE = 256
+"""Cells of a cache are padded to a multiple of this (llama_context: n_ctx; llama_kv_cache_iswa: the windows')."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCppSettings:
+    """llama.cpp's own names.
+
+    Attributes:
+        n_ctx: cells of the cache, for all sequences together.
+        n_ubatch: tokens of one physical batch.
+        n_parallel: sequences at once.
+        kv_unified: they share one cache, as a server does that was not told how many; else each has its own, of
+            n_ctx / n_parallel cells (`--parallel N`).
+        swa_full: windows get full-size caches, too.
+        flash_attn: the scores are never whole in memory. Its default "auto" is on wherever the backend can.
+        n_gpu_layers: layers on the cards, the last ones; the output counts as one more layer, and as the first to go
+            there. None for all.
+        build: of a release ("b9525" is 9525); None for the newest that was measured.
+    """
+
+    n_ctx: int
+    n_ubatch: int = 512
+    n_parallel: int = 1
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    kv_unified: bool = True
+    swa_full: bool = False
+    flash_attn: bool = True
+    n_gpu_layers: int | None = None
+    build: int | None = None
+
+
+def row_bytes(width: int, cache_type: str) -> int:
+    """Bytes of one row of `width` values: whole blocks (ggml_row_size). q8_0: 34 bytes for 32 values.
+
+    Raises:
+        UsageError: an unknown type, or a width that is no multiple of its block.
+    """
+    if cache_type not in CACHE_TYPES:
+        raise UsageError(f"unknown cache type '{cache_type}'", f"Known: {', '.join(CACHE_TYPES)}.")
+    values, size = CACHE_TYPES[cache_type]
+    if width % values:
+        raise UsageError(f"rows of {width} values can't be kept as {cache_type}", f"Its blocks hold {values} values.")
+    return width // values * size
+
+
+def cells_of(layer: Layer, settings: LlamaCppSettings) -> int:
+    """Cells of one layer's cache: n_ctx; for a window min(n_ctx, window * sequences + n_ubatch), padded to 256.
+
+    Sequences with caches of their own each have that of one. Measured with build 11549: a window of 1,024 takes 1,536
+    cells a sequence.
+    """
+    if not settings.kv_unified and settings.n_parallel > 1:
+        one = replace(settings, n_ctx=-(-settings.n_ctx // settings.n_parallel), n_parallel=1)
+        return settings.n_parallel * cells_of(layer, one)
+    cells = round_up(settings.n_ctx, CELL_MULTIPLE)
+    window = None
+    if isinstance(layer, SlidingAttention):
+        window = layer.sliding_window
+    elif isinstance(layer, ChunkedAttention):
+        window = layer.attention_chunk_size
+    if window is None or settings.swa_full:
+        return cells
+    return round_up(min(cells, window * settings.n_parallel + settings.n_ubatch), CELL_MULTIPLE)
+
+
+def layer_cache_bytes(layer: Layer, settings: LlamaCppSettings) -> int | None:
+    """Bytes of one layer's cache; None where its kind is not known here. States are float32, one set a sequence.
+
+    A latent is kept as keys alone: values are a view of it.
+    """
+    if isinstance(layer, NoCache):
+        return 0
+    if isinstance(layer, LinearAttention | HybridAttention) and not has_known_states(layer):
+        return None
+    if isinstance(layer, LinearAttention):
+        return _state_bytes(layer.states, settings)
+    if isinstance(layer, HybridAttention):
+        rows = layer_cache_bytes(layer.attention, settings)
+        return None if rows is None else rows + _state_bytes(layer.states, settings)
+    if isinstance(layer, IndexedAttention):
+        return None
+    cells = cells_of(layer, settings)
+    if isinstance(layer, LatentAttention):
+        return cells * row_bytes(layer.kv_lora_rank + layer.qk_rope_head_dim, settings.cache_type_k)
+    if isinstance(layer, Attention):
+        keys = row_bytes(layer.num_key_value_heads * layer.head_dim, settings.cache_type_k)
+        values = row_bytes(layer.num_key_value_heads * layer.v_head_dim, settings.cache_type_v)
+        return cells * (keys + values)
+    return None
+
+
+def cache_bytes(layers: Sequence[Layer], settings: LlamaCppSettings) -> int | None:
+    """Bytes of the whole cache, as "KV self size" or the sum of its "KV buffer size" lines; None where not known.
+
+    Raises:
+        UsageError: settings that llama.cpp refuses.
+    """
+    if min(settings.n_ctx, settings.n_ubatch, settings.n_parallel) < 1:
+        raise UsageError("n_ctx, n_ubatch and n_parallel must be at least 1")
+    sizes = [layer_cache_bytes(layer, settings) for layer in layers]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _state_bytes(states: Sequence[StateTensor], settings: LlamaCppSettings) -> int:
+    """4 bytes a value; a convolution over k inputs keeps k - 1 (llama-memory-recurrent.cpp: n_embd_r, n_embd_s)."""
+    return 4 * sum(map(kept_values, states)) * settings.n_parallel

@@ -1,0 +1,266 @@
+"""llama.cpp on given cards: its plan, turned into the bytes of the fullest card, the CPU's share and a verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from inspector.devices.spec import GpuSpec
+from inspector.devices.speed import decode_bound, prefill_bound
+from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
+from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings
+from inspector.engines.serving import Serving, ServingSettings
+from inspector.errors import UsageError
+from inspector.fit.changes import Change
+from inspector.fit.verdict import CardShare
+from inspector.memory import Part, Workload, estimate
+from inspector.model import Model
+
+CONTEXT_BYTES = 512 * 1024**2
+"""What a CUDA or ROCm process takes of a card beside llama.cpp's buffers, about: context, kernels, cuBLAS. Its own
+breakdown prints 133 to 978 MiB as "unaccounted" on cards that show no desktop; on Metal there is no such thing."""
+
+MAX_PARALLEL = 1024
+"""Sequences that the search for the most of them tries (llama.cpp's LLAMA_MAX_SEQ is 256; a bound for the search)."""
+
+MAX_CARDS = 16
+"""Cards that the search for changes goes up to (GGML_CUDA_MAX_DEVICES)."""
+
+_CACHE_TYPES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+"""This library's precisions under ggml's names."""
+
+
+def plan_llama_cpp(
+    model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, *, suggest: bool = True
+) -> Serving:
+    """llama.cpp's account of `workload.batch` sequences of `workload.context` tokens, each with a cache of its own.
+
+    Raises:
+        UsageError: settings that llama.cpp refuses.
+    """
+    chosen = llama_cpp_settings(workload, settings)
+    facts = gguf_facts(model, workload.dtype)
+    if isinstance(facts, str):
+        notes = (f"cannot tell: {facts}", *spec.notes)
+        return Serving("llama.cpp", settings.version, spec.name, spec.count, spec.capacity, notes=notes)
+    outside = 0 if spec.kind == "metal" else CONTEXT_BYTES
+    if spec.mixed:
+        from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
+
+    def needed(changed: LlamaCppSettings, cards: int = spec.count) -> int | None:
+        """Bytes on the fullest card; of unequal ones on the tightest, None where one is overfull."""
+        if spec.mixed:
+            placed = place(facts, changed, spec, outside)
+            total = placed.device.total if placed.fits else None
+            return None if total is None else total + outside
+        total = plan(facts, changed, cards).fullest.total
+        return None if total is None else total + outside
+
+    def fits(changed: LlamaCppSettings, cards: int = spec.count) -> bool:
+        size = needed(changed, cards)
+        return size is not None and size <= most_memory
+
+    most_memory, capacity = max(spec.capacities), spec.capacity
+    shares: tuple[CardShare, ...] = ()
+    if spec.mixed:
+        placed = place(facts, chosen, spec, outside)
+        result, fullest, verdict = placed.plan, placed.device, placed.fits
+        total = None if fullest.total is None else fullest.total + outside
+        capacity, shares = spec.capacities[placed.tightest], shares_of(placed, spec, outside)
+    else:
+        result = plan(facts, chosen, spec.count)
+        fullest, total = result.fullest, needed(chosen)
+        verdict = None if total is None else total <= spec.capacity
+    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    longest = many = None
+    if total is not None:
+        longest = _largest(lambda tokens: fits(replace(chosen, n_ctx=tokens * workload.batch)), most)
+        many = _largest(lambda count: fits(_with_sequences(chosen, workload.context, count)), MAX_PARALLEL)
+    return Serving(
+        engine="llama.cpp",
+        engine_version=settings.version,
+        gpu=spec.name,
+        count=spec.count,
+        capacity=capacity,
+        settings={
+            "n_ctx": chosen.n_ctx,
+            "n_parallel": chosen.n_parallel,
+            "n_ubatch": chosen.n_ubatch,
+            "n_gpu_layers": f"{result.n_gpu_layers}/{len(facts.layers) + 1}",
+            "cache_type_k": chosen.cache_type_k,
+            "cache_type_v": chosen.cache_type_v,
+            "flash_attn": chosen.flash_attn,
+        },
+        per_gpu={
+            "weights": fullest.weights,
+            "activations": fullest.compute,
+            "non_torch": outside,
+            "kv_pool": fullest.kv_cache,
+            "total": total,
+        },
+        cpu={"weights": result.cpu.weights, "kv_cache": result.cpu.kv_cache, "activations": result.cpu.compute},
+        kv_tokens=chosen.n_ctx,
+        max_concurrency=None if many is None else float(many),
+        longest_context=longest,
+        request_bytes=None if fullest.kv_cache is None else -(-fullest.kv_cache // chosen.n_parallel),
+        fits=verdict,
+        decode_bound=decode_bound(model, estimate(model, workload), spec, 1),
+        prefill_bound=prefill_bound(model, spec, 1),
+        changes=_changes(facts, workload, spec, chosen, longest, needed) if verdict is False and suggest else (),
+        cards=shares,
+        notes=(*((split_note(placed),) if spec.mixed else ()), *_notes(model, workload, result), *spec.notes),
+        explanation=lambda: _explain(facts, chosen, result, fullest, outside),
+    )
+
+
+def llama_cpp_settings(workload: Workload, settings: ServingSettings) -> LlamaCppSettings:
+    """llama.cpp's own settings for a workload.
+
+    Raises:
+        UsageError: a cache type or a version that llama.cpp does not have, or two names for one setting.
+    """
+    types = (settings.cache_type_k, settings.cache_type_v)
+    usual = "f16"
+    if workload.kv_dtype is not None:
+        if any(types):
+            raise UsageError("--kv-dtype and --cache-type-k or -v name the same thing", "Give one of them.")
+        if workload.kv_dtype not in _CACHE_TYPES:
+            raise UsageError(
+                f"llama.cpp has no KV cache of type {workload.kv_dtype}",
+                f"Its own names: --cache-type-k and --cache-type-v, each one of {', '.join(CACHE_TYPES)}.",
+            )
+        usual = _CACHE_TYPES[workload.kv_dtype]
+    for kind in types:
+        if kind is not None and kind not in CACHE_TYPES:
+            raise UsageError(f"unknown cache type '{kind}'", f"Known: {', '.join(CACHE_TYPES)}.")
+    if settings.n_gpu_layers is not None and settings.n_gpu_layers < 0:
+        raise UsageError("n_gpu_layers must be at least 0")
+    if settings.n_ubatch is not None and settings.n_ubatch < 1:
+        raise UsageError("n_ubatch must be at least 1")
+    return LlamaCppSettings(
+        n_ctx=workload.context * workload.batch,
+        n_ubatch=settings.n_ubatch or LlamaCppSettings(1).n_ubatch,
+        n_parallel=workload.batch,
+        cache_type_k=settings.cache_type_k or usual,
+        cache_type_v=settings.cache_type_v or usual,
+        kv_unified=workload.batch == 1,
+        n_gpu_layers=settings.n_gpu_layers,
+        build=parse_build(settings.version),
+    )
+
+
+def parse_build(version: str | None) -> int | None:
+    """ "b9525" or "9525" -> 9525; None for None.
+
+    Raises:
+        UsageError: no build number.
+    """
+    if version is None:
+        return None
+    match = re.fullmatch(r"b?([1-9]\d{0,6})", version.strip())
+    if match is None:
+        raise UsageError(f"'{version}' is no build of llama.cpp", "Its releases are numbers: --engine-version b9525.")
+    return int(match[1])
+
+
+def _with_sequences(settings: LlamaCppSettings, context: int, count: int) -> LlamaCppSettings:
+    return replace(settings, n_ctx=context * count, n_parallel=count, kv_unified=count == 1)
+
+
+def _largest(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that fits; 0 where not even 1 does."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def _changes(
+    facts: GgufFacts,
+    workload: Workload,
+    spec: GpuSpec,
+    chosen: LlamaCppSettings,
+    longest: int | None,
+    needed: Callable[..., int | None],
+) -> tuple[Change, ...]:
+    """The single changes that make it fit: a shorter context, a smaller cache, layers left to the CPU, more cards."""
+    found: list[Change] = []
+
+    def add(option: str, text: str, changed: LlamaCppSettings, cards: int = spec.count) -> bool:
+        size = needed(changed, cards)
+        if size is None or size > max(spec.capacities):
+            return False
+        found.append(Change(option, text, size))
+        return True
+
+    if longest:
+        changed = replace(chosen, n_ctx=longest * workload.batch)
+        add(f"--context {longest}", f"a context of {longest:,} tokens", changed)
+    for kind in ("q8_0", "q4_0"):
+        try:
+            changed = replace(chosen, cache_type_k=kind, cache_type_v=kind)
+            if add(f"--cache-type-k {kind} --cache-type-v {kind}", f"a {kind} KV cache", changed):
+                break
+        except UsageError:  # rows that are no whole blocks
+            continue
+    top = len(facts.layers) if chosen.n_gpu_layers is None else chosen.n_gpu_layers - 1
+    layers = _largest(
+        lambda count: _within(needed(replace(chosen, n_gpu_layers=count)), max(spec.capacities)), max(0, top)
+    )
+    if layers:
+        where = "the cards" if spec.count > 1 else "the card"
+        text = f"{layers} of {len(facts.layers) + 1} layers on {where}, the rest on the CPU"
+        add(f"--n-gpu-layers {layers}", text, replace(chosen, n_gpu_layers=layers))
+    for cards in () if spec.mixed else range(spec.count + 1, MAX_CARDS + 1):
+        if add(f"--gpu '{cards}x{spec.name}'", f"{cards} such cards", chosen, cards):
+            break
+    return tuple(found)
+
+
+def _within(size: int | None, capacity: int) -> bool:
+    return size is not None and size <= capacity
+
+
+def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str, ...]:
+    notes = []
+    if model.parameters.stack != "blk":
+        kind = workload.dtype if workload.dtype != "stored" else model.stored_dtype or "stored"
+        notes.append(f"counted as converted to GGUF with its weights as {kind}")
+    if model.architecture.vision or model.architecture.audio:
+        notes.append("the encoder for images or sound is a file of its own (mmproj) and is not counted")
+    if result.cpu.layers and result.n_gpu_layers:
+        notes.append(
+            "with layers on the CPU the cards' compute buffer is approximate: it takes copies of their weights"
+        )
+    if set(model.architecture.layer_kinds) - {"full_attention", "sliding_attention", "no_cache"}:
+        notes.append("the compute buffer is approximate: it was measured for plain attention")
+    return tuple(notes)
+
+
+def _explain(
+    facts: GgufFacts, settings: LlamaCppSettings, result: LlamaCppPlan, card: DeviceMemory, outside: int
+) -> tuple[Part, ...]:
+    """The parts of the card that decides and of the CPU, with their equations and sources."""
+    cpu = result.cpu
+    source = "llama.cpp: src/llama-model.cpp (load_tensors)"
+    cells = f"{settings.n_ctx:,} cells, K {settings.cache_type_k}, V {settings.cache_type_v}"
+    return (
+        Part(
+            "weights",
+            card.weights,
+            f"the tensors of {card.layers} of {len(facts.layers)} layers, output included",
+            source,
+        ),
+        Part(
+            "activations",
+            card.compute,
+            f"the graph's largest step for {settings.n_ubatch} tokens",
+            "measured, build 11549",
+        ),
+        Part("non_torch", outside, "context and kernels, about", "llama.cpp's own breakdowns: 133 to 978 MiB"),
+        Part("kv_pool", card.kv_cache, f"{cells} of {card.layers} layers", "llama.cpp: src/llama-kv-cache.cpp"),
+        Part("cpu_weights", cpu.weights, f"token embedding and {cpu.layers} layers", source),
+        Part("cpu_kv_cache", cpu.kv_cache, f"{cells} of {cpu.layers} layers", "llama.cpp: src/llama-kv-cache.cpp"),
+    )

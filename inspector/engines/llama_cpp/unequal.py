@@ -1,0 +1,103 @@
+"""Unequal cards under llama.cpp: layers by each card's free memory, or by the --tensor-split that leaves most room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from inspector.devices.spec import GpuSpec
+from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, plan
+from inspector.engines.llama_cpp.cache import LlamaCppSettings
+from inspector.fit.layout import split_unequal
+from inspector.fit.verdict import CardShare
+
+
+class Placed(NamedTuple):
+    """A plan over these cards: its shares, what it takes, and whether it fits (None where that is not known).
+
+    Attributes:
+        shares: what --tensor-split would say; free bytes where `given` is False.
+        given: the shares must be given, for llama.cpp's own do not fit.
+        tightest: the number of the card with least left.
+    """
+
+    plan: LlamaCppPlan
+    shares: tuple[int, ...]
+    given: bool
+    fits: bool | None
+    tightest: int
+
+    @property
+    def device(self) -> DeviceMemory:
+        """The tightest card's memory."""
+        return self.plan.cards[self.tightest]
+
+
+def place(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: int) -> Placed:
+    """llama.cpp's own split by free memory where that fits, else the best --tensor-split of all.
+
+    src/llama-model.cpp: load_tensors. Builds since about December 2025 look for such a split by themselves where their
+    own does not fit (--fit, common/fit.cpp), and keep 1 GiB of each card free.
+    """
+    free = tuple(max(1, min(card.capacity, card.free or card.capacity) - outside) for card in spec.cards)
+    default = _placed(facts, settings, spec, outside, free, given=False)
+    if default.fits is not False:
+        return default
+    for shares in _splits(facts, settings, spec, outside):
+        best = _placed(facts, settings, spec, outside, shares, given=True)
+        if best.fits:
+            return best
+    return default
+
+
+def _splits(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: int) -> Iterator[tuple[int, ...]]:
+    """Layers a card, the output as one: the split that leaves the tightest card most room, if it can be told."""
+    count = plan(facts, settings, 1).n_gpu_layers
+    single = plan(facts, settings, (1,) * count) if count else None  # a card a layer tells what each takes
+    if single is None or any(device.kv_cache is None for device in single.cards):
+        return
+    compute = max(device.compute for device in plan(facts, settings, _first_and_last(count, spec.count)).cards)
+    blocks = [device.weights + (device.kv_cache or 0) for device in single.cards]
+    rooms = [capacity - outside - compute for capacity in spec.capacities]
+    yield tuple(len(run) for run in split_unequal(blocks, rooms))
+
+
+def _first_and_last(count: int, cards: int) -> tuple[int, ...]:
+    """Any split that uses several cards, for the buffers that it takes."""
+    return (max(1, count - cards + 1), *(1,) * (cards - 1))
+
+
+def _placed(
+    facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: int, shares: tuple[int, ...], *, given: bool
+) -> Placed:
+    result = plan(facts, settings, shares)
+    left = [
+        None if device.total is None else capacity - device.total - (outside if device.total else 0)
+        for device, capacity in zip(result.cards, spec.capacities, strict=True)
+    ]
+    used = [card for card, device in enumerate(result.cards) if device.weights or device.layers] or [0]
+    known = [(room, card) for card in used if (room := left[card]) is not None]
+    fits = all(room >= 0 for room, _ in known) if len(known) == len(used) else None
+    return Placed(result, shares, given, fits, min(known)[1] if known else used[0])
+
+
+def shares_of(placed: Placed, spec: GpuSpec, outside: int) -> tuple[CardShare, ...]:
+    """Each card's part of a plan."""
+    found = []
+    for number, (card, device) in enumerate(zip(spec.cards, placed.plan.cards, strict=True)):
+        total = device.total if device.total in (None, 0) else device.total + outside
+        left = None if total is None else card.capacity - total
+        found.append(CardShare(card.name, card.capacity, total, left, number == placed.tightest))
+    return tuple(found)
+
+
+def split_note(placed: Placed) -> str:
+    """What divides the layers, in a sentence."""
+    if placed.given:
+        split = ",".join(map(str, placed.shares))
+        return (
+            f"it takes --tensor-split {split}: the split by free memory overfills a card; builds since December 2025"
+            " look for one themselves (--fit), and keep 1 GiB of each card free"
+        )
+    counts = " + ".join(str(device.layers) for device in placed.plan.cards)
+    return f"layers by free memory, llama.cpp's default (--split-mode layer): {counts}"

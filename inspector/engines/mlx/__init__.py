@@ -1,0 +1,1 @@
+"""mlx-lm: what it keeps of weights and caches on Apple's devices."""

@@ -1,0 +1,168 @@
+"""Weights as mlx-lm loads them, what `mlx_lm.convert` makes of a 16-bit checkpoint, and what its classes leave out.
+
+mlx_lm/utils.py (load_model, quantize_model), mlx_lm/convert.py and the classes of mlx_lm/models, version 0.32.2.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+from inspector.engines.mlx.types import (
+    BY_LAYER_TYPES,
+    EXPANDED_LATENTS,
+    KEEPS_VISION,
+    PARTS_AT_8_BITS,
+    ROUTER_8_BITS,
+    ROUTER_IS_NO_LINEAR,
+    TYPES,
+    WINDOWED,
+)
+from inspector.memory.quantization.precision import STORED
+from inspector.model.layers.kinds import FullAttention, LatentAttention, Layer, SlidingAttention, UnknownLayer
+from inspector.model.model import Model
+
+CONVERTED: dict[str, tuple[Fraction, str]] = {
+    "int4": (4 + Fraction(32, 64), "4 bits, a 16-bit scale and bias for each 64"),
+    "int8": (8 + Fraction(32, 64), "8 bits, a 16-bit scale and bias for each 64"),
+    "mxfp4": (4 + Fraction(8, 32), "4 bits, an 8-bit scale for each 32"),
+    "nvfp4": (4 + Fraction(8, 16), "4 bits, an 8-bit scale for each 16"),
+}
+"""What `mlx_lm.convert -q` makes with its defaults (`--q-bits 4`, `--q-bits 8`, `--q-mode mxfp4`, `nvfp4`)."""
+
+ROUTER_BITS = 8 + Fraction(32, 64)
+
+PLAIN = {"fp32": 32, "bf16": 16, "fp16": 16}
+
+_TOWERS = ("vision", "audio", "projector")
+_SMALL = ("norm", "other")
+
+
+class LoadedWeights(NamedTuple):
+    """Bytes by component, bytes of a value that the model computes with, how they came about, and what to know."""
+
+    shares: dict[str, int]
+    element: int
+    formula: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return sum(self.shares.values())
+
+
+def mlx_layers(model: Model) -> tuple[Layer, ...]:
+    """The layers with the windows that mlx-lm's class of this type uses, and latents expanded where it expands them."""
+    shape = model.architecture
+    windows = [isinstance(layer, SlidingAttention) for layer in shape.layers]
+    windowed = shape.model_type in WINDOWED or (shape.model_type in BY_LAYER_TYPES and not all(windows))
+    layers = shape.layers if windowed else tuple(map(_full, shape.layers))
+    if shape.model_type not in EXPANDED_LATENTS:
+        return layers
+    return tuple(_expanded(layer, shape.num_attention_heads or 0) for layer in layers)
+
+
+def _full(layer: Layer) -> Layer:
+    """The layer without its window."""
+    if isinstance(layer, SlidingAttention):
+        return FullAttention(layer.num_key_value_heads, layer.head_dim, layer.v_head_dim)
+    return layer
+
+
+def _expanded(layer: Layer, heads: int) -> Layer:
+    """A latent as the keys and values of every head; a layer that no rule has where their widths are not known."""
+    if not isinstance(layer, LatentAttention):
+        return layer
+    if not heads or layer.qk_nope_head_dim is None or layer.v_head_dim is None:
+        return UnknownLayer("latents, expanded")
+    return FullAttention(heads, layer.qk_nope_head_dim + layer.qk_rope_head_dim, layer.v_head_dim)
+
+
+def loaded_weights(model: Model, dtype: str = STORED) -> LoadedWeights | str:
+    """The weights as mlx-lm holds them; a sentence where that cannot be told.
+
+    Stored ones keep their precision, float32 too. Named ones are what `mlx_lm.convert` makes: every matrix with rows of
+    whole groups is quantized, embedding and head among them, norms, biases and convolutions are not.
+    """
+    shape, parameters = model.architecture, model.parameters
+    if shape.model_type not in TYPES:
+        return f"mlx-lm has no class for the model type {shape.model_type!r}"
+    if not parameters.total or parameters.stack == "blk":
+        return "mlx-lm reads safetensors files; this is none of its formats"
+    dropped = () if shape.model_type in KEEPS_VISION else _TOWERS
+    notes = (
+        ["the encoder for images or sound is not loaded by mlx-lm"]
+        if any(parameters.by_component.get(n) for n in dropped)
+        else []
+    )
+    packing = shape.quantization
+    if dtype == STORED:
+        stored = _stored(model, packing.method if packing else None, packing.group_size if packing else None)
+        if isinstance(stored, str):
+            return stored
+        shares, element, formula = stored
+    elif packing is not None and packing.method != "fp8" and dtype not in PLAIN:
+        return f"its weights are packed already ({packing.method}): mlx_lm.convert -q takes plain ones"
+    elif dtype in PLAIN:
+        bits = PLAIN[dtype]
+        shares = {name: count * bits // 8 for name, count in parameters.by_component.items()}
+        element, formula = bits // 8, f"mlx_lm.convert --dtype: {bits} bits a parameter"
+    elif dtype in CONVERTED:
+        bits_each, text = CONVERTED[dtype]
+        element, formula = 2, f"mlx_lm.convert -q: {text}; norms, biases and convolutions in 16 bits"
+        shares = _quantized(model, bits_each)
+        if shape.model_type in PARTS_AT_8_BITS:
+            notes.append("mlx-lm keeps this type's output and down projections at 8 bits: more than is counted here")
+    else:
+        return f"mlx_lm.convert makes no {dtype}: it makes {', '.join((*PLAIN, *CONVERTED))}"
+    return LoadedWeights(
+        {name: size for name, size in shares.items() if name not in dropped}, element, formula, tuple(notes)
+    )
+
+
+def _stored(model: Model, method: str | None, group_size: int | None) -> tuple[dict[str, int], int, str] | str:
+    """Bytes by component of what the files hold, once loaded."""
+    parameters = model.parameters
+    shares = dict(parameters.bytes_by_component)
+    element = 4 if model.stored_dtype == "F32" and method is None else 2
+    if method is None or method in ("mlx", "mxfp4"):
+        return shares, element, "the files' tensors, as they are" + (f" ({method})" if method else "")
+    if method in ("awq", "gptq"):
+        bits = 4 + Fraction(32, group_size or 128)
+        quantization = model.architecture.quantization
+        if quantization is not None and quantization.bits not in (4, None):
+            return f"mlx-lm reads {method} of 4 bits alone"
+        packed = quantization.packed_parameters if quantization else 0
+        whole = {name: count * 2 for name, count in parameters.by_component.items()}
+        inner = sum(size for name, size in whole.items() if name not in ("embedding", "head", "norm", *_TOWERS)) // 2
+        saved = math.floor(packed * (16 - bits) / 8)
+        return (
+            {
+                n: s - (saved * (s // 2) // inner if n not in ("embedding", "head", "norm", *_TOWERS) else 0)
+                for n, s in whole.items()
+            },
+            2,
+            f"{method} repacked: 4 bits, a scale and a bias for each {group_size or 128}",
+        )
+    if method == "fp8":
+        return (
+            {name: count * 2 for name, count in parameters.by_component.items()},
+            2,
+            "fp8 blocks are unpacked to 16 bits",
+        )
+    return f"how mlx-lm loads {method} is not known here: ask for an mlx-community repo, or for --dtype int4"
+
+
+def _quantized(model: Model, bits: Fraction) -> dict[str, int]:
+    shape = model.architecture
+    sizes = {}
+    for name, count in model.parameters.by_component.items():
+        each: Fraction | int = bits
+        if name in _SMALL:
+            each = 16
+        elif name == "router":
+            kind = shape.model_type
+            each = 16 if kind in ROUTER_IS_NO_LINEAR else ROUTER_BITS if kind in ROUTER_8_BITS else bits
+        sizes[name] = math.ceil(count * each / 8)
+    return sizes

@@ -1,0 +1,1 @@
+"""vLLM: its profile, its cache planner, its versions."""

@@ -1,0 +1,297 @@
+"""vLLM's accounting: from a model, a card and settings to what lies on each rank and what is left for the KV cache.
+
+    pool = card's memory * gpu_memory_utilization - weights - activation peak - memory outside torch [- graphs]
+
+vllm/v1/worker/gpu_worker.py: Worker.determine_available_memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from inspector.engines.common.cache_specs import CacheSettings
+from inspector.engines.common.legal_layouts import check_layout
+from inspector.engines.common.loaded_weights import rank_shares
+from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
+from inspector.engines.vllm.cache import Capacity, capacity, longest_context
+from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
+from inspector.engines.vllm.version import VllmVersion
+from inspector.errors import UsageError
+from inspector.model.layers.kinds import HybridAttention, LinearAttention
+
+_CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
+
+_STATE_BYTES = {"auto": 0, "float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class VllmSettings:
+    """vLLM's own names. None takes vLLM's default for the version and the card.
+
+    Attributes:
+        max_model_len: tokens a request may have.
+        data_parallel_size: replicas of the attention, each with a pool of its own; experts lie over all ranks.
+        enable_expert_parallel: experts are dealt out whole.
+        enable_prefix_caching: None: on, for models with states since 0.26 only.
+        sampler: which sampler the profile runs; None for the version's.
+        hybrid_kv_cache: the hybrid manager is on (not --disable-hybrid-kv-cache-manager).
+        non_torch: bytes outside torch, where they are known better than the table has them.
+        graphs: bytes of CUDA graphs, likewise.
+    """
+
+    max_model_len: int
+    version: VllmVersion = field(default_factory=VllmVersion)
+    gpu_memory_utilization: float | None = None
+    max_num_batched_tokens: int | None = None
+    max_num_seqs: int | None = None
+    kv_cache_dtype: str = "auto"
+    mamba_ssm_cache_dtype: str = "auto"
+    block_size: int = 16
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    enable_expert_parallel: bool = False
+    enforce_eager: bool = False
+    enable_prefix_caching: bool | None = None
+    hybrid_kv_cache: bool = True
+    sampler: Sampler | None = None
+    non_torch: int | None = None
+    graphs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankMemory:
+    """Bytes on each rank of one pipeline stage. `kv_pool` is what is left: negative where nothing is.
+
+    `weight_shares` and `alive` say what the weights and the activations are the sums of.
+    """
+
+    requested: int
+    weights: int
+    activations: int
+    non_torch: int
+    graphs: int
+    kv_pool: int
+    weight_shares: Mapping[str, int]
+    alive: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """All that the rank takes of the card, graphs included where they come on top of what was requested."""
+        return self.weights + self.activations + self.non_torch + self.graphs + max(0, self.kv_pool)
+
+
+@dataclass(frozen=True, slots=True)
+class VllmPlan:
+    """What vLLM would print.
+
+    Attributes:
+        stages: one entry a pipeline stage.
+        capacity: of the KV cache; None where the layers cache nothing.
+        fits: one request of max_model_len can be served; vLLM refuses to start where not.
+        longest_context: tokens of the longest single request that could be, up to max_model_len.
+    """
+
+    stages: tuple[RankMemory, ...]
+    capacity: Capacity | None
+    fits: bool
+    longest_context: int
+
+    @property
+    def tightest(self) -> RankMemory:
+        """The stage with the least room for the cache."""
+        return min(self.stages, key=lambda stage: stage.kv_pool)
+
+
+def batch_defaults(card: Card, version: VllmVersion) -> tuple[int, int]:
+    """(max_num_batched_tokens, max_num_seqs) of `vllm serve` where neither is given.
+
+    vllm/engine/arg_utils.py: get_batch_defaults. From 70 GiB on, A100 apart, 8192 and 1024; below, 2048 and 256; since
+    0.28 at the latest (not in 0.26) 16384 from 160 GiB on.
+    """
+    if version.v1 and card.memory >= 160 * GIB and version.release >= (0, 27):
+        return 16384, 1024
+    if version.v1 and card.memory >= 70 * GIB and "a100" not in card.name.lower():
+        return 8192, 1024
+    return 2048, 256
+
+
+def batch_sizes(card: Card, settings: VllmSettings) -> tuple[int, int]:
+    """(tokens, sequences) of the largest step, settings before defaults.
+
+    V0 (vllm/config.py: SchedulerConfig) takes a whole prompt in a step, and chunks it only from 32k on.
+    """
+    tokens, sequences = batch_defaults(card, settings.version)
+    if not settings.version.v1 and settings.max_model_len <= 32768:
+        tokens = max(settings.max_model_len, tokens)
+    if settings.max_num_batched_tokens is not None:
+        tokens = settings.max_num_batched_tokens
+    if settings.max_num_seqs is not None:
+        sequences = settings.max_num_seqs
+    return tokens, min(sequences, tokens)
+
+
+def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> CacheSettings:
+    """The planner's settings. V0 knows no groups: windows cost their full length.
+
+    Raises:
+        UsageError: a cache type that vLLM does not know.
+    """
+    if settings.kv_cache_dtype not in _CACHE_BYTES:
+        raise UsageError(
+            f"unknown kv_cache_dtype '{settings.kv_cache_dtype}'", f"Known: {', '.join(sorted(_CACHE_BYTES))}."
+        )
+    if settings.mamba_ssm_cache_dtype not in _STATE_BYTES:
+        raise UsageError(
+            f"unknown mamba_ssm_cache_dtype '{settings.mamba_ssm_cache_dtype}'",
+            f"Known: {', '.join(sorted(_STATE_BYTES))}.",
+        )
+    tokens, _ = batch_sizes(card, settings)
+    stages = settings.pipeline_parallel_size
+    batches = (2 if stages == 1 else stages) if settings.version.overlapped_batches else 1
+    return CacheSettings(
+        max_model_len=settings.max_model_len,
+        in_flight_tokens=tokens * batches,
+        block_size=settings.block_size,
+        element_bytes=_CACHE_BYTES[settings.kv_cache_dtype] or model.element_bytes,
+        state_bytes=model.element_bytes,
+        recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
+        tensor_parallel=settings.tensor_parallel_size,
+        state_blocks=2 if caches_prefixes(model, settings) and settings.version.aligned_states else 1,
+        hybrid=settings.hybrid_kv_cache and settings.version.v1,
+        latent_block_multiple=settings.version.latent_block_multiple,
+        packed_sparse_latents=settings.version.packs_sparse_latents(card.compute_capability),
+    )
+
+
+def caches_prefixes(model: ServedModel, settings: VllmSettings) -> bool:
+    """Whether prefixes are cached: as set, else by default on, for models with states only in newer versions."""
+    if settings.enable_prefix_caching is not None:
+        return settings.enable_prefix_caching
+    return settings.version.hybrids_cache_prefixes or not has_states(model)
+
+
+def has_states(model: ServedModel) -> bool:
+    """Whether a layer keeps a recurrent state, beside rows or instead of them."""
+    return any(isinstance(layer, (LinearAttention, HybridAttention)) for layer in model.layers)
+
+
+def graphs_in_budget(model: ServedModel, version: VllmVersion) -> bool:
+    """Whether an estimate of the CUDA graphs is taken off the pool; else they come on top of what was requested."""
+    quantized = model.quantization is not None or model.linear_bytes not in (None, model.element_bytes)
+    return version.graphs_in_budget and not version.estimates_no_graphs(
+        model.model_type, mixture=model.mixture is not None, hybrid=has_states(model), quantized=quantized
+    )
+
+
+def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[dict[str, int], ...] | None:
+    """Bytes of the weights on a rank of each stage by share, which sum to what "Model loading took" prints; None
+    where they are not known."""
+    marlin = settings.version.mxfp4_kernel_is_marlin(card.compute_capability)
+    return rank_shares(
+        model,
+        tensor_parallel=settings.tensor_parallel_size,
+        pipeline_parallel=settings.pipeline_parallel_size,
+        data_parallel=settings.data_parallel_size,
+        whole_experts=settings.enable_expert_parallel,
+        mxfp4="marlin" if marlin else "triton",
+        # process_weights_after_loading dequantizes kv_b_proj for W_UK_T and W_UV; of a plain one they are views.
+        copies=model.latents_packed,
+        workspace=settings.version.latent_workspace(card.compute_capability) if has_latents(model) else 0,
+    )
+
+
+def loaded_weights(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[int, ...] | None:
+    """Their sums: bytes on a rank of each stage."""
+    stages = loaded_shares(model, card, settings)
+    return None if stages is None else tuple(sum(shares.values()) for shares in stages)
+
+
+def rank_memory(
+    model: ServedModel, card: Card, settings: VllmSettings, stage_memory: Sequence[int] = ()
+) -> tuple[RankMemory, ...] | None:
+    """The budget of one rank of each stage; None where the weights are not known.
+
+    `stage_memory`: bytes of each stage's smallest card, where the cards are not alike.
+    """
+    weights = loaded_shares(model, card, settings)
+    if weights is None:
+        return None
+    version, stages = settings.version, settings.pipeline_parallel_size
+    utilization = settings.gpu_memory_utilization
+    share = version.default_utilization if utilization is None else utilization
+    requests = [int(memory * share) for memory in stage_memory or (card.memory,) * stages]
+    tokens, sequences = batch_sizes(card, settings)
+    sampler: Sampler = settings.sampler or version.sampler
+    if not version.v1 and settings.max_model_len > 32768:
+        sampler = "none"  # a chunk of a prompt yields no token, so V0's profile samples none
+    outside = settings.non_torch
+    if outside is None:
+        outside = non_torch_bytes(version, settings.tensor_parallel_size * settings.data_parallel_size)
+    graphs = 0 if settings.enforce_eager else settings.graphs
+    if graphs is None:
+        graphs = graph_bytes(-(-len(model.layers) // stages))
+    memory = []
+    for stage, (shares, requested) in enumerate(zip(weights, requests, strict=True)):
+        loaded = sum(shares.values())
+        activations = activation_shares(
+            model,
+            version,
+            tokens=tokens,
+            sequences=sequences,
+            sampler=sampler,
+            tensor_parallel=settings.tensor_parallel_size,
+            compute_capability=card.compute_capability,
+            last_stage=stage == stages - 1,
+            later_stage=stage > 0,
+        )
+        peak = sum(activations.values())
+        pool = requested - loaded - peak - outside - (graphs if graphs_in_budget(model, version) else 0)
+        memory.append(RankMemory(requested, loaded, peak, outside, graphs, pool, shares, activations))
+    return tuple(memory)
+
+
+def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: Sequence[int] = ()) -> VllmPlan | None:
+    """The whole account; None where the weights are not known. `stage_memory` as for `rank_memory`.
+
+    Raises:
+        UsageError: settings that vLLM refuses.
+        UnsupportedLayer: a layer without a cache rule.
+    """
+    check_settings(model, settings)
+    stages = rank_memory(model, card, settings, stage_memory)
+    if stages is None:
+        return None
+    cache = cache_settings(model, card, settings)
+    pools = [stage.kv_pool for stage in stages]
+    held = capacity(model.layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
+    room = all(stage.kv_pool > 0 for stage in stages)
+    fits = room and (held is None or held.blocks >= held.blocks_per_request)
+    longest = longest_context(model.layers, cache, pools, settings.max_model_len) if room else 0
+    return VllmPlan(stages, held, fits, longest)
+
+
+def check_settings(model: ServedModel, settings: VllmSettings) -> None:
+    """Refuse what vLLM refuses.
+
+    Raises:
+        UsageError: a value out of range, or degrees that don't fit the heads.
+    """
+    counts = (settings.max_model_len, settings.block_size, settings.max_num_batched_tokens, settings.max_num_seqs)
+    if any(count is not None and count < 1 for count in counts):
+        raise UsageError("max_model_len, block_size, max_num_batched_tokens and max_num_seqs must be at least 1")
+    utilization = settings.gpu_memory_utilization
+    if utilization is not None and not 0 < utilization <= 1:
+        raise UsageError(f"gpu_memory_utilization must be above 0 and at most 1, not {utilization:g}")
+    if settings.enable_expert_parallel and model.mixture is None:
+        raise UsageError("expert parallelism needs a model with routed experts")
+    check_layout(
+        model,
+        engine="vllm",
+        tensor_parallel=settings.tensor_parallel_size,
+        pipeline_parallel=settings.pipeline_parallel_size,
+        data_parallel=settings.data_parallel_size,
+        whole_experts=settings.enable_expert_parallel,
+        release=settings.version.release,
+    )

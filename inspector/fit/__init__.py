@@ -1,0 +1,1 @@
+"""From bytes to a verdict: does it fit, with what headroom, and what would make it fit."""

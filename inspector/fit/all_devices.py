@@ -1,0 +1,43 @@
+"""Every known device at once: the smallest number of each that a model fits on, cheapest memory first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+
+from inspector.devices.spec import GpuSpec, spec_of
+from inspector.devices.table import Device, list_devices
+from inspector.errors import UsageError
+from inspector.fit.verdict import Fit
+
+COUNTS = (1, 2, 4, 8)
+"""Cards of one kind that are tried: what one machine holds, and what divides heads evenly. Macs and laptops: one."""
+
+SERVED_KINDS = ("cuda", "rocm")
+"""What vLLM and SGLang are accounted for on."""
+
+ENGINE_KINDS = {"vllm": SERVED_KINDS, "sglang": SERVED_KINDS, "llama.cpp": None, "mlx": ("metal",)}
+"""What each serving engine is accounted for on; None for all."""
+
+
+def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None = None) -> tuple[Fit, ...]:
+    """The verdicts that are yes, of the fewest cards (of `COUNTS`) of each known device; least memory in all first.
+
+    Args:
+        verdict: whether it fits so many cards of one kind. A number of cards that is refused does not fit.
+        kinds: what may drive the devices; None for all.
+    """
+    devices = [device for device in list_devices() if kinds is None or device.kind in kinds]
+    found = [fit for device in devices if (fit := _fewest(verdict, device)) is not None]
+    return tuple(sorted(found, key=lambda fit: (fit.count * fit.capacity, fit.count)))
+
+
+def _fewest(verdict: Callable[[GpuSpec], Fit], device: Device) -> Fit | None:
+    for count in COUNTS if device.kind != "metal" and "Laptop" not in device.name else (1,):
+        try:
+            fit = verdict(dataclasses.replace(spec_of(device), count=count))
+        except UsageError:  # heads that cannot be laid over so many
+            continue
+        if fit.fits:
+            return fit
+    return None

@@ -1,0 +1,137 @@
+"""Whether a training step fits a card, up to which batch and context, and what would make it fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.devices.spec import GpuSpec
+from inspector.errors import UsageError
+from inspector.fit.changes import Change
+from inspector.fit.verdict import Fit, check_fit, memoized
+from inspector.memory import Workload
+from inspector.memory.training import Sharding, TrainingSetup, Weights, training_estimate, training_total
+from inspector.model import Model
+
+CARDS = (2, 4, 8, 16, 32, 64, 128, 256)
+"""Numbers of cards that the search for enough of them tries."""
+
+
+def check_training(
+    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights, spec: GpuSpec
+) -> Fit:
+    """The verdict on the fullest card of a run, and the changes that make it fit where it does not."""
+
+    def sized(changed: Workload, how: TrainingSetup, cards: Sharding) -> int | None:
+        return training_total(training_estimate(model, changed, how, cards, tensors)).total
+
+    fit = check_fit(
+        model,
+        workload,
+        # Every card of a run holds its share, worked out already: the verdict is that of one card.
+        dataclasses.replace(spec, count=1, mixed=()),
+        estimate=memoized(
+            lambda model, workload: training_total(training_estimate(model, workload, setup, sharding, tensors))
+        ),
+        inference=False,
+        suggest=False,
+    )
+    notes = fit.notes
+    if spec.mixed:
+        notes += (f"the smallest of {spec.name} decides: every card of a run holds the same share",)
+    if spec.count > 1 and sharding.cards == 1:
+        notes += (f"one card of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
+    elif sharding.cards > spec.count > 1:
+        notes += (f"the run takes {sharding.cards} cards, and these are {spec.count}",)
+    changes: tuple[Change, ...] = ()
+    if fit.fits is False:
+        changes = tuple(_changes(workload, setup, sharding, spec, fit, sized))
+    return dataclasses.replace(fit, count=max(1, sharding.cards), min_count=None, changes=changes, notes=notes)
+
+
+def _changes(
+    workload: Workload, setup: TrainingSetup, sharding: Sharding, spec: GpuSpec, fit: Fit, sized: Any
+) -> Iterator[Change]:
+    """The single changes that suffice, the mildest first; where there is none, pairs of them."""
+
+    def tried(option: str, text: str, batch: Workload, how: TrainingSetup | None, cards: Sharding) -> Change | None:
+        size = None if how is None else sized(batch, how, cards)
+        return Change(option, text, size) if size is not None and size <= spec.capacity else None
+
+    found = False
+    for option, text, values in _setups(setup):
+        change = tried(option, text, workload, _changed(setup, values), sharding)
+        if change:
+            found = True
+            yield change
+    for number, name in ((fit.max_context, "context"), (fit.max_batch, "batch")):
+        if number:
+            if name == "context":
+                smaller, words = dataclasses.replace(workload, context=number), f"{number:,} tokens a sequence"
+            else:
+                smaller, words = dataclasses.replace(workload, batch=number), f"{number:,} sequences at once"
+            change = tried(f"--{name} {number}", words, smaller, setup, sharding)
+            if change:
+                found = True
+                yield change
+    spread = _spread(workload, setup, sharding, sized, spec.capacity)
+    if spread:
+        found = True
+        yield spread
+    if found:
+        return
+    checkpointed = _changed(setup, {"checkpointing": "full"})
+    for option, text, values in _setups(setup):
+        if checkpointed is None or "checkpointing" in values:
+            continue
+        change = tried(
+            f"--checkpointing full {option}",
+            f"checkpointing and {text}",
+            workload,
+            _changed(checkpointed, values),
+            sharding,
+        )
+        if change:
+            yield change
+    if checkpointed is not None:
+        spread = _spread(workload, checkpointed, sharding, sized, spec.capacity)
+        if spread:
+            yield Change(f"--checkpointing full {spread.option}", f"checkpointing and {spread.text}", spread.needed)
+
+
+def _setups(setup: TrainingSetup) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Options, what they are, and the settings that they change."""
+    if setup.optimizer == "adamw" and setup.optimizer_impl == "foreach":
+        yield "--optimizer-impl fused", "the fused optimizer, which makes no temporaries", {"optimizer_impl": "fused"}
+    if setup.logits == "all":
+        yield "--logits chunked", "a fused cross entropy, a chunk of the logits at a time", {"logits": "chunked"}
+    if setup.checkpointing == "none":
+        yield "--checkpointing selective", "gradient checkpointing of every other block", {"checkpointing": "selective"}
+        yield "--checkpointing full", "gradient checkpointing", {"checkpointing": "full"}
+    if setup.optimizer == "adamw":
+        yield "--optimizer adamw-8bit", "8-bit optimizer states", {"optimizer": "adamw-8bit"}
+        yield "--optimizer paged-adamw-8bit", "paged 8-bit optimizer states", {"optimizer": "paged-adamw-8bit"}
+    if setup.method == "full":
+        yield "--method lora", "adapters on a frozen base", {"method": "lora"}
+    if setup.method in ("full", "lora"):
+        yield "--method qlora", "adapters on a base in 4 bits", {"method": "qlora"}
+
+
+def _changed(setup: TrainingSetup, values: dict[str, Any]) -> TrainingSetup | None:
+    try:
+        return dataclasses.replace(setup, **values)
+    except UsageError:
+        return None
+
+
+def _spread(workload: Workload, setup: TrainingSetup, sharding: Sharding, sized: Any, capacity: int) -> Change | None:
+    """The least number of cards, a power of two, over which FSDP makes it fit."""
+    if sharding.ddp > 1 or sharding.zero or sharding.fsdp > 1:
+        return None
+    for cards in CARDS:
+        size = sized(workload, setup, dataclasses.replace(sharding, zero=None, fsdp=cards))
+        if size is not None and size <= capacity:
+            option = f"--fsdp {cards}"
+            return Change(option, f"weights, gradients and states sharded over {cards} cards (FSDP, or ZeRO-3)", size)
+    return None

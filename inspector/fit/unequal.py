@@ -1,0 +1,88 @@
+"""Unequal cards under vLLM and SGLang: every rank takes the same share, so the smallest card of a stage decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from inspector.devices.spec import GpuSpec
+from inspector.errors import UsageError
+from inspector.fit.verdict import CardShare
+
+BALANCE = 0.9
+"""SGLang's ranks refuse a neighbour with less than this share of their own free memory."""
+
+
+def stage_cards(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, ...], ...]:
+    """The numbers of the cards of each pipeline stage: ranks are counted replica by replica, stage by stage.
+
+    vllm/distributed/parallel_state.py: initialize_model_parallel (data, pipeline, tensor; tensor varies fastest).
+    """
+    return tuple(
+        tuple((replica * pipeline + stage) * tensor + rank for replica in range(data) for rank in range(tensor))
+        for stage in range(pipeline)
+    )
+
+
+def stage_memory(spec: GpuSpec, stages: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Bytes of each stage's smallest card."""
+    return tuple(min(spec.capacities[number] for number in stage) for stage in stages)
+
+
+def smallest(spec: GpuSpec) -> GpuSpec:
+    """The smallest card."""
+    return min(spec.cards, key=lambda card: card.capacity)
+
+
+def alike_cards(spec: GpuSpec) -> tuple[GpuSpec, ...]:
+    """The equal cards among unequal ones, each kind by itself; none where all are alike."""
+    return tuple(replace(card, count=spec.mixed.count(card)) for card in dict.fromkeys(spec.mixed))
+
+
+def served_shares(
+    spec: GpuSpec,
+    stages: Sequence[Sequence[int]],
+    taken: Sequence[int],
+    share: float,
+    request: int | None,
+    beside: int = 0,
+) -> tuple[CardShare, ...]:
+    """Each card's part: `taken` bytes of its stage and one request's cache, of the engine's share of its own memory;
+    `beside` is needed outside that share."""
+    found: dict[int, tuple[int, int | None]] = {}
+    for stage, fixed in zip(stages, taken, strict=True):
+        for number in stage:
+            left = None if request is None else int(spec.capacities[number] * share) - fixed - request
+            found[number] = (fixed + (request or 0) + beside, left)
+    least = min((left for _, left in found.values() if left is not None), default=None)
+    return tuple(
+        CardShare(card.name, card.capacity, found[number][0], left, left is not None and left == least)
+        for number, card in enumerate(spec.cards)
+        for left in (found[number][1],)
+    )
+
+
+def refuse_imbalance(spec: GpuSpec, tensor: int) -> None:
+    """SGLang's own check of the free memory before loading.
+
+    sglang/srt/distributed/bootstrap.py: _check_tp_memory_balance.
+
+    Raises:
+        UsageError: tensor parallelism over cards of which one has less than 0.9 of another's.
+    """
+    free = [card.capacity if card.free is None else card.free for card in spec.cards]
+    if tensor > 1 and min(free) < BALANCE * max(free):
+        raise UsageError(
+            f"SGLang refuses tensor parallelism over {spec.name}: 'The memory capacity is unbalanced'",
+            "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK=0 turns the check off; then the smallest card decides, as many"
+            f" of it would: --gpu '{spec.count}x{smallest(spec).name}'.",
+        )
+
+
+def mixed_notes(engine: str, pipeline: int) -> tuple[str, ...]:
+    """What a reader should know of unequal cards."""
+    name = {"vllm": "vLLM", "sglang": "SGLang"}[engine]
+    notes = [f"{name} gives every rank the same share: the smallest card decides, and what others have more stays idle"]
+    if pipeline > 1 and engine == "vllm":
+        notes.append("VLLM_PP_LAYER_PARTITION can give a larger card more layers; stages are counted as even here")
+    return tuple(notes)

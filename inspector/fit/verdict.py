@@ -1,0 +1,267 @@
+"""From estimates to a verdict: does it fit these cards, with what headroom, and up to which context and batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from inspector.devices.spec import GpuSpec
+from inspector.devices.speed import decode_bound, prefill_bound
+from inspector.devices.table import Kind
+from inspector.fit.changes import Change, changes_that_fit, offload_that_fits
+from inspector.fit.layout import automatic_notes, device_map_layout, layer_weights
+from inspector.memory import Estimate, Workload, estimate
+from inspector.model import Model
+
+MAX_CONTEXT = 2**24
+"""Tokens that the search for the longest context tries where the model names no maximum of its own."""
+
+MAX_BATCH = 2**20
+
+MAX_CARDS = 64
+"""Cards that the search for the least number of them tries."""
+
+Estimator = Callable[[Model, Workload], Estimate]
+
+
+class CardShare(NamedTuple):
+    """One of unequal cards: its name, what a program can have of it, and what it must hold."""
+
+    gpu: str
+    capacity: int
+    needed: int | None
+    headroom: int | None
+    tightest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a model under one workload fits so many cards. All sizes in bytes.
+
+    Attributes:
+        gpu: one card's name; of unequal cards all names.
+        count: cards.
+        capacity: what a program can have of one card; of unequal ones, of the tightest.
+        needed: what the fullest card must hold, or the tightest of unequal ones; None where that is not known.
+        fits: None where it cannot be told.
+        headroom: capacity - needed; negative where that much is missing.
+        max_context: tokens a sequence that still fit at this batch, up to the model's own maximum (2**24 where it
+            names none); 0 where not even one does, None where it cannot be told.
+        max_batch: sequences that still fit at this context, up to 2**20; 0 and None likewise.
+        min_count: the least number of such cards that fits, up to 64; None where none does or it cannot be told.
+        per_card: what each card holds, in the order of the layers; empty where that is not known.
+        cards: unequal cards one by one, in their order; empty where they are alike.
+        kind: what drives the cards ("cuda", "rocm", ...); None for a bare size.
+        decode_bound: tokens a second, of all sequences together, that the bandwidth allows; None where not known.
+        prefill_bound: prompt tokens a second that the arithmetic allows; likewise.
+        changes: where it does not fit, the single changes that make it fit.
+        notes: what the reader of the verdict should know.
+    """
+
+    gpu: str
+    count: int
+    capacity: int
+    needed: int | None
+    fits: bool | None
+    headroom: int | None
+    max_context: int | None
+    max_batch: int | None
+    min_count: int | None
+    per_card: tuple[int, ...] = ()
+    cards: tuple[CardShare, ...] = ()
+    kind: Kind | None = None
+    decode_bound: float | None = None
+    prefill_bound: float | None = None
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check_fit(
+    model: Model,
+    workload: Workload,
+    spec: GpuSpec,
+    *,
+    estimate: Estimator = estimate,
+    inference: bool = True,
+    suggest: bool = True,
+) -> Fit:
+    """The verdict for `spec`; every figure and both searches come from the one sizing function `estimate`.
+
+    On several cards whole layers are split over them, as `device_map="auto"` of transformers does: memory is never
+    pooled, and the fullest card decides.
+
+    Args:
+        inference: what is sized is inference, whose speed has a bound and whose precisions may change.
+        suggest: look for changes that make it fit, where it does not.
+    """
+
+    def verdict(context: int, batch: int) -> bool | None:
+        sized = estimate(model, dataclasses.replace(workload, context=context, batch=batch))
+        return _verdict(model, sized, spec.capacities)[0]
+
+    sized = estimate(model, workload)
+    fits, per_card = _verdict(model, sized, spec.capacities)
+    cards = card_shares(spec, per_card) if spec.mixed else ()
+    needed, capacity = tightest_of(spec.capacities, per_card)
+    longest = model.architecture.max_position_embeddings or MAX_CONTEXT
+    max_context = _largest(lambda context: verdict(context, workload.batch), longest)
+    max_batch = _largest(lambda batch: verdict(workload.context, batch), MAX_BATCH)
+    min_count = None if spec.mixed else _least_count(model, sized, spec.capacity)
+    changes: tuple[Change, ...] = ()
+    if fits is False and suggest:
+
+        def needed_of(changed: Workload, count: int) -> int | None:
+            capacities = spec.capacities if spec.mixed else (spec.capacity,) * count
+            fits, per_card = _verdict(model, estimate(model, changed), capacities)
+            return max(per_card, default=None) if fits or not spec.mixed else None
+
+        changes = changes_that_fit(
+            workload,
+            dataclasses.replace(spec, capacity=max(spec.capacities)),
+            needed_of,
+            max_context=max_context,
+            max_batch=max_batch,
+            min_count=min_count,
+            precisions=inference,
+        )
+        offload = _offload(model, sized, spec) if inference else None
+        changes += (offload,) if offload else ()
+    return Fit(
+        gpu=spec.name,
+        count=spec.count,
+        capacity=capacity,
+        needed=needed,
+        fits=fits,
+        headroom=None if needed is None else capacity - needed,
+        max_context=max_context,
+        max_batch=max_batch,
+        min_count=min_count,
+        per_card=per_card,
+        cards=cards,
+        kind=spec.kind,
+        decode_bound=decode_bound(model, sized, spec) if inference else None,
+        prefill_bound=prefill_bound(model, spec) if inference else None,
+        changes=changes,
+        notes=_notes(model, spec, sized, needed, fits),
+    )
+
+
+def tightest_of(capacities: tuple[int, ...], per_card: tuple[int, ...]) -> tuple[int | None, int]:
+    """What the card with least left must hold, and what it has; of equal cards that is the fullest."""
+    if not per_card:
+        return None, min(capacities)
+    pairs = list(zip(per_card, capacities, strict=True))
+    used = [pair for pair in pairs if pair[0]] or pairs
+    return min(used, key=lambda pair: (pair[1] - pair[0], -pair[0]))
+
+
+def card_shares(spec: GpuSpec, per_card: tuple[int, ...]) -> tuple[CardShare, ...]:
+    """Unequal cards one by one; what they hold is unknown where `per_card` is empty."""
+    needed: list[int | None] = list(per_card) or [None] * spec.count
+    left = [None if size is None else card.capacity - size for card, size in zip(spec.cards, needed, strict=True)]
+    used = [room for room, size in zip(left, needed, strict=True) if room is not None and size]
+    least = min(used, default=None)
+    return tuple(
+        CardShare(card.name, card.capacity, size, room, bool(size) and room == least)
+        for card, size, room in zip(spec.cards, needed, left, strict=True)
+    )
+
+
+def memoized(estimate: Estimator = estimate) -> Estimator:
+    """The same sizing function for one model, which works out each workload once: searches over many cards repeat
+    them."""
+    known: dict[Workload, Estimate] = {}
+
+    def sized(model: Model, workload: Workload) -> Estimate:
+        if workload not in known:
+            known[workload] = estimate(model, workload)
+        return known[workload]
+
+    return sized
+
+
+def min_count(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Estimator = estimate) -> int | None:
+    """The least number of such cards that fits, up to 64 (`spec.count` does not matter); None where none does, or
+    where it cannot be told."""
+    return _least_count(model, estimate(model, workload), spec.capacity)
+
+
+def _verdict(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, tuple[int, ...]]:
+    """Whether an estimate fits cards of so many bytes each, and what each holds (empty where that is not known)."""
+    total = sized.total
+    if total is None:
+        # The parts that are known may be too much already.
+        return (False if _least_bytes(sized, cards) > sum(cards) else None), ()
+    if len(cards) == 1:
+        return total <= cards[0], (total,)
+    layout = device_map_layout(model, sized)
+    if layout is not None:
+        equal = len(set(cards)) == 1
+        per_card = layout.per_card(len(cards)) if equal else layout.per_mixed_card(cards)
+        return all(size <= card for size, card in zip(per_card, cards, strict=True)), per_card
+    largest = cards.index(max(cards))
+    if total <= cards[largest]:
+        return True, tuple(total if card == largest else 0 for card in range(len(cards)))
+    return (False if _least_bytes(sized, cards) > sum(cards) else None), ()
+
+
+def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
+    """Layers on the CPU, for one card."""
+    layers, total = layer_weights(model, sized), sized.total
+    if spec.count > 1 or layers is None or total is None or not sized.weights.bytes:
+        return None
+    head = sized.weights.bytes * model.parameters.by_component.get("head", 0) // model.parameters.total
+    return offload_that_fits(total, spec.capacity, layers, head)
+
+
+def _least_bytes(sized: Estimate, cards: tuple[int, ...]) -> int:
+    """Bytes that the known parts take on these cards together, however they are split; a card too small for what every
+    card holds is left out, and takes its own size."""
+    once = (sized.weights.bytes or 0) + (sized.kv_cache.bytes or 0)
+    every_card = (sized.activations.bytes or 0) + (sized.overhead.bytes or 0)
+    return once + sum(every_card if len(set(cards)) == 1 else min(every_card, card) for card in cards)
+
+
+def _least_count(model: Model, sized: Estimate, capacity: int) -> int | None:
+    if _verdict(model, sized, (capacity,))[0]:
+        return 1
+    layout = device_map_layout(model, sized)
+    count = layout.least_count(capacity) if layout else None
+    return count if count is not None and count <= MAX_CARDS else None
+
+
+def _largest(verdict: Callable[[int], bool | None], limit: int) -> int | None:
+    """The largest number up to `limit` that still fits. Fitting is monotone: what does not fit never fits with more."""
+    first = verdict(1)
+    if not first:
+        return None if first is None else 0
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if verdict(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _notes(model: Model, spec: GpuSpec, sized: Estimate, needed: int | None, fits: bool | None) -> tuple[str, ...]:
+    notes = list(spec.notes)
+    for card in dict.fromkeys(spec.mixed or (spec,)):
+        if card.device is not None and card.device.basis == "nominal" and card.device.visible_mib is None:
+            notes.append(f"{card.name}: nominal memory; what its driver reports is not confirmed")
+    unknown = [part.name for part in sized.parts if part.bytes is None]
+    if unknown:
+        notes.append(f"not known: {', '.join(unknown)}")
+    if spec.count > 1 and fits is None and not unknown:
+        notes.append("cannot tell: the tensors' names do not say what each layer holds")
+    if spec.mixed and needed is not None:
+        notes.append("whole layers are split over the cards (device_map) so that the tightest has most left")
+        notes.extend(automatic_notes(model, sized, spec.capacities))
+    elif spec.count > 1 and needed is not None:
+        notes.append("whole layers are split over the cards (device_map); the fullest card decides")
+    if fits and needed is not None and spec.free is not None and needed > spec.free:
+        notes.append(f"it fits the card, but not what is free on it now ({spec.free / 1024**3:.2f} GiB)")
+    return tuple(notes)

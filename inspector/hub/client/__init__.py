@@ -1,0 +1,1 @@
+"""The Hub's client: one request, many at once, within limits."""

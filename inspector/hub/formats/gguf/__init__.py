@@ -1,0 +1,1 @@
+"""GGUF: its header, what its metadata says, and which of a repo's files is meant."""

@@ -1,0 +1,1 @@
+"""PyTorch's archives: names, dtypes and shapes; nothing is unpickled."""

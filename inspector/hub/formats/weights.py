@@ -1,0 +1,130 @@
+"""The headers of a model's files put together: one file, or an index and its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from inspector.hub.checkpoint import File, Tensor
+from inspector.hub.formats.safetensors import Header
+from inspector.hub.repo.documents import Index
+
+if TYPE_CHECKING:
+    from inspector.hub.formats.parts import Part
+
+MAX_NAMED = 3
+"""Tensors that a warning names; the rest are counted."""
+
+
+class Weights(NamedTuple):
+    """What the weight files hold: the weights' part of a `Checkpoint`.
+
+    Attributes:
+        config: what the files themselves say of the model, None where config.json says it.
+        parts: see `Checkpoint`.
+    """
+
+    tensors: tuple[Tensor, ...]
+    files: tuple[File, ...]
+    metadata: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    format: str = "safetensors"
+    config: dict[str, Any] | None = None
+    parts: tuple[Part, ...] = ()
+
+
+class WeightsFile(Protocol):
+    """One file of several: a safetensors `Header`, or what stands for one."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it holds."""
+
+    @property
+    def file_bytes(self) -> int | None:
+        """Its size, None where that is not known."""
+
+
+def single(name: str, header: Header) -> Weights:
+    """One file."""
+    return Weights(header.tensors, (File(name, header.file_bytes),), dict(header.metadata))
+
+
+def sharded(
+    index: Index,
+    headers: Mapping[str, WeightsFile],
+    sizes: Mapping[str, int | None] | None = None,
+    left_out: Collection[str] = (),
+    listed: Iterable[File] = (),
+) -> Weights:
+    """All shards of an index, in its order. A tensor that two shards hold counts once: the loader keeps the last.
+
+    Args:
+        left_out: names that are in the shards and in no `tensors`, as they stand for a tensor that is.
+        listed: the files beside them, where they are known.
+    """
+    found: dict[str, Tensor] = {}
+    twice: list[str] = []
+    files = []
+    for shard in index.shards:
+        header = headers[shard]
+        size = header.file_bytes
+        files.append(File(shard, (sizes or {}).get(shard) if size is None else size))
+        for tensor in header.tensors:
+            if tensor.name in found:
+                twice.append(tensor.name)
+            found[tensor.name] = tensor
+    warnings = list(index.warnings)
+    if twice:
+        warnings.append(f"{_some(twice)} stands in two shards; the last one counts")
+    if index.weight_map is not None:
+        lost = [name for name in index.weight_map if name not in found and name not in left_out]
+        if lost:
+            warnings.append(f"{_some(lost)} stands in the index and in no shard")
+        unlisted = [name for name in found if name not in index.weight_map]
+        if unlisted:
+            warnings.append(f"{_some(unlisted)} stands in a shard and not in the index")
+    said = index.metadata.get("total_size")
+    # Of PyTorch's shards, writers count tied weights as often as they stand there
+    checked = said is not None and all(isinstance(header, Header) for header in headers.values())
+    if checked and not _is_sum(said, headers.values(), files):
+        held = sum(tensor.nbytes for tensor in found.values())
+        if _contradicts(said, held, found.values(), files):
+            warnings.append(f"the index says that the tensors take {said:,} bytes; they take {held:,}")
+    stray = [file for file in listed if _is_stray(file.name, index.shards)]
+    if stray:
+        names = ", ".join(file.name[:100] for file in stray[:MAX_NAMED]) + (", ..." if len(stray) > MAX_NAMED else "")
+        count = "1 safetensors file" if len(stray) == 1 else f"{len(stray)} safetensors files"
+        warnings.append(f"{count} that no index names ({names}): not loaded, and not counted")
+    return Weights(tuple(found.values()), tuple(files), index.metadata, tuple(warnings))
+
+
+def _is_sum(said: object, headers: Iterable[WeightsFile], files: Iterable[File]) -> bool:
+    """Whether an index's `total_size` is what the files hold, with their headers or without: told without a look at
+    each of the tensors, of which there may be 90,000."""
+    data = sum(header.data_bytes for header in headers if isinstance(header, Header))
+    whole = sum(file.size or 0 for file in files)
+    return isinstance(said, int | float) and 0 < data <= said <= max(data, whole)
+
+
+def _contradicts(said: object, held: int, tensors: Iterable[Tensor], files: Iterable[File]) -> bool:
+    """Whether an index's `total_size` is wrong. Not where it is 0, or no number, as some writers leave it; nor where it
+    counts flags as an eighth of a byte (transformers did), or the files' headers, too (DeepSeek's)."""
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < 2**63:
+        return False
+    flags = sum(tensor.nbytes for tensor in tensors if tensor.dtype == "BOOL")
+    sizes = [file.size or 0 for file in files]
+    return not held - flags + flags // 8 <= said <= max(held, sum(sizes))
+
+
+def _is_stray(name: str, shards: Collection[str]) -> bool:
+    """Whether a file at the root holds weights that the index leaves out. An adapter is told apart elsewhere."""
+    return name.endswith(".safetensors") and "/" not in name and name not in shards and "adapter" not in name
+
+
+def _some(names: list[str]) -> str:
+    """`tensor 'a'`, or `5 tensors ('a', 'b', 'c', ...)`."""
+    if len(names) == 1:
+        return f"tensor {names[0][:100]!r}"
+    shown = ", ".join(repr(name[:100]) for name in names[:MAX_NAMED])
+    return f"{len(names):,} tensors ({shown}{', ...' if len(names) > MAX_NAMED else ''})"

@@ -1,0 +1,211 @@
+"""Models that the Hub lists: by author, words, tags, or in a collection. A request for each thousand of them.
+
+The wire format is that of huggingface_hub's `list_models` (GET /api/models, pages by the Link header) and
+`get_collection` (GET /api/collections/SLUG).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from inspector.errors import AccessError, HubError, HubUnreachable, InspectError, RateLimited, UsageError
+from inspector.hub.client.requests import Client, Meter, retry_after
+from inspector.hub.client.response import Answer, Request
+from inspector.hub.client.urls import host
+from inspector.hub.client.workers import Errand, Workers
+from inspector.hub.repo.documents import MAX_LISTING_BYTES
+from inspector.hub.repo.repo_id import parse_repo
+
+PAGE = 1000
+"""Models to ask for in one request."""
+DEFAULT_LIMIT = 100
+SORTS = {
+    "downloads": "downloads",
+    "likes": "likes",
+    "created_at": "createdAt",
+    "last_modified": "lastModified",
+    "trending_score": "trendingScore",
+}
+"""What may be sorted by, the most first, and what the Hub calls it."""
+
+_NEXT = re.compile(r'<([^<>]*)>\s*;[^,<]*\brel="?next"?')
+_SLUG = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_COLLECTION_URL = re.compile(r"https?://[^/]+/collections/([^/?#]+/[^/?#]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which models. All that is given must hold; a collection is one by itself.
+
+    Attributes:
+        author: the user or organization that they belong to.
+        search: words of their IDs.
+        filters: tags that they all have: a library, a language, a license ("license:mit"), ...
+        pipeline_tag: their task ("text-generation").
+        sort: a key of `SORTS`; None: the Hub's own order.
+        limit: models at most.
+        collection: `owner/slug`, or its address.
+    """
+
+    author: str | None = None
+    search: str | None = None
+    filters: tuple[str, ...] = ()
+    pipeline_tag: str | None = None
+    sort: str | None = None
+    limit: int = DEFAULT_LIMIT
+    collection: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be asked for, before anything is."""
+        texts = (self.author, self.search, self.pipeline_tag, *self.filters)
+        if any(text is not None and (not text.strip() or not text.isprintable() or len(text) > 200) for text in texts):
+            raise UsageError("a search of the Hub is for words: neither nothing nor characters that cannot be printed")
+        if self.sort is not None and self.sort not in SORTS:
+            raise UsageError(f"the Hub does not sort by {self.sort!r}", f"Known: {', '.join(SORTS)}.")
+        if self.limit < 1:
+            raise UsageError("a limit is at least 1")
+        if self.collection is not None and not _SLUG.fullmatch(self.slug):
+            raise UsageError(
+                f"{self.collection[:100]!r} is no collection", "It looks like owner/name-64f9a55bb3115b4f513ec026."
+            )
+
+    @property
+    def slug(self) -> str:
+        """The collection's, taken out of its address where that was given."""
+        found = _COLLECTION_URL.match(self.collection or "")
+        return found[1] if found else self.collection or ""
+
+    def __str__(self) -> str:
+        if self.collection is not None:
+            return f"the collection {self.slug}"
+        tags = (*self.filters, *((self.pipeline_tag,) if self.pipeline_tag else ()))
+        parts = [f"by {self.author}"] if self.author else []
+        parts += [f"with {self.search!r} in their names"] if self.search else []
+        parts += [f"tagged {', '.join(tags)}"] if tags else []
+        return " ".join(["models", *parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """IDs, each once, in the Hub's order; and whether the Hub has more than the limit."""
+
+    models: tuple[str, ...]
+    cut: bool
+
+
+def find_models(client: Client, workers: Workers, query: Query) -> Listed:
+    """The models that the Hub lists.
+
+    Raises:
+        InspectError: no such collection, or the Hub failed.
+    """
+
+    def ask(url: str) -> Answer:
+        def job(errand: Errand[Answer]) -> Answer:
+            return client.fetch(Request("GET", url, limit=MAX_LISTING_BYTES), errand, Meter())
+
+        errand = workers.start(job)
+        try:
+            for done in workers.as_done([errand], client.settings.timeout):
+                if done.error is not None:
+                    raise done.error
+        finally:
+            workers.let_go(errand)
+        error = _refusal(errand.result, query)
+        if error is not None:
+            raise error
+        return errand.result
+
+    endpoint = client.settings.endpoint
+    found: dict[str, None] = {}
+    source = _collected(ask, endpoint, query) if query.collection is not None else _searched(ask, endpoint, query)
+    for model in source:
+        if model not in found and len(found) >= query.limit:
+            return Listed(tuple(found), cut=True)
+        found[model] = None
+    return Listed(tuple(found), cut=False)
+
+
+def _searched(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iterator[str]:
+    """Page after page, as they are needed. One more than the limit is asked for: it tells whether there are more."""
+    wanted: dict[str, Any] = {
+        "author": query.author,
+        "search": query.search,
+        "filter": query.filters or None,
+        "pipeline_tag": query.pipeline_tag,
+        "sort": None if query.sort is None else SORTS[query.sort],
+        "limit": min(query.limit + 1, PAGE),
+    }
+    base = f"{endpoint}/api/models"
+    asked = urlencode({key: value for key, value in wanted.items() if value is not None}, doseq=True)
+    seen = set()
+    while asked and asked not in seen:
+        seen.add(asked)
+        answer = ask(f"{base}?{asked}")
+        page = _parsed(answer)
+        if not isinstance(page, list):
+            raise _nonsense(answer)
+        yield from _ids(page)
+        following = _NEXT.search(answer.headers.get("link", "")) if page else None
+        # Its query alone: a mirror's answer may name the Hub, and a token goes to no other host.
+        asked = urlsplit(following[1]).query if following else ""
+
+
+def _collected(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iterator[str]:
+    answer = ask(f"{endpoint}/api/collections/{quote(query.slug)}")
+    collection = _parsed(answer)
+    items = collection.get("items") if isinstance(collection, dict) else None
+    if not isinstance(items, list):
+        raise _nonsense(answer)
+    return _ids([item for item in items if isinstance(item, dict) and item.get("type") == "model"])
+
+
+def _ids(items: list[Any]) -> Iterator[str]:
+    """The IDs of what an answer lists; what has no valid one is left out."""
+    for item in items:
+        name = item.get("id", item.get("modelId")) if isinstance(item, dict) else None
+        if isinstance(name, str):
+            try:
+                yield parse_repo(name).name
+            except UsageError:
+                continue
+
+
+def _parsed(answer: Answer) -> Any:
+    if answer.cut:
+        raise _nonsense(answer)
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise _nonsense(answer) from None
+
+
+def _nonsense(answer: Answer) -> HubError:
+    return HubError(f"{host(answer.url)} answers with no list of models", "Check HF_ENDPOINT, or try again later.")
+
+
+def _refusal(answer: Answer, query: Query) -> InspectError | None:
+    if answer.ok:
+        return None
+    where = host(answer.url)
+    if answer.status == 429:
+        seconds = retry_after(answer.headers)
+        return RateLimited(
+            f"{where} takes no more requests from you for now",
+            f"Try again {'later' if seconds is None else f'in {seconds} seconds'}.",
+        )
+    if answer.status in (401, 403) or (answer.status == 404 and query.collection is not None):
+        return AccessError(f"{where} does not show {query}", "Check the spelling, and that your token may see it.")
+    if answer.status == 404:
+        return HubError(f"{where} has no lists of models", "It may be a mirror without them; give a list of IDs.")
+    return HubError(f"{where} answered with status {answer.status}", "Try again later.")
+
+
+def offline_refusal(query: Query) -> HubUnreachable:
+    """Offline there is nobody to ask."""
+    return HubUnreachable(f"{query}: only the Hub knows, and offline nothing is asked", "Give a list of IDs.")

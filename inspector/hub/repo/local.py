@@ -1,0 +1,228 @@
+"""Models on this disk: a folder, a single weights file, or a repo in huggingface_hub's cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from inspector.errors import FileMissing, InvalidHeader, UnreadableModel
+from inspector.hub.checkpoint import Checkpoint, File, Source
+from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, header_length, parse_header
+from inspector.hub.formats.weights import Weights, sharded, single
+from inspector.hub.repo.contents import ADAPTER_CONFIG, DIFFUSERS_INDEX, unsupported
+from inspector.hub.repo.documents import (
+    CONFIG_FILE,
+    INDEX_FILE,
+    MAX_CONFIG_BYTES,
+    MAX_INDEX_BYTES,
+    MODULES_FILE,
+    NO_CONFIG,
+    WEIGHTS_FILE,
+    parse_config,
+    parse_index,
+)
+from inspector.hub.repo.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
+
+
+def read_local(target: LocalPath) -> Checkpoint:
+    """The checkpoint of a folder or a file.
+
+    Raises:
+        FileMissing: it, or a shard, is not there.
+        UnreadableModel: what is there cannot be read.
+    """
+    try:
+        return _read_path(target.path, target.given)
+    except OSError as error:
+        raise _unreadable(target.given, error) from None
+
+
+def _read_path(path: Path, given: str) -> Checkpoint:
+    if not os.path.lexists(path):
+        raise FileMissing(f"{given} does not exist", "Give a folder with a config.json, or a weights file.")
+    if path.is_dir():
+        commit, folder = _snapshot(path)
+        return _read_folder(folder, given, given, "local", commit)
+    if path.name.endswith(".safetensors"):
+        return _checkpoint(path.parent, given, given, "local", None, single(path.name, read_header(path, given)))
+    size = _size(path, given)
+    from inspector.hub.formats.places import is_readable, read_formats
+    from inspector.hub.repo.local_formats import LocalPlace
+
+    if not is_readable(path.name):
+        raise unsupported([File(path.name, size)], given)
+    place = LocalPlace(path.parent, given, deep=False)
+    weights = read_formats(place, _config(path.parent, given), path.name)
+    return _checkpoint(path.parent, given, given, "local", None, weights)
+
+
+def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpoint | None:
+    """A repo that huggingface_hub has downloaded, None unless config and weights are all there.
+
+    Args:
+        commit: the one that is wanted; None takes the one that the revision stood for last.
+    """
+    folder = hub_cache / ("models--" + repo.name.replace("/", "--"))
+    commit = commit or (repo.revision if repo.is_commit else _ref(folder, repo.revision))
+    if commit is None:
+        return None
+    snapshot = folder / "snapshots" / commit
+    try:
+        known = (CONFIG_FILE, ADAPTER_CONFIG, DIFFUSERS_INDEX, MODULES_FILE)
+        if not snapshot.is_dir() or (repo.pick is None and not any((snapshot / name).is_file() for name in known)):
+            return None
+        where = f"{repo} in the Hugging Face cache"
+        found = _read_folder(snapshot, repo.picked_name, where, "cache", commit, repo.pick)
+        return None if repo.pick is None and _may_be_part(found) else found
+    except (UnreadableModel, FileMissing, OSError):
+        return None  # only a part of it was downloaded; the Hub has the rest
+
+
+def _may_be_part(found: Checkpoint) -> bool:
+    """Whether one of several models may have been downloaded; which others the repo has cannot be told from here."""
+    if found.format == "gguf":
+        return True
+    names = [file.name for file in found.files]
+    if names in ([WEIGHTS_FILE], ["adapter_model.safetensors"], ["adapter_model.bin"]):
+        return False
+    from inspector.hub.repo.choice import stands_in
+
+    return stands_in(names)
+
+
+def read_header(path: Path, where: str) -> Header:
+    """A safetensors file's header; of the file nothing else is read.
+
+    Raises:
+        FileMissing: no such file.
+        InvalidHeader: the safetensors library would refuse the file.
+    """
+    size = _size(path, where)
+    data = _read(path, PREFIX_BYTES, where)
+    length = header_length(data, where, size)
+    data = _read(path, PREFIX_BYTES + length, where)[PREFIX_BYTES:]
+    if len(data) < length:
+        raise InvalidHeader(f"{where} was cut short while it was read")
+    return parse_header(data, where, size)
+
+
+def _read_folder(
+    folder: Path, repo_id: str, where: str, source: Source, commit: str | None, pick: str | None = None
+) -> Checkpoint:
+    weights: Weights | None = None
+    if pick is None and _exists(folder / WEIGHTS_FILE):
+        header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
+        weights = single(WEIGHTS_FILE, header)
+        if _exists(folder / INDEX_FILE):
+            weights = _noted(weights, f"{INDEX_FILE} and its shards do not count: {WEIGHTS_FILE} comes first")
+    elif pick is None and _exists(folder / INDEX_FILE):
+        index = parse_index(_read(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
+        for shard in index.shards:
+            if not _exists(folder / shard):
+                raise FileMissing(
+                    f"{where} has no {shard}, which its index names",
+                    f"Of {len(index.shards)} shards all must be there; was the download cut short?",
+                )
+        headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
+        listed = [File(path.name, path.stat().st_size) for path in folder.glob("*.safetensors") if path.is_file()]
+        weights = sharded(index, headers, listed=listed)
+    if weights is not None and not _exists(folder / MODULES_FILE):
+        if _exists(folder / ADAPTER_CONFIG):
+            weights = _noted(weights, f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
+        return _checkpoint(folder, repo_id, where, source, commit, weights)
+    from inspector.hub.repo.local_formats import LocalPlace
+
+    place, config = LocalPlace(folder, where), _config(folder, where)
+    if weights is None:
+        from inspector.hub.formats.places import read_formats
+
+        weights = read_formats(place, config, pick)
+    else:
+        from inspector.hub.formats.modules import read_modules
+
+        weights = read_modules(place, {file.name: file for file in place.files()}, config, weights) or weights
+    return _checkpoint(folder, repo_id, where, source, commit, weights)
+
+
+def _noted(weights: Weights, note: str) -> Weights:
+    return weights._replace(warnings=(*weights.warnings, note))
+
+
+def _checkpoint(
+    folder: Path, repo_id: str, where: str, source: Source, commit: str | None, weights: Weights
+) -> Checkpoint:
+    config = _config(folder, where) if weights.config is None else weights.config
+    parts = weights.parts
+    if parts:
+        from inspector.hub.formats.parts import placed
+
+        parts = placed(parts, repo_id, commit, source)
+    return Checkpoint(
+        repo_id=repo_id,
+        revision=commit,
+        source=source,
+        config=config or {},
+        tensors=weights.tensors,
+        format=weights.format,
+        files=weights.files,
+        metadata=weights.metadata,
+        warnings=weights.warnings if config is not None else (NO_CONFIG, *weights.warnings),
+        parts=parts,
+    )
+
+
+def _config(folder: Path, where: str) -> dict[str, Any] | None:
+    """config.json, None where there is none."""
+    if not _exists(folder / CONFIG_FILE):
+        return None
+    return parse_config(_read(folder / CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
+
+
+def _snapshot(path: Path) -> tuple[str | None, Path]:
+    """The folder that has the files: of a repo's folder in huggingface_hub's cache, the snapshot of `main`."""
+    if not path.name.startswith("models--") or not (path / "snapshots").is_dir():
+        return None, path
+    commit = _ref(path, DEFAULT_REVISION)
+    if commit is None or not (path / "snapshots" / commit).is_dir():
+        held = sorted(entry.name for entry in (path / "snapshots").iterdir() if is_commit(entry.name))
+        if len(held) != 1:
+            raise FileMissing(f"{path.name} has no snapshot of main", "Give the folder below snapshots/.")
+        commit = held[0]
+    return commit, path / "snapshots" / commit
+
+
+def _ref(folder: Path, revision: str) -> str | None:
+    """What a revision stood for when it was last downloaded."""
+    try:
+        commit = (folder / "refs" / revision).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if is_commit(commit) else None
+
+
+def _exists(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()  # a link to nowhere is a download cut short, and is named as missing
+
+
+def _size(path: Path, where: str) -> int:
+    try:
+        if not path.is_file():
+            raise FileMissing(f"{where} is no file that can be read", "Was the download cut short?")
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(where, error) from None
+
+
+def _read(path: Path, most: int, where: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise FileMissing(f"{where}: {path.name} is no file that can be read")
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise _unreadable(where, error) from None
+
+
+def _unreadable(where: str, error: OSError) -> UnreadableModel:
+    return UnreadableModel(f"{where} cannot be read: {error.strerror or type(error).__name__}")

@@ -1,0 +1,312 @@
+"""A repo on the Hub, read in two rounds of parallel requests: its config and the headers of its weights, of one commit.
+
+Round one asks at the same time for the config, for `model.safetensors` (its first bytes) and for all shard headers in
+one answer, which the Hub has for `main`. Where it has not (another revision, a mirror), the index is read instead, and
+round two reads all shards' headers. A repo without safetensors, or one of whose GGUF models or files was picked, is
+read through the list of its files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound
+from inspector.hub.checkpoint import Checkpoint, File
+from inspector.hub.client.requests import Meter
+from inspector.hub.client.workers import Errand
+from inspector.hub.formats.safetensors import PREFIX_BYTES, Header
+from inspector.hub.formats.weights import Weights, sharded, single
+from inspector.hub.repo.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE
+from inspector.hub.repo.files import Found, Headers, Listing, RepoFiles
+from inspector.hub.repo.repo_id import DEFAULT_REVISION
+
+DENSE_CLASSES = frozenset(
+    {
+        "DistilBertModel",
+        "Gemma3TextModel",
+        "ModernBertModel",
+        "MPNetModel",
+        "MT5EncoderModel",
+        "RobertaModel",
+        "T5EncoderModel",
+        "XLMRobertaModel",
+    }
+)
+"""Classes of which well-known sentence-transformers models have Dense modules (distiluse, EmbeddingGemma, GTR, ...)."""
+BERT_VOCABULARIES = (30522, 28996, 21128, 105879, 119547)
+"""Of Google's BERT: uncased, cased, Chinese, multilingual. LaBSE, which has a Dense module, has another."""
+MAX_MOVES = 2
+"""How often a repo may get a new commit while it is read."""
+PADDING_BYTES = 7
+"""Writers pad a header with spaces to a multiple of eight."""
+
+
+class Moved(Exception):
+    """Answers came from different commits: all are to be read again, from this one."""
+
+    def __init__(self, commit: str) -> None:
+        super().__init__(commit)
+        self.commit = commit
+
+
+def read_remote(files: RepoFiles, meter: Meter) -> Checkpoint:
+    """The checkpoint of a repo.
+
+    Raises:
+        InspectError: of the kind that tells what is wrong.
+    """
+    revision = files.repo.revision
+    for _ in range(MAX_MOVES + 1):
+        try:
+            if files.repo.pick is not None:
+                return _read_picked(files, revision, meter)
+            return _read(files, revision, meter)
+        except Moved as moved:
+            revision = moved.commit
+        except RevisionNotFound:
+            if revision == files.repo.revision:
+                raise
+            raise HubError(f"{files.repo} has no commit {revision}, which an answer named", "Try again.") from None
+        finally:
+            files.cancel()
+    raise HubError(f"{files.repo} changes faster than it can be read", "Try again, or name a commit (--revision).")
+
+
+def current_commit(files: RepoFiles) -> str | None:
+    """The commit that the revision stands for now, asked in one request; None where the server does not say.
+
+    Raises:
+        InspectError: the repo or the revision is not there, or the Hub is not.
+    """
+    try:
+        return files.one(files.commit(files.repo.revision)).value
+    finally:
+        files.cancel()
+
+
+def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
+    config = files.config(revision)
+    file = files.header(revision, WEIGHTS_FILE)
+    on_main = revision == DEFAULT_REVISION
+    headers = files.headers() if on_main else None
+    index = None if on_main else files.index(revision)
+    listing = _first_round(files, config, file, headers or index)
+    commit = _one_commit(config, file)
+    found = file.result
+    if found.value is not None:
+        weights = single(WEIGHTS_FILE, found.value)
+    else:
+        trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
+        if trusted is None:
+            index = index or files.index(commit or revision)
+            no_index = _no_index(headers)
+            trusted = _from_shards(files, index, commit, revision, config, listing, no_index=no_index)
+        weights = trusted
+    proven = found.value is None or found.commit is not None
+    weights = _with_modules(files, commit or revision, config.result, listing, weights)
+    return _checkpoint(files, config.result, weights, commit if proven else None, meter)
+
+
+def _read_picked(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
+    """What the user picked of the repo, found in the list of its files."""
+    config, listing = files.config(revision), files.listing(revision)
+    for errand in files.as_done(config, listing):
+        if errand.error is not None:
+            raise errand.error
+    listed = listing.result.value
+    commit = config.result.commit
+    if listed is not None and listed.commit is not None:
+        if commit is not None and commit != listed.commit:
+            raise Moved(listed.commit)
+        commit = listed.commit
+    weights = _other_formats(files, commit or revision, config.result, listing)
+    return _checkpoint(files, config.result, weights, commit, meter)
+
+
+def _checkpoint(
+    files: RepoFiles, config: Found[dict[str, Any]], weights: Weights, commit: str | None, meter: Meter
+) -> Checkpoint:
+    """The parts of the answer put together; without a commit if the config's is not known to be the same."""
+    has_config = config.value is not None or weights.config is not None
+    commit = commit if config.value is None or config.commit is not None else None
+    parts = weights.parts
+    if parts:
+        from inspector.hub.formats.parts import placed
+
+        parts = placed(parts, files.repo.picked_name, commit, "hub")
+    return Checkpoint(
+        repo_id=files.repo.picked_name,
+        revision=commit,
+        source="hub",
+        config=(config.value if weights.config is None else weights.config) or {},
+        tensors=weights.tensors,
+        format=weights.format,
+        files=weights.files,
+        metadata=weights.metadata,
+        warnings=weights.warnings if has_config else (NO_CONFIG, *weights.warnings),
+        network=meter.network(),
+        parts=parts,
+    )
+
+
+def _first_round(
+    files: RepoFiles, config: Errand[Any], file: Errand[Any], shards: Errand[Any] | None
+) -> Errand[Found[Listing]] | None:
+    """Waits for config and weights file. Where it fails, a refusal (gated, not found) counts more than a lost answer.
+
+    Returns:
+        The list of the repo's files, on its way: it is asked for once the one answer with all headers is there, or once
+        the config is of a class to which sentence-transformers often adds modules.
+    """
+    listing = None
+    for errand in files.as_done(*(errand for errand in (config, file, shards) if errand is not None)):
+        if isinstance(errand.error, AccessError) and errand is not shards:
+            raise errand.error
+        if errand is shards and errand.error is None and isinstance(errand.result.value, Headers):
+            listing = files.listing(DEFAULT_REVISION)
+        done = config.future.done() and config.error is None
+        if done and listing is None and has_own_modules(config.result.value):
+            listing = files.listing(config.result.commit or files.repo.revision)
+        if done and file.future.done() and file.error is None:
+            return listing
+    errors = [errand.error for errand in (config, file, shards) if errand is not None and errand.error is not None]
+    raise next((error for error in errors if isinstance(error, AccessError)), errors[0])
+
+
+def _one_commit(*errands: Errand[Any], commit: str | None = None) -> str | None:
+    """The commit that all answers name, None if none does. Raises Moved, to the latest one, where two differ."""
+    for errand in sorted(errands, key=lambda errand: errand.finished_at, reverse=True):
+        own = errand.result.commit
+        if commit is not None and own is not None and own != commit:
+            raise Moved(commit)
+        commit = commit or own
+    return commit
+
+
+def has_own_modules(config: dict[str, Any] | None) -> bool:
+    """Whether a repo is worth a look at its files for modules of sentence-transformers: it has no config.json, or names
+    a class without a head to which embedding models add Dense layers.
+
+    BERT with its original vocabularies is left out: nearly none of its many embedding models has one, and each would
+    take a request more. `org/name:modules.json` asks for them.
+    """
+    if config is None:
+        return True
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    return name in DENSE_CLASSES or (name == "BertModel" and config.get("vocab_size") not in BERT_VOCABULARIES)
+
+
+def _with_modules(
+    files: RepoFiles,
+    revision: str,
+    config: Found[dict[str, Any]],
+    errand: Errand[Found[Listing]] | None,
+    weights: Weights,
+) -> Weights:
+    """The weights, with those of a sentence-transformers model's own modules where the list of files shows any."""
+    if errand is None or weights.parts:
+        return weights
+    for done in files.as_done(errand):
+        if done.error is not None or done.result.value is None:
+            return weights  # a mirror without lists
+    listed = errand.result.value
+    names = {file.name for file in listed.files} if listed is not None else set()
+    if listed is None or MODULES_FILE not in names:
+        return weights
+    if listed.commit is not None and config.commit is not None and listed.commit != config.commit:
+        raise Moved(listed.commit)
+    from inspector.hub.repo.remote_formats import read_remote_modules
+
+    return read_remote_modules(files, listed.commit or revision, config.value, listed, weights) or weights
+
+
+def _from_one_answer(
+    files: RepoFiles, errand: Errand[Found[Headers]], listing: Errand[Found[Listing]] | None, commit: str | None
+) -> Weights | None:
+    """The weights from the one answer with all headers; None if it is not there or its commit cannot be proven.
+
+    The answer may not say which commit it is of. The list of files does, and has their sizes: a header whose text fits
+    its file to the byte is that file's header.
+    """
+    for done in files.as_done(errand):
+        if done.error is not None or done.result.value is None:
+            return None
+    answer, headers = errand.result, errand.result.value
+    assert headers is not None
+    if commit is not None and answer.commit not in (None, commit):
+        raise Moved(str(answer.commit))
+    named = answer.commit is not None and answer.commit == commit
+    shards = headers.index.shards
+    # Worked out while the list is on its way.
+    lengths = {} if named else {shard: headers.text_bytes(shard) for shard in shards}
+    beside: tuple[File, ...] = ()
+    sizes: dict[str, int | None] = {}
+    for done in files.as_done(listing or files.listing(DEFAULT_REVISION)):
+        listed: Listing | None = None if done.error is not None else done.result.value
+        if listed is None or (commit is not None and listed.commit != commit):
+            if listed is not None and listed.commit is not None and not named:
+                raise Moved(listed.commit)
+            continue
+        beside = listed.files
+        sizes = {file.name: file.size for file in beside}
+    if named or all(_fits(headers.headers[shard], lengths[shard], sizes.get(shard)) for shard in shards):
+        return sharded(headers.index, headers.headers, sizes, listed=beside)
+    return None
+
+
+def _fits(header: Header, length: int, size: int | None) -> bool:
+    """Whether a file of this size has room for exactly this header, as long as its text is, and its data."""
+    return size is not None and 0 <= size - PREFIX_BYTES - header.data_bytes - length <= PADDING_BYTES
+
+
+def _no_index(headers: Errand[Found[Headers]] | None) -> bool:
+    """Whether the Hub says that there is no index, so that the list of files will be needed."""
+    if headers is None or not headers.future.done() or headers.error is not None:
+        return False
+    return headers.result.answer.code == "EntryNotFound"  # a mirror without the endpoint says less
+
+
+def _from_shards(
+    files: RepoFiles,
+    errand: Errand[Any],
+    commit: str | None,
+    revision: str,
+    config: Errand[Found[dict[str, Any]]],
+    listing: Errand[Found[Listing]] | None,
+    *,
+    no_index: bool,
+) -> Weights:
+    """The weights from the index and each shard's header, all of the commit (of the revision where none is known).
+
+    Args:
+        listing: the list of files, where it was asked for already.
+        no_index: the index is most likely not there: what else there is, is asked for at the same time.
+    """
+    pinned = commit or revision
+    if listing is None and no_index:
+        listing = files.listing(pinned)
+    index = files.one(errand).value
+    _one_commit(errand, commit=commit)
+    if index is None:
+        return _other_formats(files, pinned, config.result, listing)
+    reads = files.first_reads(index)
+    errands = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
+    headers: dict[str, Header] = {}
+    for shard, found in zip(errands, files.all(list(errands.values())), strict=True):
+        if found.value is None:
+            raise FileMissing(
+                f"{files.repo} has no {shard}, which its index names", "The upload may be under way or incomplete."
+            )
+        headers[shard] = found.value
+    _one_commit(*errands.values(), commit=commit)
+    return sharded(index, headers)
+
+
+def _other_formats(
+    files: RepoFiles, revision: str, config: Found[dict[str, Any]], listing: Errand[Found[Listing]] | None
+) -> Weights:
+    """PyTorch's and GGUF's files, with code that repos of safetensors never load."""
+    from inspector.hub.repo.remote_formats import read_remote_formats
+
+    return read_remote_formats(files, revision, config.value, listing)

@@ -1,0 +1,1 @@
+"""Memory of inference under transformers: weights, KV cache, activations, overhead."""

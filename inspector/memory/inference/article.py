@@ -1,0 +1,53 @@
+"""The formulas of the article that started this project, exactly as it prints them (`--formulas article`).
+
+"LLM System Requirements" (manuelescobar-dev): kept for comparison, faults included. It ignores grouped heads, windows
+and the logits, leaves the number of layers out of the activations, and serves training and inference with one formula.
+"""
+
+from __future__ import annotations
+
+from inspector.memory.estimate import Part, Workload
+from inspector.memory.quantization.precision import size_in_bytes
+from inspector.model.model import Model
+
+SOURCE = "the article (LLM System Requirements)"
+
+OPTIMIZER_BYTES = {"adamw": 8, "adamw-8bit": 2, "sgd": 4}
+"""Bytes of optimizer state a trainable parameter: AdamW, 8-bit AdamW of bitsandbytes, SGD."""
+
+GRADIENT_BYTES = 4
+"""Bytes of gradient a trainable parameter."""
+
+_MISSING = "unknown: config.json does not tell "
+
+
+def article_weights(model: Model, precision: str, bits: int) -> Part:
+    """parameters x precision."""
+    total = model.parameters.total
+    return Part("weights", size_in_bytes(total, bits), f"{total:,} parameters x {bits / 8:g} B ({precision})", SOURCE)
+
+
+def article_kv_cache(model: Model, workload: Workload, precision: str, bits: int) -> Part:
+    """2 x batch x tokens x layers x hidden size x precision."""
+    layers, hidden = model.architecture.num_hidden_layers, model.architecture.hidden_size
+    if layers is None or hidden is None:
+        return Part("kv_cache", None, _MISSING + "layers or hidden size", SOURCE)
+    values = 2 * workload.batch * workload.context * layers * hidden
+    formula = (
+        f"2 x batch {workload.batch} x {workload.context:,} tokens x {layers} layers x {hidden:,} hidden"
+        f" x {bits / 8:g} B ({precision})"
+    )
+    return Part("kv_cache", size_in_bytes(values, bits), formula, SOURCE)
+
+
+def article_activations(model: Model, workload: Workload) -> Part:
+    """batch x tokens x hidden size x (34 + 5 x tokens x heads / hidden size), taken as bytes."""
+    hidden, heads = model.architecture.hidden_size, model.architecture.num_attention_heads
+    if not hidden or heads is None:
+        return Part("activations", None, _MISSING + "hidden size or attention heads", SOURCE)
+    tokens = workload.batch * workload.context
+    formula = (
+        f"batch {workload.batch} x {workload.context:,} tokens x {hidden:,} hidden"
+        f" x (34 + 5 x {workload.context:,} x {heads} heads / {hidden:,}) B"
+    )
+    return Part("activations", tokens * (34 * hidden + 5 * workload.context * heads), formula, SOURCE)

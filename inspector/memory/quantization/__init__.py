@@ -1,0 +1,1 @@
+"""Precisions and recipes: the bytes that weights and caches take when they are quantized."""

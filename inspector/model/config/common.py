@@ -1,0 +1,116 @@
+"""Reads a config whose model type nobody knows, by the key names that most models share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inspector.model.config.text import KEYS, TextConfig
+
+LANGUAGE_PARTS = (
+    "text_config",
+    "llm_config",
+    "language_config",
+    "language_model_config",
+    "thinker_config",
+    "text_model_config",
+    "decoder",
+    "llm",
+)
+"""Where composite configs keep their language part."""
+
+OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "num_hidden_layers": ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "decoder_layers"),
+    "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim"),
+    "num_attention_heads": ("n_head", "n_heads", "num_heads", "num_query_heads", "decoder_attention_heads"),
+    "num_key_value_heads": ("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num"),
+    "head_dim": ("attention_head_dim", "head_size", "kv_channels", "d_head"),
+    "intermediate_size": ("ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim", "decoder_ffn_dim"),
+    "vocab_size": ("padded_vocab_size", "n_vocab"),
+    "max_position_embeddings": (
+        *("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_context_length", "seq_length"),
+        "model_max_length",
+    ),
+    "num_experts": ("n_experts", "num_routed_experts"),
+    "num_experts_per_tok": ("moe_top_k",),
+}
+"""Names of the standard keys in the wild: remote-code repos and older conversions."""
+
+NOTE = "read by common key names: facts and memory may be wrong"
+
+
+def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) -> TextConfig:
+    """The language part of a config, as far as its key names tell.
+
+    Args:
+        config: the dict that holds the language part.
+        model_type: what the whole config calls itself.
+        reason: why no better reader could be used, for the note.
+    """
+    values = {key: _first(config, key) for key in KEYS}
+    notes = [f"{reason}; {NOTE}"]
+    for bound in (_heads_bound, _window_bound, _latent_bound):
+        note = bound(config, values)
+        if note:
+            notes.append(note)
+    values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
+    return TextConfig(model_type, None, values, role="decoder", exact=False, notes=tuple(notes))
+
+
+BOUND = "so the KV cache is an upper bound"
+
+
+def _heads_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """Key/value heads: as named, one with `multi_query`, else as many as attention heads, which is the most there are.
+
+    ChatGLM's `multi_query_group_num` counts only beside `multi_query_attention`, MPT's and DBRX's number sits in
+    `attn_config`.
+    """
+    if config.get("multi_query_attention") is False and config.get("num_key_value_heads") is None:
+        values["num_key_value_heads"] = None
+    inner = config.get("attn_config")
+    if values["num_key_value_heads"] is None and isinstance(inner, Mapping):
+        values["num_key_value_heads"] = inner.get("kv_n_heads")
+    if values["num_key_value_heads"] is not None:
+        return None
+    if config.get("multi_query") is True:
+        values["num_key_value_heads"] = 1
+        return None
+    values["num_key_value_heads"] = values["num_attention_heads"]
+    if config.get("multi_query_attention") is False:
+        return None
+    return f"no number of key/value heads is given: taken as all attention heads, {BOUND}"
+
+
+def _window_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """Which layers a window bounds is the class's to say: without `layer_types`, none is taken to."""
+    window = values["sliding_window"]
+    if config.get("use_sliding_window") is False:
+        values["sliding_window"] = window = None
+    if window is None or isinstance(values["layer_types"], list):
+        return None
+    values["sliding_window"] = None
+    return f"which layers sliding_window {window!r:.20} bounds is not known: taken as none, {BOUND}"
+
+
+def _latent_bound(_config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """A latent may be cached as it is, or as the heads made of it, which take more."""
+    if values["kv_lora_rank"] is None:
+        return None
+    return f"whether the latent (kv_lora_rank) or the heads made of it are cached is not known: taken as heads, {BOUND}"
+
+
+def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The sub-config that holds the language model, however it is called; None for a flat config."""
+    for key in LANGUAGE_PARTS:
+        part = config.get(key)
+        if isinstance(part, Mapping) and part:
+            return language_part(part) or part
+    return None
+
+
+def _first(config: Mapping[str, Any], key: str) -> Any:
+    for name in (key, *OTHER_NAMES.get(key, ())):
+        if config.get(name) is not None:
+            return config[name]
+    return None

@@ -1,0 +1,105 @@
+"""Reads a config through transformers' own config class. Imports transformers, so only where the light reader can't."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from inspector.model.config.text import KEYS, TextConfig
+from inspector.model.layers.from_config import NO_CACHE_TYPES
+
+_PLAIN = (str, int, float, bool, list, type(None))
+
+
+def known_model_type(model_type: str) -> bool:
+    """Whether the installed transformers has a config class for it."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING
+
+
+def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
+    """The language part as `CONFIG_MAPPING[model_type](**config).get_text_config(decoder=True)` has it.
+
+    No remote code, no network: the class comes from the installed transformers alone.
+
+    Raises:
+        Exception: whatever the class raises for values that it refuses.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    with _quiet():
+        whole = CONFIG_MAPPING[model_type](**arguments(config))
+        return dataclasses.replace(text_config_of(whole), model_type=model_type)
+
+
+def text_config_of(whole: Any) -> TextConfig:
+    """The language part of a transformers config object."""
+    text = whole.get_text_config(decoder=True)
+    # A drafter that keeps no cache has no layers for others to share, which its class takes for a mistake.
+    keys = [key for key in KEYS if key != "kv_sharing_modes" or type(whole).model_type not in NO_CACHE_TYPES]
+    values = dict.fromkeys(KEYS) | {key: _value(text, key) for key in keys}
+    # The head belongs to the whole model: tying is read where the class that ties reads it.
+    tied = _value(whole, "tie_word_embeddings")
+    if tied is not None:
+        values["tie_word_embeddings"] = tied
+    values["is_encoder_decoder"] = bool(_value(whole, "is_encoder_decoder"))
+    per_layer: dict[int, dict[str, Any]] = {}
+    if getattr(text, "is_heterogeneous", False):
+        for index, layer in enumerate(text.per_layer_config):
+            own = {key: _value(layer, key) for key in KEYS if _value(layer, key) != values[key]}
+            own.pop("tie_word_embeddings", None)
+            own.pop("is_encoder_decoder", None)
+            if own:
+                per_layer[index] = own
+    return TextConfig(type(whole).model_type, type(text).model_type, values, per_layer)
+
+
+def _value(config: Any, key: str) -> Any:
+    """A config's value as plain JSON; None where it has none, or a property of its cannot be computed."""
+    try:
+        value = config._getattr_without_heterogeneous_validation(key, None)
+    except Exception:
+        if key == "kv_sharing_modes":  # then the model cannot make its cache either
+            raise
+        return None
+    if isinstance(value, tuple):
+        value = list(value)
+    return value if isinstance(value, _PLAIN) or key == "compress_rates" else None
+
+
+_FLOATS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
+
+
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments for a config class, which has `model_type` by itself.
+
+    `num_labels` is left out: every class makes two dicts of as many entries, and no language part depends on it.
+    {"__float__": "Infinity"} is the float that it stands for: so transformers 5 writes what JSON has no number for
+    (`time_step_limit` of Mamba-2's kin). Source: PreTrainedConfig._decode_special_floats.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            tag = value.get("__float__") if len(value) == 1 else None
+            if isinstance(tag, str) and tag in _FLOATS:
+                return _FLOATS[tag]
+            return {key: plain(item) for key, item in value.items() if key != "num_labels"}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    return {key: plain(value) for key, value in config.items() if key not in ("model_type", "num_labels")}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers logs what it thinks of a config; the reader of a report has no use for it."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

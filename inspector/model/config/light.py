@@ -1,0 +1,135 @@
+"""Reads a config without transformers: its values, the class's defaults and names, and the rules that fill in the rest.
+
+The table inspector/data/configs.json is generated from transformers (`python fixtures/make_configs.py`). A type is
+marked as readable this way only after this reader gave the same as the class on the defaults and on random configs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from inspector.model.config.derive import LEGACY_LAYER_TYPES, apply_rule, overrides_of_full_layers
+from inspector.model.config.text import KEYS, TextConfig
+
+Entry = Mapping[str, Any]
+"""A type's row of the table.
+
+    class       the config class's name without "Config"
+    type        the class's own model type, where the row has another name (gpt-sw3 is a gpt2)
+    role        decoder, encoder, either (a decoder if `is_decoder` says so), encoder_decoder, other
+    light       this reader may be used
+    defaults    key -> the class's default, where it is not None
+    names       key -> the names a file may have it under, the strongest first (`attribute_map`)
+    rules       key -> rules of `derive`, applied in turn
+    refused     names whose values the class sets too late for its own rules: files that have them go to the class
+    full_layers_differ  as Gemma 4's do
+    gated       the MLP has a gate; absent where that is not known
+    shared      shared experts that the class always has
+    parts       sub-configs that the class makes even where the file has none
+    decisive    fields that are not read here and yet change the facts, with their defaults: files that have another
+                value go to the class
+    text        [key of the language part, its type, whether its own model_type counts]
+    text_defaults   what the language part is made from where the file has none
+    merged      a language part that the file has is laid over `text_defaults`
+    tied        "text" where `tie_word_embeddings` is the language part's, "either" where one of the two ties
+"""
+
+
+_OUTER_KEYS = frozenset(
+    {"architectures", "dtype", "model_type", "tie_word_embeddings", "torch_dtype", "transformers_version"}
+)
+
+
+@lru_cache(maxsize=1)
+def table() -> Mapping[str, Entry]:
+    """Every model type of the transformers release that the table was made from."""
+    data = json.loads(resources.files("inspector").joinpath("data/configs.json").read_text("utf-8"))
+    types: dict[str, Entry] = data["types"]
+    return types
+
+
+def read_light(
+    config: Mapping[str, Any], model_type: str, types: Mapping[str, Entry] | None = None
+) -> TextConfig | None:
+    """The language part of a config, or None where only the class can tell.
+
+    Args:
+        config: config.json as parsed.
+        model_type: a key of the table.
+        types: the table; the packaged one if not given.
+    """
+    types = table() if types is None else types
+    found = _language_part(config, model_type, types)
+    if found is None:
+        return None
+    text_type, part = found
+    entry = types[text_type]
+    values = _values(part, entry)
+    if part is not config:
+        outer = types[model_type]
+        tied = _raw(config, outer, "tie_word_embeddings")
+        either = outer.get("tied") == "either" and values["tie_word_embeddings"]
+        if tied is not None and outer.get("tied") != "text" and not either:
+            values["tie_word_embeddings"] = tied
+        values["is_encoder_decoder"] = bool(_raw(config, outer, "is_encoder_decoder"))
+    values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
+    per_layer = overrides_of_full_layers(values) if entry.get("full_layers_differ") else {}
+    return TextConfig(model_type, entry.get("type", text_type), values, per_layer)
+
+
+def _language_part(
+    config: Mapping[str, Any], model_type: str, types: Mapping[str, Entry]
+) -> tuple[str, Mapping[str, Any]] | None:
+    """The type and the dict of the language part, however deep it sits."""
+    entry = types.get(model_type)
+    if entry is None or not entry.get("light") or config.get("per_layer_config"):
+        return None
+    if any(name in config for name in entry.get("refused", ())):
+        return None
+    if any(config.get(name, default) != default for name, default in entry.get("decisive", {}).items()):
+        return None
+    if bool(config.get("is_encoder_decoder", entry["defaults"].get("is_encoder_decoder"))) != bool(
+        entry["defaults"].get("is_encoder_decoder")
+    ):
+        return None  # the class then looks for its numbers elsewhere
+    if "text" not in entry:
+        return model_type, config
+    key, inner_type, own_type_counts = entry["text"]
+    inner = config.get(key)
+    if inner is None:
+        if not _OUTER_KEYS.issuperset(config):  # flat files of older releases: their class knows what is whose
+            return None
+        inner = entry["text_defaults"]
+    elif not isinstance(inner, Mapping):
+        return None
+    else:
+        if own_type_counts:
+            inner_type = inner.get("model_type", inner_type)
+            if not isinstance(inner_type, str):
+                return None
+        if entry.get("merged"):
+            inner = {**entry["text_defaults"], **inner}
+    return _language_part(inner, inner_type, types)
+
+
+def _values(config: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    values = {key: _raw(config, entry, key) for key in KEYS}
+    rules = entry.get("rules", {})
+    for key in KEYS:
+        for rule in rules.get(key, ()):
+            values[key] = apply_rule(rule, values[key], values)
+    if isinstance(values["layer_types"], list):
+        values["layer_types"] = [LEGACY_LAYER_TYPES.get(str(kind), kind) for kind in values["layer_types"]]
+    return values
+
+
+def _raw(config: Mapping[str, Any], entry: Entry, key: str) -> Any:
+    """The file's value under the strongest of the names that the class has for a key, else the default."""
+    for name in entry.get("names", {}).get(key, (key,)):
+        if name in config:
+            return config[name]
+    return entry["defaults"].get(key)

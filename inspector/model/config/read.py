@@ -1,0 +1,121 @@
+"""Picks the reader for a config: the light one, transformers' class, or common key names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from inspector.errors import InvalidConfig
+from inspector.model.config.common import OTHER_NAMES, language_part, read_common
+from inspector.model.config.light import read_light, table
+from inspector.model.config.text import TextConfig
+
+LARGEST_LAYER_COUNT = 2_000
+"""Readers and classes build a list of that length, and a search over contexts sizes each layer many times, so a layer
+count is bounded before any of them sees it. The deepest published models have a few hundred."""
+
+LAYER_COUNT_KEYS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", *OTHER_NAMES["num_hidden_layers"])
+
+
+def read_config(config: Mapping[str, Any]) -> TextConfig:
+    """The language part of a config, read the lightest way that is exact.
+
+    Raises:
+        InvalidConfig: `model_type` is no string, or a layer count is one that no model can have.
+    """
+    check_layer_counts(config)
+    model_type = config.get("model_type")
+    if model_type is None or model_type == "":
+        return _read_without_type(config)
+    if not isinstance(model_type, str):
+        raise InvalidConfig(f"config.json: model_type is {shown(model_type)}, which is no name.")
+    text = read_light(config, model_type)
+    if text is None:
+        text = _read_heavy(config, model_type)
+    entry, text_entry = table().get(model_type, {}), table().get(text.text_type or "", {})
+    return dataclasses.replace(
+        text,
+        role=str(entry.get("role", text.role)),
+        mlp_gated=text_entry.get("gated"),
+        always_shared_experts=text_entry.get("shared", 0),
+        parts=tuple(part for part in entry.get("parts", ()) if config.get(part, True) is not None),
+    )
+
+
+def check_layer_counts(config: Mapping[str, Any], depth: int = 0) -> None:
+    """Refuses absurd layer counts, in sub-configs, too."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if depth < 3:
+                check_layer_counts(value, depth + 1)
+        elif isinstance(value, (int, float)) and (
+            not 0 <= value <= LARGEST_LAYER_COUNT
+            if key in LAYER_COUNT_KEYS
+            else str(key).endswith("layers") and value > LARGEST_LAYER_COUNT  # -1 may be the last one
+        ):
+            raise InvalidConfig(
+                f"config.json: {key} is {shown(value)}, which no model can have.",
+                "Check the repo's config.json: a number of layers is due there.",
+            )
+
+
+def _read_heavy(config: Mapping[str, Any], model_type: str) -> TextConfig:
+    """Through the class; by common names where there is none, or where it refuses the config."""
+    try:
+        from inspector.model.config.from_class import known_model_type, read_with_class
+
+        if known_model_type(model_type):
+            return read_with_class(config, model_type)
+        reason = f"model type {shown(model_type)} is not known to transformers"
+    except Exception as error:  # whatever a config class raises for values it does not like
+        reason = f"transformers cannot read this {shown(model_type)} config ({_one_line(error)})"
+    return _read_common(config, model_type, reason)
+
+
+def _read_common(config: Mapping[str, Any], model_type: str | None, reason: str) -> TextConfig:
+    """By common names; a language part of a known type is read as that type is, and marked all the same."""
+    part = language_part(config)
+    if part is None:
+        return read_common(config, model_type, reason)
+    inner = part.get("model_type")
+    text = read_light(part, inner) if isinstance(inner, str) else None
+    if text is None:
+        return read_common(part, model_type, reason)
+    note = f"{reason}; its language part is read as {inner!r}"
+    return dataclasses.replace(text, model_type=model_type, exact=False, notes=(note,))
+
+
+def _read_without_type(config: Mapping[str, Any]) -> TextConfig:
+    """No `model_type`: the class that `architectures` names tells it, if it is a known one."""
+    reason = "config.json names no model_type"
+    names = config.get("architectures")
+    if isinstance(names, list) and names and isinstance(names[0], str):
+        model_type = model_type_of(names[0])
+        if model_type is not None:
+            text = read_config({**config, "model_type": model_type})
+            note = f"{reason}; read as {model_type!r}, by its architecture {names[0]}"
+            return dataclasses.replace(text, notes=(note, *text.notes))
+    return _read_common(config, None, reason)
+
+
+def shown(value: object) -> str:
+    """A value of a config as a message shows it: on one line, and never a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def model_type_of(architecture: str) -> str | None:
+    """The model type of a class by its name: LlamaForCausalLM is of the family whose config is LlamaConfig."""
+    best, best_name = None, ""
+    for model_type, entry in table().items():
+        name = entry.get("class", "")
+        rest = architecture.removeprefix(name)
+        if len(name) > len(best_name) and rest != architecture and (rest == "" or rest[0].isupper()):
+            best, best_name = model_type, name
+    return best
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:160]

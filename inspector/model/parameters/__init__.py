@@ -1,0 +1,1 @@
+"""The exact parameters of a checkpoint, counted from its tensors."""

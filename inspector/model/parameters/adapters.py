@@ -1,0 +1,263 @@
+"""PEFT adapters on their base: what `sum(p.numel() for p in PeftModel.parameters())` gives, and what the adapter is.
+
+Checked against peft by `fixtures/make_adapters.py`, a case a method, with models loaded by `PeftModel.from_pretrained`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.hub.formats.adapters import peft_type
+from inspector.model.assemble import ModelPart, blank, most_stored
+from inspector.model.build import build_model
+from inspector.model.model import Model, Parameters, Share
+from inspector.model.parameters.names import component
+
+PREFIX = "base_model.model."
+"""Of all names in an adapter's file but those of prompts."""
+BUFFER = re.compile(
+    r"(^|\.)(vera_A|vera_B|randlora_A|randlora_B|shira_indices|delora_w_norm|vblora_logits_[AB]_topk_indices)$"
+)
+"""What peft saves of an adapter and does not hold as parameters: shared random projections, indices, norms."""
+CHECKED = frozenset(
+    {
+        "ADALORA",
+        "ADAPTION_PROMPT",
+        "BOFT",
+        "C3A",
+        "CPT",
+        "DELORA",
+        "FOURIERFT",
+        "GRALORA",
+        "HRA",
+        "IA3",
+        "LN_TUNING",
+        "LOHA",
+        "LOKR",
+        "LORA",
+        "MISS",
+        "MULTITASK_PROMPT_TUNING",
+        "OFT",
+        "PREFIX_TUNING",
+        "PROMPT_TUNING",
+        "P_TUNING",
+        "RANDLORA",
+        "ROAD",
+        "SHIRA",
+        "TRAINABLE_TOKENS",
+        "VBLORA",
+        "VERA",
+    }
+)
+"""peft's methods that the fixture has."""
+PROMPTS = frozenset({"CPT", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"})
+EMPTY = Parameters(
+    total=0, active=0, by_component={}, by_dtype={}, buffers=0, stored_only={}, stored_bytes=0, exact=True
+)
+LISTED = 50
+"""Names of modules that a report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What an adapter is.
+
+    Attributes:
+        base_model: as adapter_config.json names it.
+        base_revision: the commit of the base that was read; None where it has none.
+        peft_type: peft's name of the method, "LORA".
+        rank: `r`; None for methods without one.
+        alpha: `lora_alpha` or the method's own; None where there is none.
+        target_modules: names, or one pattern; empty where the method has none.
+        modules_to_save: modules of which the adapter holds a full copy beside the base's.
+        parameters: what it adds to the base.
+        bytes: of its tensors in its file.
+    """
+
+    base_model: str
+    base_revision: str | None
+    peft_type: str
+    rank: int | None
+    alpha: float | None
+    target_modules: tuple[str, ...]
+    modules_to_save: tuple[str, ...]
+    parameters: int
+    bytes: int
+
+
+def adapted(checkpoint: Checkpoint) -> Model:
+    """The base with the adapter on it.
+
+    Args:
+        checkpoint: its parts are the base and the adapter; without a base, the adapter alone.
+
+    Raises:
+        InvalidConfig: the base's config holds values that no model can have.
+    """
+    part = checkpoint.parts[-1]
+    own, config = part.checkpoint, part.checkpoint.config
+    method = peft_type(config)
+    base = build_model(checkpoint.parts[0].checkpoint) if len(checkpoint.parts) > 1 else None
+    names = _names(checkpoint.parts[0].checkpoint) if base is not None else {}
+    saved = _texts(config.get("modules_to_save"))
+    added = sum(
+        _parameters(tensor, method, config) for tensor in own.tensors if not _replaces(tensor, names, saved, method)
+    )
+    grown = {
+        component(name): growth
+        for tensor in own.tensors
+        if _replaces(tensor, names, saved, method)
+        and (name := _bare(tensor.name))
+        and (growth := _growth(tensor, names))
+    }
+    notes = _notes(part.checkpoint, method, grown)
+    nbytes = own.tensor_bytes
+    adapter = Adapter(
+        base_model=str(config.get("base_model_name_or_path") or "")[:200],
+        base_revision=checkpoint.parts[0].checkpoint.revision if base is not None else None,
+        peft_type=method,
+        rank=_whole(config.get("init_r" if method == "ADALORA" else "r")),
+        alpha=_number(config.get("lora_alpha", config.get("alpha"))),
+        target_modules=_texts(config.get("target_modules")),
+        modules_to_save=saved,
+        parameters=added,
+        bytes=nbytes,
+    )
+    if base is None:
+        base = Model(checkpoint.repo_id, blank(None), EMPTY, None)
+    parameters = base.parameters
+    components = dict(parameters.by_component)
+    for name, growth in grown.items():
+        components[name] = components.get(name, 0) + growth
+    more = added + sum(grown.values())
+    dtypes = dict(parameters.by_dtype)
+    for tensor in own.tensors:
+        if not BUFFER.search(tensor.name):
+            dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
+    first = own.tensors[0].name if own.tensors else ""
+    parts = tuple(
+        ModelPart(each.name, each.kind, each.class_name, model, each.checkpoint)
+        for each, model in zip(checkpoint.parts, (base, _alone(own, method, added)), strict=True)
+    )
+    return replace(
+        base,
+        repo_id=checkpoint.repo_id,
+        parameters=replace(
+            parameters,
+            total=parameters.total + more,
+            active=parameters.active + more,
+            by_component={**components, "adapter": added},
+            bytes_by_component={**parameters.bytes_by_component, "adapter": nbytes},
+            by_dtype=dtypes,
+            stored_bytes=parameters.stored_bytes + nbytes,
+            outside={**parameters.outside, "adapter": Share(added, nbytes, len(own.tensors), first)},
+            exact=parameters.exact and method in CHECKED,
+            notes=(*parameters.notes, *notes),
+        ),
+        parts=parts,
+        adapter=adapter,
+    )
+
+
+def _alone(own: Checkpoint, method: str, added: int) -> Model:
+    """The adapter as a part of its own."""
+    dtypes: dict[str, int] = {}
+    for tensor in own.tensors:
+        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
+    parameters = replace(
+        EMPTY,
+        total=added,
+        active=added,
+        by_component={"adapter": added},
+        by_dtype=dtypes,
+        stored_bytes=own.tensor_bytes,
+        exact=method in CHECKED,
+        notes=(),
+    )
+    return Model(own.repo_id, blank(method), parameters, most_stored([own]))
+
+
+def _parameters(tensor: Tensor, method: str, config: Mapping[str, Any]) -> int:
+    """What a tensor of the file stands for in the model.
+
+    - AdaLoRA holds a number beside each `lora_E` (`ranknum`), which it does not save.
+    - CPT holds a trained difference beside the prompt that it saves.
+    - VB-LoRA may save the weights of its best vectors only, all but the last one; the model has one for each vector.
+    """
+    if BUFFER.search(tensor.name):
+        return 0
+    if tensor.name.endswith("_topk_weights"):
+        return math.prod(tensor.shape[:-1]) * (_whole(config.get("num_vectors")) or 0)
+    if method == "CPT" and tensor.name == "prompt_embeddings":
+        return 2 * tensor.numel
+    return tensor.numel + (1 if tensor.name.endswith(".lora_E") else 0)
+
+
+def _names(base: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Shapes of the base's tensors by name, with and without the first component: files of base models leave it out."""
+    tensors = [*base.tensors, *(tensor for part in base.parts for tensor in part.checkpoint.tensors)]
+    found = {tensor.name.partition(".")[2]: tensor.shape for tensor in tensors}
+    return found | {tensor.name: tensor.shape for tensor in tensors}
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(PREFIX).replace(".base_layer.", ".")
+
+
+def _replaces(tensor: Tensor, base: Mapping[str, tuple[int, ...]], saved: tuple[str, ...], method: str) -> bool:
+    """Whether a tensor of the file takes the place of one of the base: a bias, a resized embedding.
+
+    Of `modules_to_save` and LN tuning, peft keeps the base's beside the copy.
+    """
+    name = _bare(tensor.name)
+    module = name.rpartition(".")[0]
+    if method == "LN_TUNING" or method in PROMPTS:
+        return False
+    steps = module.split(".")
+    if any(".".join(steps[: i + 1]).endswith(saved) for i in range(len(steps))) and saved:
+        return False
+    known = name in base or name.partition(".")[2] in base
+    return ".base_layer." in tensor.name or known or name.endswith("lm_head.weight")
+
+
+def _growth(tensor: Tensor, base: Mapping[str, tuple[int, ...]]) -> int:
+    """How many more numbers a resized embedding has than the base's; a tied head is no tensor of the base."""
+    name = _bare(tensor.name)
+    shape = base.get(name, base.get(name.partition(".")[2]))
+    if shape is None or len(shape) != 2 or len(tensor.shape) != 2 or shape[1] != tensor.shape[1]:
+        return 0
+    return tensor.numel - math.prod(shape)
+
+
+def _notes(own: Checkpoint, method: str, grown: Mapping[str, int]) -> tuple[str, ...]:
+    notes = []
+    if method not in CHECKED:
+        notes.append(f"the adapter's method {method} is not known: all its tensors count")
+    if grown:
+        names = ", ".join(grown)
+        notes.append(f"the adapter brings a resized {names}: {sum(grown.values()):+,} parameters beside its own")
+    virtual = _whole(own.config.get("num_virtual_tokens"))
+    if method in PROMPTS and virtual:
+        notes.append(
+            f"the adapter adds {virtual:,} virtual tokens to each sequence, which the KV cache here leaves out"
+        )
+    return tuple(notes)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Names, of a list or alone; whatever else is left out."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(item[:200] for item in values[:LISTED] if isinstance(item, str) and item)
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int and 0 < value < 2**40 else None
+
+
+def _number(value: Any) -> float | None:
+    return value if type(value) in (int, float) and 0 <= value < 2**40 else None

@@ -1,0 +1,241 @@
+"""What transformers' model classes hold, from the generated table in inspector/data/classes/.
+
+Regenerate the table with `python fixtures/make_classes.py`. Only the one file that describes a class is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from inspector.hub.cache.snapshot import PLACEHOLDER, parse_indices, split_name
+
+TABLE = Path(__file__).resolve().parents[2] / "data" / "classes"
+
+Status = Literal["parameter", "buffer", "not_loaded", "unknown"]
+
+OLD_NAMES = (
+    ("LayerNorm.gamma", "LayerNorm.weight"),
+    ("LayerNorm.beta", "LayerNorm.bias"),
+    (".weight_g", ".parametrizations.weight.original0"),
+    (".weight_v", ".parametrizations.weight.original1"),
+)
+"""Spellings of TensorFlow's and of torch's old weight norm. Source: the "legacy" list of transformers'
+conversion_mapping.py, applied to every class."""
+
+BUFFER = re.compile(
+    r"(^|\.)(inv_freq|original_inv_freq|cos_cached|sin_cached|position_ids|token_type_ids|masked_bias|causal_mask|"
+    r"attn_mask|bias_mask|num_batches_tracked|running_mean|running_var|relative_position_index|"
+    r"relative_coords_table|position_bucket_ids|e_score_correction_bias|dft_mat_\w+|std_bias|std_scale)$"
+)
+"""Ends of names that are buffers in the classes that have them, and leftovers of older versions where not."""
+
+
+WRAPPERS = frozenset({"model", "transformer", "base_model", "module", "language_model"})
+"""First components that another version of a class, or a training wrapper, puts before all names."""
+
+
+@dataclass(frozen=True)
+class ModelClass:
+    """One class of the table. All templates are relative to `base`, the class's base_model_prefix.
+
+    Attributes:
+        parameters: of the default config.
+        optional: templates held only under a switch, "attention_bias=true", of the config.
+        buffers: persistent or not.
+        mixed: templates that are parameters for one number and buffers for another (a convolution and the frozen
+            batch norm after it) -> the buffers' rank.
+        ties: template -> the one it is tied to where the config ties (and the file may hold both).
+        shared: template -> the one it always shares a tensor with.
+        tied: the class ties where the config says nothing.
+        tied_by: switch, "text_config.tie_word_embeddings=true" -> whether the class ties with it.
+        untied: condition -> names that share no tensor under it, though they do by default.
+        freed: condition -> buffers of the default config that are parameters under it.
+        always_tied: the class ties its embeddings, if not its head, even where the config says not to.
+        unsaved: parameters that no file holds and the class makes anew -> their shape in the config's keys, empty where
+            those do not tell.
+        renames: what from_pretrained renames, in order: (scope, base of the scope, pattern, replacement).
+        ignored: patterns of names that from_pretrained leaves out without a warning.
+        siblings: parameters of the other classes of the same file.
+    """
+
+    name: str
+    base: str
+    parameters: frozenset[str]
+    optional: Mapping[str, frozenset[str]]
+    buffers: frozenset[str]
+    mixed: Mapping[str, int]
+    ties: Mapping[str, str]
+    shared: Mapping[str, str]
+    tied: bool
+    tied_by: Mapping[str, bool]
+    untied: Mapping[str, tuple[str, ...]]
+    freed: Mapping[str, frozenset[str]]
+    always_tied: bool
+    unsaved: Mapping[str, tuple[str, ...]]
+    renames: tuple[tuple[str, str, str, str], ...]
+    ignored: tuple[str, ...]
+    siblings: frozenset[str]
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Every parameter that some config of the class has."""
+        return self.parameters.union(*self.optional.values())
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return self.held | self.buffers | self.ties.keys() | self.shared.keys()
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """What holds the parameters: their names without the last component."""
+        return frozenset(name.rpartition(".")[0] for name in self.held)
+
+    def locate(self, template: str) -> tuple[str, Status]:
+        """How the class knows a file's template, and as what.
+
+        The prefix of the base model may be missing or one too many; old spellings are put right.
+        """
+        for name in self._spellings(template):
+            if name in self.known:
+                return name, "buffer" if name in self.buffers else "parameter"
+        bare = self.bare(template)
+        if BUFFER.search(bare):
+            return bare, "buffer"
+        sample = template.replace(PLACEHOLDER, "0")
+        if bare in self.siblings or any(re.search(pattern, sample) for pattern in self.ignored):
+            return bare, "not_loaded"
+        return bare, "unknown"
+
+    def bare(self, template: str) -> str:
+        """The template without the base model's prefix."""
+        return template.removeprefix(f"{self.base}.") if self.base else template
+
+    def switched_on(self, template: str, config: Mapping[str, Any]) -> bool:
+        """Whether the class, made from this config, holds an optional template (or one that all configs have)."""
+        return template in self.parameters or any(
+            template in names and _is_set(switch, config) for switch, names in self.optional.items()
+        )
+
+    def is_buffer(self, template: str, status: Status, rank: int, config: Mapping[str, Any]) -> bool:
+        """Whether the class, made from this config, has a tensor of that name and rank as a buffer.
+
+        `status` is what `locate` said of the name.
+        """
+        if template in self.buffers or self.mixed.get(template) == rank:
+            return not any(template in names and _is_set(switch, config) for switch, names in self.freed.items())
+        return status == "buffer"
+
+    def kept_apart(self, config: Mapping[str, Any]) -> frozenset[str]:
+        """Names that share no tensor with this config, though they do by default."""
+        return frozenset(name for switch, names in self.untied.items() if _is_set(switch, config) for name in names)
+
+    def ties_with(self, config: Mapping[str, Any]) -> bool:
+        """Whether the class, made from this config, ties what it can tie."""
+        for switch, effect in self.tied_by.items():
+            if _is_set(switch, config):
+                return effect
+        return self.tied
+
+    def _spellings(self, template: str) -> Iterator[str]:
+        yield self.bare(template)
+        for old, new in OLD_NAMES:
+            if template.endswith(old):
+                template = template.removesuffix(old) + new
+                yield self.bare(template)
+        if self.renames:
+            yield self.bare(self._rename(template))
+            yield self.bare(self._rename(f"{self.base}.{template}"))
+        first, _, inner = template.partition(".")
+        if first in WRAPPERS:
+            yield self.bare(inner)
+
+    def _rename(self, template: str) -> str:
+        """What from_pretrained makes of a name. Source: WeightTransform.rename_source_key of transformers."""
+        name = template.replace(PLACEHOLDER, "0")
+        for scope, base, pattern, target in self.renames:
+            front = f"{scope}." if scope else ""
+            whole = f"{base}.{front}" if base else front
+            taken = whole if name.startswith(whole) else front
+            if not name.startswith(taken):
+                continue
+            rest = name.removeprefix(taken)
+            match = re.search(pattern, rest)
+            if match is None:
+                continue
+            group = next(key for key, value in match.groupdict().items() if value is not None)
+            replacement = target
+            if r"\1" in target:
+                replacement = target.replace(r"\1", match.group(match.re.groupindex[group] + 1) or "")
+            name = taken + rest.replace(match.group(0), replacement.replace("\\.", "."), 1)
+        return split_name(name)[0]
+
+
+def _is_set(condition: str, config: Mapping[str, Any]) -> bool:
+    """Whether a config has "text_config.attention_bias=true", and all else that stands there after an "&"."""
+    return all(_is_switched(switch, config) for switch in condition.split("&"))
+
+
+def _is_switched(switch: str, config: Mapping[str, Any]) -> bool:
+    """One of them; of a flat config, the key without its part counts. `layer_types="conv"`: some layer is one."""
+    path, _, value = switch.partition("=")
+    *parts, key = path.split(".")
+    where: Any = config
+    for part in parts:
+        where = where.get(part, where) if isinstance(where, Mapping) else None
+    found = where.get(key) if isinstance(where, Mapping) else None
+    wanted = json.loads(value)
+    return bool(found == wanted) or (isinstance(wanted, str) and isinstance(found, list) and wanted in found)
+
+
+@lru_cache(maxsize=1)
+def class_folders() -> dict[str, str]:
+    """Class name -> the file of the table that has it, e.g. "LlamaForCausalLM" -> "llama"."""
+    index: dict[str, str] = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))["classes"]
+    return index
+
+
+@lru_cache(maxsize=8)
+def _table(folder: str) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((TABLE / f"{folder}.json").read_text(encoding="utf-8"))
+    return table
+
+
+@lru_cache(maxsize=64)
+def find_class(name: str) -> ModelClass | None:
+    """The class of that name, or None where transformers has none or it could not be built for the table."""
+    folder = class_folders().get(name)
+    if folder is None:
+        return None
+    table = _table(folder)
+    row, names = table["classes"][name], table["names"]
+
+    def templates(ranges: str) -> frozenset[str]:
+        return frozenset(names[i] for some in (parse_indices(ranges) if ranges else ()) for i in some)
+
+    others = [templates(other.get("parameters", "")) for other in table["classes"].values()]
+    parameters = templates(row.get("parameters", ""))
+    return ModelClass(
+        name=name,
+        base=row.get("base", ""),
+        parameters=parameters,
+        optional={switch: templates(ranges) for switch, ranges in row.get("optional", {}).items()},
+        buffers=templates(row.get("buffers", "")),
+        mixed=row.get("mixed", {}),
+        ties=row.get("ties", {}),
+        shared=row.get("shared", {}),
+        tied=row.get("tied", False),
+        tied_by=row.get("tied_by", {}),
+        untied={switch: tuple(untied) for switch, untied in row.get("untied", {}).items()},
+        freed={switch: templates(ranges) for switch, ranges in row.get("freed", {}).items()},
+        always_tied=row.get("always_tied", False),
+        unsaved={name: tuple(shape) for name, shape in row.get("unsaved", {}).items()},
+        renames=tuple(tuple(table["renames"][i]) for i in row.get("renames", ())),
+        ignored=tuple(row.get("ignored", ())),
+        siblings=frozenset().union(*others) - parameters,
+    )

@@ -1,0 +1,1 @@
+"""The vision and audio encoders of a config."""

@@ -1,0 +1,150 @@
+"""The device data: what it says, and that every name in it is found again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from inspector.devices.table import (
+    DATA_FILE,
+    MIB,
+    Device,
+    find_device,
+    list_devices,
+    metal_working_set_mib,
+    name_key,
+    near_names,
+)
+from inspector.errors import UsageError
+
+DEVICES = list_devices()
+
+
+def known(name: str) -> Device:
+    device = find_device(name)
+    assert device is not None
+    return device
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_mib"),
+    [
+        # nvidia-smi's totals, as people print them.
+        ("H100 SXM", 81_559),
+        ("A100 80GB", 81_920),
+        ("A100 40GB", 40_960),
+        ("H200", 143_771),
+        ("L40S", 46_068),
+        ("A10G", 23_028),
+        ("L4", 23_034),
+        ("T4", 15_360),
+        ("RTX 4090", 24_564),
+        ("RTX 3090", 24_576),
+        ("RTX 5090", 32_607),
+        ("RTX A6000", 49_140),
+    ],
+)
+def test_total_memory_is_the_drivers_not_the_box_size(name: str, memory_mib: int) -> None:
+    assert (known(name).memory_mib, known(name).basis) == (memory_mib, "measured")
+
+
+@pytest.mark.parametrize(
+    ("name", "visible_gib"),
+    [
+        # "total capacity of ... GiB" in torch's errors, and vLLM's start-up logs.
+        ("H100 SXM", 79.19),
+        ("A100 40GB", 39.56),
+        ("A100 80GB", 79.25),
+        ("T4", 14.74),
+        ("L40S", 44.40),
+        ("A10G", 22.06),
+        ("RTX A6000", 47.53),
+        ("RTX 3090 Ti", 23.55),
+        ("RTX 4090", 23.52),
+        ("RTX 5090", 31.35),
+        ("GB200", 184.31),
+        ("MI355X", 287.98),
+    ],
+)
+def test_capacity_is_what_torch_sees(name: str, visible_gib: float) -> None:
+    assert known(name).capacity / 2**30 == pytest.approx(visible_gib, rel=0.0005)
+
+
+def test_a_device_without_a_visible_figure_gives_all_that_its_driver_reports() -> None:
+    assert known("A30").capacity == 24_576 * MIB
+    assert known("A30").reserve == 0
+    assert known("H100").reserve == (81_559 - 81_089) * MIB
+
+
+def test_there_are_enough_devices_and_their_names_are_unique() -> None:
+    assert len(DEVICES) >= 60
+    keys = [name_key(name) for device in DEVICES for name in {device.name, *device.aliases}]
+    assert len(keys) == len(set(keys))
+    assert sum(device.basis == "measured" for device in DEVICES) >= 100
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
+def test_every_name_and_alias_means_its_device(device: Device) -> None:
+    for name in (device.name, *device.aliases):
+        for spelling in (name, name.lower(), name.replace(" ", "-"), name.replace(" ", ""), f"{device.vendor} {name}"):
+            assert find_device(spelling) is device
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
+def test_figures_are_plausible(device: Device) -> None:
+    assert 0.85 < device.memory_mib / (device.gb * 1024) < 1.02
+    assert device.visible_mib is None or 0.66 < device.visible_mib / device.memory_mib <= 1
+    assert device.basis == "measured" or device.memory_mib == device.gb * 1024
+    assert device.memory_bandwidth is None or 60e9 < device.memory_bandwidth <= 8e12
+    assert (device.compute_capability is not None) == (device.kind in ("cuda", "rocm"))
+
+
+def test_every_source_is_explained() -> None:
+    explained = json.loads(DATA_FILE.read_text(encoding="utf-8"))["sources"]
+    assert {key for device in DEVICES for key in device.source.split(", ")} == set(explained)
+
+
+def test_a_name_that_several_devices_share_is_refused_and_the_devices_named() -> None:
+    families = {device.family for device in DEVICES if device.family}
+    assert {"A100", "V100", "RTX 4060 Ti", "M3 Max"} <= families
+    for family in families:
+        with pytest.raises(UsageError) as caught:
+            find_device(family)
+        assert all(device.name in caught.value.hint for device in DEVICES if device.family == family)
+
+
+def test_memory_settles_which_device_a_shared_name_means() -> None:
+    assert find_device("NVIDIA GeForce RTX 4060 Ti", 16_380) is known("RTX 4060 Ti 16GB")
+    assert find_device("NVIDIA GeForce RTX 3080", 10_240) is known("RTX 3080 10GB")
+
+
+def test_unknown_names_are_unknown_and_near_ones_are_told() -> None:
+    assert find_device("RTX 9999") is None
+    assert find_device("") is None
+    assert near_names("rtx4099")[0] == "RTX 4090"
+    assert near_names("A1000")[0].startswith("A100")
+    assert near_names("zzzzzz") == []
+
+
+@pytest.mark.parametrize(
+    ("memory_gib", "printed_mb"),
+    # recommendedMaxWorkingSetSize in llama.cpp's logs, in MB of 1e6 bytes.
+    [(16, "11453.25"), (24, "17179.89"), (32, "22906.50"), (36, "28991.03")],
+)
+def test_metal_grants_two_thirds_and_from_36_gib_on_three_quarters(memory_gib: int, printed_mb: str) -> None:
+    working_set = metal_working_set_mib(memory_gib * 1024) * MIB
+    assert float(Fraction(working_set, 10**6)) == pytest.approx(float(printed_mb), rel=1e-4)
+
+
+def test_import_reads_no_data_and_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, inspector.devices.table as h; "
+        "assert h.list_devices.cache_info().currsize == 0; "
+        "assert not {'torch', 'numpy', 'pandas', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
