@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "inspector"
 STEPS = [
     "errors",
     "version",
+    "settings",
     "hub",
     "model",
     "memory",
