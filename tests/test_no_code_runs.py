@@ -47,7 +47,7 @@ def watch(event, arguments):
         if not str(arguments[0]).endswith((".json", ".safetensors", ".bin", ".yaml")):
             evil.append((event, str(arguments[0])[:200]))
 sys.addaudithook(watch)
-from inspector.cli import run
+from inspector.cli.main import run
 code = run(sys.argv[1:])
 print("AUDIT", code, started, evil, file=sys.stderr)
 """
