@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from inspector.cli.options import print_json
+from inspector.cli.output import print_json
 
 
 @click.group()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from inspector.cli.options import GPU_HELP, print_json, source_options
+from inspector.cli.options import GPU_HELP, source_options
+from inspector.cli.output import console, print_json
 from inspector.errors import InspectError, UsageError
 
 
@@ -54,11 +55,10 @@ def check_log(
 
     for warning in inspection.warnings:
         click.echo(f"Note: {inert(warning)}", err=True)
-    from inspector.report.console import stdout_console
     from inspector.report.logs import comparison_record, print_comparison
 
     if as_json:
         print_json(comparison_record(comparison, inspection.checkpoint.repo_id))
     else:
-        print_comparison(stdout_console(), comparison, inspection.checkpoint.repo_id)
+        print_comparison(console(), comparison, inspection.checkpoint.repo_id)
     return 0

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import access_options, print_json, workload_options
+from inspector.cli.options import access_options, workload_options
+from inspector.cli.output import console, print_json
 from inspector.errors import InspectError, UsageError
 
 DIFFERENT = 1
@@ -47,7 +48,5 @@ def diff(
     if as_json:
         print_json(difference_record(*pair, difference))
     else:
-        from inspector.report.console import stdout_console
-
-        print_difference(stdout_console(), *pair, difference)
+        print_difference(console(), *pair, difference)
     return 0 if difference.equal else DIFFERENT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -378,20 +377,7 @@ output_options = _options(
 )
 
 
-def print_json(record: Any) -> None:
-    """One JSON document on standard output. A config's own NaN, for which JSON has no word, is a string there."""
-    import json
-
-    try:
-        text = json.dumps(record, indent=2, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(record), indent=2)
-    click.echo(text)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+def with_serving(settings: dict[str, Any]) -> dict[str, Any]:
+    """The options of the serving engines, those that were given, as the library takes them: one mapping."""
+    serving = {name: settings.pop(name) for name in SERVING_NAMES}
+    return settings | {"serving": {name: value for name, value in serving.items() if value is not None}}

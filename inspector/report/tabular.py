@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.api.inspection import Inspection
 from inspector.errors import InspectError
 from inspector.report.record import error_record, inspection_record
-from inspector.report.units import bytes_text, count_text, inert, number_text
-
-if TYPE_CHECKING:
-    from inspector.fit.verdict import Fit
+from inspector.report.units import bytes_text, count_text, device_text, inert, number_text
 
 Result = tuple[str, Inspection | InspectError]
 """The model as the user named it, and what came of it."""
@@ -82,16 +79,6 @@ def comparison(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return heads, rows
-
-
-def device_text(fit: Fit) -> str:
-    """ "4 x H100-80GB", or the name alone for one card and for unlike ones, "RTX 4090 + RTX 3060"."""
-    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 and " + " not in fit.gpu else fit.gpu)
-
-
-def verdict(fits: bool | None) -> str:
-    """The verdict in a word or two."""
-    return "cannot tell" if fits is None else "fits" if fits else "does not fit"
 
 
 def markdown_text(results: Sequence[Result]) -> str:

@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.api.inspection import Inspection
-from inspector.report.tabular import COUNT_OF_NUMBERS, Result, comparison, device_text, verdict
-from inspector.report.units import bytes_text, count_text, gib_text, inert, number_text
+from inspector.report.units import bytes_text, count_text, device_text, gib_text, inert, number_text, verdict
 
 if TYPE_CHECKING:
     from inspector.engines.serving import Serving
     from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Part
     from inspector.memory.training import TrainingEstimate, TrainingSetup
+    from inspector.report.tabular import Result
 
 NARROWEST_NAME = 8
 """Columns that a name keeps in a table that has no room for it; numbers keep all of theirs."""
@@ -82,6 +82,8 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
 
 def print_comparison(console: Console, results: Sequence[Result]) -> None:
     """Several models side by side."""
+    from inspector.report.tabular import COUNT_OF_NUMBERS, comparison
+
     heads, rows = comparison(results)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, head in enumerate(heads):

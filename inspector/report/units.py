@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inspector.fit.verdict import Fit
 
 GIB = 1024**3
 _STEPS = ((1024**4, "TiB"), (GIB, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
@@ -57,3 +61,13 @@ def _three_digits(value: float) -> str:
     if magnitude >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if magnitude >= 9.995 else f"{value:.2f}"
+
+
+def device_text(fit: Fit) -> str:
+    """ "4 x H100-80GB", or the name alone for one card and for unlike ones, "RTX 4090 + RTX 3060"."""
+    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 and " + " not in fit.gpu else fit.gpu)
+
+
+def verdict(fits: bool | None) -> str:
+    """The verdict in a word or two."""
+    return "cannot tell" if fits is None else "fits" if fits else "does not fit"

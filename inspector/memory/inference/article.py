@@ -6,8 +6,8 @@ and the logits, leaves the number of layers out of the activations, and serves t
 
 from __future__ import annotations
 
-from inspector.memory.estimate import Part, Workload
-from inspector.memory.quantization.precision import size_in_bytes
+from inspector.memory.estimate import Estimate, Part, Workload
+from inspector.memory.quantization.precision import PRECISION_BITS, STORED, size_in_bytes
 from inspector.model.model import Model
 
 SOURCE = "the article (LLM System Requirements)"
@@ -19,6 +19,24 @@ GRADIENT_BYTES = 4
 """Bytes of gradient a trainable parameter."""
 
 _MISSING = "unknown: config.json does not tell "
+
+
+def article_estimate(model: Model, workload: Workload, compute: str, warnings: tuple[str, ...]) -> Estimate:
+    """The article's inference total; its one precision is the weights' (`compute` for stored weights)."""
+    precision = compute if workload.dtype == STORED else workload.dtype
+    bits = PRECISION_BITS[precision]
+    kv_dtype = workload.kv_dtype or precision
+    cache = article_kv_cache(model, workload, kv_dtype, PRECISION_BITS[kv_dtype])
+    return Estimate(
+        workload,
+        weights=article_weights(model, precision, bits),
+        kv_cache=cache,
+        activations=article_activations(model, workload),
+        overhead=Part("overhead", 0, "none in the article", SOURCE),
+        kv_bytes_per_token=None if cache.bytes is None else cache.bytes // (workload.batch * workload.context),
+        kv_dtype=kv_dtype,
+        warnings=warnings,
+    )
 
 
 def article_weights(model: Model, precision: str, bits: int) -> Part:

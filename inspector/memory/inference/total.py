@@ -5,7 +5,6 @@ from __future__ import annotations
 from inspector.errors import UsageError
 from inspector.memory.estimate import Estimate, Part, Workload
 from inspector.memory.inference.activations import prefill_activations
-from inspector.memory.inference.article import article_activations, article_kv_cache, article_weights
 from inspector.memory.inference.kv_cache import kv_bytes_per_token, kv_cache, kv_cache_allocated
 from inspector.memory.quantization.precision import (
     FILE_TYPE_NAMES,
@@ -42,7 +41,9 @@ def estimate(model: Model, workload: Workload) -> Estimate:
         raise UsageError("context and batch must be at least 1")
     compute, _ = compute_precision(model, workload.dtype)
     if workload.formulas == "article":
-        return _article_estimate(model, workload, compute)
+        from inspector.memory.inference.article import article_estimate
+
+        return article_estimate(model, workload, compute, _context_warnings(model, workload))
     kv_dtype = workload.kv_dtype or compute
     kv_bits = PRECISION_BITS[kv_dtype]
     architecture = model.architecture
@@ -109,24 +110,6 @@ def weights(model: Model, dtype: str) -> Part:
         size_in_bytes(parameters.total, bits),
         f"{parameters.total:,} parameters x {bits / 8:g} B ({dtype})",
         "parameter count from the safetensors headers",
-    )
-
-
-def _article_estimate(model: Model, workload: Workload, compute: str) -> Estimate:
-    """The article's inference total; its one precision is the weights' (the compute precision for stored weights)."""
-    precision = compute if workload.dtype == STORED else workload.dtype
-    bits = PRECISION_BITS[precision]
-    kv_dtype = workload.kv_dtype or precision
-    cache = article_kv_cache(model, workload, kv_dtype, PRECISION_BITS[kv_dtype])
-    return Estimate(
-        workload,
-        weights=article_weights(model, precision, bits),
-        kv_cache=cache,
-        activations=article_activations(model, workload),
-        overhead=Part("overhead", 0, "none in the article", "the article (LLM System Requirements)"),
-        kv_bytes_per_token=None if cache.bytes is None else cache.bytes // (workload.batch * workload.context),
-        kv_dtype=kv_dtype,
-        warnings=_context_warnings(model, workload),
     )
 
 

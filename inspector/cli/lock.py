@@ -1,28 +1,23 @@
-"""The commands `lock` and `verify`: a manifest of models, for continuous integration."""
+"""The command `lock`: a manifest of what models are now, for continuous integration."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from inspector.cli.options import (
     GPU_HELP,
-    SERVING_NAMES,
-    access_options,
     formulas_option,
-    print_json,
     serving_options,
     source_options,
+    with_serving,
     workload_options,
 )
 from inspector.errors import InspectError, UsageError
-
-if TYPE_CHECKING:
-    from inspector.manifest import Outcome
 
 
 @click.command()
@@ -63,13 +58,12 @@ def lock(
     from inspector.manifest import lock as entry_of
     from inspector.manifest import write_manifest
 
-    serving = {name: value for name in SERVING_NAMES if (value := options.pop(name)) is not None}
-    options["gpus"] = _named(options["gpus"])
-    settings = Settings(serving=serving, **options)
+    options = with_serving({**options, "gpus": _named(options["gpus"])})
+    settings = Settings(**options)
     if path is not None:
         _check_replaceable(path)
     with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
-        found = inspect_each(models, resolver=resolver, revision=revision, serving=serving, **options)
+        found = inspect_each(models, resolver=resolver, revision=revision, **options)
     entries, errors = [], []
     for model, outcome in zip(models, found, strict=True):
         if isinstance(outcome, InspectError):
@@ -88,83 +82,6 @@ def lock(
     else:
         _write(path, text)
     return 0
-
-
-@click.command()
-@click.argument("files", metavar="MANIFEST...", nargs=-1, required=True)
-@access_options
-@click.option(
-    "--moved-ok", is_flag=True, help="A new commit whose config and headers are the same is told, and no failure."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: bool, as_json: bool) -> int:
-    """Check that models are what a manifest says, a line for each that is and for each finding.
-
-    Exits with 1 if a repo has a new commit, or a number or verdict is not as expected; with the highest code if some
-    could not be read. Write a manifest with `lock`, or by hand: a list `models` with `model`, `gpus` and
-    `expected: {fits: true}`.
-    """
-    from inspector.batch import RateGate
-    from inspector.hub import Resolver
-    from inspector.manifest import read_manifest
-    from inspector.manifest import verify as check
-
-    entries = [(file, entry) for file in files for entry in read_manifest(file)]
-    with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
-        resolver.gate = RateGate()
-        outcomes = check([entry for _, entry in entries], resolver=resolver, moved_ok=moved_ok)
-    named = [(file, outcome) for (file, _), outcome in zip(entries, outcomes, strict=True)]
-    code = max(outcome.exit_code for outcome in outcomes)
-    if as_json:
-        record = {"schema": 1, "ok": code == 0, "entries": [_record(*each) for each in named]}
-        print_json(record)
-    else:
-        for file, outcome in named:
-            _print(file, outcome)
-    return code
-
-
-def _print(file: str, outcome: Outcome) -> None:
-    """A line if all is well, one a finding, one for an error (and what to do about it on standard error)."""
-    from inspector.manifest.check import checks_of
-    from inspector.report.units import inert
-
-    entry = outcome.entry
-    name = inert(entry.model) + (f"@{inert(entry.revision)}" if entry.revision else "")
-    where = f"{inert(file)}:{entry.line}: {name}"
-    if outcome.error is not None:
-        click.echo(f"ERROR {where}: {inert(outcome.error.message.splitlines()[0])}")
-        if outcome.error.hint:
-            click.echo(inert(outcome.error.hint), err=True)
-        return
-    for finding in outcome.findings:
-        click.echo(f"{'FAIL ' if finding.fails else 'note '} {where}: {inert(finding.message)}")
-    if outcome.exit_code == 0:
-        click.echo(f"ok    {where}: {inert(', '.join(checks_of(entry)))}")
-
-
-def _record(file: str, outcome: Outcome) -> dict[str, Any]:
-    entry, error = outcome.entry, outcome.error
-    return {
-        "manifest": file,
-        "line": entry.line,
-        "model": entry.model,
-        "revision": entry.revision or "main",
-        "pinned": entry.commit,
-        "commit": outcome.commit,
-        "ok": outcome.exit_code == 0,
-        "findings": [
-            {
-                "kind": finding.kind,
-                "message": finding.message,
-                "expected": finding.expected,
-                "found": finding.found,
-                "fails": finding.fails,
-            }
-            for finding in outcome.findings
-        ],
-        "error": None if error is None else {"kind": error.kind, "message": str(error), "exit_code": error.exit_code},
-    }
 
 
 def _named(gpus: tuple[str, ...]) -> tuple[str, ...]:
