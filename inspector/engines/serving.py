@@ -30,7 +30,6 @@ from inspector.memory import Part, Workload, estimate
 from inspector.model import Model
 
 SERVING_ENGINES = ("vllm", "sglang", "llama.cpp", "mlx")
-
 MAX_RANKS = 16
 """Cards that the search for changes goes up to."""
 
