@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from inspector.memory.layer_table import LedgerRow
     from inspector.model import Model
 
-ENGINES = ("transformers", "vllm", "sglang", "llama.cpp", "mlx")
-
-TEXT_ENGINES = ("sglang", "llama.cpp", "mlx")
-"""Those whose account has no pictures."""
+DEFAULT_ENGINE = "transformers"
+"""Of which a plain report asks nothing: no engine's module is loaded for it."""
 
 AT_ONCE = 8
 """Models that `inspect_each` reads at the same time."""
@@ -57,7 +55,7 @@ class Settings:
     batch: int = 1
     dtype: str = "stored"
     kv_dtype: str | None = None
-    engine: str = "transformers"
+    engine: str = DEFAULT_ENGINE
     formulas: Formulas = "exact"
     gpus: tuple[str, ...] = ()
     all_gpus: bool = False
@@ -79,7 +77,7 @@ class Settings:
             object.__setattr__(self, "dtype", parse_precision(self.dtype, recipes=True))
             kv_dtype = parse_precision(self.kv_dtype or "auto")
             object.__setattr__(self, "kv_dtype", None if kv_dtype == "stored" else kv_dtype)
-            if self.dtype in FILE_TYPE_NAMES and self.engine in ("vllm", "sglang"):
+            if self.dtype in FILE_TYPE_NAMES and not self._engine_is("makes_file_types"):
                 raise UsageError(
                     f"{self.dtype} is a type of llama.cpp's files, and none that {self.engine} makes",
                     "Add --engine llama.cpp, or name a recipe: fp8, awq, gptq, nvfp4.",
@@ -88,19 +86,14 @@ class Settings:
                 raise UsageError(
                     f"the article has no recipe '{self.dtype}'", "It has precisions: fp32, bf16, int8, int4."
                 )
-        if self.engine not in ENGINES:
-            raise UsageError(f"no memory profile for the engine '{self.engine}' yet", f"Known: {', '.join(ENGINES)}.")
+        needs_device = self._engine_is("needs_device", usual=False)
         if self.all_gpus and self.gpus:
             raise UsageError("all known GPUs, or those of --gpu: not both")
-        if self.engine != "transformers" and not (self.gpus or self.all_gpus):
+        if needs_device and not (self.gpus or self.all_gpus):
             raise UsageError(
                 f"what {self.engine} takes depends on the card: it fills its share of it",
                 "Name the cards, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
             )
-        if self.engine == "transformers" and self.serving:
-            from inspector.engines.settings import owners_of
-
-            raise UsageError(*owners_of(self.serving))
         if self.serving:
             from inspector.engines.settings import check_engine_settings
 
@@ -115,11 +108,27 @@ class Settings:
             raise UsageError("no pictures have no size", "Leave out --image-size, or --images 0.")
         if self.formulas == "article":
             raise UsageError("the article counts no pictures", "Leave out --images and --image-size.")
-        if self.engine in TEXT_ENGINES:
+        if not self._engine_is("counts_images"):
+            from inspector.engines.registry import engines
+
+            counting = " and ".join(engine.name for engine in engines() if engine.counts_images)
             raise UsageError(
-                f"pictures are counted under transformers and vllm, not under {self.engine}",
+                f"pictures are counted under {counting}, not under {self.engine}",
                 "Leave out --images and --image-size.",
             )
+
+    def _engine_is(self, what: str, *, usual: bool = True) -> bool:
+        """What an engine says of itself; of the default one `usual`, so that nothing is loaded for it.
+
+        Raises:
+            UsageError: there is no such engine.
+        """
+        name = self.engine
+        if name == DEFAULT_ENGINE:
+            return usual
+        from inspector.engines.registry import engine_named
+
+        return bool(getattr(engine_named(name), what))
 
     def workload(self, model: Model) -> Workload:
         """These settings for one model, defaults filled in."""
@@ -131,7 +140,7 @@ class Settings:
             dtype=self.dtype,
             kv_dtype=self.kv_dtype,
             formulas=self.formulas,
-            images=0 if self.engine in TEXT_ENGINES else self.images,
+            images=self.images if self._engine_is("counts_images") else 0,
             image_size=self.image_size,
         )
 

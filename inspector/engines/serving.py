@@ -11,8 +11,12 @@ from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.engines.common.cache_specs import UnsupportedLayer
 from inspector.engines.common.explain import explain_sglang, explain_vllm
 from inspector.engines.common.served import Card, ServedModel, profiled, served_model
+from inspector.engines.llama_cpp.options import LlamaCppOptions
+from inspector.engines.mlx.options import MlxOptions
 from inspector.engines.sglang import budget as sglang
+from inspector.engines.sglang.options import SglangOptions
 from inspector.engines.vllm import budget as vllm
+from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.errors import UsageError
 from inspector.fit.changes import Change, changes_that_fit
@@ -37,38 +41,9 @@ _CACHE_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp8": "fp8"}
 """This library's precisions under the engines' `--kv-cache-dtype` names."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServingSettings:
-    """What the user set; None takes the engine's own default for its version and the card.
-
-    Attributes:
-        version: "0.19", or None for the newest whose sources were read.
-        tensor_parallel: ranks that split each layer; None for all cards of the layout.
-        pipeline_parallel: stages.
-        data_parallel: replicas of the attention (vLLM); each has a pool of its own.
-        expert_parallel: ranks that whole experts are dealt out to (vLLM): 1, or tensor * data parallel.
-        n_gpu_layers / n_ubatch / cache_type_k / cache_type_v: llama.cpp's.
-        prefill_step_size / kv_bits / kv_group_size / quantized_kv_start: mlx-lm's.
-    """
-
-    version: str | None = None
-    tensor_parallel: int | None = None
-    pipeline_parallel: int | None = None
-    data_parallel: int | None = None
-    expert_parallel: int | None = None
-    gpu_memory_utilization: float | None = None
-    max_num_batched_tokens: int | None = None
-    max_num_seqs: int | None = None
-    enforce_eager: bool = False
-    mem_fraction_static: float | None = None
-    n_gpu_layers: int | None = None
-    n_ubatch: int | None = None
-    cache_type_k: str | None = None
-    cache_type_v: str | None = None
-    prefill_step_size: int | None = None
-    kv_bits: int | None = None
-    kv_group_size: int | None = None
-    quantized_kv_start: int | None = None
+@dataclass(frozen=True)
+class ServingSettings(MlxOptions, LlamaCppOptions, SglangOptions, VllmOptions):
+    """The options of all of them in one: what an engine does not have, it does not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,72 +1,63 @@
-"""Which settings belong to which serving engine, and the refusal of those that belong to another."""
+"""The engines' options together: which engine has which, and the refusal of those that an engine does not have.
+
+All of it is read off the engines' own dataclasses of options.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from inspector.engines.engine import Engine
+from inspector.engines.registry import engine_named, engines
 from inspector.errors import UsageError
+from inspector.settings import Setting, settings_of
 
-_RANKS = ("tensor_parallel", "pipeline_parallel")
-_REPLICAS = ("data_parallel", "expert_parallel")
 
-ENGINE_SETTINGS: dict[str, tuple[str, ...]] = {
-    "vllm": (
-        "version",
-        *_RANKS,
-        *_REPLICAS,
-        "gpu_memory_utilization",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "enforce_eager",
-    ),
-    "sglang": ("version", *_RANKS, "expert_parallel", "mem_fraction_static"),
-    "llama.cpp": ("version", "n_gpu_layers", "n_ubatch", "cache_type_k", "cache_type_v"),
-    "mlx": ("tensor_parallel", "prefill_step_size", "kv_bits", "kv_group_size", "quantized_kv_start"),
-}
-"""Engine -> the fields of `ServingSettings` that it has."""
-
-_OPTIONS = {
-    "version": "--engine-version",
-    "tensor_parallel": "--tp",
-    "pipeline_parallel": "--pp",
-    "data_parallel": "--dp",
-    "expert_parallel": "--ep",
-}
+def all_options() -> Mapping[str, Setting]:
+    """Every engine's options by their field's name, in the order of the engines; of one name the first counts."""
+    found: dict[str, Setting] = {}
+    for engine in engines():
+        for name, option in settings_of(engine.options).items():
+            found.setdefault(name, option)
+    return found
 
 
 def option_of(name: str) -> str:
-    """A setting as the command line writes it: "n_ubatch" -> "--n-ubatch"."""
-    return _OPTIONS.get(name, f"--{name.replace('_', '-')}")
-
-
-def owners_of(names: Iterable[str]) -> tuple[str, str]:
-    """What to say of settings that were given without an engine: what is wrong, and which engines have them all."""
-    given = tuple(names)
-    fitting = [engine for engine, settings in ENGINE_SETTINGS.items() if all(name in settings for name in given)]
-    are = "is a setting" if len(given) == 1 else "are settings"
-    return (
-        f"{', '.join(map(option_of, given))} {are} of serving engines, not of transformers",
-        f"Add --engine {' or '.join(fitting or ENGINE_SETTINGS)}.",
-    )
+    """An option as the command line writes it: "n_ubatch" -> "--n-ubatch"."""
+    known = all_options()
+    return known[name].about.option if name in known else f"--{name.replace('_', '-')}"
 
 
 def check_engine_settings(engine: str, names: Iterable[str]) -> None:
-    """Refuse settings that this engine does not have.
+    """Refuse options that this engine does not have.
 
     Raises:
-        UsageError: one of them belongs to another engine, or to none.
+        UsageError: there is no such engine, or one of them belongs to another engine, or to none.
     """
-    for name in names:
-        if name in ENGINE_SETTINGS[engine]:
+    asked, given = engine_named(engine), tuple(names)
+    own = settings_of(asked.options)
+    if given and not own:
+        raise UsageError(*_owners_of(given, asked))
+    for name in given:
+        if name in own:
             continue
-        owners = [other for other, settings in ENGINE_SETTINGS.items() if name in settings]
+        owners = [other.name for other in engines() if name in settings_of(other.options)]
+        has = f"{engine} has: {', '.join(option.about.option for option in own.values())}."
         if not owners:
-            raise UsageError(f"'{name}' is no setting of a serving engine", f"{engine} has: {_names(engine)}.")
-        hint = f"{engine} has: {_names(engine)}."
-        if engine == "llama.cpp" and name in (*_RANKS, *_REPLICAS):
-            hint = "llama.cpp lays whole layers over all cards of --gpu."
-        raise UsageError(f"{option_of(name)} is a setting of {' and '.join(owners)}, not of {engine}", hint)
+            raise UsageError(f"'{name}' is no setting of a serving engine", has)
+        raise UsageError(
+            f"{option_of(name)} is a setting of {' and '.join(owners)}, not of {engine}",
+            asked.foreign_options.get(name, has),
+        )
 
 
-def _names(engine: str) -> str:
-    return ", ".join(map(option_of, ENGINE_SETTINGS[engine]))
+def _owners_of(given: tuple[str, ...], asked: Engine) -> tuple[str, str]:
+    """What to say of options that were given to an engine without any: what is wrong, and which engines have them
+    all."""
+    having = [engine for engine in engines() if settings_of(engine.options)]
+    fitting = [engine.name for engine in having if all(name in settings_of(engine.options) for name in given)]
+    are = "is a setting" if len(given) == 1 else "are settings"
+    return (
+        f"{', '.join(map(option_of, given))} {are} of serving engines, not of {asked.name}",
+        f"Add --engine {' or '.join(fitting or [engine.name for engine in having])}.",
+    )

@@ -1,7 +1,8 @@
 """Start-up logs of serving engines: what a run printed, and a prediction beside it."""
 
+from inspector.engines.common.comparison import Comparison, Row
 from inspector.engines.common.log import LoggedRun, Printed
-from inspector.logs.compare import Comparison, Row, compare
+from inspector.logs.compare import compare
 from inspector.logs.lines import UnreadableLog, clean_lines, open_log
 from inspector.logs.read import read_log
 

@@ -33,7 +33,7 @@ def lock(model: str, revision: str | None, settings: Settings, inspection: Inspe
         gpus=settings.gpus,
         serving=settings.serving,
     )
-    served = settings.engine != "transformers"
+    served = bool(inspection.servings)
     return Entry(
         name,
         asked,

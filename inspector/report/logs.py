@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from inspector.logs.compare import COUNTS
+from inspector.engines.common.comparison import COUNTS
 from inspector.report.text import indented, label, plain_table
 from inspector.report.units import gib_text, inert
 

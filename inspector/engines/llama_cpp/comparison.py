@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.comparison import MAX_CARDS, MAX_TOKENS, Comparison, make_rows, whole
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.llama_cpp.buffers import LIMITED_OUTPUTS_BUILD, DeviceMemory, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings
 from inspector.errors import UsageError
-from inspector.logs.compare import MAX_CARDS, MAX_TOKENS, Comparison, make_rows, whole
 from inspector.model import Model
 
 _CONVERTIBLE = ("F16", "BF16", "F32", "Q8_0")

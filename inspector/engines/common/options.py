@@ -1,0 +1,38 @@
+"""Options that several engines have, each said once: a dataclass field for whichever engine takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.settings import setting
+
+
+def version() -> Any:
+    """`version: str | None`: the release that is followed; None for the newest whose sources were read."""
+    return setting(
+        None,
+        help="Of vLLM, or llama.cpp's build. Default: the newest that is known.",
+        option="--engine-version",
+        metavar="X.Y",
+    )
+
+
+def tensor_parallel() -> Any:
+    """`tensor_parallel: int | None`: ranks that split each layer; None for all devices of the layout."""
+    return setting(None, help="Tensor parallel. Default: all cards.", option="--tp", metavar="N", least=1)
+
+
+def pipeline_parallel() -> Any:
+    """`pipeline_parallel: int | None`: stages; None for 1."""
+    return setting(None, help="Pipeline parallel. Default: 1.", option="--pp", metavar="N", least=1)
+
+
+def expert_parallel() -> Any:
+    """`expert_parallel: int | None`: ranks that whole experts are dealt out to: 1, or tensor * data parallel."""
+    return setting(
+        None,
+        help="Ranks that whole experts are dealt out to (vLLM, SGLang): 1, or --tp times --dp. Default: 1.",
+        option="--ep",
+        metavar="N",
+        least=1,
+    )

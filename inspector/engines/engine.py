@@ -1,0 +1,118 @@
+"""What an engine says of itself: the one protocol that the library, the command line and the reports ask.
+
+An engine is a folder here, with an object `ENGINE` in its engine.py and a line in registry.py. The object is cheap to
+make: it imports its plan, its log reader and its comparison when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.log import Collection as Collected
+    from inspector.engines.common.log import LoggedRun
+    from inspector.engines.serving import Serving
+    from inspector.fit.verdict import Fit
+    from inspector.memory import Workload
+    from inspector.model import Model
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of an engine that has none."""
+
+
+class Answer(NamedTuple):
+    """What an engine says of a model on some devices: the verdict, and a server's whole account."""
+
+    fit: Fit
+    serving: Serving | None = None
+
+
+class LogReader(Protocol):
+    """Reads an engine's start-up log, line after line."""
+
+    def feed(self, line: str) -> None:
+        """Take what one line says."""
+
+    def finish(self) -> Collected:
+        """What all lines said."""
+
+
+Planner = Callable[["GpuSpec", bool], Answer]
+"""(devices, whether to look for changes that make it fit) -> the answer."""
+
+
+class Engine:
+    """An engine's name and options, what it runs on, and its answers. What a subclass leaves out is the usual case.
+
+    Attributes:
+        name: as `--engine` takes it: "llama.cpp".
+        title: as its makers write it: "vLLM".
+        options: a dataclass of `inspector.settings.setting` fields: the command line's options, a manifest's keys and
+            the library's `serving` mapping are made from it. Fields of one name are one option of several engines.
+        device_kinds: what drives the devices that it is accounted for on; None for all.
+        needs_device: what it takes depends on the device.
+        counts_images: its account has images in it.
+        makes_file_types: it can take llama.cpp's file types (Q4_K_M, ...) for the weights' precision.
+        foreign_options: other engines' options -> what to say to someone who gives one to this engine.
+        log_line: by which its log is known; "" where no log of it is read.
+        part_names: parts of its account -> their names in reports, where they are not the usual ones.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    options: ClassVar[type[Any]] = NoOptions
+    device_kinds: ClassVar[Collection[str] | None] = None
+    needs_device: ClassVar[bool] = True
+    counts_images: ClassVar[bool] = False
+    makes_file_types: ClassVar[bool] = True
+    foreign_options: ClassVar[Mapping[str, str]] = {}
+    log_line: ClassVar[str] = ""
+    part_names: ClassVar[Mapping[str, str]] = {}
+
+    def refusal(self, model: Model, workload: Workload) -> str | None:
+        """Why it cannot be told for this model, whatever the device; None where nothing known stands against it."""
+        del model, workload
+        return None
+
+    def plan(self, model: Model, workload: Workload, spec: GpuSpec, options: Any, *, suggest: bool = True) -> Serving:
+        """A server's account of a workload on these devices, one, many or unequal ones.
+
+        Args:
+            options: an instance of `self.options`.
+            suggest: look for changes that make it fit, where it does not.
+
+        Raises:
+            UsageError: options that the engine refuses, or devices that it does not run on.
+        """
+        raise NotImplementedError(f"{self.name} has no plan")
+
+    def planner(self, model: Model, workload: Workload, options: Any) -> Planner:
+        """Plans for one device after another; what they share, an engine may work out once."""
+
+        def answer(spec: GpuSpec, suggest: bool) -> Answer:
+            serving = self.plan(model, workload, spec, options, suggest=suggest)
+            return Answer(serving.verdict, serving)
+
+        return answer
+
+    def log_reader(self) -> LogReader | None:
+        """A new reader of its start-up log; None where no log of it is read."""
+        return None
+
+    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+        """A logged run beside the prediction for it.
+
+        Args:
+            spec: one device of those that the log is of, where the user named it; else it is read off the log.
+            dtype: the weights' precision, "stored" for that of the files.
+
+        Raises:
+            UsageError: the log names settings that no plan can be made for.
+        """
+        raise NotImplementedError(f"no log of {self.name} is compared")

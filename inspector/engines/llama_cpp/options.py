@@ -1,0 +1,23 @@
+"""What a user may tell llama.cpp. None takes its own default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.engines.common.options import version
+from inspector.settings import setting
+
+
+@dataclass(frozen=True)
+class LlamaCppOptions:
+    """llama.cpp's options, under its own names; each says of itself what it is."""
+
+    version: str | None = version()
+    n_gpu_layers: int | None = setting(
+        None, help="llama.cpp's layers on the cards. Default: all.", metavar="N", least=0
+    )
+    n_ubatch: int | None = setting(
+        None, help="llama.cpp's tokens a step. Default: 512.", unit="tokens", metavar="N", least=1
+    )
+    cache_type_k: str | None = setting(None, help="llama.cpp's keys: f16 (default), q8_0, q4_0, ...", metavar="TYPE")
+    cache_type_v: str | None = setting(None, help="llama.cpp's values, likewise.", metavar="TYPE")

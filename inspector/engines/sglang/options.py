@@ -1,0 +1,19 @@
+"""What a user may tell SGLang. None takes its own default for the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.engines.common.options import expert_parallel, pipeline_parallel, tensor_parallel, version
+from inspector.settings import setting
+
+
+@dataclass(frozen=True)
+class SglangOptions:
+    """SGLang's options, under this library's names; each says of itself what it is."""
+
+    version: str | None = version()
+    tensor_parallel: int | None = tensor_parallel()
+    pipeline_parallel: int | None = pipeline_parallel()
+    expert_parallel: int | None = expert_parallel()
+    mem_fraction_static: float | None = setting(None, help="SGLang's static share of the card.", metavar="SHARE")

@@ -1,0 +1,27 @@
+"""What a user may tell vLLM. None takes its own default for the version and the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.engines.common.options import expert_parallel, pipeline_parallel, tensor_parallel, version
+from inspector.settings import setting
+
+
+@dataclass(frozen=True)
+class VllmOptions:
+    """vLLM's options, under this library's names; each says of itself what it is."""
+
+    version: str | None = version()
+    tensor_parallel: int | None = tensor_parallel()
+    pipeline_parallel: int | None = pipeline_parallel()
+    data_parallel: int | None = setting(
+        None, help="Data parallel replicas (vLLM). Default: 1.", option="--dp", metavar="N", least=1
+    )
+    expert_parallel: int | None = expert_parallel()
+    gpu_memory_utilization: float | None = setting(None, help="vLLM's share of the card.", metavar="SHARE")
+    max_num_batched_tokens: int | None = setting(
+        None, help="vLLM's tokens a step.", unit="tokens", metavar="N", least=1
+    )
+    max_num_seqs: int | None = setting(None, help="vLLM's sequences a step.", metavar="N", least=1)
+    enforce_eager: bool = setting(False, help="vLLM without CUDA graphs.")
