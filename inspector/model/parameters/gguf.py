@@ -10,14 +10,13 @@ import re
 from dataclasses import dataclass
 
 from inspector.hub.checkpoint import Checkpoint, plain_dtype
+from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.count import DUPLICATE_HEAD, MTP_LAYERS
 from inspector.model.parameters.counter import Tally
 
 BLOCK = re.compile(r"(?:(enc|dec)\.)?blk\.(0|[1-9]\d{0,5})\.(.+)")
 BUFFER, OVERHEAD, OTHER = "buffer", "overhead", "other"
-TYPES_ALWAYS_TIED = frozenset({"bloom", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_bigcode", "mpt"})
-"""Older converters wrote their heads a second time; the classes of transformers have no head of their own."""
 
 RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern))
@@ -112,7 +111,7 @@ def _stored_twice(checkpoint: Checkpoint, architecture: Architecture) -> dict[st
     embedding, and of DeepSeek's latent attention the two halves of a matrix that is there whole."""
     shapes = {tensor.name: tensor.shape for tensor in checkpoint.tensors}
     found = {}
-    tied = architecture.tie_word_embeddings or architecture.model_type in TYPES_ALWAYS_TIED
+    tied = architecture.tie_word_embeddings or architecture.model_type in gguf_table()["tied"]
     if tied and "output.weight" in shapes and shapes["output.weight"] == shapes.get("token_embd.weight"):
         found["output.weight"] = DUPLICATE_HEAD
     for name in shapes:

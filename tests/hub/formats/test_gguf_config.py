@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import InvalidConfig
-from inspector.hub.formats.gguf.config import MODEL_TYPES, PLAIN_KEYS, STATE_KEYS, gguf_config
+from inspector.hub.formats.gguf.config import PLAIN_KEYS, gguf_config, gguf_table
 from inspector.hub.formats.gguf.header import Omitted
 
 
@@ -242,7 +242,7 @@ VALUES = st.sampled_from(
 
 
 @given(
-    st.sampled_from(["llama", "deepseek2", "falcon", "t5", "gpt-oss", *MODEL_TYPES, *STATE_KEYS]),
+    st.sampled_from(["llama", "deepseek2", "falcon", "t5", "gpt-oss", *gguf_table()["types"], *gguf_table()["states"]]),
     st.dictionaries(st.sampled_from(KEYS), VALUES),
     st.integers() | st.none() | st.lists(st.text()),
 )
@@ -255,7 +255,7 @@ def test_any_values_give_a_config_or_our_error(architecture: str, values: dict[s
 def test_every_model_type_is_one_of_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     remote = {"bailing_moe"}  # its class is in its repos
-    assert {kind for kind in MODEL_TYPES.values() if kind not in transformers.CONFIG_MAPPING} <= remote
+    assert {kind for kind in gguf_table()["types"].values() if kind not in transformers.CONFIG_MAPPING} <= remote
 
 
 FACTS: dict[str, dict[str, int]] = {

@@ -6,7 +6,10 @@ Sources: the keys of gguf-py's constants.py, what convert_hf_to_gguf.py of llama
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
+from functools import lru_cache
+from importlib import resources
 from typing import Any
 
 from inspector.errors import InvalidConfig
@@ -14,43 +17,6 @@ from inspector.hub.formats.gguf.header import Omitted
 
 MAX_VALUE = 2**53
 """More than any size of a model, and still exact as a JSON number."""
-
-MODEL_TYPES: dict[str, str] = {
-    "bailingmoe": "bailing_moe",
-    "command-r": "cohere",
-    "deepseek2-ocr": "deepseek_v2",
-    "gemma-embedding": "gemma3_text",
-    "gemma3": "gemma3_text",
-    "gemma3n": "gemma3n_text",
-    "gemma4": "gemma4_text",
-    "glm-dsa": "glm_moe_dsa",
-    "glm4moe": "glm4_moe",
-    "gptneox": "gpt_neox",
-    "granitehybrid": "granitemoehybrid",
-    "hunyuan-dense": "hunyuan_v1_dense",
-    "hunyuan-moe": "hunyuan_v1_moe",
-    "hunyuan_vl": "hunyuan_vl_text",
-    "lfm2moe": "lfm2_moe",
-    "llama-embed": "llama",
-    "llama4": "llama4_text",
-    "mistral3": "ministral3",
-    "modern-bert": "modernbert",
-    "nemotron_h_moe": "nemotron_h",
-    "paddleocr": "paddleocr_vl_text",
-    "phi2": "phi",
-    "qwen2moe": "qwen2_moe",
-    "qwen2vl": "qwen2_vl_text",
-    "qwen35": "qwen3_5_text",
-    "qwen35moe": "qwen3_5_moe_text",
-    "qwen3moe": "qwen3_moe",
-    "qwen3next": "qwen3_next",
-    "qwen3vl": "qwen3_vl_text",
-    "qwen3vlmoe": "qwen3_vl_moe_text",
-    "starcoder": "gpt_bigcode",
-    "step35": "step3p5",
-    "t5encoder": "t5",
-}
-"""llama.cpp's architecture -> transformers' model_type, where it is more than "-" for "_"."""
 
 PLAIN_KEYS: dict[str, str] = {
     "vocab_size": "vocab_size",
@@ -78,71 +44,26 @@ PLAIN_KEYS: dict[str, str] = {
     "shortconv.l_cache": "conv_L_cache",
 }
 
-EXPERT_KEYS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(
-        ("mixtral", "gpt_oss", "granitemoe", "granitemoehybrid", "llama4_text", "minimax_m2", "phimoe"),
-        ("num_local_experts", "num_experts_per_tok"),
-    ),
-    **dict.fromkeys(
-        ("deepseek_v2", "deepseek_v3", "dots1", "glm4_moe", "glm_moe_dsa", "mistral4", "nemotron_h"),
-        ("n_routed_experts", "num_experts_per_tok"),
-    ),
-    "ernie4_5_moe": ("moe_num_experts", "moe_k"),
-    "hunyuan_v1_moe": ("num_experts", "moe_topk"),
-}
-"""model_type -> the keys for the experts, all and by token; `num_experts`, `num_experts_per_tok` elsewhere."""
 
-MAMBA_1: dict[str, str] = {
-    "ssm.conv_kernel": "conv_kernel",
-    "ssm.state_size": "state_size",
-    "ssm.time_step_rank": "time_step_rank",
-    "ssm.inner_size": "intermediate_size",
-}
-MAMBA_2: dict[str, str] = {
-    "ssm.conv_kernel": "conv_kernel",
-    "ssm.state_size": "state_size",
-    "ssm.time_step_rank": "num_heads",
-    "ssm.group_count": "n_groups",
-}
-BAMBA: dict[str, str] = {
-    "ssm.conv_kernel": "mamba_d_conv",
-    "ssm.state_size": "mamba_d_state",
-    "ssm.time_step_rank": "mamba_n_heads",
-    "ssm.group_count": "mamba_n_groups",
-}
-DELTA_NET: dict[str, str] = {
-    "ssm.conv_kernel": "linear_conv_kernel_dim",
-    "ssm.state_size": "linear_key_head_dim",
-    "ssm.time_step_rank": "linear_num_value_heads",
-    "ssm.group_count": "linear_num_key_heads",
-}
-STATE_KEYS: dict[str, tuple[dict[str, str], str]] = {
-    "mamba": (MAMBA_1, ""),
-    "mamba2": (MAMBA_2, "head_dim"),
-    "nemotron_h": (
-        {**MAMBA_2, "ssm.state_size": "ssm_state_size", "ssm.time_step_rank": "mamba_num_heads"},
-        "mamba_head_dim",
-    ),
-    "granitemoehybrid": (BAMBA, "mamba_d_head"),
-    "falcon_h1": ({**BAMBA, "ssm.inner_size": "mamba_d_ssm"}, "mamba_d_head"),
-    "jamba": (
-        {
-            "ssm.conv_kernel": "mamba_d_conv",
-            "ssm.state_size": "mamba_d_state",
-            "ssm.time_step_rank": "mamba_dt_rank",
-        },
-        "",
-    ),
-    **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), (DELTA_NET, "linear_value_head_dim")),
-}
-"""model_type -> what `ssm.*` means there, and the key for `ssm.inner_size` / `ssm.time_step_rank`."""
+@lru_cache(maxsize=1)
+def gguf_table() -> Mapping[str, Any]:
+    """What llama.cpp's names mean (inspector/data/gguf.json, made by fixtures/make_gguf.py).
 
-HYBRIDS: dict[str, tuple[str, str]] = {
-    "lfm2": ("conv", "full_attention"),
-    "lfm2_moe": ("conv", "full_attention"),
-    "granitemoehybrid": ("mamba", "attention"),
-}
-"""model_type -> the `layer_types` of layers without key/value heads, and with them."""
+    types           architecture -> transformers' model_type, where it is more than "-" for "_"
+    told_apart      architecture -> [key, its value (null: any but 0), model_type then, else model_type]
+    experts         model_type -> the config's keys for all experts and those of a token, where not the usual ones
+    states          model_type -> what `ssm.*` means there, and the keys that are computed of it
+    layers          model_type -> how the kinds of layers follow from the key/value heads of each
+    config          model_type -> rules, and keys that have another one's value
+    compared        model types whose tensors were compared with the converter's
+    quantizer       model_type -> what llama-quantize takes it for
+    delta_net       model types whose gated delta nets the converter takes apart
+    headless        model types whose converter drops a tied head that the checkpoint has
+    tied            model types whose head was written a second time by older converters
+    windowless      model types whose sliding window llama.cpp does not use
+    """
+    found: Mapping[str, Any] = json.loads(resources.files("inspector").joinpath("data/gguf.json").read_text("utf-8"))
+    return found
 
 
 def gguf_config(metadata: Mapping[str, Any], tensor_names: Container[str] = ()) -> dict[str, Any]:
@@ -217,11 +138,12 @@ class _Values:
 
 
 def _model_type(architecture: str, reader: _Values) -> str:
-    if architecture == "llama" and reader.number("expert_count"):
-        return "mixtral"
-    if architecture == "deepseek2":  # sigmoid gating came with version 3
-        return "deepseek_v3" if reader.number("expert_gating_func") == 2 else "deepseek_v2"
-    return MODEL_TYPES.get(architecture, architecture.replace("-", "_"))
+    usual: str = gguf_table()["types"].get(architecture, architecture.replace("-", "_"))
+    if architecture in gguf_table()["told_apart"]:
+        key, sign, then, *other = gguf_table()["told_apart"][architecture]
+        value = reader.number(key)
+        return str(then if (value == sign if sign is not None else value) else [*other, usual][0])
+    return usual
 
 
 def _heads(config: dict[str, Any], reader: _Values) -> None:
@@ -251,7 +173,7 @@ def _heads(config: dict[str, Any], reader: _Values) -> None:
 
 def _experts(config: dict[str, Any], reader: _Values) -> None:
     total, active = reader.number("expert_count"), reader.number("expert_used_count")
-    total_key, active_key = EXPERT_KEYS.get(config["model_type"], ("num_experts", "num_experts_per_tok"))
+    total_key, active_key = gguf_table()["experts"].get(config["model_type"], ("num_experts", "num_experts_per_tok"))
     if total:
         config[total_key] = total
         if active:
@@ -259,66 +181,62 @@ def _experts(config: dict[str, Any], reader: _Values) -> None:
 
 
 def _states(config: dict[str, Any], reader: _Values) -> None:
-    keys, head_key = STATE_KEYS.get(config["model_type"], ({}, ""))
-    for key, name in keys.items():
+    rule = gguf_table()["states"].get(config["model_type"], {})
+    for key, name in rule.get("keys", {}).items():
         value = reader.number(key)
         if value is not None:
             config[name] = value
     inner, heads = reader.number("ssm.inner_size"), reader.number("ssm.time_step_rank")
-    if head_key and inner and heads:
-        config[head_key] = inner // heads
+    if "head_dim" in rule and inner and heads:
+        config[rule["head_dim"]] = inner // heads
     hidden = config.get("hidden_size")
-    if inner and hidden and inner % hidden == 0:
-        if config["model_type"] in ("mamba", "mamba2", "nemotron_h"):
-            config["expand"] = inner // hidden
-        elif config["model_type"] in ("granitemoehybrid", "jamba"):
-            config["mamba_expand"] = inner // hidden
+    if "expand" in rule and inner and hidden and inner % hidden == 0:
+        config[rule["expand"]] = inner // hidden
 
 
 def _layers(config: dict[str, Any], reader: _Values) -> None:
     """Kinds of layers: from the window's pattern, or from which layers have key/value heads."""
-    model_type, count = config["model_type"], config.get("num_hidden_layers", 0)
+    count = config.get("num_hidden_layers", 0)
     pattern = reader.raw("attention.sliding_window_pattern")
     if type(pattern) is int:
         config["sliding_window_pattern"] = reader.number("attention.sliding_window_pattern")
     elif type(pattern) is list and pattern:
         config["layer_types"] = ["sliding_attention" if slides else "full_attention" for slides in pattern[:count]]
     kv_heads = reader.per_layer.get("num_key_value_heads", [])
-    if model_type in HYBRIDS and kv_heads:
-        without, with_heads = HYBRIDS[model_type]
+    rule, *kinds = gguf_table()["layers"].get(config["model_type"], [""])
+    if not kv_heads or not rule:
+        return
+    if rule == "kinds":
+        without, with_heads = kinds
         config["layer_types"] = [with_heads if n else without for n in kv_heads[:count]]
-    elif model_type == "nemotron_h" and kv_heads:
+    elif rule == "blocks":
         widths = reader.per_layer.get("intermediate_size", [])
-        experts = bool(reader.number("expert_count"))
+        other = "moe" if reader.number("expert_count") else "mlp"
         config["layers_block_type"] = [
-            "attention" if n else ("moe" if experts else "mlp") if i < len(widths) and widths[i] else "mamba"
+            "attention" if n else other if i < len(widths) and widths[i] else "mamba"
             for i, n in enumerate(kv_heads[:count])
         ]
-    elif model_type == "jamba" and kv_heads:
+    elif rule == "period":
         full = [i for i, n in enumerate(kv_heads) if n]
         config["attn_layer_offset"] = full[0]
         config["attn_layer_period"] = full[1] - full[0] if len(full) > 1 else len(kv_heads)
-    elif model_type == "gemma4_text" and kv_heads and "layer_types" in config:
-        kinds = dict(zip(config["layer_types"], kv_heads, strict=False))
-        config["num_key_value_heads"] = kinds.get("sliding_attention", max(kv_heads))
-        config["num_global_key_value_heads"] = kinds.get("full_attention", max(kv_heads))
+    elif rule == "window_heads" and "layer_types" in config:
+        heads = dict(zip(config["layer_types"], kv_heads, strict=False))
+        config["num_key_value_heads"] = heads.get("sliding_attention", max(kv_heads))
+        config["num_global_key_value_heads"] = heads.get("full_attention", max(kv_heads))
 
 
 def _by_type(config: dict[str, Any], model_type: str) -> None:
     """Types whose config has names of its own for what has been read."""
     heads, kv_heads = config.get("num_attention_heads"), config.get("num_key_value_heads")
-    width, expert_width = config.get("intermediate_size"), config.get("moe_intermediate_size")
-    if model_type == "falcon":
-        config.pop("head_dim", None)  # its class divides, and lets nobody set it
-    if model_type == "falcon" and kv_heads:
+    own = gguf_table()["config"].get(model_type, {})
+    rules, names = own.get("rules", ()), own.get("names", {})
+    if "divided_head_dim" in rules:  # its class divides, and lets nobody set it
+        config.pop("head_dim", None)
+    if "multi_query" in rules and kv_heads:
         config["multi_query"] = kv_heads == 1
+    if "new_decoder_architecture" in rules and kv_heads:
         config["new_decoder_architecture"] = kv_heads not in (1, heads)
         config["num_kv_heads"] = kv_heads
-    elif model_type == "gpt_bigcode" and kv_heads:
-        config["multi_query"] = kv_heads == 1
-    elif model_type == "t5":
-        config.update({"d_ff": width, "d_kv": config.get("head_dim")})
-    elif model_type == "llama4_text" and expert_width:
-        config.update({"intermediate_size": expert_width, "intermediate_size_mlp": width})
-    elif model_type in ("gpt_oss", "mixtral", "minimax_m2", "olmoe", "granitemoe") and expert_width:
-        config["intermediate_size"] = expert_width
+    if all(config.get(source) for source in names.values()):
+        config.update({name: config[source] for name, source in names.items()})
