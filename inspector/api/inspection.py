@@ -283,24 +283,17 @@ def _verdicts(
 ) -> tuple[tuple[Fit, ...], tuple[Serving, ...]]:
     if not specs and not asked.all_gpus:
         return (), ()
-    from inspector.engines.serving import ServingSettings, plan_serving
-    from inspector.fit.all_devices import ENGINE_KINDS, fits_on_any
-    from inspector.fit.verdict import check_fit, memoized
+    from inspector.engines.registry import engine_named
 
-    if asked.engine == "transformers":
-        estimate = memoized()
-        if asked.all_gpus:
-            return fits_on_any(lambda spec: check_fit(model, workload, spec, estimate=estimate, suggest=False)), ()
-        return tuple(check_fit(model, workload, spec, estimate=estimate) for spec in specs), ()
-    settings = ServingSettings(**asked.serving)
+    engine = engine_named(asked.engine)
+    answer = engine.planner(model, workload, engine.options(**asked.serving))
     if asked.all_gpus:
+        from inspector.fit.all_devices import fits_on_any
 
-        def served(spec: GpuSpec) -> Fit:
-            return plan_serving(model, workload, spec, settings, asked.engine, suggest=False).verdict
-
-        return fits_on_any(served, ENGINE_KINDS[asked.engine]), ()
-    servings = tuple(plan_serving(model, workload, spec, settings, asked.engine) for spec in specs)
-    return tuple(serving.verdict for serving in servings), servings
+        return fits_on_any(lambda spec: answer(spec, False).fit, engine.device_kinds), ()
+    answers = [answer(spec, True) for spec in specs]
+    servings = (each.serving for each in answers)
+    return tuple(each.fit for each in answers), tuple(serving for serving in servings if serving is not None)
 
 
 def device_specs(gpus: tuple[str, ...]) -> tuple[GpuSpec, ...]:

@@ -80,17 +80,42 @@ class Engine:
         del model, workload
         return None
 
+    def account(self, model: Model, workload: Workload, spec: GpuSpec, options: Any, *, suggest: bool) -> Serving:
+        """A server's account of a workload on these devices: what a subclass of one states.
+
+        Raises:
+            UsageError: options that the engine refuses, or devices that it does not run on.
+            CannotTell: why there is no account; `UnsupportedLayer` where a layer's mechanism has no rule.
+        """
+        raise NotImplementedError(f"{self.name} has no account")
+
+    def version_of(self, options: Any) -> str | None:
+        """The engine's version where there is no account; None where that says nothing."""
+        del options
+        return None
+
     def plan(self, model: Model, workload: Workload, spec: GpuSpec, options: Any, *, suggest: bool = True) -> Serving:
-        """A server's account of a workload on these devices, one, many or unequal ones.
+        """`account`; one that says why it cannot be told where there is none.
 
         Args:
+            spec: one device, many or unequal ones.
             options: an instance of `self.options`.
             suggest: look for changes that make it fit, where it does not.
 
         Raises:
             UsageError: options that the engine refuses, or devices that it does not run on.
         """
-        raise NotImplementedError(f"{self.name} has no plan")
+        from inspector.engines.serving import CannotTell, Serving
+
+        try:
+            return self.account(model, workload, spec, options, suggest=suggest)
+        except CannotTell as why:
+            notes = (f"cannot tell: {why}", *spec.notes)
+            return Serving(self.name, self.version_of(options), spec.name, spec.count, spec.capacity, notes=notes)
+
+    def planned(self, model: Model, workload: Workload, spec: GpuSpec, options: Any) -> Serving:
+        """`plan` without a search for changes."""
+        return self.plan(model, workload, spec, options, suggest=False)
 
     def planner(self, model: Model, workload: Workload, options: Any) -> Planner:
         """Plans for one device after another; what they share, an engine may work out once."""

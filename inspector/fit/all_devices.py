@@ -13,12 +13,6 @@ from inspector.fit.verdict import Fit
 COUNTS = (1, 2, 4, 8)
 """Cards of one kind that are tried: what one machine holds, and what divides heads evenly. Macs and laptops: one."""
 
-SERVED_KINDS = ("cuda", "rocm")
-"""What vLLM and SGLang are accounted for on."""
-
-ENGINE_KINDS = {"vllm": SERVED_KINDS, "sglang": SERVED_KINDS, "llama.cpp": None, "mlx": ("metal",)}
-"""What each serving engine is accounted for on; None for all."""
-
 
 def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None = None) -> tuple[Fit, ...]:
     """The verdicts that are yes, of the fewest cards (of `COUNTS`) of each known device; least memory in all first.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from inspector.engines.common.log import LoggedRun
-from inspector.engines.llama_cpp.log import LlamaCppLog
-from inspector.engines.sglang.log import SglangLog
-from inspector.engines.vllm.log import VllmLog
+from inspector.engines.registry import engines
 from inspector.logs.lines import UnreadableLog
 
 _TRAFFIC = ("throughput", " HTTP/1.", "#running-req", "print_timing", "update_slots")
@@ -20,7 +18,8 @@ def read_log(lines: Iterable[str]) -> LoggedRun:
     Raises:
         UnreadableLog: no line of an engine's that says what it takes.
     """
-    readers = (SglangLog(), VllmLog(), LlamaCppLog())
+    known = {engine: reader for engine in engines() if (reader := engine.log_reader()) is not None}
+    readers = tuple(known.values())
     for line in lines:
         if any(word in line for word in _TRAFFIC):
             continue
@@ -29,8 +28,14 @@ def read_log(lines: Iterable[str]) -> LoggedRun:
     collections = [reader.finish() for reader in readers]
     runs = [run for run in (collection.result() for collection in collections) if run is not None]
     if not runs:
+        titles, signs = ([getattr(engine, name) for engine in known] for name in ("title", "log_line"))
         raise UnreadableLog(
-            "no line of vLLM, SGLang or llama.cpp says here what it takes",
-            "The log must begin at the engine's start: 'Model loading took', 'Load weight end' or 'buffer size'.",
+            f"no line of {_either(titles)} says here what it takes",
+            f"The log must begin at the engine's start: {_either([repr(sign) for sign in signs])}.",
         )
     return max(runs, key=lambda run: len(run.printed))
+
+
+def _either(words: Sequence[str]) -> str:
+    """ "a, b or c"."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"

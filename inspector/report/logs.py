@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from inspector.engines.common.comparison import COUNTS
+from inspector.engines.registry import engine_named
 from inspector.report.text import indented, label, plain_table
 from inspector.report.units import gib_text, inert
 
@@ -91,8 +92,7 @@ def _name(part: str, engine: str) -> str:
         "cpu_kv_pool": "CPU: KV cache",
         "cpu_activations": "CPU: compute buffer",
     }
-    if engine == "llama.cpp":
-        names |= {"activations": "compute buffer", "kv_pool": "KV cache"}
+    names |= engine_named(engine).part_names
     return names.get(part, label(part)) + ("" if part in COUNTS else ", GiB")
 
 

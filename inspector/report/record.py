@@ -58,9 +58,7 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
 
 def serving_record(serving: Serving) -> dict[str, Any]:
     """An engine's account."""
-    record = dataclasses.asdict(dataclasses.replace(serving, explanation=tuple))
-    del record["explanation"]
-    return _with_cards(record, serving)
+    return _with_cards(dataclasses.asdict(serving), serving)
 
 
 def _with_cards(record: dict[str, Any], holder: Fit | Serving) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from inspector.devices.spec import parse_gpu
-from inspector.engines.serving import ServingSettings, plan_serving
 from inspector.memory import Workload
 from tests.conftest import Run
+from tests.engines.planning import plan_serving
 from tests.memory.test_ledger import inspection
 
 MODELS = ("meta-llama/Meta-Llama-3-70B", "openai/gpt-oss-20b", "google/gemma-3-4b-it", "deepseek-ai/DeepSeek-V3")
@@ -15,9 +17,9 @@ MODELS = ("meta-llama/Meta-Llama-3-70B", "openai/gpt-oss-20b", "google/gemma-3-4
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
-@pytest.mark.parametrize("settings", [ServingSettings(), ServingSettings(pipeline_parallel=2, enforce_eager=True)])
-def test_parts_are_the_accounts_own_bytes(name: str, engine: str, settings: ServingSettings) -> None:
-    serving = plan_serving(inspection(name).model, Workload(8192), parse_gpu("8xH200"), settings, engine)
+@pytest.mark.parametrize("settings", [{}, {"pipeline_parallel": 2, "enforce_eager": True}])
+def test_parts_are_the_accounts_own_bytes(name: str, engine: str, settings: dict[str, Any]) -> None:
+    serving = plan_serving(inspection(name).model, Workload(8192), parse_gpu("8xH200"), engine, **settings)
     parts = {part.name: part for part in serving.explanation()}
     assert {key: part.bytes for key, part in parts.items()} == {
         key: size for key, size in serving.per_gpu.items() if key != "total" and size is not None

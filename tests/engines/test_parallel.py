@@ -9,11 +9,11 @@ import pytest
 from inspector.devices.spec import parse_gpu
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import MixtureFacts, ServedModel, Weights
-from inspector.engines.serving import ServingSettings, plan_serving
 from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model.layers.kinds import FullAttention
 from tests.conftest import Run
+from tests.engines.planning import plan_serving
 from tests.memory.test_ledger import inspection
 
 MIXTURE = ServedModel(
@@ -53,9 +53,9 @@ def test_expert_parallel_experts_of_mxfp4_are_not_cut() -> None:
 
 def test_replicas_serve_side_by_side() -> None:
     model = inspection("Qwen/Qwen3-30B-A3B").model
-    alone = plan_serving(model, Workload(8192), parse_gpu("H100"), ServingSettings(), "vllm")
-    spec, degrees = parse_gpu("2xH100"), ServingSettings(data_parallel=2, expert_parallel=2)
-    pair = plan_serving(model, Workload(8192), spec, degrees, "vllm")
+    alone = plan_serving(model, Workload(8192), parse_gpu("H100"), "vllm")
+    spec = parse_gpu("2xH100")
+    pair = plan_serving(model, Workload(8192), spec, "vllm", data_parallel=2, expert_parallel=2)
     assert pair.settings["tensor_parallel_size"] == 1
     assert pair.per_gpu["weights"] < alone.per_gpu["weights"]  # type: ignore[operator]
     assert pair.max_concurrency == pytest.approx(2 * (pair.kv_tokens or 0) / 8192, rel=1e-3)
@@ -65,14 +65,14 @@ def test_replicas_serve_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (ServingSettings(data_parallel=3), "is not the 4 cards"),
-        (ServingSettings(tensor_parallel=4, expert_parallel=2), "neither 1 nor tensor x data parallel, 4"),
+        ({"data_parallel": 3}, "is not the 4 cards"),
+        ({"tensor_parallel": 4, "expert_parallel": 2}, "neither 1 nor tensor x data parallel, 4"),
     ],
 )
-def test_degrees_that_do_not_go_together_are_refused(settings: ServingSettings, message: str) -> None:
+def test_degrees_that_do_not_go_together_are_refused(settings: dict[str, int], message: str) -> None:
     model = inspection("Qwen/Qwen3-30B-A3B").model
     with pytest.raises(UsageError, match=message):
-        plan_serving(model, Workload(8192), parse_gpu("4xH100"), settings, "vllm")
+        plan_serving(model, Workload(8192), parse_gpu("4xH100"), "vllm", **settings)
 
 
 def test_expert_parallelism_without_experts_is_refused(run: Run) -> None:

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from inspector.devices.detect import LocalDevice
 from inspector.devices.spec import GpuSpec, machine_specs, mixed_spec, parse_gpu
+from inspector.engines.common.unequal import stage_cards
 from inspector.engines.llama_cpp.buffers import cards_of
-from inspector.engines.serving import ServingSettings, plan_serving
 from inspector.errors import UsageError
 from inspector.fit.layout import Layout, balanced, split_unequal
-from inspector.fit.unequal import stage_cards
 from inspector.fit.verdict import Fit, check_fit
 from inspector.memory import Workload
 from inspector.model import Model
 from tests.conftest import Run
+from tests.engines.planning import plan_serving
 from tests.fit.small_model import WORKLOAD, model, size
 from tests.memory.test_ledger import inspection
 
@@ -151,7 +151,7 @@ def test_a_bigger_or_a_further_card_never_makes_it_worse(capacities: list[int], 
 
 def served(text: str, engine: str, *, name: str = "meta-llama/Llama-3.1-8B", **degrees: int) -> Fit:
     found: Model = inspection(name).model
-    return plan_serving(found, Workload(4096), parse_gpu(text), ServingSettings(**degrees), engine).verdict
+    return plan_serving(found, Workload(4096), parse_gpu(text), engine, **degrees).verdict
 
 
 def test_vllm_gives_each_rank_the_smallest_cards_share() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from inspector.engines.common.loaded_weights import ceil_div
+from inspector.engines.serving import CannotTell
 from inspector.hub.checkpoint import DTYPE_BITS
 from inspector.model.layers.kinds import (
     Attention,
@@ -122,7 +123,7 @@ class CrossSpec(Spec):
         return ceil_div(self.encoder_tokens, self.block_size)
 
 
-class UnsupportedLayer(ValueError):
+class UnsupportedLayer(CannotTell):
     """A kind of layer, or a mix of them, that the planner has no rule for."""
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from inspector.devices.spec import GpuSpec, spec_of
 from inspector.devices.table import find_device
 from inspector.engines.common.log import LoggedRun, Number
+from inspector.engines.serving import Serving
 from inspector.errors import UsageError
+from inspector.memory import Workload, default_context
+from inspector.model import Model
 
 PARTS = ("weights", "activations", "non_torch", "graphs", "kv_pool", "kv_tokens", "kv_blocks", "max_concurrency")
 
@@ -19,6 +22,33 @@ COUNTS = ("kv_tokens", "kv_blocks", "max_concurrency", "kv_tokens_of_pool", "max
 
 MAX_CARDS = 1024
 MAX_TOKENS = 2**40
+
+_ENORMOUS = 2**50
+"""Bytes of the card that stands in for an unknown one, of which only the weights are read."""
+
+_CACHES = {
+    "fp8": "fp8",
+    "fp8_e4m3": "fp8",
+    "fp8_e5m2": "fp8",
+    "bfloat16": "bf16",
+    "bf16": "bf16",
+    "float16": "fp16",
+    "fp16": "fp16",
+}
+_NOT_COUNTED = {
+    "speculative_config": "the draft model of speculative decoding",
+    "speculative_algorithm": "the draft model of speculative decoding",
+    "enable_lora": "adapters' buffers",
+    "cpu_offload_gb": "weights offloaded to the CPU",
+    "kv_cache_memory_bytes": "a pool whose size was given (kv_cache_memory_bytes)",
+    "enable_expert_parallel": "expert parallelism: whole experts are counted as cut",
+    "max_total_tokens": "a pool whose size was given (max_total_tokens)",
+}
+"""Settings that change what an engine takes and that no plan here knows."""
+
+
+Planned = Callable[[Model, Workload, GpuSpec, Any], Serving]
+"""(model, workload, devices, options) -> an engine's account, without a search for changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +134,100 @@ def card_of(run: LoggedRun, spec: GpuSpec | None, count: int, notes: list[str]) 
             )
         spec = dataclasses.replace(spec, capacity=run.card_memory)
     return dataclasses.replace(spec, count=count)
+
+
+def workload_of(run: LoggedRun, model: Model, dtype: str, names: tuple[str, ...], notes: list[str]) -> Workload:
+    """The longest request that the log tells, of the settings `names`, and the cache's precision."""
+    known = [found for name in names if (found := whole(run.settings.get(name), MAX_TOKENS)) is not None]
+    context = known[0] if known else model.architecture.max_position_embeddings or default_context(model)
+    if not known:
+        notes.append(f"the log does not tell the longest request: {context:,} tokens, the model's own, are counted")
+    logged = str(run.settings.get("kv_cache_dtype", "auto"))
+    if logged not in _CACHES and logged != "auto":
+        notes.append(f"a KV cache of type {logged} is not known here: counted as the model's own precision")
+    return Workload(context=context, dtype=_dtype(run, dtype, notes), kv_dtype=_CACHES.get(logged))
+
+
+def _dtype(run: LoggedRun, dtype: str, notes: list[str]) -> str:
+    """The weights' precision: float32 is the one that makes them another size than their files have."""
+    logged = str(run.settings.get("dtype", "")).removeprefix("torch.")
+    if dtype != "stored" or logged not in ("float32", "float"):
+        return dtype
+    notes.append("the run computes in float32")
+    return "fp32"
+
+
+def degrees_of(run: LoggedRun, tensor: str, pipeline: str) -> tuple[int, int]:
+    """(tensor parallel, pipeline parallel) as the log names them; 1 where it does not.
+
+    Args:
+        tensor / pipeline: the engine's names for the two settings.
+
+    Raises:
+        UsageError: more ranks than there are.
+    """
+    ranks, stages = (whole(run.settings.get(name), MAX_CARDS) or 1 for name in (tensor, pipeline))
+    if ranks * stages > MAX_CARDS:
+        raise UsageError(f"the log names {ranks} x {stages} ranks")
+    return ranks, stages
+
+
+def stand_in(count: int) -> GpuSpec:
+    """Devices for those that are not known, of which only the weights are read."""
+    return GpuSpec("unknown", count, _ENORMOUS)
+
+
+def note_uncounted(run: LoggedRun, notes: list[str]) -> None:
+    """What the log sets and no plan here knows."""
+    for name, text in _NOT_COUNTED.items():
+        if run.settings.get(name) not in (None, False, 0, 0.0, "0"):
+            notes.append(f"not counted: {text}")
+
+
+def note_settings(run: LoggedRun, model: Model, notes: list[str], *, says_packing: bool) -> None:
+    """Where the log is of another model than the prediction.
+
+    Args:
+        says_packing: the log would name the packing of quantized files.
+    """
+    logged, own = run.settings.get("quantization"), model.architecture.quantization
+    if isinstance(logged, str) and own is None:
+        notes.append(f"the log says quantization={logged}, and the model's files are not quantized: name --dtype")
+    elif logged is None and own is not None and says_packing:
+        notes.append(f"the model's files are quantized ({own.method}), and the log does not say so")
+    named = run.settings.get("model") or run.settings.get("model_path")
+    if isinstance(named, str) and _last(named) != _last(model.repo_id):
+        notes.append(f"the log is of {named[:200]}, the prediction of {model.repo_id}")
+
+
+def _last(name: str) -> str:
+    """ "/models/Org/Name/" and "org/name@main" -> "name"."""
+    return name.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
+
+
+def predicted_parts(serving: Serving, parts: Sequence[str], *, known_card: bool) -> dict[str, Number | None]:
+    """The account's parts of these names and its counts; of an unknown device the weights alone."""
+    if not known_card:
+        return {"weights": serving.per_gpu.get("weights")}
+    predicted: dict[str, Number | None] = {part: serving.per_gpu.get(part) for part in parts}
+    return predicted | {"kv_tokens": serving.kv_tokens, "kv_blocks": serving.kv_blocks}
+
+
+def finished(
+    run: LoggedRun,
+    predicted: Mapping[str, Number | None],
+    serving: Serving,
+    card: GpuSpec | None,
+    count: int,
+    notes: list[str],
+) -> Comparison:
+    """The comparison with so many devices, `card` each; None where they are not known."""
+    return Comparison(
+        run,
+        make_rows(run, predicted),
+        gpu=card.name if card else None,
+        count=count,
+        capacity=card.capacity if card else None,
+        settings=serving.settings if card else {},
+        notes=(*notes, *(note for note in serving.notes if note not in notes)),
+    )

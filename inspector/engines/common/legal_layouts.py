@@ -7,6 +7,7 @@ kernel merely pads or falls back from is legal. Not checked, for no rule was fou
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from inspector.engines.common.loaded_weights import check_degrees, round_up
 from inspector.engines.common.served import ServedModel, is_packed
@@ -17,34 +18,46 @@ VOCABULARY_MULTIPLE = 64
 MARLIN_N, MARLIN_K = 64, 128
 """What Marlin's kernels divided outputs and inputs into before it padded (GPTQ_MARLIN_MIN_THREAD_N and _K)."""
 
-PADDING_RELEASE = (0, 22)
-"""The first vLLM that may pad for Marlin: 0.24 does (marlin_utils.py: marlin_padded_nk), 0.21 does not."""
-
-PREQUANTIZED_RELEASE = (0, 28)
-"""bitsandbytes left vLLM's own tree between 0.26 and 0.28."""
-
 MOST = 64
 """Degrees that a hint tries."""
 
 _GROUPED = ("awq", "gptq", "auto-round", "compressed-tensors")
 
 
+@dataclass(frozen=True, slots=True)
+class LayoutRules:
+    """What an engine's release checks of the degrees, where engines differ.
+
+    Attributes:
+        engine: its name, for the refusal.
+        experts_option: its own option for expert parallelism.
+        divides_vocabulary: the padded vocabulary has to divide; else it is padded further.
+        divides_experts: the experts have to divide over the ranks that they are dealt out to.
+        pads_for_marlin: widths that Marlin's kernels do not take are padded.
+        bitsandbytes_on_one_rank: prequantized bitsandbytes is loaded without tensor parallelism alone.
+    """
+
+    engine: str
+    experts_option: str
+    divides_vocabulary: bool = False
+    divides_experts: bool = False
+    pads_for_marlin: bool = False
+    bitsandbytes_on_one_rank: bool = False
+
+
 def check_layout(
     model: ServedModel,
+    rules: LayoutRules,
     *,
-    engine: str,
     tensor_parallel: int,
     pipeline_parallel: int = 1,
     data_parallel: int = 1,
     whole_experts: bool = False,
-    release: tuple[int, int] | None = None,
 ) -> None:
     """Refuse degrees that the engine refuses, in its words, with those that it would take.
 
     Args:
-        engine: "vllm" or "sglang".
         whole_experts: expert parallelism (vLLM's --enable-expert-parallel, SGLang's --ep-size).
-        release: vLLM's, where it matters; None for the newest.
 
     Raises:
         UsageError: the first rule that is broken.
@@ -52,24 +65,21 @@ def check_layout(
     check_degrees(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel)
     if data_parallel < 1:
         raise UsageError("the degree of data parallelism must be at least 1")
-    broken = next(_broken(model, engine, tensor_parallel, data_parallel, whole_experts, release), None)
+    broken = next(_broken(model, rules, tensor_parallel, data_parallel, whole_experts), None)
     if broken is None:
         return
     hints, ranks = [], tensor_parallel * data_parallel
     dealt = model.mixture is not None and not whole_experts and ranks > 1
-    if dealt and next(_broken(model, engine, tensor_parallel, data_parallel, True, release), None) is None:
-        option = "--enable-expert-parallel" if engine == "vllm" else "--ep-size"
-        hints.append(f"--ep {ranks} ({option}) leaves the experts whole, which is legal.")
-    degrees = legal_degrees(model, engine=engine, whole_experts=whole_experts, release=release)
+    if dealt and next(_broken(model, rules, tensor_parallel, data_parallel, True), None) is None:
+        hints.append(f"--ep {ranks} ({rules.experts_option}) leaves the experts whole, which is legal.")
+    degrees = legal_degrees(model, rules, whole_experts=whole_experts)
     if degrees:
         listed = ", ".join(map(str, degrees))
         hints.append(f"Degrees of tensor parallelism that it takes{_with(whole_experts)}: {listed}.")
-    raise UsageError(f"{engine} refuses tensor parallel {tensor_parallel}: {broken}", " ".join(hints))
+    raise UsageError(f"{rules.engine} refuses tensor parallel {tensor_parallel}: {broken}", " ".join(hints))
 
 
-def legal_degrees(
-    model: ServedModel, *, engine: str, whole_experts: bool = False, release: tuple[int, int] | None = None
-) -> tuple[int, ...]:
+def legal_degrees(model: ServedModel, rules: LayoutRules, *, whole_experts: bool = False) -> tuple[int, ...]:
     """The degrees of tensor parallelism up to `MOST` that the engine takes, without pipeline and replicas."""
     found = []
     for degree in range(1, MOST + 1):
@@ -77,7 +87,7 @@ def legal_degrees(
             check_degrees(model, tensor_parallel=degree, pipeline_parallel=1)
         except UsageError:
             continue
-        if next(_broken(model, engine, degree, 1, whole_experts, release), None) is None:
+        if next(_broken(model, rules, degree, 1, whole_experts), None) is None:
             found.append(degree)
     return tuple(found)
 
@@ -87,33 +97,27 @@ def _with(whole_experts: bool) -> str:
 
 
 def _broken(
-    model: ServedModel,
-    engine: str,
-    tensor_parallel: int,
-    data_parallel: int,
-    whole_experts: bool,
-    release: tuple[int, int] | None,
+    model: ServedModel, rules: LayoutRules, tensor_parallel: int, data_parallel: int, whole_experts: bool
 ) -> Iterator[str]:
     """What the engine would say, rule after rule."""
-    yield from _vocabulary(model, engine, tensor_parallel)
+    yield from _vocabulary(model, rules, tensor_parallel)
     yield from _widths(model, tensor_parallel, data_parallel, whole_experts)
-    yield from _experts(model, engine, tensor_parallel * data_parallel, whole_experts)
+    yield from _experts(model, rules, tensor_parallel * data_parallel, whole_experts)
     packing = model.packing
     if packing is None:
         return
-    own_loader = engine == "vllm" and release is not None and release < PREQUANTIZED_RELEASE
-    if packing.method == "bitsandbytes" and tensor_parallel > 1 and own_loader:
+    if packing.method == "bitsandbytes" and tensor_parallel > 1 and rules.bitsandbytes_on_one_rank:
         yield "Prequant BitsAndBytes models with tensor parallelism is not supported"
     if packing.block is not None:
         yield from _blocks(model, packing.block, tensor_parallel, data_parallel, whole_experts)
     elif packing.method in _GROUPED or "nvfp4" in packing.method or packing.method == "modelopt":
-        yield from _groups(model, engine, tensor_parallel, data_parallel, whole_experts, release)
+        yield from _groups(model, rules, tensor_parallel, data_parallel, whole_experts)
 
 
-def _vocabulary(model: ServedModel, engine: str, tensor_parallel: int) -> Iterator[str]:
+def _vocabulary(model: ServedModel, rules: LayoutRules, tensor_parallel: int) -> Iterator[str]:
     """VocabParallelEmbedding pads the rows to 64 and divides them; SGLang pads to more where that does not suffice."""
     padded = round_up(max(1, model.vocab_size), VOCABULARY_MULTIPLE)
-    if engine == "vllm" and padded % tensor_parallel:
+    if rules.divides_vocabulary and padded % tensor_parallel:
         yield f"{padded} rows of the padded vocabulary are not divisible by {tensor_parallel}"
 
 
@@ -127,12 +131,12 @@ def _widths(model: ServedModel, tensor_parallel: int, data_parallel: int, whole_
         yield f"the experts' intermediate_size {model.mixture.intermediate_size} is not divisible by {ranks}"
 
 
-def _experts(model: ServedModel, engine: str, ranks: int, whole_experts: bool) -> Iterator[str]:
+def _experts(model: ServedModel, rules: LayoutRules, ranks: int, whole_experts: bool) -> Iterator[str]:
     """vLLM deals experts out unevenly where they don't divide (determine_expert_map, in all versions read), unless it
     balances them (EPLB); SGLang's FusedMoE asserts that they divide. Neither has redundant experts here."""
     if not whole_experts or model.mixture is None:
         return
-    if engine == "sglang" and model.mixture.total % ranks:
+    if rules.divides_experts and model.mixture.total % ranks:
         yield f"{model.mixture.total} experts are not divisible by {ranks} ranks"
     if ranks > model.mixture.total:
         yield f"{model.mixture.total} experts cannot be dealt out to {ranks} ranks"
@@ -207,12 +211,7 @@ def _blocks(
 
 
 def _groups(
-    model: ServedModel,
-    engine: str,
-    tensor_parallel: int,
-    data_parallel: int,
-    whole_experts: bool,
-    release: tuple[int, int] | None,
+    model: ServedModel, rules: LayoutRules, tensor_parallel: int, data_parallel: int, whole_experts: bool
 ) -> Iterator[str]:
     """Scales of groups along the inputs, which a rank must hold whole.
 
@@ -232,9 +231,8 @@ def _groups(
         least = min(size, 32)
         if inner % least:
             yield f"the experts' width on a rank, {inner}, is not divisible by a group of {least}"
-    padded = engine == "vllm" and (release is None or release >= PADDING_RELEASE)
     # AWQ falls back to kernels of its own, and Exllama takes what computes in half precision.
-    if padded or packing.method == "awq" or model.compute != "bf16" or tensor_parallel == 1:
+    if rules.pads_for_marlin or packing.method == "awq" or model.compute != "bf16" or tensor_parallel == 1:
         return
     if packing.bits not in (4, 8) or "fp" in packing.method:
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
-from inspector.memory.estimate import Workload
 from inspector.memory.quantization.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
 from inspector.memory.quantization.recipes import RECIPES, weight_bytes
 from inspector.model.layers.kinds import Attention, LatentAttention, Layer, SlidingAttention, rows_of
@@ -212,15 +211,6 @@ def is_packed(packing: Quantization, module: str) -> bool:
     outer = {"kv_b_proj": "self_attn", "o_proj": "self_attn", "q_proj": "self_attn", "experts": "mlp"}
     names = {name.rsplit(".", 1)[-1] for name in packing.plain if "(layers" not in name}
     return module not in names and outer.get(module, "mlp") not in names
-
-
-def profiled(model: Model, workload: Workload, engine: str, version: str | None) -> VisionFacts | None:
-    """What a profiling run encodes of pictures; vLLM alone has one. None for nothing, or where it is not known."""
-    if engine != "vllm" or not model.architecture.vision:
-        return None
-    from inspector.engines.vllm.image_items import profiled_item
-
-    return profiled_item(model.architecture, workload, version)
 
 
 def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from inspector.engines.engine import Engine
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from inspector.engines.engine import Engine, LogReader
 from inspector.engines.llama_cpp.options import LlamaCppOptions
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.log import LoggedRun
+    from inspector.engines.serving import Serving
+    from inspector.memory import Workload
+    from inspector.model import Model
 
 _WHOLE_LAYERS = "llama.cpp lays whole layers over all cards of --gpu."
 
@@ -14,9 +25,42 @@ class LlamaCpp(Engine):
     name = "llama.cpp"
     title = "llama.cpp"
     options = LlamaCppOptions
+    log_line = "buffer size"
+    part_names: ClassVar[Mapping[str, str]] = {"activations": "compute buffer", "kv_pool": "KV cache"}
     foreign_options = dict.fromkeys(
         ("tensor_parallel", "pipeline_parallel", "data_parallel", "expert_parallel"), _WHOLE_LAYERS
     )
+
+    def account(
+        self, model: Model, workload: Workload, spec: GpuSpec, options: LlamaCppOptions, *, suggest: bool
+    ) -> Serving:
+        """See plan_llama_cpp."""
+        from inspector.engines.llama_cpp.plan import plan_llama_cpp
+
+        return plan_llama_cpp(model, workload, spec, options, suggest=suggest)
+
+    def version_of(self, options: LlamaCppOptions) -> str | None:
+        """The build that the user named."""
+        return options.version
+
+    def refusal(self, model: Model, workload: Workload) -> str | None:
+        """What stands against a GGUF file of the model, or the file that it is."""
+        from inspector.engines.llama_cpp.buffers import gguf_facts
+
+        facts = gguf_facts(model, workload.dtype)
+        return facts if isinstance(facts, str) else None
+
+    def log_reader(self) -> LogReader:
+        """A reader of llama.cpp's start-up log."""
+        from inspector.engines.llama_cpp.log import LlamaCppLog
+
+        return LlamaCppLog()
+
+    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+        """See compare_llama_cpp."""
+        from inspector.engines.llama_cpp.comparison import compare_llama_cpp
+
+        return compare_llama_cpp(run, model, spec, dtype=dtype)
 
 
 ENGINE = LlamaCpp()

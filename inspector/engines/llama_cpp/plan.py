@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings
-from inspector.engines.serving import Serving, ServingSettings
+from inspector.engines.llama_cpp.options import LlamaCppOptions
+from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
+from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError
 from inspector.fit.changes import Change
 from inspector.fit.verdict import CardShare
@@ -31,90 +34,120 @@ _CACHE_TYPES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """This library's precisions under ggml's names."""
 
 
+class _Taken(NamedTuple):
+    """A plan on these devices: of the one that decides its memory, its capacity, and all that is taken of it."""
+
+    plan: LlamaCppPlan
+    device: DeviceMemory
+    capacity: int
+    total: int | None
+    fits: bool | None
+    shares: tuple[CardShare, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class _Devices(NamedTuple):
+    """The model's facts on these devices: the sizing function of the verdict, of both searches and of the changes.
+
+    `outside`: bytes of each that a process takes beside llama.cpp's buffers.
+    """
+
+    facts: GgufFacts
+    spec: GpuSpec
+    outside: int
+
+    def taken(self, settings: LlamaCppSettings) -> _Taken:
+        """The whole plan; layers on unequal devices lie by `unequal.place`."""
+        spec = self.spec
+        if spec.mixed:
+            placed = place(self.facts, settings, spec, self.outside)
+            shares = shares_of(placed, spec, self.outside)
+            total, capacity = self._whole(placed.device), spec.capacities[placed.tightest]
+            return _Taken(placed.plan, placed.device, capacity, total, placed.fits, shares, (split_note(placed),))
+        result = plan(self.facts, settings, spec.count)
+        total = self._whole(result.fullest)
+        return _Taken(result, result.fullest, spec.capacity, total, None if total is None else total <= spec.capacity)
+
+    def needed(self, settings: LlamaCppSettings, cards: int | None = None) -> int | None:
+        """Bytes on the fullest device; of unequal ones on the tightest, None where one is overfull."""
+        if self.spec.mixed:
+            placed = place(self.facts, settings, self.spec, self.outside)
+            return self._whole(placed.device) if placed.fits else None
+        return self._whole(plan(self.facts, settings, cards or self.spec.count).fullest)
+
+    def fits(self, settings: LlamaCppSettings) -> bool:
+        """Whether that is no more than there is."""
+        size = self.needed(settings)
+        return size is not None and size <= max(self.spec.capacities)
+
+    def _whole(self, device: DeviceMemory) -> int | None:
+        return None if device.total is None else device.total + self.outside
+
+
 def plan_llama_cpp(
-    model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, *, suggest: bool = True
+    model: Model, workload: Workload, spec: GpuSpec, options: LlamaCppOptions, *, suggest: bool = True
 ) -> Serving:
     """llama.cpp's account of `workload.batch` sequences of `workload.context` tokens, each with a cache of its own.
 
     Raises:
-        UsageError: settings that llama.cpp refuses.
+        UsageError: options that llama.cpp refuses.
+        CannotTell: it is not known what a GGUF file of the model holds.
     """
-    chosen = llama_cpp_settings(workload, settings)
+    chosen = llama_cpp_settings(workload, options)
     facts = gguf_facts(model, workload.dtype)
     if isinstance(facts, str):
-        notes = (f"cannot tell: {facts}", *spec.notes)
-        return Serving("llama.cpp", settings.version, spec.name, spec.count, spec.capacity, notes=notes)
+        raise CannotTell(facts)
     outside = 0 if spec.kind == "metal" else CONTEXT_BYTES
-    if spec.mixed:
-        from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
-
-    def needed(changed: LlamaCppSettings, cards: int = spec.count) -> int | None:
-        """Bytes on the fullest card; of unequal ones on the tightest, None where one is overfull."""
-        if spec.mixed:
-            placed = place(facts, changed, spec, outside)
-            total = placed.device.total if placed.fits else None
-            return None if total is None else total + outside
-        total = plan(facts, changed, cards).fullest.total
-        return None if total is None else total + outside
-
-    def fits(changed: LlamaCppSettings, cards: int = spec.count) -> bool:
-        size = needed(changed, cards)
-        return size is not None and size <= most_memory
-
-    most_memory, capacity = max(spec.capacities), spec.capacity
-    shares: tuple[CardShare, ...] = ()
-    if spec.mixed:
-        placed = place(facts, chosen, spec, outside)
-        result, fullest, verdict = placed.plan, placed.device, placed.fits
-        total = None if fullest.total is None else fullest.total + outside
-        capacity, shares = spec.capacities[placed.tightest], shares_of(placed, spec, outside)
-    else:
-        result = plan(facts, chosen, spec.count)
-        fullest, total = result.fullest, needed(chosen)
-        verdict = None if total is None else total <= spec.capacity
-    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    devices = _Devices(facts, spec, outside)
+    taken = devices.taken(chosen)
+    result, fullest = taken.plan, taken.device
     longest = many = None
-    if total is not None:
-        longest = _largest(lambda tokens: fits(replace(chosen, n_ctx=tokens * workload.batch)), most)
-        many = _largest(lambda count: fits(_with_sequences(chosen, workload.context, count)), MAX_PARALLEL)
-    return Serving(
+    if taken.total is not None:
+        most = max(workload.context, model.architecture.max_position_embeddings or 0)
+        longest = _largest(lambda tokens: devices.fits(replace(chosen, n_ctx=tokens * workload.batch)), most)
+        many = _largest(lambda count: devices.fits(_with_sequences(chosen, workload.context, count)), MAX_PARALLEL)
+    return AllocatedServing(
         engine="llama.cpp",
-        engine_version=settings.version,
+        engine_version=options.version,
         gpu=spec.name,
         count=spec.count,
-        capacity=capacity,
-        settings={
-            "n_ctx": chosen.n_ctx,
-            "n_parallel": chosen.n_parallel,
-            "n_ubatch": chosen.n_ubatch,
-            "n_gpu_layers": f"{result.n_gpu_layers}/{len(facts.layers) + 1}",
-            "cache_type_k": chosen.cache_type_k,
-            "cache_type_v": chosen.cache_type_v,
-            "flash_attn": chosen.flash_attn,
-        },
+        capacity=taken.capacity,
+        settings=_shown(chosen) | {"n_gpu_layers": f"{result.n_gpu_layers}/{len(facts.layers) + 1}"},
         per_gpu={
             "weights": fullest.weights,
             "activations": fullest.compute,
             "non_torch": outside,
             "kv_pool": fullest.kv_cache,
-            "total": total,
+            "total": taken.total,
         },
         cpu={"weights": result.cpu.weights, "kv_cache": result.cpu.kv_cache, "activations": result.cpu.compute},
         kv_tokens=chosen.n_ctx,
         max_concurrency=None if many is None else float(many),
         longest_context=longest,
         request_bytes=None if fullest.kv_cache is None else -(-fullest.kv_cache // chosen.n_parallel),
-        fits=verdict,
+        fits=taken.fits,
         decode_bound=decode_bound(model, estimate(model, workload), spec, 1),
         prefill_bound=prefill_bound(model, spec, 1),
-        changes=_changes(facts, workload, spec, chosen, longest, needed) if verdict is False and suggest else (),
-        cards=shares,
-        notes=(*((split_note(placed),) if spec.mixed else ()), *_notes(model, workload, result), *spec.notes),
-        explanation=lambda: _explain(facts, chosen, result, fullest, outside),
-    )
+        changes=_changes(devices, workload, chosen, longest) if taken.fits is False and suggest else (),
+        cards=taken.shares,
+        notes=(*taken.notes, *_notes(model, workload, result), *spec.notes),
+    ).explained_by(lambda: _explain(facts, chosen, result, fullest, outside))
 
 
-def llama_cpp_settings(workload: Workload, settings: ServingSettings) -> LlamaCppSettings:
+def _shown(chosen: LlamaCppSettings) -> dict[str, Any]:
+    """The settings as the account shows them, defaults filled in."""
+    return {
+        "n_ctx": chosen.n_ctx,
+        "n_parallel": chosen.n_parallel,
+        "n_ubatch": chosen.n_ubatch,
+        "n_gpu_layers": chosen.n_gpu_layers,
+        "cache_type_k": chosen.cache_type_k,
+        "cache_type_v": chosen.cache_type_v,
+        "flash_attn": chosen.flash_attn,
+    }
+
+
+def llama_cpp_settings(workload: Workload, settings: LlamaCppOptions) -> LlamaCppSettings:
     """llama.cpp's own settings for a workload.
 
     Raises:
@@ -178,14 +211,10 @@ def _largest(fits: Callable[[int], bool], limit: int) -> int:
 
 
 def _changes(
-    facts: GgufFacts,
-    workload: Workload,
-    spec: GpuSpec,
-    chosen: LlamaCppSettings,
-    longest: int | None,
-    needed: Callable[..., int | None],
+    devices: _Devices, workload: Workload, chosen: LlamaCppSettings, longest: int | None
 ) -> tuple[Change, ...]:
     """The single changes that make it fit: a shorter context, a smaller cache, layers left to the CPU, more cards."""
+    facts, spec, needed = devices.facts, devices.spec, devices.needed
     found: list[Change] = []
 
     def add(option: str, text: str, changed: LlamaCppSettings, cards: int = spec.count) -> bool:
@@ -206,9 +235,7 @@ def _changes(
         except UsageError:  # rows that are no whole blocks
             continue
     top = len(facts.layers) if chosen.n_gpu_layers is None else chosen.n_gpu_layers - 1
-    layers = _largest(
-        lambda count: _within(needed(replace(chosen, n_gpu_layers=count)), max(spec.capacities)), max(0, top)
-    )
+    layers = _largest(lambda count: devices.fits(replace(chosen, n_gpu_layers=count)), max(0, top))
     if layers:
         where = "the cards" if spec.count > 1 else "the card"
         text = f"{layers} of {len(facts.layers) + 1} layers on {where}, the rest on the CPU"
@@ -217,10 +244,6 @@ def _changes(
         if add(f"--gpu '{cards}x{spec.name}'", f"{cards} such cards", chosen, cards):
             break
     return tuple(found)
-
-
-def _within(size: int | None, capacity: int) -> bool:
-    return size is not None and size <= capacity
 
 
 def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str, ...]:

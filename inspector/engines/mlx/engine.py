@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from inspector.engines.engine import Engine
 from inspector.engines.mlx.options import MlxOptions
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.engines.serving import Serving
+    from inspector.memory import Workload
+    from inspector.model import Model
 
 
 class Mlx(Engine):
@@ -13,6 +21,28 @@ class Mlx(Engine):
     title = "MLX"
     options = MlxOptions
     device_kinds = ("metal",)
+
+    def account(
+        self, model: Model, workload: Workload, spec: GpuSpec, options: MlxOptions, *, suggest: bool
+    ) -> Serving:
+        """See plan_mlx."""
+        from inspector.engines.mlx.plan import plan_mlx
+
+        return plan_mlx(model, workload, spec, options, suggest=suggest)
+
+    def version_of(self, options: MlxOptions) -> str | None:
+        """The release that was read: there is no other."""
+        from inspector.engines.mlx.cache import VERSION
+
+        del options
+        return VERSION
+
+    def refusal(self, model: Model, workload: Workload) -> str | None:
+        """mlx-lm has no class for the model type, or no way from its files to these weights."""
+        from inspector.engines.mlx.buffers import mlx_facts
+
+        facts = mlx_facts(model, workload.dtype)
+        return facts if isinstance(facts, str) else None
 
 
 ENGINE = Mlx()

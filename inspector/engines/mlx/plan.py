@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
@@ -12,7 +13,8 @@ from inspector.devices.table import GIB, MIB
 from inspector.engines.mlx.buffers import MlxFacts, MlxPlan, assumed_latents, mlx_facts, plan
 from inspector.engines.mlx.cache import VERSION, MlxSettings, last_chunk
 from inspector.engines.mlx.graph import LARGE, SMALL, Queue
-from inspector.engines.serving import Serving, ServingSettings
+from inspector.engines.mlx.options import MlxOptions
+from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError
 from inspector.fit.changes import Change
 from inspector.memory import STORED, Part, Workload, estimate
@@ -34,60 +36,40 @@ _BITS = {"int4": 4, "int8": 8}
 """This library's precisions under --kv-bits."""
 
 
-def plan_mlx(
-    model: Model, workload: Workload, spec: GpuSpec, settings: ServingSettings, *, suggest: bool = True
-) -> Serving:
+def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOptions, *, suggest: bool = True) -> Serving:
     """mlx-lm's account of `workload.batch` sequences of `workload.context` tokens.
 
     Raises:
-        UsageError: settings that mlx-lm refuses, or devices that are no Macs.
+        UsageError: options that mlx-lm refuses, or devices that are no Macs.
+        CannotTell: mlx-lm has no class for the model, or it is not known how it holds the weights.
     """
     if spec.kind not in ("metal", None):
         raise UsageError(
             f"MLX is accounted for on Apple's devices; {spec.name} is none",
             "Name a Mac, e.g. --gpu 'M3 Max 64GB', or a size such as 48GiB. For this one: --engine vllm or llama.cpp.",
         )
-    chosen = mlx_settings(workload, spec, settings)
+    chosen = mlx_settings(workload, spec, options)
     facts = mlx_facts(model, workload.dtype)
     if isinstance(facts, str):
-        notes = (f"cannot tell: {facts}", *spec.notes)
-        return Serving("mlx", VERSION, spec.name, spec.count, spec.capacity, notes=notes)
+        raise CannotTell(facts)
     queue = LARGE if spec.device is None or spec.device.name.split()[1:2] in (["Max"], ["Ultra"]) else SMALL
-
-    @cache
-    def sized(changed: MlxSettings) -> int | None:
-        return plan(facts, changed, queue).total
-
-    def fits(changed: MlxSettings) -> bool:
-        size = sized(changed)
-        return size is not None and size <= spec.capacity
-
     result = plan(facts, chosen, queue)
     total = result.total
     longest = many = None
     if total is not None:
         most = max(workload.context, model.architecture.max_position_embeddings or 0)
-        replace = dataclasses.replace
-        longest = _largest(lambda tokens: _allowed(fits, replace(chosen, context=tokens)), most)
-        most_sequences = MAX_BATCH if chosen.kv_bits is None else 1
-        many = _largest(lambda count: _allowed(fits, replace(chosen, batch=count)), most_sequences)
+        longest, many = _searched(facts, chosen, queue, spec.capacity, most)
     verdict = None if total is None else total <= spec.capacity
     changes: tuple[Change, ...] = ()
     if verdict is False and suggest and total is not None:
         changes = _changes(model, workload, spec, chosen, queue, longest, many, total)
-    return Serving(
+    return AllocatedServing(
         engine="mlx",
         engine_version=VERSION,
         gpu=spec.name,
         count=spec.count,
         capacity=spec.capacity,
-        settings={
-            "context": chosen.context,
-            "batch": chosen.batch,
-            "prefill_step_size": chosen.prefill_step_size,
-            **({} if chosen.kv_bits is None else _quantized(chosen)),
-            "tensor_parallel_size": chosen.ranks,
-        },
+        settings=_shown(chosen),
         per_gpu={
             "weights": result.weights,
             "activations": sum(result.activations.values()),
@@ -103,11 +85,37 @@ def plan_mlx(
         prefill_bound=prefill_bound(model, spec, chosen.ranks),
         changes=changes,
         notes=(*_notes(facts, chosen, result, spec, many), *spec.notes),
-        explanation=lambda: explain_mlx(facts, chosen, result),
-    )
+    ).explained_by(lambda: explain_mlx(facts, chosen, result))
 
 
-def mlx_settings(workload: Workload, spec: GpuSpec, settings: ServingSettings) -> MlxSettings:
+def _searched(facts: MlxFacts, chosen: MlxSettings, queue: Queue, capacity: int, most: int) -> tuple[int, int]:
+    """(tokens of the longest context up to `most`, the most sequences at once) that fit."""
+
+    @cache
+    def sized(changed: MlxSettings) -> int | None:
+        return plan(facts, changed, queue).total
+
+    def fits(changed: MlxSettings) -> bool:
+        size = sized(changed)
+        return size is not None and size <= capacity
+
+    longest = _largest(lambda tokens: _allowed(fits, dataclasses.replace(chosen, context=tokens)), most)
+    most_sequences = MAX_BATCH if chosen.kv_bits is None else 1
+    return longest, _largest(lambda count: _allowed(fits, dataclasses.replace(chosen, batch=count)), most_sequences)
+
+
+def _shown(chosen: MlxSettings) -> dict[str, Any]:
+    """The settings as the account shows them, defaults filled in."""
+    return {
+        "context": chosen.context,
+        "batch": chosen.batch,
+        "prefill_step_size": chosen.prefill_step_size,
+        **({} if chosen.kv_bits is None else _quantized(chosen)),
+        "tensor_parallel_size": chosen.ranks,
+    }
+
+
+def mlx_settings(workload: Workload, spec: GpuSpec, settings: MlxOptions) -> MlxSettings:
     """mlx-lm's own settings for a workload.
 
     Raises:

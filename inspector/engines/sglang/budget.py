@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inspector.engines.common.cache_specs import CacheSettings, SlidingSpec, StateSpec, specs_of
-from inspector.engines.common.legal_layouts import check_layout
+from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import GIB, Card, ServedModel
 from inspector.errors import UsageError
@@ -23,6 +23,9 @@ SWA_FULL_TOKENS_RATIO = 0.8
 MAMBA_FULL_MEMORY_RATIO = 0.9
 """Bytes of states for each byte of rows in models that have both (server_args: mamba_full_memory_ratio); a log of
 LFM2 shows 4.88 to 5.42 GiB."""
+
+LAYOUT_RULES = LayoutRules("sglang", "--ep-size", divides_experts=True)
+"""What SGLang checks of the degrees."""
 
 _CACHE_BYTES = {"auto": 0, "bfloat16": 2, "bf16": 2, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
@@ -156,7 +159,7 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
         raise UsageError("expert parallelism needs a model with routed experts")
     check_layout(
         model,
-        engine="sglang",
+        LAYOUT_RULES,
         tensor_parallel=settings.tp_size,
         pipeline_parallel=settings.pp_size,
         whole_experts=whole,

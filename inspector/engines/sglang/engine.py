@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from inspector.engines.engine import Engine
+from typing import TYPE_CHECKING
+
+from inspector.engines.engine import Engine, LogReader
 from inspector.engines.sglang.options import SglangOptions
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.log import LoggedRun
+    from inspector.engines.serving import Serving
+    from inspector.memory import Workload
+    from inspector.model import Model
 
 
 class Sglang(Engine):
@@ -12,8 +22,35 @@ class Sglang(Engine):
     name = "sglang"
     title = "SGLang"
     options = SglangOptions
+    log_line = "Load weight end"
     device_kinds = ("cuda", "rocm")
     makes_file_types = False
+
+    def account(
+        self, model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions, *, suggest: bool
+    ) -> Serving:
+        """See plan_sglang."""
+        from inspector.engines.sglang.plan import plan_sglang
+
+        return plan_sglang(model, workload, spec, options, suggest=suggest)
+
+    def refusal(self, model: Model, workload: Workload) -> str | None:
+        """The model's shape, or what its tensors hold, is not known."""
+        from inspector.engines.common.ranks import why_not
+
+        return why_not(model, workload.dtype)
+
+    def log_reader(self) -> LogReader:
+        """A reader of SGLang's start-up log."""
+        from inspector.engines.sglang.log import SglangLog
+
+        return SglangLog()
+
+    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+        """See compare_sglang."""
+        from inspector.engines.sglang.comparison import compare_sglang
+
+        return compare_sglang(self.planned, run, model, spec, dtype=dtype)
 
 
 ENGINE = Sglang()

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from inspector.engines.engine import Engine
+from typing import TYPE_CHECKING, Any
+
+from inspector.engines.engine import Answer, Engine, Planner
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.memory import Workload
+    from inspector.model import Model
 
 
 class Transformers(Engine):
@@ -12,6 +19,18 @@ class Transformers(Engine):
     title = "transformers"
     needs_device = False
     counts_images = True
+
+    def planner(self, model: Model, workload: Workload, options: Any) -> Planner:
+        """The estimate against the devices; each workload of the searches is sized once for all of them."""
+        from inspector.fit.verdict import check_fit, memoized
+
+        del options
+        estimate = memoized()
+
+        def answer(spec: GpuSpec, suggest: bool) -> Answer:
+            return Answer(check_fit(model, workload, spec, estimate=estimate, suggest=suggest))
+
+        return answer
 
 
 ENGINE = Transformers()

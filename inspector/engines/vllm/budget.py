@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inspector.engines.common.cache_specs import CacheSettings
-from inspector.engines.common.legal_layouts import check_layout
+from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
 from inspector.engines.vllm.cache import Capacity, capacity, longest_context
@@ -19,6 +19,12 @@ from inspector.engines.vllm.profile import Sampler, activation_shares, graph_byt
 from inspector.engines.vllm.version import VllmVersion
 from inspector.errors import UsageError
 from inspector.model.layers.kinds import HybridAttention, LinearAttention
+
+PADDING_RELEASE = (0, 22)
+"""The first vLLM that may pad for Marlin: 0.24 does (marlin_utils.py: marlin_padded_nk), 0.21 does not."""
+
+PREQUANTIZED_RELEASE = (0, 28)
+"""bitsandbytes left vLLM's own tree between 0.26 and 0.28."""
 
 _CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
 
@@ -272,6 +278,17 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
     return VllmPlan(stages, held, fits, longest)
 
 
+def layout_rules(release: tuple[int, int]) -> LayoutRules:
+    """What a release checks of the degrees."""
+    return LayoutRules(
+        "vllm",
+        "--enable-expert-parallel",
+        divides_vocabulary=True,
+        pads_for_marlin=release >= PADDING_RELEASE,
+        bitsandbytes_on_one_rank=release < PREQUANTIZED_RELEASE,
+    )
+
+
 def check_settings(model: ServedModel, settings: VllmSettings) -> None:
     """Refuse what vLLM refuses.
 
@@ -288,10 +305,9 @@ def check_settings(model: ServedModel, settings: VllmSettings) -> None:
         raise UsageError("expert parallelism needs a model with routed experts")
     check_layout(
         model,
-        engine="vllm",
+        layout_rules(settings.version.release),
         tensor_parallel=settings.tensor_parallel_size,
         pipeline_parallel=settings.pipeline_parallel_size,
         data_parallel=settings.data_parallel_size,
         whole_experts=settings.enable_expert_parallel,
-        release=settings.version.release,
     )

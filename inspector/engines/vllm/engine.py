@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from inspector.engines.engine import Engine
+from typing import TYPE_CHECKING
+
+from inspector.engines.engine import Engine, LogReader
 from inspector.engines.vllm.options import VllmOptions
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.log import LoggedRun
+    from inspector.engines.serving import Serving
+    from inspector.memory import Workload
+    from inspector.model import Model
 
 
 class Vllm(Engine):
@@ -12,9 +22,36 @@ class Vllm(Engine):
     name = "vllm"
     title = "vLLM"
     options = VllmOptions
+    log_line = "Model loading took"
     device_kinds = ("cuda", "rocm")
     counts_images = True
     makes_file_types = False
+
+    def account(
+        self, model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions, *, suggest: bool
+    ) -> Serving:
+        """See plan_vllm."""
+        from inspector.engines.vllm.plan import plan_vllm
+
+        return plan_vllm(model, workload, spec, options, suggest=suggest)
+
+    def refusal(self, model: Model, workload: Workload) -> str | None:
+        """The model's shape, or what its tensors hold, is not known."""
+        from inspector.engines.common.ranks import why_not
+
+        return why_not(model, workload.dtype)
+
+    def log_reader(self) -> LogReader:
+        """A reader of vLLM's start-up log."""
+        from inspector.engines.vllm.log import VllmLog
+
+        return VllmLog()
+
+    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+        """See compare_vllm."""
+        from inspector.engines.vllm.comparison import compare_vllm
+
+        return compare_vllm(self.planned, run, model, spec, dtype=dtype)
 
 
 ENGINE = Vllm()

@@ -1,4 +1,4 @@
-"""Unequal cards under vLLM and SGLang: every rank takes the same share, so the smallest card of a stage decides."""
+"""Unequal devices under engines whose ranks all take the same share: the smallest device of a stage decides."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inspector.devices.spec import GpuSpec
-from inspector.errors import UsageError
 from inspector.fit.verdict import CardShare
-
-BALANCE = 0.9
-"""SGLang's ranks refuse a neighbour with less than this share of their own free memory."""
 
 
 def stage_cards(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, ...], ...]:
@@ -62,27 +58,6 @@ def served_shares(
     )
 
 
-def refuse_imbalance(spec: GpuSpec, tensor: int) -> None:
-    """SGLang's own check of the free memory before loading.
-
-    sglang/srt/distributed/bootstrap.py: _check_tp_memory_balance.
-
-    Raises:
-        UsageError: tensor parallelism over cards of which one has less than 0.9 of another's.
-    """
-    free = [card.capacity if card.free is None else card.free for card in spec.cards]
-    if tensor > 1 and min(free) < BALANCE * max(free):
-        raise UsageError(
-            f"SGLang refuses tensor parallelism over {spec.name}: 'The memory capacity is unbalanced'",
-            "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK=0 turns the check off; then the smallest card decides, as many"
-            f" of it would: --gpu '{spec.count}x{smallest(spec).name}'.",
-        )
-
-
-def mixed_notes(engine: str, pipeline: int) -> tuple[str, ...]:
-    """What a reader should know of unequal cards."""
-    name = {"vllm": "vLLM", "sglang": "SGLang"}[engine]
-    notes = [f"{name} gives every rank the same share: the smallest card decides, and what others have more stays idle"]
-    if pipeline > 1 and engine == "vllm":
-        notes.append("VLLM_PP_LAYER_PARTITION can give a larger card more layers; stages are counted as even here")
-    return tuple(notes)
+def same_share_note(title: str) -> str:
+    """What a reader should know of unequal devices, with the engine's title."""
+    return f"{title} gives every rank the same share: the smallest card decides, and what others have more stays idle"

@@ -1,0 +1,153 @@
+"""What engines of ranks share: their degrees, a device as a rank sees it, and the search for changes that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from inspector.devices.spec import GpuSpec
+from inspector.devices.speed import decode_bound, prefill_bound
+from inspector.engines.common.served import Card, served_model
+from inspector.engines.common.unequal import alike_cards
+from inspector.engines.serving import CannotTell, Serving
+from inspector.errors import UsageError
+from inspector.fit.changes import Change, changes_that_fit
+from inspector.memory import Workload, estimate
+from inspector.model import Model
+
+MAX_RANKS = 16
+"""Devices that the search for changes goes up to."""
+
+NO_FACTS = "config.json does not tell the layers, the hidden size or the vocabulary"
+NO_WEIGHTS = "the tensors' names do not tell what a rank would hold"
+
+SPLIT_BY_COUNT = ("tensor_parallel", "expert_parallel")
+"""Degrees that follow the number of devices where that changes."""
+
+DEGREES = (*SPLIT_BY_COUNT, "pipeline_parallel", "data_parallel")
+
+_CACHE_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp8": "fp8"}
+"""This library's precisions under the engines' `--kv-cache-dtype` names."""
+
+RankPlan = Callable[[Workload, GpuSpec, tuple[str, ...]], Serving]
+"""(workload, devices, degrees that are not as the user gave them) -> the account, bounds and changes left out."""
+
+Options = TypeVar("Options")
+
+
+def why_not(model: Model, dtype: str) -> str | None:
+    """Why there is no account of this model on any device; None where there is one."""
+    served = served_model(model, dtype)
+    return NO_FACTS if served is None else NO_WEIGHTS if served.weights is None else None
+
+
+def without(options: Options, names: Iterable[str]) -> Options:
+    """The options with some at their default, None; those that the engine does not have are left out."""
+    chosen: Any = options
+    found: Options = replace(chosen, **{name: None for name in names if hasattr(options, name)})
+    return found
+
+
+def plan_over_ranks(
+    model: Model, workload: Workload, spec: GpuSpec, plan: RankPlan, tensor_parallel: int, *, suggest: bool
+) -> Serving:
+    """An account with the bounds of its speed, and where it does not fit (and `suggest`) the changes that make it fit.
+
+    Raises:
+        UsageError: what the engine refuses.
+        CannotTell: there is no account.
+    """
+    now = plan(workload, spec, ())
+    changes = _changes(workload, spec, plan, now) if now.fits is False and suggest else ()
+    return replace(
+        now,
+        decode_bound=decode_bound(model, estimate(model, workload), spec, tensor_parallel),
+        prefill_bound=prefill_bound(model, spec, tensor_parallel),
+        changes=changes,
+    ).explained_by(now.explanation)
+
+
+def _changes(workload: Workload, spec: GpuSpec, plan: RankPlan, now: Serving) -> tuple[Change, ...]:
+    """The single changes that make it fit: each is a plan of its own. More devices split each layer further; degrees
+    that the engine refuses are none."""
+    planned: dict[tuple[Workload, int], int | None] = {}
+
+    def needed(changed: Workload, count: int) -> int | None:
+        if (changed, count) not in planned:
+            same = count == spec.count
+            devices, forgotten = (spec, ()) if same else (replace(spec, count=count), SPLIT_BY_COUNT)
+            planned[changed, count] = _needed_where_it_fits(plan, changed, devices, forgotten)
+        return planned[changed, count]
+
+    more = () if spec.mixed else range(spec.count + 1, MAX_RANKS + 1)
+    found = changes_that_fit(
+        workload,
+        replace(spec, capacity=max(spec.capacities)),
+        needed,
+        max_context=now.longest_context,
+        max_batch=None,
+        min_count=next((count for count in more if needed(workload, count) is not None), None),
+    )
+    for alone in alike_cards(spec):
+        size = _needed_where_it_fits(plan, workload, alone, DEGREES)
+        if size is not None:
+            found += (Change(f"--gpu '{alone.label.replace(' x ', 'x')}'", f"{alone.label} without the others", size),)
+    return found
+
+
+def _needed_where_it_fits(plan: RankPlan, workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> int | None:
+    try:
+        serving = plan(workload, spec, forgotten)
+    except (UsageError, CannotTell):
+        return None
+    return serving.needs()[0] if serving.fits else None
+
+
+def degrees(
+    spec: GpuSpec, tensor: int | None, pipeline: int | None, experts: int | None, data: int | None = None
+) -> tuple[int, int]:
+    """(tensor parallel, pipeline parallel): by default all devices split each layer.
+
+    Raises:
+        UsageError: they are not the devices of --gpu, or experts that are dealt out to some of the ranks.
+    """
+    pipeline, data = pipeline or 1, data or 1
+    tensor = tensor or max(1, spec.count // (pipeline * data))
+    if tensor * pipeline * data != spec.count:
+        replicas = f" x data parallel {data}" if data > 1 else ""
+        raise UsageError(
+            f"tensor parallel {tensor} x pipeline parallel {pipeline}{replicas} is not the {spec.count} cards of --gpu",
+            "Name as many as take part."
+            if spec.mixed
+            else f"Name as many as take part: --gpu '{tensor * pipeline * data}x{spec.name}'.",
+        )
+    if experts not in (None, 1, tensor * data):
+        raise UsageError(
+            f"expert parallel {experts} is neither 1 nor tensor x data parallel, {tensor * data}",
+            "Experts are dealt out to all ranks of both, or not at all.",
+        )
+    return tensor, pipeline
+
+
+def rank_device(spec: GpuSpec) -> Card:
+    """A device as a rank sees it."""
+    capability = spec.device.compute_capability if spec.device else None
+    major, _, minor = (capability or "").partition(".")
+    known = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+    return Card(spec.capacity, spec.name, known)
+
+
+def cache_name(workload: Workload) -> str:
+    """The workload's cache precision under the engines' own name.
+
+    Raises:
+        UsageError: they have no such cache.
+    """
+    if workload.kv_dtype is None:
+        return "auto"
+    if workload.kv_dtype not in _CACHE_NAMES:
+        raise UsageError(
+            f"serving engines have no KV cache of type {workload.kv_dtype}", f"Known: {', '.join(_CACHE_NAMES)}."
+        )
+    return _CACHE_NAMES[workload.kv_dtype]

@@ -1,0 +1,56 @@
+"""An SGLang log beside the prediction: the same plan as `--engine sglang`, under the settings that the log names."""
+
+from __future__ import annotations
+
+from inspector.devices.spec import GpuSpec
+from inspector.engines.common.comparison import (
+    Comparison,
+    Planned,
+    card_of,
+    degrees_of,
+    finished,
+    note_settings,
+    note_uncounted,
+    predicted_parts,
+    share,
+    stand_in,
+    workload_of,
+)
+from inspector.engines.common.log import LoggedRun
+from inspector.engines.sglang.options import SglangOptions
+from inspector.model import Model
+
+_PARTS = ("weights", "non_torch", "graphs", "kv_pool")
+"""Without activations: what the plan has there is what is left for them, and the log prints none."""
+
+
+def compare_sglang(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+    """Each printed part beside the predicted one.
+
+    Args:
+        plan: SGLang's plan for (model, workload, devices, options).
+
+    Raises:
+        UsageError: the log names settings that no plan can be made for.
+    """
+    notes = [*run.notes]
+    tensor, pipeline = degrees_of(run, "tp_size", "pp_size")
+    card = card_of(run, spec, tensor * pipeline, notes)
+    workload = workload_of(run, model, dtype, ("context_length", "context_len"), notes)
+    options = _options(run, tensor, pipeline, notes)
+    note_uncounted(run, notes)
+    note_settings(run, model, notes, says_packing=False)
+    serving = plan(model, workload, card or stand_in(tensor * pipeline), options)
+    predicted = predicted_parts(serving, _PARTS, known_card=card is not None)
+    return finished(run, predicted, serving, card, tensor * pipeline, notes)
+
+
+def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> SglangOptions:
+    fraction = share(run.settings.get("mem_fraction_static"))
+    if fraction is None or fraction >= 1:
+        fraction = None
+        notes.append("mem_fraction_static is not in the log: SGLang's default for the card is counted")
+    free, memory = run.settings.get("free_before"), run.card_memory
+    if type(free) is int and memory and free < 0.98 * memory:
+        notes.append(f"{(memory - free) / 1024**3:.2f} GiB were in use before the weights were loaded")
+    return SglangOptions(tensor_parallel=tensor, pipeline_parallel=pipeline, mem_fraction_static=fraction)

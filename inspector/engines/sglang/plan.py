@@ -1,0 +1,131 @@
+"""SGLang on given devices: its plan, turned into the bytes of the fullest rank and a verdict."""
+
+from __future__ import annotations
+
+from inspector.devices.spec import GpuSpec
+from inspector.engines.common.ranks import (
+    NO_FACTS,
+    NO_WEIGHTS,
+    cache_name,
+    degrees,
+    plan_over_ranks,
+    rank_device,
+    without,
+)
+from inspector.engines.common.served import served_model
+from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_cards
+from inspector.engines.serving import CannotTell, Serving
+from inspector.engines.sglang import budget
+from inspector.engines.sglang.explain import explain_sglang
+from inspector.engines.sglang.options import SglangOptions
+from inspector.errors import UsageError
+from inspector.fit.verdict import CardShare
+from inspector.memory import Workload
+from inspector.model import Model
+
+BALANCE = 0.9
+"""Ranks refuse a neighbour with less than this share of their own free memory."""
+
+_NOTE = "SGLang measures no activations: what its static share leaves is for them and the graphs"
+
+
+def plan_sglang(
+    model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions, *, suggest: bool = True
+) -> Serving:
+    """SGLang's account of `workload.context` tokens a request on these devices.
+
+    Raises:
+        UsageError: options that SGLang refuses, or degrees that are not the number of devices.
+        CannotTell: the model's layers or weights are not known.
+    """
+
+    def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
+        return _account(model, workload, spec, without(options, forgotten))
+
+    return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+
+
+def _degrees(spec: GpuSpec, options: SglangOptions) -> tuple[int, int]:
+    return degrees(spec, options.tensor_parallel, options.pipeline_parallel, options.expert_parallel)
+
+
+def _account(model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions) -> Serving:
+    tensor, pipeline = _degrees(spec, options)
+    served = served_model(model, workload.dtype)
+    if served is None:
+        raise CannotTell(NO_FACTS)
+    if spec.mixed:
+        refuse_imbalance(spec, tensor)
+    card = rank_device(smallest(spec) if spec.mixed else spec)
+    cache = cache_name(workload)
+    chosen = budget.SglangSettings(
+        context_length=workload.context,
+        mem_fraction_static=options.mem_fraction_static,
+        kv_cache_dtype={"fp8": "fp8_e5m2"}.get(cache, cache),
+        tp_size=tensor,
+        pp_size=pipeline,
+        ep_size=options.expert_parallel or 1,
+    )
+    plan = budget.plan(served, card, chosen)
+    if plan is None:
+        raise CannotTell(NO_WEIGHTS)
+    fraction, tokens = chosen.mem_fraction_static, plan.kv_tokens
+    share = budget.default_mem_fraction(card, chosen) if fraction is None else fraction
+    request = -(-plan.kv_pool * workload.context // tokens) if tokens else None
+    cards: tuple[CardShare, ...] = ()
+    if spec.mixed:
+        stages = stage_cards(tensor, pipeline)
+        cards = served_shares(spec, stages, [plan.weights] * pipeline, share, request, plan.slack)
+    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    serving = Serving(
+        engine="sglang",
+        engine_version=None,
+        gpu=spec.name,
+        count=spec.count,
+        capacity=spec.capacity,
+        settings={
+            "max_model_len": workload.context,
+            "mem_fraction_static": share,
+            "kv_cache_dtype": chosen.kv_cache_dtype,
+            "tensor_parallel_size": tensor,
+            "pipeline_parallel_size": pipeline,
+            "expert_parallel_size": chosen.ep_size,
+        },
+        per_gpu=_rank_parts(plan),
+        kv_tokens=tokens,
+        max_concurrency=None if tokens is None else tokens / workload.context,
+        longest_context=None if tokens is None else min(tokens, most),
+        request_bytes=request,
+        fits=plan.fits,
+        cards=cards,
+        notes=(*((same_share_note("SGLang"),) if spec.mixed else ()), _NOTE, *served.notes, *spec.notes),
+    )
+    return serving.explained_by(lambda: explain_sglang(served, card, chosen, plan))
+
+
+def _rank_parts(plan: budget.SglangPlan) -> dict[str, int | None]:
+    return {
+        "weights": plan.weights,
+        "activations": plan.slack,
+        "non_torch": None,
+        "graphs": None,
+        "kv_pool": plan.kv_pool,
+        "total": plan.weights + plan.slack + max(0, plan.kv_pool),
+    }
+
+
+def refuse_imbalance(spec: GpuSpec, tensor: int) -> None:
+    """SGLang's own check of the free memory before loading.
+
+    sglang/srt/distributed/bootstrap.py: _check_tp_memory_balance.
+
+    Raises:
+        UsageError: tensor parallelism over devices of which one has less than 0.9 of another's.
+    """
+    free = [card.capacity if card.free is None else card.free for card in spec.cards]
+    if tensor > 1 and min(free) < BALANCE * max(free):
+        raise UsageError(
+            f"SGLang refuses tensor parallelism over {spec.name}: 'The memory capacity is unbalanced'",
+            "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK=0 turns the check off; then the smallest card decides, as many"
+            f" of it would: --gpu '{spec.count}x{smallest(spec).name}'.",
+        )

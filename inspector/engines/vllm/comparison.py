@@ -1,0 +1,148 @@
+"""A vLLM log beside the prediction: the same plan as `--engine vllm`, under the settings that the log names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inspector.devices.spec import GpuSpec
+from inspector.engines.common.cache_specs import UnsupportedLayer
+from inspector.engines.common.comparison import (
+    MAX_TOKENS,
+    Comparison,
+    Planned,
+    card_of,
+    degrees_of,
+    finished,
+    note_settings,
+    note_uncounted,
+    predicted_parts,
+    share,
+    stand_in,
+    whole,
+    workload_of,
+)
+from inspector.engines.common.log import LoggedRun, Number
+from inspector.engines.common.served import Card, served_model
+from inspector.engines.vllm import budget
+from inspector.engines.vllm.cache import capacity
+from inspector.engines.vllm.options import VllmOptions
+from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
+from inspector.errors import UsageError
+from inspector.memory import PRECISION_BITS, Workload
+from inspector.model import Model
+
+ASSUMED_V0 = "0.7"
+"""What is counted where a log of the V0 engine names no version."""
+
+_PARTS = ("weights", "activations", "non_torch", "graphs", "kv_pool")
+
+
+def compare_vllm(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+    """Each printed part beside the predicted one.
+
+    Args:
+        plan: vLLM's plan for (model, workload, devices, options).
+
+    Raises:
+        UsageError: the log names settings that no plan can be made for.
+    """
+    notes = [*run.notes]
+    tensor, pipeline = degrees_of(run, "tensor_parallel_size", "pipeline_parallel_size")
+    card = card_of(run, spec, tensor * pipeline, notes)
+    workload = workload_of(run, model, dtype, ("max_model_len",), notes)
+    options = _options(run, tensor, pipeline, notes)
+    note_uncounted(run, notes)
+    note_settings(run, model, notes, says_packing="dtype" in run.settings)
+    devices = card or stand_in(tensor * pipeline)
+    serving = plan(model, workload, devices, options)
+    predicted = predicted_parts(serving, _PARTS, known_card=card is not None)
+    if card is not None:
+        predicted["max_concurrency"] = serving.max_concurrency
+    predicted |= _of_printed_pool(run, model, workload, devices, options, tensor, pipeline)
+    return finished(run, predicted, serving, card, tensor * pipeline, notes)
+
+
+def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> VllmOptions:
+    logged = run.settings
+    version = _version(run, notes)
+    parsed = VllmVersion() if version is None else parse_version(version)
+    utilization = share(logged.get("gpu_memory_utilization"))
+    if utilization is None:
+        notes.append(
+            f"gpu_memory_utilization is not in the log: {parsed.default_utilization:g} is counted, the default"
+        )
+    for name in ("max_num_batched_tokens", "max_num_seqs"):
+        if whole(logged.get(name), MAX_TOKENS) is None:
+            notes.append(f"{name} is not in the log: the default for the card is counted")
+    free, memory = logged.get("free_at_start"), run.card_memory
+    if type(free) is int and memory and memory - free > 0.02 * memory:
+        notes.append(f"{(memory - free) / 1024**3:.2f} GiB of the card were in use when the engine started")
+    return VllmOptions(
+        version=version,
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+        gpu_memory_utilization=utilization,
+        max_num_batched_tokens=whole(logged.get("max_num_batched_tokens"), MAX_TOKENS),
+        max_num_seqs=whole(logged.get("max_num_seqs"), MAX_TOKENS),
+        enforce_eager=logged.get("enforce_eager") is True,
+    )
+
+
+def _version(run: LoggedRun, notes: list[str]) -> str | None:
+    """The log's version with its engine, "0.8.2 (V0)"; None for the newest."""
+    version = run.version
+    if version is None and run.settings.get("v1") is False:
+        version = ASSUMED_V0
+        notes.append(f"the version is not in the log, whose lines are V0's: counted as {ASSUMED_V0}")
+    elif version is None:
+        notes.append(f"the version is not in the log: counted as {'.'.join(map(str, NEWEST))}")
+    elif parse_version(version).release > NEWEST:
+        notes.append(
+            f"version {version} is newer than the newest whose sources were read, {'.'.join(map(str, NEWEST))}"
+        )
+    if version is not None and "v1" in run.settings:
+        version += " (V1)" if run.settings["v1"] else " (V0)"
+    return version
+
+
+def _of_printed_pool(
+    run: LoggedRun,
+    model: Model,
+    workload: Workload,
+    spec: GpuSpec,
+    options: VllmOptions,
+    tensor: int,
+    pipeline: int,
+) -> Mapping[str, Number | None]:
+    """The capacity of the pool that was printed: the cache's rule alone, whatever else takes."""
+    printed, served = run.printed.get("kv_pool"), served_model(model, workload.dtype)
+    if printed is None or served is None or printed.value <= 0:
+        return {}
+    version = VllmVersion() if options.version is None else parse_version(options.version)
+    prefixes = run.settings.get("enable_prefix_caching")
+    chosen = budget.VllmSettings(
+        max_model_len=workload.context,
+        version=version,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        max_num_seqs=options.max_num_seqs,
+        kv_cache_dtype="auto"
+        if workload.kv_dtype is None
+        else {8: "fp8"}.get(PRECISION_BITS[workload.kv_dtype], "bfloat16"),
+        tensor_parallel_size=tensor,
+        pipeline_parallel_size=pipeline,
+        block_size=whole(run.settings.get("block_size"), 4096) or 16,
+        enable_prefix_caching=None if prefixes is None else prefixes is not False,
+    )
+    try:
+        cache = budget.cache_settings(served, Card(spec.capacity, spec.name), chosen)
+        held = capacity(
+            served.layers,
+            cache,
+            [int(printed.value)] * pipeline,
+            printed_from_concurrency=version.tokens_from_concurrency,
+        )
+    except (UnsupportedLayer, UsageError):
+        return {}
+    if held is None:
+        return {}
+    return {"kv_tokens_of_pool": held.tokens_printed, "max_concurrency_of_pool": held.max_concurrency}

@@ -1,0 +1,150 @@
+"""vLLM on given devices: its plan, turned into the bytes of the tightest rank and a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from inspector.devices.spec import GpuSpec
+from inspector.engines.common.ranks import (
+    NO_FACTS,
+    NO_WEIGHTS,
+    cache_name,
+    degrees,
+    plan_over_ranks,
+    rank_device,
+    without,
+)
+from inspector.engines.common.served import Card, served_model
+from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
+from inspector.engines.serving import CannotTell, Serving
+from inspector.engines.vllm import budget
+from inspector.engines.vllm.explain import explain_vllm
+from inspector.engines.vllm.image_items import profiled_item
+from inspector.engines.vllm.options import VllmOptions
+from inspector.engines.vllm.version import VllmVersion, parse_version
+from inspector.fit.verdict import CardShare
+from inspector.memory import Workload
+from inspector.model import Model
+
+
+def plan_vllm(
+    model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions, *, suggest: bool = True
+) -> Serving:
+    """vLLM's account of `workload.context` tokens a request on these devices.
+
+    Raises:
+        UsageError: options that vLLM refuses, or degrees that are not the number of devices.
+        CannotTell: the model's layers or weights are not known.
+    """
+
+    def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
+        return _account(model, workload, spec, without(options, forgotten))
+
+    return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+
+
+def _degrees(spec: GpuSpec, options: VllmOptions) -> tuple[int, int]:
+    return degrees(
+        spec, options.tensor_parallel, options.pipeline_parallel, options.expert_parallel, options.data_parallel
+    )
+
+
+def _account(model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions) -> Serving:
+    tensor, pipeline = _degrees(spec, options)
+    seen = profiled_item(model.architecture, workload, options.version) if model.architecture.vision else None
+    served = served_model(model, workload.dtype, vision=seen)
+    if served is None:
+        raise CannotTell(NO_FACTS)
+    chosen = _settings(workload, options, tensor, pipeline)
+    stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
+    memory = stage_memory(spec, stages) if stages else ()
+    # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
+    card = rank_device(spec.cards[0])
+    plan = budget.plan(served, card, chosen, memory)
+    if plan is None:
+        raise CannotTell(NO_WEIGHTS)
+    held = plan.capacity
+    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    longest = budget.plan(served, card, replace(chosen, max_model_len=most), memory)
+    request = None if held is None else held.blocks_per_request * held.block_bytes
+    cards: tuple[CardShare, ...] = ()
+    if stages:
+        taken = [stage.requested - stage.kv_pool for stage in plan.stages]
+        cards = served_shares(spec, stages, taken, _share(chosen), request)
+    serving = Serving(
+        engine="vllm",
+        engine_version=".".join(map(str, chosen.version.release)),
+        gpu=spec.name,
+        count=spec.count,
+        capacity=next((each.capacity for each in cards if each.tightest), spec.capacity),
+        settings=_shown(card, chosen),
+        per_gpu=_rank_parts(plan.tightest),
+        kv_tokens=None if held is None else held.tokens_printed,
+        kv_blocks=None if held is None else held.blocks,
+        max_concurrency=None if held is None else held.max_concurrency * chosen.data_parallel_size,
+        longest_context=longest.longest_context if longest else None,
+        request_bytes=request,
+        fits=plan.fits,
+        cards=cards,
+        notes=(*(_mixed_notes(pipeline) if stages else ()), *served.notes, *spec.notes),
+    )
+    return serving.explained_by(lambda: explain_vllm(served, card, chosen, plan))
+
+
+def _settings(workload: Workload, options: VllmOptions, tensor: int, pipeline: int) -> budget.VllmSettings:
+    return budget.VllmSettings(
+        max_model_len=workload.context,
+        version=VllmVersion() if options.version is None else parse_version(options.version),
+        gpu_memory_utilization=options.gpu_memory_utilization,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        max_num_seqs=options.max_num_seqs,
+        kv_cache_dtype=cache_name(workload),
+        tensor_parallel_size=tensor,
+        pipeline_parallel_size=pipeline,
+        data_parallel_size=options.data_parallel or 1,
+        enable_expert_parallel=(options.expert_parallel or 1) > 1,
+        enforce_eager=options.enforce_eager,
+    )
+
+
+def _share(chosen: budget.VllmSettings) -> float:
+    given = chosen.gpu_memory_utilization
+    return chosen.version.default_utilization if given is None else given
+
+
+def _shown(card: Card, chosen: budget.VllmSettings) -> dict[str, Any]:
+    """The settings as the account shows them, defaults filled in."""
+    tokens, sequences = budget.batch_sizes(card, chosen)
+    return {
+        "max_model_len": chosen.max_model_len,
+        "gpu_memory_utilization": _share(chosen),
+        "max_num_batched_tokens": tokens,
+        "max_num_seqs": sequences,
+        "kv_cache_dtype": chosen.kv_cache_dtype,
+        "tensor_parallel_size": chosen.tensor_parallel_size,
+        "pipeline_parallel_size": chosen.pipeline_parallel_size,
+        "data_parallel_size": chosen.data_parallel_size,
+        "enable_expert_parallel": chosen.enable_expert_parallel,
+        "enforce_eager": chosen.enforce_eager,
+    }
+
+
+def _rank_parts(rank: budget.RankMemory) -> dict[str, int | None]:
+    return {
+        "weights": rank.weights,
+        "activations": rank.activations,
+        "non_torch": rank.non_torch,
+        "graphs": rank.graphs,
+        "kv_pool": rank.kv_pool,
+        "total": rank.total,
+    }
+
+
+def _mixed_notes(pipeline: int) -> tuple[str, ...]:
+    if pipeline == 1:
+        return (same_share_note("vLLM"),)
+    return (
+        same_share_note("vLLM"),
+        "VLLM_PP_LAYER_PARTITION can give a larger card more layers; stages are counted as even here",
+    )
