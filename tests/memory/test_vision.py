@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from inspector.memory import Workload, estimate
 from inspector.memory.inference.encoders import (
-    FEATURES_ONCE,
     audio_peak,
     encode_pictures,
     encoder_peak,
@@ -46,7 +45,7 @@ def tower_of(name: str) -> VisionTower:
 def measured_pictures(tower: VisionTower, sizes: list[list[int]]) -> Pictures:
     """What the oracle handed to the encoder, which it chose itself: sizes are (height, width)."""
     patch, side = tower.patch_size, tower.image_size
-    if tower.family in ("grid", "pixtral"):
+    if tower.family in ("grid", "ragged"):
         each = [(height // patch) * (width // patch) for height, width in sizes]
         runs = tuple((patches, 1) for patches in each)
         if tower.family == "grid":
@@ -56,11 +55,11 @@ def measured_pictures(tower: VisionTower, sizes: list[list[int]]) -> Pictures:
         return Pictures(runs, 0, len(sizes) * 3 * height * width, canvas, (0, 0))
     grids = [(height // side) * (width // side) for height, width in sizes]
     tiles = sum(count + 1 if count > 1 or tower.pinpoints else 1 for count in grids)
-    if tower.family == "mllama":
+    if tower.family == "joint_tiles":
         tiles = tower.tiles * len(sizes)
     patches = (side // patch) ** 2
     runs = ((patches + tower.class_tokens, tiles),)
-    if tower.family == "mllama":
+    if tower.family == "joint_tiles":
         runs = ((tower.tiles * 1608, len(sizes)),)
     return Pictures(runs, 0, tiles * 3 * side**2, tiles * patches, (0, 0))
 
@@ -98,7 +97,7 @@ def test_what_is_held_of_the_pictures_is_within_5_percent_of_the_measured_bytes(
         pictures = measured_pictures(tower, case["sizes"])
         tokens = tower.tokens * pictures.runs[0][1] if tower.tokens else pictures.patches // tower.merge**2
         # The forward of most classes joins the list of features: a copy beside what the encoder gave back.
-        joined = 0 if tower.model_type in FEATURES_ONCE else tokens * tower.out_hidden_size * 2
+        joined = 0 if tower.habits.feature_copies == 1 else tokens * tower.out_hidden_size * 2
         measured = case["pictures"] + case["kept"] + joined
         assert pictures_held(tower, pictures).bytes == pytest.approx(measured, rel=0.05), case
 
@@ -117,7 +116,7 @@ def test_pictures_are_cut_up_as_the_processors_do(row: dict[str, Any]) -> None:
         pictures = cut_up(tower, 1, tuple(row["size"]))
         if tower.pinpoints:
             assert pictures.tokens == count
-        elif tower.family in ("grid", "pixtral"):
+        elif tower.family in ("grid", "ragged"):
             assert pictures.patches == count, model_type
         else:
             assert pictures.runs[0][1] == count, model_type

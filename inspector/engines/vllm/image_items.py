@@ -11,7 +11,7 @@ from inspector.engines.common.served import VisionFacts
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.memory.estimate import Workload
 from inspector.memory.inference.encoders import MLP_COPIES
-from inspector.memory.inference.images import PUBLISHED_PIXELS, cut_up, default_size
+from inspector.memory.inference.images import cut_up, default_size
 from inspector.model.model import Architecture
 from inspector.model.vision.encoders import VisionTower
 
@@ -36,11 +36,10 @@ def profiled_item(architecture: Architecture, workload: Workload, engine_version
         return NO_PICTURES
     tower = architecture.vision_tower
     # V0 profiles another batch; vLLM has no Llama 3.2 any more; GLM's limits differ between versions and repos.
-    if tower is None or not version.v1 or tower.family == "mllama" or tower.model_type.startswith("glm"):
+    if tower is None or not version.v1 or not tower.habits.profiled:
         return None
     if size is None:
-        published = next((most for name, most in PUBLISHED_PIXELS.items() if tower.model_type.startswith(name)), None)
-        size = default_size(tower, published)
+        size = default_size(tower, tower.habits.published_pixels)
     item = cut_up(tower, 1, size)
     frames = _video_frames(tower, version, item.tokens, max_model_len)
     limit = DEFAULT_LIMIT if images is None else images
@@ -60,7 +59,7 @@ def _video_frames(tower: VisionTower, version: VllmVersion, tokens: int, max_mod
 
     Qwen3's videos have a limit of their own, below a picture's. Other models profile pictures.
     """
-    if not tower.model_type.startswith("qwen2"):
+    if not tower.habits.videos:
         return 1
     if version.release >= (0, 16):
         return max(1, min(7, max_model_len // tokens))
@@ -73,5 +72,5 @@ def _blocks(tower: VisionTower) -> tuple[tuple[int, int], ...]:
     output (h) and, where they are rotated, their copy and the rotated (4 h)."""
     hidden, inner = tower.hidden_size, tower.intermediate_size
     gated = MLP_COPIES.get(tower.hidden_act, 2) if tower.hidden_act == "silu" else 2
-    rotated = tower.family != "vit"
+    rotated = tower.family != "tiles"
     return ((3 * hidden, gated * inner), ((1 if rotated else 2) * hidden, (8 if rotated else 4) * hidden))

@@ -28,20 +28,8 @@ ELEMENT = 2
 MLP_COPIES = {"quick_gelu": 3, "silu": 3}
 """Tensors of the width f: gate, activated gate, up; or the input, its sigmoid and their product. 2 for one kernel."""
 
-EAGER_SCORES = {"internvl": 4, "llama4": 4, "audio": 4}
-"""Bytes a score: two copies in 16 bits. Elsewhere 10: softmax in fp32 makes two copies of 4 beside one of 2."""
-
-JOIN_TILES = frozenset({"llava_next"})
-"""Join the pictures' tiles in one tensor, in fp32, while those that came are still there."""
-
-KEEP_COPY = frozenset({"internvl", "idefics3", "smolvlm"})
-"""Hold the pixels in 16 bits, too, while the encoder runs, as all of the family "grid" do."""
-
-FEATURES_ONCE = frozenset({"internvl", "aya_vision", "cohere2_vision"})
-"""Hand the features on as they are; elsewhere a copy is joined from the list of pictures, and both live on."""
-
-EARLIER_STATES = frozenset({"llava", "llava_next", "aya_vision"})
-"""Take their features from a layer's states, which live on beside the normed last ones."""
+AUDIO_SCORE_BYTES = 4
+"""Of Whisper's eager attention: two copies in 16 bits."""
 
 
 class Encoding(NamedTuple):
@@ -81,11 +69,9 @@ def pictures_held(tower: VisionTower, pictures: Pictures) -> Part:
     """Pixels, features and the encoder's last states, which live on while the language model runs."""
     count = sum(how_many for _, how_many in pictures.runs)
     tokens = count * tower.tokens if tower.tokens else pictures.patches // tower.merge**2
-    copies = (1 if tower.model_type in FEATURES_ONCE else 2) + (tower.taps if tower.family == "grid" else 0)
-    states = 2 if tower.model_type in EARLIER_STATES and tower.family == "vit" else 1
-    if tower.model_type.startswith("glm") or tower.family in ("mllama", "llama4"):  # states are as few as the features
-        copies, states = copies + tower.model_type.startswith("glm"), 0
-    pixel = ELEMENT if tower.family == "llama4" else 4
+    habits, grid = tower.habits, tower.family == "grid"
+    copies, pixel = habits.feature_copies + (tower.taps if grid else 0), habits.held_pixel_bytes
+    states = 1 if tower.family == "ragged" else habits.state_copies  # a ragged one's are taken as they come
     values = copies * tokens * tower.out_hidden_size + states * pictures.patches * tower.hidden_size
     formula = (
         f"{pictures.values:,} pixel values * {pixel} B + ({copies} * {tokens:,} tokens * {tower.out_hidden_size:,} +"
@@ -97,19 +83,19 @@ def pictures_held(tower: VisionTower, pictures: Pictures) -> Part:
 def encoder_peak(tower: VisionTower, pictures: Pictures, attention: str = "sdpa") -> Part:
     """The largest block, and what lives beside it: pixels, rotary tables, a mask, kept states."""
     blocks = {
-        "vit": _vit,
+        "tiles": _tiles,
         "grid": _grid,
-        "pixtral": _pixtral,
-        "mllama": _mllama,
-        "llama4": _llama4,
+        "ragged": _ragged,
+        "joint_tiles": _joint_tiles,
+        "rotated_tiles": _rotated_tiles,
     }[tower.family](tower, pictures, attention)
     largest = max(blocks, key=lambda block: block.bytes or 0)
-    pixels = pictures.values * _pixel_bytes(tower)
+    pixels = pictures.values * tower.habits.pixel_bytes
     width, height = pictures.size
     formula = (
         f"{sum(count for _, count in pictures.runs):,} pictures or tiles, {width} x {height} pixels a picture:"
         f" {largest.name} ({largest.formula})"
-        f" + {pictures.values:,} pixel values * {_pixel_bytes(tower)} B"
+        f" + {pictures.values:,} pixel values * {tower.habits.pixel_bytes} B"
     )
     return Part("vision_encoder", (largest.bytes or 0) + pixels, formula, SOURCE, tuple(blocks))
 
@@ -122,7 +108,7 @@ def audio_peak(tower: AudioTower, clips: int, attention: str = "sdpa") -> Part:
     blocks = [mlp]
     if attention == "eager":
         blocks.append(
-            _eager(tower.num_attention_heads, clips * sequence, clips * sequence**2, 6 * hidden, EAGER_SCORES["audio"])
+            _eager(tower.num_attention_heads, clips * sequence, clips * sequence**2, 6 * hidden, AUDIO_SCORE_BYTES)
         )
     largest = max(blocks, key=lambda block: block.bytes or 0)
     formula = f"{clips} clips: {largest.name} ({largest.formula}) + {values:,} spectrogram values * 6 B"
@@ -180,15 +166,6 @@ def _worse(
     return Part(text.name, later, text.formula + (f" + {held.name}" if held else ""), text.source, parts)
 
 
-def _pixel_bytes(tower: VisionTower) -> int:
-    """fp32 as the processor makes them, and a copy in 16 bits where a class holds one. Llama 4's must come cast."""
-    if tower.family == "llama4":
-        return ELEMENT
-    if tower.model_type in JOIN_TILES:
-        return 8
-    return 4 + (ELEMENT if tower.family == "grid" or tower.model_type in KEEP_COPY else 0)
-
-
 def _block(name: str, patches: int, width: int, formula: str, more: int = 0, more_formula: str = "") -> Part:
     return Part(
         name, patches * width * ELEMENT + more, f"{patches:,} patches * ({formula}) * 2 B{more_formula}", SOURCE
@@ -201,17 +178,17 @@ def _eager(heads: int, patches: int, pairs: int, width: int, score_bytes: int) -
     return _block("attention", patches, width, f"{width:,}", heads * pairs * score_bytes, text)
 
 
-def _vit(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
     """CLIP, SigLIP and their kin. The stream beside the MLP is 4 h (5 in InternVL, which scales its layers)."""
     hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
-    copies, stream = MLP_COPIES.get(tower.hidden_act, 2), 5 if tower.model_type == "internvl" else 4
+    copies, stream = MLP_COPIES.get(tower.hidden_act, 2), tower.habits.stream
     width = copies * inner + stream * hidden
     blocks = [_block("mlp", total, width, f"{copies} * {inner:,} + {stream} * {hidden:,}")]
     if tower.extra:  # Cohere2VisionMultiModalProjector's inner width, of each merged patch
         wide = 2 * tower.extra // tower.merge**2
         blocks.append(_block("projector", total, wide + 2 * hidden, f"{wide:,} + 2 * {hidden:,}"))
     if attention == "eager":
-        scores = EAGER_SCORES.get(tower.model_type, 10)
+        scores = tower.habits.score_bytes
         blocks.append(_eager(tower.num_attention_heads, total, pictures.pairs, 6 * hidden, scores))
     return blocks
 
@@ -221,8 +198,7 @@ def _grid(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
     stream (2 h); tables of cosines and sines in fp32 (4 d). Qwen3's hold their interpolated positions in fp32 (2 h),
     and what its deepstack has handed on."""
     hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
-    qwen3 = tower.model_type.startswith("qwen3")
-    beside = 4 * tower.head_dim + (2 * hidden if qwen3 else 0)
+    beside = 4 * tower.head_dim + tower.habits.positions * hidden
     beside += tower.taps * tower.out_hidden_size // tower.merge**2
     copies = MLP_COPIES.get(tower.hidden_act, 2)
     blocks = [
@@ -239,7 +215,7 @@ def _grid(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
     return blocks
 
 
-def _pixtral(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _ragged(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
     """A mask keeps the pictures apart: T^2 additive values, and a padded copy for the memory-efficient kernel where T
     is no multiple of 16. The first layer's output lives on at the padded size."""
     hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
@@ -274,7 +250,7 @@ def _pixtral(tower: VisionTower, pictures: Pictures, attention: str) -> list[Par
     return blocks
 
 
-def _mllama(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _joint_tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
     """Llama 3.2 keeps every layer's states, and at the end stacks those of its taps and joins them with the last."""
     hidden, total, layers = tower.hidden_size, pictures.patches, tower.num_hidden_layers
     mask = pictures.pairs * ELEMENT
@@ -299,7 +275,7 @@ def _mllama(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part
     return blocks
 
 
-def _llama4(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _rotated_tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
     """Queries and keys are rotated as complex numbers: four tensors of fp32 width, eight in 16 bits."""
     hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
     blocks = [
@@ -307,5 +283,5 @@ def _llama4(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part
         _block("mlp", total, 2 * inner + 4 * hidden, f"2 * {inner:,} + 4 * {hidden:,}"),
     ]
     if attention == "eager":
-        blocks.append(_eager(tower.num_attention_heads, total, pictures.pairs, 6 * hidden, EAGER_SCORES["llama4"]))
+        blocks.append(_eager(tower.num_attention_heads, total, pictures.pairs, 6 * hidden, tower.habits.score_bytes))
     return blocks

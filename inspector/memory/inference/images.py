@@ -13,14 +13,6 @@ from inspector.model.vision.encoders import VisionTower
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
-MAX_PIXELS = {"glm": 28 * 28 * 15000 // 2}
-"""The classes' default limits by the first letters of the model type (a picture counts as two frames in GLM's); else
-Qwen2VLImageProcessor's 28 * 28 * 1280."""
-
-PUBLISHED_PIXELS = {"qwen2": 12_845_056, "qwen3": 16_777_216}
-"""What the preprocessor_config.json of Qwen's published repos says instead: 16,384 tokens. Engines that load the
-processor have this; a repo's own file is not read here."""
-
 LARGEST_PIXELS = 2**40
 
 
@@ -60,14 +52,14 @@ def default_size(tower: VisionTower, max_pixels: int | None = None) -> Size:
     side = tower.image_size
     if tower.family == "grid":
         unit = tower.patch_size * tower.merge
-        root = math.isqrt(max_pixels or _max_pixels(tower)) // unit * unit
+        root = math.isqrt(max_pixels or tower.habits.max_pixels) // unit * unit
         return max(root, unit), max(root, unit)
     if tower.pinpoints:
         height, width = max(tower.pinpoints, key=lambda pair: pair[0] * pair[1])
         return width, height
-    if tower.model_type in ("idefics3", "smolvlm"):
+    if tower.habits.tiling == "longest_side":
         return 4 * side, 4 * side
-    if tower.family == "mllama":
+    if tower.family == "joint_tiles":
         root = math.isqrt(tower.tiles)
         return root * side, max(1, tower.tiles // root) * side
     if tower.tiles:  # the squarest grid of all tiles
@@ -85,8 +77,8 @@ def cut_up(tower: VisionTower, count: int, size: Size) -> Pictures:
         tokens = patches // tower.merge**2
         values = count * patches * 6 * patch**2  # a still picture is two equal frames
         return Pictures(((patches, count),), count * tokens, values, count * patches, (width, height))
-    if tower.family == "pixtral":
-        width, height = _fit_pixtral(tower, size)
+    if tower.family == "ragged":
+        width, height = _fit_ragged(tower, size)
         rows, columns = height // patch, width // patch
         tokens = (columns // tower.merge + 1) * (rows // tower.merge)  # a break after each row
         patches = rows * columns
@@ -97,7 +89,7 @@ def cut_up(tower: VisionTower, count: int, size: Size) -> Pictures:
     patches = (side // patch) ** 2
     sequence = patches + tower.class_tokens
     values, canvas = count * tiles * 3 * side**2, count * tiles * patches
-    if tower.family == "mllama":  # all tiles of a picture attend to each other, each padded to a multiple of 8
+    if tower.family == "joint_tiles":  # all tiles of a picture attend to each other, each padded to a multiple of 8
         return Pictures(((tiles * (-(-sequence // 8) * 8), count),), count * tokens, values, canvas, size)
     return Pictures(((sequence, tiles * count),), count * tokens, values, canvas, size)
 
@@ -107,15 +99,15 @@ def _tiles(tower: VisionTower, size: Size) -> tuple[int, int]:
     side = tower.image_size
     patches = (side // tower.patch_size) ** 2
     a_tile = tower.tokens or patches // tower.merge**2
-    if tower.family == "mllama":
+    if tower.family == "joint_tiles":
         return tower.tiles, 1  # cross-attention: the context has one token a picture
     if tower.pinpoints:
         return _llava_next(tower, size)
-    if tower.model_type in ("idefics3", "smolvlm"):
+    if tower.habits.tiling == "longest_side":
         rows, columns = _idefics3(side, size)
         tiles = rows * columns + 1 if rows * columns > 1 else 1
         return tiles, tiles * a_tile
-    if tower.model_type in ("llama4", "cohere2_vision"):
+    if tower.habits.tiling == "least_enlarged":
         rows, columns = _least_enlarged(side, tower.tiles, size)
     elif tower.tiles:
         rows, columns = _canvas(side, tower.tiles, size)
@@ -125,17 +117,13 @@ def _tiles(tower: VisionTower, size: Size) -> tuple[int, int]:
     return tiles, tiles * a_tile
 
 
-def _max_pixels(tower: VisionTower) -> int:
-    return next((pixels for name, pixels in MAX_PIXELS.items() if tower.model_type.startswith(name)), 28 * 28 * 1280)
-
-
 def _fit_grid(tower: VisionTower, size: Size) -> Size:
     """`smart_resize` of Qwen2VLImageProcessor, without the limit: a size that is asked for is taken to be allowed."""
     unit = tower.patch_size * tower.merge
     return max(unit, round(size[0] / unit) * unit), max(unit, round(size[1] / unit) * unit)
 
 
-def _fit_pixtral(tower: VisionTower, size: Size) -> Size:
+def _fit_ragged(tower: VisionTower, size: Size) -> Size:
     """`get_resize_output_image_size` of PixtralImageProcessor; the longest side is taken to be the tower's."""
     unit, ratio = tower.patch_size * tower.merge, max(size) / tower.image_size
     width, height = (math.floor(side / ratio) if ratio > 1 else side for side in size)
