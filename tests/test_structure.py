@@ -26,6 +26,7 @@ STEPS = [
     "engines",
     "logs",
     "measure",
+    "record",
     "api",
     "report",
     "batch",
@@ -43,10 +44,7 @@ CLIENT = {"anyio", "certifi", "filelock", "h11", "httpcore2", "httpx2", "idna", 
 BACKPORTS = {"exceptiongroup", "typing_extensions"}
 """Loaded by an older Python."""
 
-LAZY = {
-    ("api", "report"): "Inspection.to_dict() renders itself; imported when called",
-    ("engines", "logs"): "the rows of a comparison, until each engine has its own log reader",
-}
+LAZY = {("engines", "logs"): "the rows of a comparison, until each engine has its own log reader"}
 
 
 def imported_steps(path: Path) -> set[str]:

@@ -179,7 +179,7 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `--json`: sizes in bytes, unknown values None."""
-        from inspector.report.record import inspection_record
+        from inspector.record import inspection_record
 
         return inspection_record(self)
 

@@ -31,7 +31,7 @@ from inspector.hub import Resolver
 from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, Gate, Report
 from inspector.hub.client.settings import Settings as HubSettings
 from inspector.hub.resolver import MAX_CONNECTIONS
-from inspector.report.record import error_record
+from inspector.record import error_record
 
 LIMIT_HEADERS = ("ratelimit", "ratelimit-policy", "retry-after")
 ATTEMPTS = 3

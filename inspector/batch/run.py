@@ -16,7 +16,7 @@ from inspector.errors import InspectError, UsageError
 from inspector.hub import Resolver
 from inspector.hub.client.workers import Errand, Workers
 from inspector.hub.resolver import MAX_CONNECTIONS
-from inspector.report.record import SCHEMA, error_record, inspection_record
+from inspector.record import SCHEMA, error_record, inspection_record
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec

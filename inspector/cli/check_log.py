@@ -47,7 +47,7 @@ def check_log(
         )
     except InspectError as error:
         if as_json and not isinstance(error, UsageError):
-            from inspector.report.record import error_record
+            from inspector.record import error_record
 
             print_json(error_record(model, error))
         raise

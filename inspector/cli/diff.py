@@ -33,7 +33,7 @@ def diff(
         pair = inspect_pair(before, after, token=token, offline=offline or None, context=context, **settings)
     except InspectError as error:
         if as_json and not isinstance(error, UsageError):
-            from inspector.report.record import error_record
+            from inspector.record import error_record
 
             print_json({**error_record(before, error), "repo_id": None, "before": before, "after": after})
         raise

@@ -37,7 +37,7 @@ def failed(model: str, error: InspectError, output: str) -> int:
     """Say why the one model of a command has no answer, as an object, too, where JSON was asked for."""
     print_error(error, model)
     if output == "json" and not isinstance(error, UsageError):
-        from inspector.report.record import error_record
+        from inspector.record import error_record
 
         print_json(error_record(model, error))
     return error.exit_code
@@ -52,7 +52,7 @@ def print_warnings(inspection: Inspection, model: str | None = None, more: tuple
 
 def print_results(results: Sequence[Result], output: str, explain: bool, layers: bool = False) -> None:
     from inspector.api.inspection import Inspection
-    from inspector.report.record import error_record, explanation_record, inspection_record
+    from inspector.record import error_record, explanation_record, inspection_record
 
     if output == "json":
         records = []
@@ -64,7 +64,7 @@ def print_results(results: Sequence[Result], output: str, explain: bool, layers:
             if explain:
                 record["explain"] = explanation_record(outcome)
             if layers:
-                from inspector.report.layer_table import ledger_record
+                from inspector.record import ledger_record
 
                 record["layers"] = ledger_record(outcome.ledger())
             records.append(record)

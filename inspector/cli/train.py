@@ -57,7 +57,7 @@ def train(
 
         print_training(console(), inspection, training, explain=explain)
     else:
-        from inspector.report.record import part_record, training_record
+        from inspector.record import part_record, training_record
 
         record = training_record(inspection, training)
         if explain:

@@ -19,24 +19,6 @@ MAX_INDICES = 12
 """Characters of a row's indices that the table shows; longer ones stand below it."""
 
 
-def ledger_record(rows: tuple[LedgerRow, ...]) -> list[dict[str, Any]]:
-    """The ledger as JSON objects; sizes are of one layer, in bytes."""
-    return [
-        {
-            "name": row.name,
-            "layers": list(row.layers),
-            "kind": row.kind or None,
-            "parameters": row.parameters,
-            "bytes": row.bytes,
-            "kv_bytes_per_token": row.kv_bytes_per_token,
-            "kv_bytes": row.kv_bytes,
-            "tensors": row.tensors or None,
-            "config": {key: {"value": value, "from": where} for key, (value, where) in row.config.items()},
-        }
-        for row in rows
-    ]
-
-
 def print_ledger(console: Console, inspection: Inspection) -> None:
     """A row for equal layers, with what one of them takes; below, where the numbers come from."""
     rows, workload = inspection.ledger(), inspection.estimate.workload

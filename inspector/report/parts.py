@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from inspector.report.record import parameters_record
 from inspector.report.units import bytes_text, inert
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from inspector.model import Model
-
-
-def parts_record(model: Model) -> dict[str, Any]:
-    """The JSON's keys `parts` and `adapter`; empty for a checkpoint that is whole."""
-    if not model.parts:
-        return {}
-    record: dict[str, Any] = {
-        "parts": [
-            {
-                "name": part.name,
-                "kind": part.kind,
-                "class": part.class_name or part.model.architecture.architecture,
-                "repo_id": part.checkpoint.repo_id,
-                "revision": part.checkpoint.revision,
-                "model_type": part.model.architecture.model_type,
-                "parameters": parameters_record(part.model.parameters),
-                "tensor_bytes": part.checkpoint.tensor_bytes,
-                "files": [file.name for file in part.checkpoint.files],
-            }
-            for part in model.parts
-        ]
-    }
-    if (adapter := model.adapter) is not None:
-        record["adapter"] = {
-            "base_model": adapter.base_model,
-            "base_revision": adapter.base_revision,
-            "peft_type": adapter.peft_type,
-            "rank": adapter.rank,
-            "alpha": adapter.alpha,
-            "target_modules": list(adapter.target_modules),
-            "modules_to_save": list(adapter.modules_to_save),
-            "parameters": adapter.parameters,
-            "bytes": adapter.bytes,
-        }
-    return record
 
 
 def print_parts(console: Console, model: Model) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from inspector.api.inspection import Inspection
 from inspector.errors import InspectError
-from inspector.report.record import error_record, inspection_record
+from inspector.record import error_record, inspection_record
 from inspector.report.units import bytes_text, count_text, device_text, inert, number_text
 
 Result = tuple[str, Inspection | InspectError]

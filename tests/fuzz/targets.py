@@ -330,7 +330,7 @@ def report_of(checkpoint: Checkpoint) -> None:
     from rich.console import Console
 
     from inspector.api.inspection import Settings, inspect_checkpoint
-    from inspector.report.record import inspection_record
+    from inspector.record import inspection_record
     from inspector.report.text import print_report
     from tests.fuzz.harness import assert_inert
 

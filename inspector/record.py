@@ -1,27 +1,52 @@
-"""The JSON objects of `--json`: DESIGN's contract, sizes as integers in bytes, unknown values null."""
+"""Records, the JSON objects of `--json`: sizes as integers in bytes, unknown values null. Every format is made of them.
+
+The keys are a contract with the programs that read them: they only grow.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from inspector.api.inspection import Inspection
 from inspector.errors import InspectError
 
 if TYPE_CHECKING:
     from inspector.engines.serving import Serving
     from inspector.fit.verdict import Fit
+    from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Part
+    from inspector.memory.layer_table import LedgerRow
     from inspector.memory.training import TrainingEstimate
-    from inspector.model import Parameters
+    from inspector.model import Model, Parameters
 
 SCHEMA = 1
 
+Record = dict[str, Any]
 
-def inspection_record(inspection: Inspection) -> dict[str, Any]:
+
+class Inspected(Protocol):
+    """One model under one workload, as the library's `Inspection` holds it."""
+
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def estimate(self) -> Estimate: ...
+    @property
+    def precisions(self) -> tuple[Estimate, ...]: ...
+    @property
+    def fits(self) -> tuple[Fit, ...]: ...
+    @property
+    def servings(self) -> tuple[Serving, ...]: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+
+def inspection_record(inspection: Inspected) -> Record:
     """One model as a JSON object."""
     checkpoint, network = inspection.checkpoint, inspection.checkpoint.network
-    record: dict[str, Any] = {
+    record: Record = {
         "schema": SCHEMA,
         "repo_id": checkpoint.repo_id,
         "revision": checkpoint.revision,
@@ -42,10 +67,7 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
             "by_precision": {estimate.workload.dtype: estimate_record(estimate) for estimate in inspection.precisions},
         },
     }
-    if inspection.model.parts:
-        from inspector.report.parts import parts_record
-
-        record |= parts_record(inspection.model)
+    record |= _parts(inspection.model)
     if inspection.fits:
         record["fit"] = [_with_cards(dataclasses.asdict(fit), fit) for fit in inspection.fits]
     if inspection.servings:
@@ -56,17 +78,17 @@ def inspection_record(inspection: Inspection) -> dict[str, Any]:
     return record
 
 
-def serving_record(serving: Serving) -> dict[str, Any]:
+def serving_record(serving: Serving) -> Record:
     """An engine's account."""
     return _with_cards(dataclasses.asdict(serving), serving)
 
 
-def _with_cards(record: dict[str, Any], holder: Fit | Serving) -> dict[str, Any]:
+def _with_cards(record: Record, holder: Fit | Serving) -> Record:
     """The record with unequal cards as objects."""
     return record | {"cards": [card._asdict() for card in holder.cards]}
 
 
-def error_record(repo_id: str, error: InspectError) -> dict[str, Any]:
+def error_record(repo_id: str, error: InspectError) -> Record:
     """A model that could not be read, as a JSON object."""
     return {
         "schema": SCHEMA,
@@ -75,7 +97,7 @@ def error_record(repo_id: str, error: InspectError) -> dict[str, Any]:
     }
 
 
-def estimate_record(estimate: Estimate) -> dict[str, Any]:
+def estimate_record(estimate: Estimate) -> Record:
     """An inference estimate."""
     workload = estimate.workload
     return {
@@ -99,7 +121,7 @@ def estimate_record(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[str, Any]:
+def training_record(inspection: Inspected, training: TrainingEstimate) -> Record:
     """The record of a model with its `training` object added. What the article's formulas do not know is null."""
     record = inspection_record(inspection)
     record["warnings"] = list(dict.fromkeys([*record["warnings"], *training.warnings]))
@@ -136,14 +158,32 @@ def training_record(inspection: Inspection, training: TrainingEstimate) -> dict[
     return record
 
 
-def explanation_record(inspection: Inspection) -> list[dict[str, Any]]:
+def explanation_record(inspection: Inspected) -> list[Record]:
     """`--explain`: the parts of an engine's account on each of the cards, where one was asked for, else the
     estimate's."""
     accounts = [serving.explanation() for serving in inspection.servings] or [inspection.estimate.explained]
     return [part_record(part) for parts in accounts for part in parts]
 
 
-def part_record(part: Part) -> dict[str, Any]:
+def ledger_record(rows: tuple[LedgerRow, ...]) -> list[Record]:
+    """The ledger as JSON objects; sizes are of one layer, in bytes."""
+    return [
+        {
+            "name": row.name,
+            "layers": list(row.layers),
+            "kind": row.kind or None,
+            "parameters": row.parameters,
+            "bytes": row.bytes,
+            "kv_bytes_per_token": row.kv_bytes_per_token,
+            "kv_bytes": row.kv_bytes,
+            "tensors": row.tensors or None,
+            "config": {key: {"value": value, "from": where} for key, (value, where) in row.config.items()},
+        }
+        for row in rows
+    ]
+
+
+def part_record(part: Part) -> Record:
     """A part and its sub-parts, formulas and sources included (`--explain --json`)."""
     return {
         "name": part.name,
@@ -156,7 +196,7 @@ def part_record(part: Part) -> dict[str, Any]:
     }
 
 
-def _model(inspection: Inspection) -> dict[str, Any]:
+def _model(inspection: Inspected) -> Record:
     architecture = inspection.model.architecture
     experts, quantization = architecture.experts, architecture.quantization
     return {
@@ -196,7 +236,7 @@ def _rounded(bits: float | None) -> float | None:
     return None if bits is None else round(bits, 3)
 
 
-def parameters_record(parameters: Parameters) -> dict[str, Any]:
+def parameters_record(parameters: Parameters) -> Record:
     """A model's parameters, or those of a part of it."""
     return {
         "total": parameters.total,
@@ -210,6 +250,41 @@ def parameters_record(parameters: Parameters) -> dict[str, Any]:
     }
 
 
-def _download_bytes(inspection: Inspection) -> int | None:
+def _download_bytes(inspection: Inspected) -> int | None:
     sizes = [file.size for file in inspection.checkpoint.files]
     return None if None in sizes or not sizes else sum(size or 0 for size in sizes)
+
+
+def _parts(model: Model) -> Record:
+    """The JSON's keys `parts` and `adapter`; empty for a checkpoint that is whole."""
+    if not model.parts:
+        return {}
+    record: Record = {
+        "parts": [
+            {
+                "name": part.name,
+                "kind": part.kind,
+                "class": part.class_name or part.model.architecture.architecture,
+                "repo_id": part.checkpoint.repo_id,
+                "revision": part.checkpoint.revision,
+                "model_type": part.model.architecture.model_type,
+                "parameters": parameters_record(part.model.parameters),
+                "tensor_bytes": part.checkpoint.tensor_bytes,
+                "files": [file.name for file in part.checkpoint.files],
+            }
+            for part in model.parts
+        ]
+    }
+    if (adapter := model.adapter) is not None:
+        record["adapter"] = {
+            "base_model": adapter.base_model,
+            "base_revision": adapter.base_revision,
+            "peft_type": adapter.peft_type,
+            "rank": adapter.rank,
+            "alpha": adapter.alpha,
+            "target_modules": list(adapter.target_modules),
+            "modules_to_save": list(adapter.modules_to_save),
+            "parameters": adapter.parameters,
+            "bytes": adapter.bytes,
+        }
+    return record
