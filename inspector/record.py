@@ -41,6 +41,21 @@ class Inspected(Protocol):
     def servings(self) -> tuple[Serving, ...]: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
+    def ledger(self) -> tuple[LedgerRow, ...]: ...
+
+
+def outcome_record(
+    name: str, outcome: Inspected | InspectError, *, explain: bool = False, layers: bool = False
+) -> Record:
+    """What came of a model, as a JSON object: of `--json`, with the keys of `--explain` and `--layers`."""
+    if isinstance(outcome, InspectError):
+        return error_record(name, outcome)
+    record = inspection_record(outcome)
+    if explain:
+        record["explain"] = explanation_record(outcome)
+    if layers:
+        record["layers"] = ledger_record(outcome.ledger())
+    return record
 
 
 def inspection_record(inspection: Inspected) -> Record:
@@ -88,7 +103,7 @@ def _with_cards(record: Record, holder: Fit | Serving) -> Record:
     return record | {"cards": [card._asdict() for card in holder.cards]}
 
 
-def error_record(repo_id: str, error: InspectError) -> Record:
+def error_record(repo_id: str | None, error: InspectError) -> Record:
     """A model that could not be read, as a JSON object."""
     return {
         "schema": SCHEMA,
@@ -121,7 +136,7 @@ def estimate_record(estimate: Estimate) -> Record:
     }
 
 
-def training_record(inspection: Inspected, training: TrainingEstimate) -> Record:
+def training_record(inspection: Inspected, training: TrainingEstimate, *, explain: bool = False) -> Record:
     """The record of a model with its `training` object added. What the article's formulas do not know is null."""
     record = inspection_record(inspection)
     record["warnings"] = list(dict.fromkeys([*record["warnings"], *training.warnings]))
@@ -155,6 +170,8 @@ def training_record(inspection: Inspected, training: TrainingEstimate) -> Record
         "ratio_to_inference": training.ratio_to_inference,
         **{name: part.bytes if (part := training.part(name)) else None for name in ("host_memory", "disk")},
     }
+    if explain:
+        record["explain"] = [part_record(part) for part in (*training.parts, *training.off_card)]
     return record
 
 

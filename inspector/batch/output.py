@@ -3,6 +3,10 @@
 A file is only ever added to, each line in one write; a line that a kill or a full disk cut in two is taken off again.
 While a batch writes to it, it is locked: a second one is refused, not mixed in. (Where the system has no `flock`,
 Windows say, nothing is locked.)
+
+A format that is readable only when it is whole (Parquet) gets its lines in a journal beside it, FILE.jsonl, on disk as
+soon as each is finished. At the end the file is made of them and takes the place of an older one in one step, and the
+journal goes. A batch that is killed leaves the journal, from which --resume goes on.
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ import shutil
 import stat
 import sys
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from inspector.batch.outcome import is_passing
-from inspector.batch.rows import Rows
 from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from inspector.report.writers import Writer
 
 
 class Output(Protocol):
@@ -136,7 +142,73 @@ def new_file(path: Path) -> OutputFile:
     return output
 
 
-def resume_file(path: Path, rows: Rows) -> tuple[OutputFile, dict[str, str]]:
+def journal_of(path: Path) -> Path:
+    """Where the lines of a file are that is made of them at the end."""
+    return path.with_name(f"{path.name}.jsonl")
+
+
+def open_output(path: Path | None, writer: Writer, *, resume: bool) -> tuple[Output, dict[str, str]]:
+    """Where the lines go: to standard output without a path, to the file, or to the journal of a whole file.
+
+    Returns:
+        It, and the outcome of each ID that is done.
+
+    Raises:
+        UsageError: the file is there and not to be resumed, or cannot be; or another batch writes to it.
+    """
+    if path is None:
+        return StandardOutput(), {}
+    if writer.whole_file:
+        return resume_journal(path, writer) if resume else (new_journal(path), {})
+    return resume_file(path, writer) if resume else (new_file(path), {})
+
+
+def make_whole(path: Path, writer: Writer) -> None:
+    """Makes the file of the journal's lines, and takes the journal away.
+
+    Raises:
+        OSError: the disk is full, say; the journal stays.
+    """
+    journal = journal_of(path)
+    writer.make_file(journal, path)
+    journal.unlink(missing_ok=True)
+
+
+def new_journal(path: Path) -> OutputFile:
+    """The journal of a new file.
+
+    Raises:
+        UsageError: the file or its journal is there already.
+    """
+    if path.exists():
+        raise UsageError(f"{path} is there already", "Add --resume to go on with it, or move it away.")
+    return new_file(journal_of(path))
+
+
+def resume_journal(path: Path, writer: Writer) -> tuple[OutputFile, dict[str, str]]:
+    """The journal of a batch that was ended early, or made anew from its file. As `resume_file`.
+
+    Raises:
+        UsageError: the file cannot be read, or the journal cannot be gone on with.
+    """
+    journal = journal_of(path)
+    guard = OutputFile(journal)
+    try:
+        if guard.is_empty and path.exists():
+            temporary = journal.with_name(f".{journal.name}.table")
+            with temporary.open("w", encoding="utf-8") as file:
+                file.writelines(writer.lines_of(path))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(journal)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be resumed: {error.strerror or error}") from None
+    finally:
+        guard.close()
+    return resume_file(journal, writer)
+
+
+def resume_file(path: Path, writer: Writer) -> tuple[OutputFile, dict[str, str]]:
     """Brings the file of a batch that was ended early into order, so that it can be added to.
 
     A last line that is cut in two is taken off. So are failures of the Hub and the network, as they are to be asked for
@@ -157,7 +229,7 @@ def resume_file(path: Path, rows: Rows) -> tuple[OutputFile, dict[str, str]]:
     output = OutputFile(target)
     try:
         with target.open("rb") as old, temporary.open("wb") as new:
-            done, whole = _keep(old, new, rows, path)
+            done, whole = _keep(old, new, writer, path)
             new.flush()
             os.fsync(new.fileno())
         if not whole:
@@ -178,10 +250,10 @@ def resume_file(path: Path, rows: Rows) -> tuple[OutputFile, dict[str, str]]:
     return output, done
 
 
-def _keep(old: BinaryIO, new: BinaryIO, rows: Rows, path: Path) -> tuple[dict[str, str], bool]:
+def _keep(old: BinaryIO, new: BinaryIO, writer: Writer, path: Path) -> tuple[dict[str, str], bool]:
     """Copies the results that stand; also tells what they are, and whether they are all that was there."""
     done: dict[str, str] = {}
-    head = rows.head.encode()
+    head = writer.head.encode()
     begin = old.read(len(head))
     if not head.startswith(begin):
         raise UsageError(f"{path} has other columns", "Resume with the format and columns it was begun with.")
@@ -192,7 +264,7 @@ def _keep(old: BinaryIO, new: BinaryIO, rows: Rows, path: Path) -> tuple[dict[st
     for number, line in enumerate(old, head.count(b"\n") + 1):
         if not line.endswith(b"\n"):
             return done, False
-        model, outcome = _read(rows, line, path, number)
+        model, outcome = _read(writer, line, path, number)
         if model in done or is_passing(outcome):
             whole = False
             continue
@@ -201,9 +273,9 @@ def _keep(old: BinaryIO, new: BinaryIO, rows: Rows, path: Path) -> tuple[dict[st
     return done, whole
 
 
-def _read(rows: Rows, line: bytes, path: Path, number: int) -> tuple[str, str]:
+def _read(writer: Writer, line: bytes, path: Path, number: int) -> tuple[str, str]:
     try:
-        return rows.read(line.decode())
+        return writer.read(line.decode())
     except (ValueError, RecursionError):
         raise UsageError(
             f"{path}, line {number} is no result of a batch in this format", "Resume the file that a batch wrote."

@@ -17,17 +17,18 @@ from inspector.cli.options import (
     source_options,
     workload_options,
 )
+from inspector.cli.output import FormatChoice, Output
 from inspector.errors import InspectError, RepoNotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inspector.batch.outcome import Record, Tally
-    from inspector.batch.output import Output
+    from inspector.batch.output import Output as Lines
     from inspector.batch.progress import Progress
-    from inspector.batch.rows import Rows
     from inspector.hub import Resolver
     from inspector.hub.repo.listing import Query
+    from inspector.report.writers import Writer
 
 
 class OutputFailed(InspectError):
@@ -51,7 +52,7 @@ class OutputFailed(InspectError):
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["jsonl", "csv", "markdown", "parquet"]),
+    type=FormatChoice(lambda each: each.lines),
     help="How to write. Default: by the --output file's name (.csv, .md, .parquet), else jsonl.",
 )
 @click.option(
@@ -94,10 +95,11 @@ def batch(
     from inspector.batch import RateGate, inspect_many, read_ids
     from inspector.batch.interrupt import INTERRUPTED
     from inspector.batch.outcome import Tally
+    from inspector.batch.output import make_whole, open_output
     from inspector.batch.progress import progress_on_stderr
-    from inspector.batch.rows import JSONL, PARQUET, SUFFIXES, Rows
     from inspector.hub import Resolver
     from inspector.hub.resolver import MAX_CONNECTIONS
+    from inspector.report.writers import format_of, make_writer
 
     if resume and path is None:
         raise UsageError("--resume goes on with a file", "Name it with --output.")
@@ -106,11 +108,11 @@ def batch(
     queries = _queries(options)
     if not files and not queries:
         raise UsageError("no list of models", "Name a FILE, - for standard input, or ask the Hub: --author meta-llama.")
-    chosen = format_ or SUFFIXES.get(path.suffix.lower() if path else "", JSONL)
-    if chosen == PARQUET and path is None:
-        raise UsageError("the format parquet needs a file", "Name it with --output.")
+    chosen = format_ or format_of(path)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
-    rows = Rows(chosen, names, _devices(options["gpus"]))
+    writer = make_writer(chosen, names, _devices(options["gpus"]))
+    if writer.whole_file and path is None:
+        raise UsageError(f"the format {chosen} needs a file", "Name it with --output.")
     serving = {name: value for name in SERVING_NAMES if (value := options.pop(name)) is not None}
     settings = {**options, "serving": serving}
     Settings(**settings)  # before anything is asked for or touched: this refuses what cannot be
@@ -120,7 +122,7 @@ def batch(
         models = list(dict.fromkeys([*listed, *(model for query in queries for model in _asked(resolver, query))]))
         if not models:
             raise UsageError(f"no models in {', '.join(files)}", "Give an ID a line.")
-        output, done = _open(path, rows, chosen == PARQUET, resume)
+        output, done = open_output(path, writer, resume=resume)
         missing = [model for model in models if model not in done]
         tally = Tally(done[model] for model in models if model in done)
         arguments: dict[str, Any] = {"jobs": jobs, "ordered": ordered, "revision": revision, **settings}
@@ -133,11 +135,9 @@ def batch(
         to_screen = path is None and sys.stdout.isatty()
         progress = progress_on_stderr(len(models), tally.total, gate, wanted=not to_screen)
         try:
-            interrupted = _write(records, output, rows, tally, progress)
-            if chosen == PARQUET and path is not None and not interrupted:
-                from inspector.batch.parquet import write_table
-
-                write_table(path)
+            interrupted = _write(records, output, writer, tally, progress)
+            if writer.whole_file and path is not None and not interrupted:
+                make_whole(path, writer)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -150,7 +150,7 @@ def batch(
             output.close()
     _summary(tally, len(models), "Interrupted" if interrupted else "")
     if interrupted:
-        if chosen == PARQUET:
+        if writer.whole_file:
             click.echo(f"The rows so far are in {path}.jsonl: --resume goes on with them.", err=True)
         return INTERRUPTED
     return tally.exit_code
@@ -171,30 +171,13 @@ def _queries(options: dict[str, Any]) -> list[Query]:
 
 def _asked(resolver: Resolver, query: Query) -> tuple[str, ...]:
     """The models that the Hub lists; where there are more than the limit, that is told."""
-    from inspector.report.units import inert
-
     listed = resolver.find_models(query)
     if not listed.models:
         raise RepoNotFound(f"the Hub lists no {query}", "Check the spelling; what is private needs a token.")
     if listed.cut:
-        note = f"Note: the Hub has more {query} than {query.limit:,}, which are the first: --limit N takes more"
-        click.echo(inert(note), err=True)
+        Output().note(f"the Hub has more {query} than {query.limit:,}, which are the first: --limit N takes more")
     # A folder of this name here is not meant.
     return tuple(f"{model}@main" if Path(model).exists() else model for model in listed.models)
-
-
-def _open(path: Path | None, rows: Rows, parquet: bool, resume: bool) -> tuple[Output, dict[str, str]]:
-    """Where the lines go, and the outcomes that are there already."""
-    from inspector.batch.output import StandardOutput, new_file, resume_file
-
-    if path is None:
-        return StandardOutput(), {}
-    if not parquet:
-        return resume_file(path, rows) if resume else (new_file(path), {})
-    from inspector.batch.parquet import check_pyarrow, new_journal, resume_journal
-
-    check_pyarrow()
-    return resume_journal(path, rows) if resume else (new_journal(path), {})
 
 
 def _devices(gpus: tuple[str, ...]) -> list[str]:
@@ -206,18 +189,18 @@ def _devices(gpus: tuple[str, ...]) -> list[str]:
     return [spec.label for spec in parse_gpus(gpus)]
 
 
-def _write(records: Iterable[Record], output: Output, rows: Rows, tally: Tally, progress: Progress) -> bool:
+def _write(records: Iterable[Record], output: Lines, writer: Writer, tally: Tally, progress: Progress) -> bool:
     """Writes each record as it comes; whether Ctrl-C ended it."""
     from inspector.batch.interrupt import Interrupts
 
     try:
         with Interrupts() as interrupts, progress:
             with interrupts.held():
-                if rows.head and output.is_empty:
-                    output.write(rows.head)
+                if writer.head and output.is_empty:
+                    output.write(writer.head)
             for record in records:
                 with interrupts.held():
-                    output.write(rows.line(record))
+                    output.write(writer.line(record))
                     tally.add(record["outcome"])
                 progress.show(tally)
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from inspector.cli.output import print_json
+from inspector.cli.output import Output, json_option
 
 
 @click.group()
@@ -13,8 +13,8 @@ def cache() -> None:
 
 
 @cache.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(as_json: bool) -> int:
+@json_option
+def info(output: str) -> int:
     """Where it is, how many answers it has, how much that is, and the oldest."""
     from datetime import datetime, timezone
 
@@ -22,27 +22,30 @@ def info(as_json: bool) -> int:
     from inspector.hub.cache.upkeep import cache_info
     from inspector.hub.client.settings import Settings
     from inspector.report.units import bytes_text, inert
+    from inspector.report.writers import Answer
 
     found = cache_info(Settings.of().cache, cache_limit())
     oldest = None if found.oldest is None else datetime.fromtimestamp(int(found.oldest), timezone.utc).isoformat()
-    if as_json:
-        record = {
-            "schema": 1,
-            "folder": str(found.folder),
-            "entries": found.entries,
-            "repos": found.repos,
-            "bytes": found.bytes,
-            "oldest": oldest,
-            "limit": found.limit,
-        }
-        print_json(record)
-        return 0
-    click.echo(f"folder   {inert(str(found.folder))}")
-    click.echo(f"entries  {found.entries:,} of {found.repos:,} model{'' if found.repos == 1 else 's'}")
-    click.echo(f"size     {bytes_text(found.bytes)} of about {bytes_text(found.limit)} ({SIZE_VARIABLE})")
-    if oldest is not None:
-        click.echo(f"oldest   used {oldest}")
-    return 0
+    record = {
+        "schema": 1,
+        "folder": str(found.folder),
+        "entries": found.entries,
+        "repos": found.repos,
+        "bytes": found.bytes,
+        "oldest": oldest,
+        "limit": found.limit,
+    }
+
+    def text() -> None:
+        click.echo(f"folder   {inert(str(found.folder))}")
+        click.echo(f"entries  {found.entries:,} of {found.repos:,} model{'' if found.repos == 1 else 's'}")
+        click.echo(f"size     {bytes_text(found.bytes)} of about {bytes_text(found.limit)} ({SIZE_VARIABLE})")
+        if oldest is not None:
+            click.echo(f"oldest   used {oldest}")
+
+    out = Output(output)
+    out.write(Answer((), lambda: [record], text))
+    return out.exit_code
 
 
 @cache.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from inspector.cli.options import GPU_HELP, source_options
-from inspector.cli.output import console, print_json
+from inspector.cli.output import Output, json_option
 from inspector.errors import InspectError, UsageError
 
 
@@ -17,7 +17,7 @@ from inspector.errors import InspectError, UsageError
     "--dtype", default="stored", show_default=True, metavar="TYPE", help="Precision of the weights in the run."
 )
 @click.option("--gpu", metavar="GPU", help=f"The card, where the log does not tell: {GPU_HELP.partition(';')[0]}.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check_log(
     file: str,
     model: str,
@@ -26,7 +26,7 @@ def check_log(
     offline: bool,
     dtype: str,
     gpu: str | None,
-    as_json: bool,
+    output: str,
 ) -> int:
     """Show each part that vLLM, SGLang or llama.cpp printed at its start beside the predicted one.
 
@@ -38,6 +38,7 @@ def check_log(
     specs = device_specs((gpu,)) if gpu else ()
     if len(specs) > 1:
         raise UsageError("check-log compares one kind of card", "Name it: --gpu 'RTX 4090'.")
+    out = Output(output)
     try:
         with open_log(file) as raw:
             run = read_log(clean_lines(raw))
@@ -46,19 +47,17 @@ def check_log(
             run, inspection.model, specs[0] if specs else None, dtype=inspection.estimate.workload.dtype
         )
     except InspectError as error:
-        if as_json and not isinstance(error, UsageError):
-            from inspector.record import error_record
-
-            print_json(error_record(model, error))
-        raise
-    from inspector.report.units import inert
-
-    for warning in inspection.warnings:
-        click.echo(f"Note: {inert(warning)}", err=True)
+        return out.fail(error, model)
+    out.notes(inspection.warnings)
     from inspector.report.logs import comparison_record, print_comparison
+    from inspector.report.writers import Answer
 
-    if as_json:
-        print_json(comparison_record(comparison, inspection.checkpoint.repo_id))
-    else:
-        print_comparison(console(), comparison, inspection.checkpoint.repo_id)
-    return 0
+    name = inspection.checkpoint.repo_id
+    out.write(
+        Answer(
+            (name,),
+            lambda: [comparison_record(comparison, name)],
+            lambda: print_comparison(out.console, comparison, name),
+        )
+    )
+    return out.exit_code

@@ -7,10 +7,8 @@ from typing import Any
 import click
 
 from inspector.cli.options import access_options, workload_options
-from inspector.cli.output import console, print_json
-from inspector.errors import InspectError, UsageError
-
-DIFFERENT = 1
+from inspector.cli.output import EXIT_NO, Output, json_option
+from inspector.errors import InspectError
 
 
 @click.command()
@@ -18,9 +16,9 @@ DIFFERENT = 1
 @click.argument("after", metavar="B")
 @access_options
 @workload_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def diff(
-    before: str, after: str, token: str | None, offline: bool, context: int | None, as_json: bool, **settings: Any
+    before: str, after: str, token: str | None, offline: bool, context: int | None, output: str, **settings: Any
 ) -> int:
     """Compare two models, revisions (org/name@REV) or folders by config and headers; no weights are read.
 
@@ -29,24 +27,22 @@ def diff(
     """
     from inspector.api.differences import compare, inspect_pair
 
+    out = Output(output)
     try:
         pair = inspect_pair(before, after, token=token, offline=offline or None, context=context, **settings)
     except InspectError as error:
-        if as_json and not isinstance(error, UsageError):
-            from inspector.record import error_record
-
-            print_json({**error_record(before, error), "repo_id": None, "before": before, "after": after})
-        raise
-    from inspector.report.units import inert
-
+        return out.fail(error, before=before, after=after)
     for name, inspection in zip((before, after), pair, strict=True):
-        for warning in inspection.warnings:
-            click.echo(f"Note: {inert(name)}: {inert(warning)}", err=True)
+        out.notes(inspection.warnings, name)
     from inspector.report.differences import difference_record, print_difference
+    from inspector.report.writers import Answer
 
     difference = compare(*pair)
-    if as_json:
-        print_json(difference_record(*pair, difference))
-    else:
-        print_difference(console(), *pair, difference)
-    return 0 if difference.equal else DIFFERENT
+    out.write(
+        Answer(
+            (before, after),
+            lambda: [difference_record(*pair, difference)],
+            lambda: print_difference(out.console, *pair, difference),
+        )
+    )
+    return out.comes_to(0 if difference.equal else EXIT_NO)

@@ -9,18 +9,14 @@ import click
 from inspector.cli.options import (
     GPU_HELP,
     formulas_option,
-    output_options,
     picture_options,
     serving_options,
     source_options,
     with_serving,
     workload_options,
 )
-from inspector.cli.output import console, failed, print_results, print_warnings
+from inspector.cli.output import Output, output_options
 from inspector.errors import InspectError, UsageError
-
-EXIT_FITS_NOT = 1
-EXIT_CANNOT_TELL = 4
 
 
 @click.command()
@@ -47,21 +43,23 @@ def fit(
 
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
+    out = Output(output)
     try:
         inspection = inspect(model, revision=revision, token=token, offline=offline or None, **with_serving(settings))
     except InspectError as error:
-        return failed(model, error, output)
-    print_warnings(inspection)
-    if output == "text":
+        return out.fail(error, model)
+    out.notes(inspection.warnings)
+
+    def text() -> None:
         from inspector.report.text import print_fleet, print_verdicts
 
         if settings["all_gpus"]:
-            print_fleet(console(), inspection)
+            print_fleet(out.console, inspection)
         else:
-            print_verdicts(console(), inspection, explain=explain)
-    else:
-        print_results([(model, inspection)], output, explain)
-    verdicts = [each.fits for each in inspection.fits]
-    if False in verdicts or not verdicts:
-        return EXIT_FITS_NOT
-    return EXIT_CANNOT_TELL if None in verdicts else 0
+            print_verdicts(out.console, inspection, explain=explain)
+
+    from inspector.record import outcome_record
+    from inspector.report.writers import Answer
+
+    out.write(Answer((model,), lambda: [outcome_record(model, inspection, explain=explain)], text))
+    return out.verdicts([each.fits for each in inspection.fits])

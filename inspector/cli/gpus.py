@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import click
 
-from inspector.cli.output import console, print_json
+from inspector.cli.output import Output, json_option
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def gpus(as_json: bool) -> int:
+@json_option
+def gpus(output: str) -> int:
     """List the devices it knows, and those of this machine."""
     from inspector.devices.detect import detect
     from inspector.devices.table import list_devices
     from inspector.report.devices import devices_record, print_devices
+    from inspector.report.writers import Answer
 
-    if as_json:
-        print_json(devices_record(list_devices(), detect()))
-    else:
-        print_devices(console(), list_devices(), detect())
-    return 0
+    out, found = Output(output), (list_devices(), detect())
+    out.write(Answer((), lambda: [devices_record(*found)], lambda: print_devices(out.console, *found)))
+    return out.exit_code

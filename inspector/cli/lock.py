@@ -17,6 +17,7 @@ from inspector.cli.options import (
     with_serving,
     workload_options,
 )
+from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 
@@ -64,6 +65,7 @@ def lock(
         _check_replaceable(path)
     with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
         found = inspect_each(models, resolver=resolver, revision=revision, **options)
+    out = Output()
     entries, errors = [], []
     for model, outcome in zip(models, found, strict=True):
         if isinstance(outcome, InspectError):
@@ -71,7 +73,7 @@ def lock(
             errors.append(outcome)
             continue
         if outcome.checkpoint.revision is None:
-            click.echo(f"Note: {model} has no commit to pin: only its numbers are locked", err=True)
+            out.note(f"{model} has no commit to pin: only its numbers are locked")
         entries.append(entry_of(model, revision, settings, outcome, tolerance))
     if errors:
         click.echo("Nothing was written.", err=True)

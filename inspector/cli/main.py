@@ -97,10 +97,9 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return UsageError.exit_code
     except InspectError as error:
-        from inspector.cli.output import print_error
+        from inspector.cli.output import Output
 
-        print_error(error)
-        return error.exit_code
+        return Output().fail(error)
     except Exception as error:
         if os.environ.get("LLM_INSPECT_DEBUG"):
             raise

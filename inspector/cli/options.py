@@ -363,18 +363,6 @@ formulas_option = click.option(
     show_default=True,
     help="exact, or the article's rules of thumb, for comparison.",
 )
-output_options = _options(
-    click.option("--explain", is_flag=True, help="Show each formula with the numbers in it, and its source."),
-    click.option(
-        "--format",
-        "output",
-        type=click.Choice(["text", "json", "csv", "markdown"]),
-        default="text",
-        show_default=True,
-        help="How to print.",
-    ),
-    click.option("--json", "output", flag_value="json", help="Short for --format json."),
-)
 
 
 def with_serving(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""What the commands print: results on standard output, notes and errors on standard error."""
+"""What the commands print, in which format, on which stream, and the exit code that they come to."""
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,112 +13,144 @@ from inspector.errors import InspectError, RepoNotFound, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from inspector.api.inspection import Inspection
-    from inspector.report.tabular import Result
+    from inspector.report.writers import Answer, Format
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_NO = 1
+"""It does not fit, or is not equal."""
+EXIT_CANNOT_TELL = 4
 
 
-def print_error(error: InspectError, model: str | None = None) -> None:
-    """What is wrong and what to do about it, on standard error."""
-    from inspector.report.units import inert
+class FormatChoice(click.Choice[str]):
+    """The formats of report/ that a command can write, those that are registered when it is asked.
 
-    message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
-    if isinstance(error, RepoNotFound) and model:
-        import difflib
+    Args:
+        offered: which of them.
+    """
 
-        context = click.get_current_context().find_root()
-        commands = context.command.list_commands(context) if isinstance(context.command, click.Group) else []
-        if near := difflib.get_close_matches(model, commands, 1, 0.75):
-            hint = f"Did you mean the command `llm-inspect {near[0]}`?"
-    click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+    def __init__(self, offered: Callable[[Format], bool]) -> None:
+        self._offered = offered
+        super().__init__(())
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        from inspector.report.writers import FORMATS
 
-def failed(model: str, error: InspectError, output: str) -> int:
-    """Say why the one model of a command has no answer, as an object, too, where JSON was asked for."""
-    print_error(error, model)
-    if output == "json" and not isinstance(error, UsageError):
-        from inspector.record import error_record
+        return tuple(name for name, each in FORMATS.items() if self._offered(each))
 
-        print_json(error_record(model, error))
-    return error.exit_code
+    @choices.setter
+    def choices(self, choices: tuple[str, ...]) -> None:
+        """They are not set."""
 
 
-def print_warnings(inspection: Inspection, model: str | None = None, more: tuple[str, ...] = ()) -> None:
-    from inspector.report.units import inert
-
-    for warning in dict.fromkeys(inspection.warnings + more):
-        click.echo(f"Note: {inert(model) + ': ' if model else ''}{inert(warning)}", err=True)
+json_option = click.option("--json", "output", flag_value="json", default="text", help="Print JSON.")
 
 
-def print_results(results: Sequence[Result], output: str, explain: bool, layers: bool = False) -> None:
-    from inspector.api.inspection import Inspection
-    from inspector.record import error_record, explanation_record, inspection_record
-
-    if output == "json":
-        records = []
-        for name, outcome in results:
-            if isinstance(outcome, InspectError):
-                records.append(error_record(name, outcome))
-                continue
-            record = inspection_record(outcome)
-            if explain:
-                record["explain"] = explanation_record(outcome)
-            if layers:
-                from inspector.record import ledger_record
-
-                record["layers"] = ledger_record(outcome.ledger())
-            records.append(record)
-        print_json(records[0] if len(records) == 1 else records)
-    elif output == "csv":
-        from inspector.report.tabular import csv_text
-
-        sys.stdout.write(csv_text(results))
-    elif output == "markdown":
-        from inspector.report.tabular import markdown_text
-
-        sys.stdout.write(markdown_text(results))
-    else:
-        from inspector.report import text
-
-        screen, good = console(), [outcome for _, outcome in results if isinstance(outcome, Inspection)]
-        if len(results) == 1:
-            for inspection in good:
-                text.print_report(screen, inspection, explain=explain)
-        else:
-            text.print_comparison(screen, results)
-        if layers:
-            from inspector.report.layer_table import print_ledger
-
-            for inspection in good:
-                print_ledger(screen, inspection)
+def output_options(command: Command) -> Command:
+    """`--explain`, `--format` and `--json`."""
+    for decorator in (
+        click.option("--json", "output", flag_value="json", help="Short for --format json."),
+        click.option(
+            "--format",
+            "output",
+            type=FormatChoice(lambda each: each.prints),
+            default="text",
+            show_default=True,
+            help="How to print.",
+        ),
+        click.option("--explain", is_flag=True, help="Show each formula with the numbers in it, and its source."),
+    ):
+        command = decorator(command)
+    return command
 
 
-def console() -> Console:
-    """The terminal that a report is printed on: standard output, its width (80 columns in a pipe), no markup, no colour
-    where none is wanted."""
-    from rich.console import Console
+class Output:
+    """Results on standard output, in one of report/'s formats; notes and errors on standard error.
 
-    class OneExitCode(Console):
-        def on_broken_pipe(self) -> None:
-            """rich would leave with code 1, which means "does not fit" here; the command line knows better."""
-            raise BrokenPipeError
+    Attributes:
+        exit_code: the highest so far of what was printed.
+    """
 
-    return OneExitCode(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    def __init__(self, format: str = "text") -> None:
+        self.format = format
+        self.exit_code = 0
+
+    @cached_property
+    def console(self) -> Console:
+        """Standard output for a person: its width (80 columns in a pipe), no markup, no colour where none is wanted."""
+        from rich.console import Console
+
+        class OneExitCode(Console):
+            def on_broken_pipe(self) -> None:
+                """rich would leave with code 1, which means "does not fit" here; the command line knows better."""
+                raise BrokenPipeError
+
+        return OneExitCode(markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+    def prepare(self) -> None:
+        """Import what will print. Good to call while something else is waited for."""
+        if self.format == "text":
+            import inspector.report.text  # noqa: F401
+
+    def write(self, answer: Answer) -> None:
+        """The command's answer."""
+        from inspector.report.writers import make_writer
+
+        make_writer(self.format).print(answer)
+
+    def note(self, text: str, about: str | None = None) -> None:
+        """What the reader of the results should know, about one of several models or files."""
+        from inspector.report.units import inert
+
+        click.echo(f"Note: {inert(about) + ': ' if about else ''}{inert(text)}", err=True)
+
+    def notes(self, texts: Iterable[str], about: str | None = None) -> None:
+        """Each of them once."""
+        for text in dict.fromkeys(texts):
+            self.note(text, about)
+
+    def error(self, error: InspectError, model: str | None = None) -> None:
+        """What is wrong and what to do about it."""
+        from inspector.report.units import inert
+
+        message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
+        if isinstance(error, RepoNotFound) and model and (near := _near_command(model)):
+            hint = f"Did you mean the command `llm-inspect {near}`?"
+        click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+        self.comes_to(error.exit_code)
+
+    def fail(self, error: InspectError, model: str | None = None, **keys: Any) -> int:
+        """Why the command has no answer, as an object, too, where JSON was asked for; the exit code.
+
+        Args:
+            error: what is wrong.
+            model: which it is about; None where it is about several.
+            keys: more of the object.
+        """
+        self.error(error, model)
+        if self.format in ("json", "jsonl") and not isinstance(error, UsageError):
+            from inspector.record import error_record
+            from inspector.report.writers import Answer
+
+            record = error_record(model, error) | keys
+            self.write(Answer((model or "",), lambda: [record], lambda: None))
+        return self.exit_code
+
+    def comes_to(self, code: int) -> int:
+        """Raises the exit code; returns it."""
+        self.exit_code = max(self.exit_code, code)
+        return self.exit_code
+
+    def verdicts(self, fits: Sequence[bool | None]) -> int:
+        """The exit code of verdicts: all must fit, and one at least must be there."""
+        return self.comes_to(EXIT_NO if False in fits or not fits else EXIT_CANNOT_TELL if None in fits else 0)
 
 
-def print_json(record: Any) -> None:
-    """One JSON document on standard output. A config's own NaN, for which JSON has no word, is a string there."""
-    import json
+def _near_command(model: str) -> str:
+    """The command that a repo's name may be a slip of; "" for none."""
+    import difflib
 
-    try:
-        text = json.dumps(record, indent=2, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(record), indent=2)
-    click.echo(text)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+    context = click.get_current_context().find_root()
+    commands = context.command.list_commands(context) if isinstance(context.command, click.Group) else []
+    return next(iter(difflib.get_close_matches(model, commands, 1, 0.75)), "")

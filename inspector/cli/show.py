@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inspector.cli.options import (
     GPU_HELP,
     formulas_option,
-    output_options,
     picture_options,
     serving_options,
     source_options,
     with_serving,
     workload_options,
 )
-from inspector.cli.output import print_error, print_results, print_warnings
+from inspector.cli.output import Output, output_options
 from inspector.errors import InspectError, UsageError
+
+if TYPE_CHECKING:
+    from inspector.api.inspection import Inspection
+    from inspector.record import Record
+    from inspector.report.writers import Answer
 
 
 @click.command()
@@ -44,21 +49,55 @@ def show(
     from inspector.api.inspection import inspect_each, prepare
     from inspector.hub import Resolver
 
-    if layers and output not in ("text", "json"):
+    if layers and output not in ("text", "json", "jsonl"):
         raise UsageError(f"--layers prints text or json, not {output}")
+
+    out = Output(output)
 
     def while_waiting() -> None:
         prepare()
-        if output == "text":
-            import inspector.report.text  # noqa: F401
+        out.prepare()
 
     with Resolver(token=token, offline=offline or None, while_waiting=while_waiting) as resolver:
         outcomes = inspect_each(models, resolver=resolver, revision=revision, **with_serving(settings))
-    results = list(zip(models, outcomes, strict=True))
-    for name, outcome in results:
+    for name, outcome in zip(models, outcomes, strict=True):
         if isinstance(outcome, InspectError):
-            print_error(outcome, name)
+            out.error(outcome, name)
         else:
-            print_warnings(outcome, name if len(models) > 1 else None)
-    print_results(results, output, explain, layers)
-    return max(outcome.exit_code if isinstance(outcome, InspectError) else 0 for outcome in outcomes)
+            out.notes(outcome.warnings, name if len(models) > 1 else None)
+    out.write(answer_of(models, outcomes, out, explain=explain, layers=layers))
+    return out.exit_code
+
+
+def answer_of(
+    models: Sequence[str],
+    outcomes: Sequence[Inspection | InspectError],
+    out: Output,
+    *,
+    explain: bool = False,
+    layers: bool = False,
+) -> Answer:
+    """The report on one model, or the comparison of several."""
+    from inspector.report.writers import Answer
+
+    def records() -> list[Record]:
+        from inspector.record import outcome_record
+
+        found = zip(models, outcomes, strict=True)
+        return [outcome_record(name, outcome, explain=explain, layers=layers) for name, outcome in found]
+
+    def text() -> None:
+        from inspector.report.text import print_comparison, print_report
+
+        good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
+        if len(models) > 1:
+            print_comparison(out.console, models, records())
+        for inspection in good if len(models) == 1 else ():
+            print_report(out.console, inspection, explain=explain)
+        if layers:
+            from inspector.report.layer_table import print_ledger
+
+            for inspection in good:
+                print_ledger(out.console, inspection)
+
+    return Answer(models, records, text, array=len(models) > 1)

@@ -9,15 +9,12 @@ import click
 from inspector.cli.options import (
     SHARDING_NAMES,
     formulas_option,
-    output_options,
     source_options,
     training_options,
     workload_options,
 )
-from inspector.cli.output import console, failed, print_json, print_warnings
-from inspector.errors import InspectError, UsageError
-
-EXIT_CANNOT_TELL = 4
+from inspector.cli.output import EXIT_CANNOT_TELL, Output, output_options
+from inspector.errors import InspectError
 
 
 @click.command()
@@ -42,25 +39,23 @@ def train(
     """What one training step takes on the fullest card: the peak, what lives at it, and the phase that has it."""
     from inspector.api import training as api_training
 
-    if output not in ("text", "json"):
-        raise UsageError(f"train prints text or json, not {output}")
+    out = Output(output)
     settings["sharding"] = {name: settings.pop(name) for name in SHARDING_NAMES}
     try:
         inspection, training = api_training.train(
             model, revision=revision, token=token, offline=offline or None, **settings
         )
     except InspectError as error:
-        return failed(model, error, output)
-    print_warnings(inspection, more=training.warnings)
-    if output == "text":
-        from inspector.report.text import print_training
+        return out.fail(error, model)
+    out.notes((*inspection.warnings, *training.warnings))
 
-        print_training(console(), inspection, training, explain=explain)
-    else:
-        from inspector.record import part_record, training_record
+    def text() -> None:
+        from inspector.report.training import print_training
 
-        record = training_record(inspection, training)
-        if explain:
-            record["explain"] = [part_record(part) for part in (*training.parts, *training.off_card)]
-        print_json(record)
-    return 0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL
+        print_training(out.console, inspection, training, explain=explain)
+
+    from inspector.record import training_record
+    from inspector.report.writers import Answer
+
+    out.write(Answer((model,), lambda: [training_record(inspection, training, explain=explain)], text))
+    return out.comes_to(0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.cli.options import access_options
-from inspector.cli.output import print_json
+from inspector.cli.output import Output, json_option
 
 if TYPE_CHECKING:
     from inspector.manifest import Outcome
+    from inspector.record import Record
 
 
 @click.command()
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 @click.option(
     "--moved-ok", is_flag=True, help="A new commit whose config and headers are the same is told, and no failure."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: bool, as_json: bool) -> int:
+@json_option
+def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: bool, output: str) -> int:
     """Check that models are what a manifest says, a line for each that is and for each finding.
 
     Exits with 1 if a repo has a new commit, or a number or verdict is not as expected; with the highest code if some
@@ -31,19 +32,24 @@ def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: b
     from inspector.hub import Resolver
     from inspector.manifest import read_manifest
     from inspector.manifest import verify as check
+    from inspector.report.writers import Answer
 
     entries = [(file, entry) for file in files for entry in read_manifest(file)]
     with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
         resolver.gate = RateGate()
         outcomes = check([entry for _, entry in entries], resolver=resolver, moved_ok=moved_ok)
     named = [(file, outcome) for (file, _), outcome in zip(entries, outcomes, strict=True)]
-    code = max(outcome.exit_code for outcome in outcomes)
-    if as_json:
-        record = {"schema": 1, "ok": code == 0, "entries": [_record(*each) for each in named]}
-        print_json(record)
-    else:
+    out = Output(output)
+    code = out.comes_to(max(outcome.exit_code for outcome in outcomes))
+
+    def records() -> list[Record]:
+        return [{"schema": 1, "ok": code == 0, "entries": [_record(*each) for each in named]}]
+
+    def text() -> None:
         for file, outcome in named:
             _print(file, outcome)
+
+    out.write(Answer((), records, text))
     return code
 
 

@@ -10,15 +10,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from inspector.api.inspection import Inspection
-from inspector.report.units import bytes_text, count_text, device_text, gib_text, inert, number_text, verdict
+from inspector.report.units import bytes_text, count_text, device_text, gib_text, inert, number_text, verdict_text
 
 if TYPE_CHECKING:
+    from inspector.api.inspection import Inspection
     from inspector.engines.serving import Serving
     from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Part
-    from inspector.memory.training import TrainingEstimate, TrainingSetup
-    from inspector.report.tabular import Result
+    from inspector.model import Model
+    from inspector.record import Record
 
 NARROWEST_NAME = 8
 """Columns that a name keeps in a table that has no room for it; numbers keep all of theirs."""
@@ -28,12 +28,9 @@ _VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
 def print_report(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
     """One model: what it is, its parameters, what it takes, whether it fits."""
-    _print_head(console, inspection)
+    print_head(console, inspection)
     _print_components(console, inspection)
-    if inspection.model.parts:
-        from inspector.report.parts import print_parts
-
-        print_parts(console, inspection.model)
+    _print_parts(console, inspection.model)
     _print_memory(console, inspection)
     for index in range(len(inspection.fits)):
         console.print()
@@ -74,88 +71,36 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
     for fit in inspection.fits:
         rate = "" if fit.decode_bound is None else _rate_text(fit.decode_bound)
         memory, needed, left = map(gib_text, (fit.capacity * fit.count, fit.needed, fit.headroom))
-        table.add_row(device_text(fit), memory, needed, left, number_text(fit.max_context), rate)
+        table.add_row(device_text(fit.gpu, fit.count), memory, needed, left, number_text(fit.max_context), rate)
     indented(console, table)
     if inspection.fits:
         indented(console, Text("context and tokens/s: at most; the speed is the bandwidth's limit, no forecast", "dim"))
 
 
-def print_comparison(console: Console, results: Sequence[Result]) -> None:
-    """Several models side by side."""
-    from inspector.report.tabular import COUNT_OF_NUMBERS, comparison
+def print_comparison(console: Console, names: Sequence[str], records: Sequence[Record]) -> None:
+    """Several models side by side: those that could be read, and for each device its verdict."""
+    from inspector.report.columns import columns_of, value_at
 
-    heads, rows = comparison(results)
+    good = [(name, record) for name, record in zip(names, records, strict=True) if "error" not in record]
+    if not good:
+        return
+    columns = columns_of([record for _, record in good])
+    heads = ["model", *(column.short or column.head for column in columns)]
+    rows = [
+        [inert(name), *(column.narrow(value_at(record, column.key)) for column in columns)] for name, record in good
+    ]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, head in enumerate(heads):
-        number = 0 < index < COUNT_OF_NUMBERS
-        longest = max((len(text) for text in (head, *(row[index] for row in rows))), default=0)
+        number = index > 0 and not columns[index - 1].key.startswith("fit.")
+        longest = max(len(text) for text in (head, *(row[index] for row in rows)))
         least = longest if number else min(longest, NARROWEST_NAME)
         table.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=least)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    if rows:
-        # A terminal that is narrower still folds the lines itself: better than figures that are cut.
-        least = sum((column.min_width or NARROWEST_NAME) + 2 for column in table.columns)
-        console.width = max(console.width, least)
-        console.print(table)
-
-
-def _checkpointing(setup: TrainingSetup) -> list[str]:
-    words = {"full": "checkpointing", "attention": "recomputed attention"}
-    if setup.checkpointing == "selective":
-        return [f"every {setup.checkpoint_every}. block checkpointed"]
-    return [words[setup.checkpointing]] if setup.checkpointing in words else []
-
-
-def print_training(
-    console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
-) -> None:
-    """One training step: what lives at its peak, the peak of each phase, and the ratio to inference."""
-    _print_head(console, inspection)
-    workload, setup = training.workload, training.setup
-    tokens = tokens_text(workload.context, workload.batch)
-    if article := workload.formulas == "article":
-        heading = f"Training by the article's formulas, {training.optimizer}, {tokens}"
-    else:
-        words = [setup.method, setup.precision, f"{setup.optimizer} {setup.optimizer_impl}", setup.attention]
-        words += [f"rank {setup.lora_rank}"] if setup.adapters else []
-        words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
-        words += [setup.trained] if setup.trained else []
-        words += _checkpointing(setup)
-        words += ["compiled"] if setup.compiled else []
-        words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
-        words += {"chunked": ["chunked logits"], "chunked-loss": ["loss in chunks"]}.get(setup.logits, [])
-        heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
-    console.print(Text(heading, "bold"))
-    if spread := training.sharding.words():
-        indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} cards holds"))
-    if training.trainable_parameters is not None:
-        indented(console, Text(f"{training.trainable_parameters:,} trainable parameters"))
-    table = plain_table("" if article else "at the peak", "GiB")
-    for part in training.parts:
-        table.add_row(label(part.name), gib_text(part.bytes))
-    table.add_row(Text("total", "bold"), Text(gib_text(training.peak), "bold"))
-    indented(console, table)
-    if training.phases:
-        phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
-        indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
-    for part in training.off_card:
-        where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
-        indented(console, Text(f"{gib_text(part.bytes)} GiB a card {where}"))
-    if training.measured:
-        found = {name: training.measured[name] for name in ("forward", "backward", "optimizer", "peak")}
-        sizes = ", ".join(f"{name} {gib_text(size)}" for name, size in found.items())
-        error = "" if training.peak is None else f"; the estimate is {training.peak / found['peak'] - 1:+.2%} off"
-        indented(console, Text(f"measured under fake tensors: {sizes} GiB{error}"))
-    if training.ratio_to_inference is not None:
-        of = "inference" if article else "the weights at inference"
-        ratio = f"{training.ratio_to_inference:.1f} times {of} (the article's rule of thumb: 4 to 6)"
-        indented(console, Text(ratio))
-    for fit in inspection.fits:
-        console.print()
-        _print_fit(console, inspection, fit)
-    if explain:
-        print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
+    # A terminal that is narrower still folds the lines itself: better than figures that are cut.
+    least = sum((column.min_width or NARROWEST_NAME) + 2 for column in table.columns)
+    console.width = max(console.width, least)
+    console.print(table)
 
 
 def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> None:
@@ -179,7 +124,7 @@ def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> 
         show(part, 1)
 
 
-def _print_head(console: Console, inspection: Inspection) -> None:
+def print_head(console: Console, inspection: Inspection) -> None:
     architecture, checkpoint = inspection.model.architecture, inspection.checkpoint
     console.print(Text(inert(checkpoint.repo_id), "bold cyan"))
     origin = {
@@ -245,6 +190,35 @@ def _print_components(console: Console, inspection: Inspection) -> None:
     console.print()
 
 
+def _print_parts(console: Console, model: Model) -> None:
+    """A table of the parts, and what an adapter is."""
+    if not model.parts:
+        return
+    console.print(Text("Parts", "bold"))
+    table = plain_table("", "parameters", "stored")
+    table.add_column("dtype")
+    table.add_column("class", overflow="fold")
+    for part in model.parts:
+        name = part.checkpoint.repo_id if part.kind == "base" else part.name
+        class_name = part.class_name or part.model.architecture.architecture or ""
+        table.add_row(
+            Text(inert(name)),
+            f"{part.model.parameters.total:,}",
+            bytes_text(part.checkpoint.tensor_bytes),
+            Text(inert(part.model.stored_dtype or "")),
+            Text(inert(class_name)),
+        )
+    indented(console, table)
+    if (adapter := model.adapter) is not None:
+        words = [inert(adapter.peft_type)]
+        words += [f"rank {adapter.rank}"] if adapter.rank is not None else []
+        words += [f"alpha {adapter.alpha:g}"] if adapter.alpha is not None else []
+        words += [f"on {inert(', '.join(adapter.target_modules))}"] if adapter.target_modules else []
+        words += [f"full copies of {inert(', '.join(adapter.modules_to_save))}"] if adapter.modules_to_save else []
+        indented(console, Text("adapter: " + ", ".join(words)))
+    console.print()
+
+
 def _print_memory(console: Console, inspection: Inspection) -> None:
     estimate = inspection.estimate
     console.print(Text.assemble(("Memory for inference, GiB", "bold"), f" · {_workload_text(estimate)}"))
@@ -275,7 +249,7 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
 
 def _print_device(console: Console, inspection: Inspection, index: int) -> None:
     """The verdict for one device; where a serving engine was asked for, its account."""
-    _print_fit(console, inspection, inspection.fits[index])
+    print_fit(console, inspection, inspection.fits[index])
     if inspection.servings:
         _print_serving(console, inspection.servings[index])
 
@@ -301,10 +275,10 @@ def _print_serving(console: Console, serving: Serving) -> None:
     indented(console, Text(words, "dim"))
 
 
-def _print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
+def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     workload = inspection.estimate.workload
     each = "a card " if fit.count > 1 and not fit.cards else ""
-    line = Text.assemble((f"{device_text(fit)}: {verdict(fit.fits)}", _VERDICT_STYLE[fit.fits]))
+    line = Text.assemble((f"{device_text(fit.gpu, fit.count)}: {verdict_text(fit.fits)}", _VERDICT_STYLE[fit.fits]))
     line.append(" · the tightest" if fit.cards and fit.needed is not None else " ·")
     line.append(f" needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)} {each}".rstrip())
     if fit.headroom is not None:

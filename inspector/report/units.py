@@ -1,12 +1,8 @@
-"""Bytes and counts for people. Only report/ knows units; memory is shown in GiB (2^30 bytes), always named."""
+"""Values as people read them. Only report/ knows units; memory is shown in GiB (2^30 bytes), always named."""
 
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from inspector.fit.verdict import Fit
 
 GIB = 1024**3
 _STEPS = ((1024**4, "TiB"), (GIB, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
@@ -43,6 +39,16 @@ def number_text(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
+def device_text(gpu: str, count: int) -> str:
+    """ "4 x H100-80GB", or the name alone for one GPU and for unlike ones, "RTX 4090 + RTX 3060"."""
+    return inert(f"{count} x {gpu}" if count > 1 and " + " not in gpu else gpu)
+
+
+def verdict_text(fits: bool | None) -> str:
+    """The verdict in a word or two."""
+    return "cannot tell" if fits is None else "fits" if fits else "does not fit"
+
+
 def inert(text: str) -> str:
     """Text from a repo, safe to print: control, bidirectional and other invisible characters shown as escapes, so
     that a name can neither steer the terminal nor pass for another."""
@@ -61,13 +67,3 @@ def _three_digits(value: float) -> str:
     if magnitude >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if magnitude >= 9.995 else f"{value:.2f}"
-
-
-def device_text(fit: Fit) -> str:
-    """ "4 x H100-80GB", or the name alone for one card and for unlike ones, "RTX 4090 + RTX 3060"."""
-    return inert(f"{fit.count} x {fit.gpu}" if fit.count > 1 and " + " not in fit.gpu else fit.gpu)
-
-
-def verdict(fits: bool | None) -> str:
-    """The verdict in a word or two."""
-    return "cannot tell" if fits is None else "fits" if fits else "does not fit"

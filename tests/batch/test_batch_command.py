@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from inspector.batch.rows import Rows
+from inspector.report.writers import make_writer
 from tests.batch.mixed import MIXED, PARAMETERS, add_mixed, small_files
 from tests.conftest import Run, command_environment
 from tests.hub_server import Fault, LoopbackHub
@@ -162,7 +162,7 @@ def test_resume_asks_again_for_failures_of_the_network_only(
     arguments = ("batch", path, "--output", out, "--resume")
     first = run(*arguments, endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1")
     assert first.code == 5
-    whole, rows = out.read_bytes(), Rows({".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}[out.suffix])
+    whole, rows = out.read_bytes(), make_writer({".jsonl": "jsonl", ".csv": "csv", ".md": "markdown"}[out.suffix])
     cut, _ = rows.read(whole.splitlines()[-1].decode())
     out.write_bytes(whole[:-3])
     loopback_hub.faults.clear()

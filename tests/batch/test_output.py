@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from inspector.batch.output import OutputFile, new_file, resume_file
-from inspector.batch.rows import Rows
 from inspector.errors import UsageError
+from inspector.report.writers import make_writer
 from tests.batch.mixed import small_files
 from tests.batch.test_batch_command import listed, start
 from tests.conftest import Run
@@ -26,14 +26,14 @@ PASSING = '{"id":"org/b","outcome":"hub_unreachable"}\n'
 def test_a_file_is_locked_until_it_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     first = new_file(path)
-    for attempt in (new_file, OutputFile, lambda path: resume_file(path, Rows("jsonl"))):
+    for attempt in (new_file, OutputFile, lambda path: resume_file(path, make_writer("jsonl"))):
         with pytest.raises(UsageError, match="another batch"):
             attempt(path)
     first.write(LINE)
     first.close()
     with pytest.raises(UsageError, match="there already"):
         new_file(path)
-    second, done = resume_file(path, Rows("jsonl"))
+    second, done = resume_file(path, make_writer("jsonl"))
     assert done == {"org/a": "ok"}
     second.close()
     assert path.read_text() == LINE
@@ -42,10 +42,10 @@ def test_a_file_is_locked_until_it_is_closed(tmp_path: Path) -> None:
 def test_a_file_that_is_put_in_order_is_locked_as_well(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text(LINE + PASSING)
-    first, done = resume_file(path, Rows("jsonl"))
+    first, done = resume_file(path, make_writer("jsonl"))
     assert (done, path.read_text()) == ({"org/a": "ok"}, LINE)
     with pytest.raises(UsageError, match="another batch"):
-        resume_file(path, Rows("jsonl"))
+        resume_file(path, make_writer("jsonl"))
     first.write(PASSING)
     first.close()
     assert path.read_text() == LINE + PASSING
@@ -57,7 +57,7 @@ def test_a_refused_file_is_let_go(tmp_path: Path) -> None:
     path.write_text("precious\n")
     for _ in range(2):
         with pytest.raises(UsageError, match="no result of a batch"):
-            resume_file(path, Rows("jsonl"))
+            resume_file(path, make_writer("jsonl"))
     assert path.read_text() == "precious\n"
 
 

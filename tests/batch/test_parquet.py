@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from inspector.batch.parquet import journal_of, new_journal, resume_journal, write_table
-from inspector.batch.rows import Rows, flat
+from inspector.batch.output import journal_of, make_whole, new_journal, resume_journal
 from inspector.errors import UsageError
+from inspector.report.columns import flat
+from inspector.report.writers import make_writer
 from tests.batch.mixed import MIXED, PARAMETERS, add_mixed
 from tests.batch.test_batch_command import add_models, asked_for, listed, start
 from tests.conftest import Run
@@ -35,7 +36,8 @@ def test_nested_keys_are_joined_by_dots_devices_by_their_index_and_lists_are_jso
         "warnings": ["w"],
         "empty": {},
     }
-    assert flat(record) == {
+    assert flat(record)["warnings"] == ["w"]
+    assert json.loads(make_writer("parquet").line(record)) == {
         "id": "a",
         "model.x.y": 1,
         "model.none": None,
@@ -47,7 +49,7 @@ def test_nested_keys_are_joined_by_dots_devices_by_their_index_and_lists_are_jso
 
 
 def test_columns_have_one_type_and_what_is_mixed_is_text(tmp_path: Path) -> None:
-    path, rows = tmp_path / "t.parquet", Rows("parquet")
+    path, rows = tmp_path / "t.parquet", make_writer("parquet")
     output = new_journal(path)
     base = {"outcome": "ok", "never": None}
     for record in (
@@ -56,7 +58,7 @@ def test_columns_have_one_type_and_what_is_mixed_is_text(tmp_path: Path) -> None
         {"id": "c", **base, "late": -(2**63)},
     ):
         output.write(rows.line(record))
-    write_table(path)
+    make_whole(path, rows)
     output.close()
     types = {field.name: str(field.type) for field in parquet.read_schema(path)}
     assert types == {
@@ -70,12 +72,12 @@ def test_columns_have_one_type_and_what_is_mixed_is_text(tmp_path: Path) -> None
 
 
 def test_a_key_too_many_goes_with_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.batch.parquet.MAX_COLUMNS", 4)
-    path, rows = tmp_path / "t.parquet", Rows("parquet")
+    monkeypatch.setattr("inspector.report.parquet.MAX_COLUMNS", 4)
+    path, rows = tmp_path / "t.parquet", make_writer("parquet")
     output = new_journal(path)
     output.write(rows.line({"id": "a", "outcome": "ok", "x": 1, "y": 2, "z": "three"}))
     output.write(rows.line({"id": "b", "outcome": "ok", "x": 1}))
-    write_table(path)
+    make_whole(path, rows)
     output.close()
     assert [json.loads(row["rest"]) if row["rest"] else None for row in table(path)] == [{"y": 2, "z": "three"}, None]
     output, done = resume_journal(path, rows)
@@ -146,7 +148,7 @@ def test_a_table_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there already"):
         new_journal(path)
     with pytest.raises(UsageError, match="no table of a batch"):
-        resume_journal(path, Rows("parquet"))
+        resume_journal(path, make_writer("parquet"))
     assert path.read_text() == "precious"
 
 

@@ -1,0 +1,73 @@
+"""The report on a training step for a person: what lives at its peak, and the peak of each phase."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from inspector.report.text import indented, label, plain_table, print_explanation, print_fit, print_head, tokens_text
+from inspector.report.units import gib_text, inert
+
+if TYPE_CHECKING:
+    from inspector.api.inspection import Inspection
+    from inspector.memory.training import TrainingEstimate, TrainingSetup
+
+
+def print_training(
+    console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
+) -> None:
+    """One training step: what lives at its peak, the peak of each phase, and the ratio to inference."""
+    print_head(console, inspection)
+    workload, setup = training.workload, training.setup
+    tokens = tokens_text(workload.context, workload.batch)
+    if article := workload.formulas == "article":
+        heading = f"Training by the article's formulas, {training.optimizer}, {tokens}"
+    else:
+        words = [setup.method, setup.precision, f"{setup.optimizer} {setup.optimizer_impl}", setup.attention]
+        words += [f"rank {setup.lora_rank}"] if setup.adapters else []
+        words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
+        words += [setup.trained] if setup.trained else []
+        words += _checkpointing(setup)
+        words += ["compiled"] if setup.compiled else []
+        words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
+        words += {"chunked": ["chunked logits"], "chunked-loss": ["loss in chunks"]}.get(setup.logits, [])
+        heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
+    console.print(Text(heading, "bold"))
+    if spread := training.sharding.words():
+        indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} cards holds"))
+    if training.trainable_parameters is not None:
+        indented(console, Text(f"{training.trainable_parameters:,} trainable parameters"))
+    table = plain_table("" if article else "at the peak", "GiB")
+    for part in training.parts:
+        table.add_row(label(part.name), gib_text(part.bytes))
+    table.add_row(Text("total", "bold"), Text(gib_text(training.peak), "bold"))
+    indented(console, table)
+    if training.phases:
+        phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
+        indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
+    for part in training.off_card:
+        where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
+        indented(console, Text(f"{gib_text(part.bytes)} GiB a card {where}"))
+    if training.measured:
+        found = {name: training.measured[name] for name in ("forward", "backward", "optimizer", "peak")}
+        sizes = ", ".join(f"{name} {gib_text(size)}" for name, size in found.items())
+        error = "" if training.peak is None else f"; the estimate is {training.peak / found['peak'] - 1:+.2%} off"
+        indented(console, Text(f"measured under fake tensors: {sizes} GiB{error}"))
+    if training.ratio_to_inference is not None:
+        of = "inference" if article else "the weights at inference"
+        ratio = f"{training.ratio_to_inference:.1f} times {of} (the article's rule of thumb: 4 to 6)"
+        indented(console, Text(ratio))
+    for fit in inspection.fits:
+        console.print()
+        print_fit(console, inspection, fit)
+    if explain:
+        print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
+
+
+def _checkpointing(setup: TrainingSetup) -> list[str]:
+    words = {"full": "checkpointing", "attention": "recomputed attention"}
+    if setup.checkpointing == "selective":
+        return [f"every {setup.checkpoint_every}. block checkpointed"]
+    return [words[setup.checkpointing]] if setup.checkpointing in words else []
