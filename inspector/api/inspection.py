@@ -111,7 +111,7 @@ class Settings:
         if not self._engine_is("counts_images"):
             from inspector.engines.registry import engines
 
-            counting = " and ".join(engine.name for engine in engines() if engine.counts_images)
+            counting = " and ".join(each.name for each in engines() if each.counts_images)
             raise UsageError(
                 f"pictures are counted under {counting}, not under {self.engine}",
                 "Leave out --images and --image-size.",

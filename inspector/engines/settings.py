@@ -16,8 +16,8 @@ from inspector.settings import Setting, settings_of
 def all_options() -> Mapping[str, Setting]:
     """Every engine's options by their field's name, in the order of the engines; of one name the first counts."""
     found: dict[str, Setting] = {}
-    for engine in engines():
-        for name, option in settings_of(engine.options).items():
+    for each in engines():
+        for name, option in settings_of(each.options).items():
             found.setdefault(name, option)
     return found
 
@@ -54,10 +54,10 @@ def check_engine_settings(engine: str, names: Iterable[str]) -> None:
 def _owners_of(given: tuple[str, ...], asked: Engine) -> tuple[str, str]:
     """What to say of options that were given to an engine without any: what is wrong, and which engines have them
     all."""
-    having = [engine for engine in engines() if settings_of(engine.options)]
-    fitting = [engine.name for engine in having if all(name in settings_of(engine.options) for name in given)]
+    having = [each for each in engines() if settings_of(each.options)]
+    fitting = [each.name for each in having if all(name in settings_of(each.options) for name in given)]
     are = "is a setting" if len(given) == 1 else "are settings"
     return (
         f"{', '.join(map(option_of, given))} {are} of serving engines, not of {asked.name}",
-        f"Add --engine {' or '.join(fitting or [engine.name for engine in having])}.",
+        f"Add --engine {' or '.join(fitting or [each.name for each in having])}.",
     )

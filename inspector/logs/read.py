@@ -18,7 +18,7 @@ def read_log(lines: Iterable[str]) -> LoggedRun:
     Raises:
         UnreadableLog: no line of an engine's that says what it takes.
     """
-    known = {engine: reader for engine in engines() if (reader := engine.log_reader()) is not None}
+    known = {each: reader for each in engines() if (reader := each.log_reader()) is not None}
     readers = tuple(known.values())
     for line in lines:
         if any(word in line for word in _TRAFFIC):
@@ -28,7 +28,7 @@ def read_log(lines: Iterable[str]) -> LoggedRun:
     collections = [reader.finish() for reader in readers]
     runs = [run for run in (collection.result() for collection in collections) if run is not None]
     if not runs:
-        titles, signs = ([getattr(engine, name) for engine in known] for name in ("title", "log_line"))
+        titles, signs = ([getattr(each, name) for each in known] for name in ("title", "log_line"))
         raise UnreadableLog(
             f"no line of {_either(titles)} says here what it takes",
             f"The log must begin at the engine's start: {_either([repr(sign) for sign in signs])}.",

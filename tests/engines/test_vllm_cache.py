@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.engines.common.cache_specs import CacheSettings, FullSpec, SlidingSpec, UnsupportedLayer, specs_of
+from inspector.engines.common.cache_specs import CacheSettings, FullSpec, SlidingSpec, specs_of
+from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.vllm.cache import Group, block_bytes, blocks_per_request, capacity, group_layers, longest_context
 from inspector.engines.vllm.version import VllmVersion
 from inspector.model.layers.kinds import (

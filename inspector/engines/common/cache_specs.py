@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
 
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import ceil_div
-from inspector.engines.serving import CannotTell
 from inspector.hub.checkpoint import DTYPE_BITS
 from inspector.model.layers.kinds import (
     Attention,
     ChunkedAttention,
     CrossAttention,
+    FullAttention,
     HybridAttention,
     IndexedAttention,
     LatentAttention,
@@ -123,18 +123,11 @@ class CrossSpec(Spec):
         return ceil_div(self.encoder_tokens, self.block_size)
 
 
-class UnsupportedLayer(CannotTell):
-    """A kind of layer, or a mix of them, that the planner has no rule for."""
+specs_of: LayerRules[[CacheSettings], tuple[Spec, ...]] = LayerRules("cache rule")
+"""The caches of one layer on one rank."""
 
 
-@singledispatch
-def specs_of(layer: object, settings: CacheSettings) -> tuple[Spec, ...]:
-    """The caches of one layer on one rank."""
-    del settings
-    raise UnsupportedLayer(f"no cache rule for {layer!r}")
-
-
-@specs_of.register
+@specs_of.of(Attention, FullAttention, SlidingAttention, ChunkedAttention, CrossAttention)
 def _(layer: Attention, settings: CacheSettings) -> tuple[Spec, ...]:
     """block * KV heads of the rank * (key width + value width) * bytes; heads fewer than the ranks are repeated."""
     heads = max(1, layer.num_key_value_heads // settings.tensor_parallel)
@@ -149,7 +142,7 @@ def _(layer: Attention, settings: CacheSettings) -> tuple[Spec, ...]:
     return (FullSpec(block, page),)
 
 
-@specs_of.register
+@specs_of.of(LatentAttention)
 def _(layer: LatentAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     """block * (kv_lora_rank + qk_rope_head_dim) * bytes: one row for all heads, whole on every rank."""
     page = settings.block_size * (layer.kv_lora_rank + layer.qk_rope_head_dim) * settings.element_bytes
@@ -158,7 +151,7 @@ def _(layer: LatentAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     return (FullSpec(settings.block_size, page),)
 
 
-@specs_of.register
+@specs_of.of(IndexedAttention)
 def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     """The attention's rows, and an indexer key: a byte a value and a float32 scale for each 128 of them.
 
@@ -201,14 +194,14 @@ def has_known_states(layer: LinearAttention | HybridAttention) -> bool:
     return UNVERIFIED_STATE_KEYS.isdisjoint(layer.keys) and all(len(state.shape) > 1 for state in layer.states)
 
 
-@specs_of.register
+@specs_of.of(LinearAttention)
 def _(layer: LinearAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     if not has_known_states(layer):
         raise UnsupportedLayer(f"no cache rule for {layer!r}")
     return (StateSpec(settings.block_size, state_page_bytes(layer.states, settings)),)
 
 
-@specs_of.register
+@specs_of.of(HybridAttention)
 def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     if not has_known_states(layer):
         raise UnsupportedLayer(f"no cache rule for {layer!r}")
@@ -216,7 +209,7 @@ def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     return (*specs_of(layer.attention, settings), state)
 
 
-@specs_of.register
+@specs_of.of(NoCache)
 def _(layer: NoCache, settings: CacheSettings) -> tuple[Spec, ...]:
     del layer, settings
     return ()

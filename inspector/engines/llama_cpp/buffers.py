@@ -298,7 +298,7 @@ def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int | Sequence[int
     """
     total = len(facts.layers)
     count = total + 1 if settings.n_gpu_layers is None else min(settings.n_gpu_layers, total + 1)
-    caches = [layer_cache_bytes(layer, settings) for layer in facts.layers]
+    caches = [layer_cache_bytes.known(layer, settings) for layer in facts.layers]
     number = cards if isinstance(cards, int) else len(cards)
     placed = cards_of(total, count, cards) if count else ((),) * number
     copies = PIPELINE_COPIES if number > 1 and count > total else 1

@@ -1,28 +1,30 @@
 """llama.cpp's accounting: the KV cache for the whole context is allocated at start, in ggml's block types.
 
 src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp. What lies on which card, and the compute buffers:
-memory/engines/llama_cpp_plan.py.
+buffers.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from inspector.engines.common.cache_specs import has_known_states, kept_values
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
 from inspector.model.layers.kinds import (
     Attention,
     ChunkedAttention,
+    CrossAttention,
+    FullAttention,
     HybridAttention,
-    IndexedAttention,
     LatentAttention,
     Layer,
     LinearAttention,
     NoCache,
     SlidingAttention,
-    StateTensor,
 )
 
 CACHE_TYPES: dict[str, tuple[int, int]] = {
@@ -95,40 +97,51 @@ def cells_of(layer: Layer, settings: LlamaCppSettings) -> int:
         one = replace(settings, n_ctx=-(-settings.n_ctx // settings.n_parallel), n_parallel=1)
         return settings.n_parallel * cells_of(layer, one)
     cells = round_up(settings.n_ctx, CELL_MULTIPLE)
-    window = None
-    if isinstance(layer, SlidingAttention):
-        window = layer.sliding_window
-    elif isinstance(layer, ChunkedAttention):
-        window = layer.attention_chunk_size
+    window = _WINDOWS[type(layer)](layer) if type(layer) in _WINDOWS else None
     if window is None or settings.swa_full:
         return cells
     return round_up(min(cells, window * settings.n_parallel + settings.n_ubatch), CELL_MULTIPLE)
 
 
-def layer_cache_bytes(layer: Layer, settings: LlamaCppSettings) -> int | None:
-    """Bytes of one layer's cache; None where its kind is not known here. States are float32, one set a sequence.
+_WINDOWS: dict[type, Callable[[Any], int]] = {
+    SlidingAttention: lambda layer: layer.sliding_window,
+    ChunkedAttention: lambda layer: layer.attention_chunk_size,
+}
+"""Tokens that a layer sees, where it has a cache of its own size for that."""
 
-    A latent is kept as keys alone: values are a view of it.
-    """
-    if isinstance(layer, NoCache):
-        return 0
-    if isinstance(layer, LinearAttention | HybridAttention) and not has_known_states(layer):
-        return None
-    if isinstance(layer, LinearAttention):
-        return _state_bytes(layer.states, settings)
-    if isinstance(layer, HybridAttention):
-        rows = layer_cache_bytes(layer.attention, settings)
-        return None if rows is None else rows + _state_bytes(layer.states, settings)
-    if isinstance(layer, IndexedAttention):
-        return None
-    cells = cells_of(layer, settings)
-    if isinstance(layer, LatentAttention):
-        return cells * row_bytes(layer.kv_lora_rank + layer.qk_rope_head_dim, settings.cache_type_k)
-    if isinstance(layer, Attention):
-        keys = row_bytes(layer.num_key_value_heads * layer.head_dim, settings.cache_type_k)
-        values = row_bytes(layer.num_key_value_heads * layer.v_head_dim, settings.cache_type_v)
-        return cells * (keys + values)
-    return None
+layer_cache_bytes: LayerRules[[LlamaCppSettings], int] = LayerRules("cache rule")
+"""Bytes of one layer's cache. States are float32, one set a sequence."""
+
+
+@layer_cache_bytes.of(Attention, FullAttention, SlidingAttention, ChunkedAttention, CrossAttention)
+def _(layer: Attention, settings: LlamaCppSettings) -> int:
+    """cells * (row of keys + row of values)."""
+    keys = row_bytes(layer.num_key_value_heads * layer.head_dim, settings.cache_type_k)
+    values = row_bytes(layer.num_key_value_heads * layer.v_head_dim, settings.cache_type_v)
+    return cells_of(layer, settings) * (keys + values)
+
+
+@layer_cache_bytes.of(LatentAttention)
+def _(layer: LatentAttention, settings: LlamaCppSettings) -> int:
+    """cells * row of the latent and its rotated part, kept as keys alone: values are a view of it."""
+    return cells_of(layer, settings) * row_bytes(layer.kv_lora_rank + layer.qk_rope_head_dim, settings.cache_type_k)
+
+
+@layer_cache_bytes.of(LinearAttention)
+def _(layer: LinearAttention, settings: LlamaCppSettings) -> int:
+    return _state_bytes(layer, settings)
+
+
+@layer_cache_bytes.of(HybridAttention)
+def _(layer: HybridAttention, settings: LlamaCppSettings) -> int:
+    states = _state_bytes(layer, settings)
+    return layer_cache_bytes(layer.attention, settings) + states
+
+
+@layer_cache_bytes.of(NoCache)
+def _(layer: NoCache, settings: LlamaCppSettings) -> int:
+    del layer, settings
+    return 0
 
 
 def cache_bytes(layers: Sequence[Layer], settings: LlamaCppSettings) -> int | None:
@@ -139,11 +152,13 @@ def cache_bytes(layers: Sequence[Layer], settings: LlamaCppSettings) -> int | No
     """
     if min(settings.n_ctx, settings.n_ubatch, settings.n_parallel) < 1:
         raise UsageError("n_ctx, n_ubatch and n_parallel must be at least 1")
-    sizes = [layer_cache_bytes(layer, settings) for layer in layers]
+    sizes = [layer_cache_bytes.known(layer, settings) for layer in layers]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _state_bytes(states: Sequence[StateTensor], settings: LlamaCppSettings) -> int:
+def _state_bytes(layer: LinearAttention | HybridAttention, settings: LlamaCppSettings) -> int:
     """4 bytes a value; a convolution over k inputs keeps k - 1 (llama-memory-recurrent.cpp: n_embd_r, n_embd_s)."""
-    return 4 * sum(map(kept_values, states)) * settings.n_parallel
+    if not has_known_states(layer):
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+    return 4 * sum(map(kept_values, layer.states)) * settings.n_parallel

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inspector.engines.common.cache_specs import has_known_states, kept_values
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
 from inspector.model.layers.kinds import (
     Attention,
     ChunkedAttention,
-    CrossAttention,
+    FullAttention,
     HybridAttention,
     IndexedAttention,
     LatentAttention,
@@ -25,7 +26,6 @@ from inspector.model.layers.kinds import (
     LinearAttention,
     NoCache,
     SlidingAttention,
-    StateTensor,
     rows_of,
 )
 
@@ -184,45 +184,57 @@ def row_bytes(layer: Attention | LatentAttention, element: int, settings: MlxSet
     return heads * width * settings.kv_bits // 8 + 2 * heads * (width // settings.kv_group_size) * element
 
 
-def layer_cache_bytes(layer: Layer, moment: Moment, settings: MlxSettings, element: int) -> int | None:
-    """Bytes of one layer's cache of all sequences after a step; None where its kind has no rule."""
-    if isinstance(layer, NoCache):
-        return 0
-    if isinstance(layer, CrossAttention):
-        return None
-    if isinstance(layer, LinearAttention | HybridAttention):
-        if not has_known_states(layer):
-            return None
-        states = settings.batch * _state_bytes(layer.states, element)
-        if isinstance(layer, LinearAttention):
-            return states
-        rows = layer_cache_bytes(layer.attention, moment, settings, element)
-        return None if rows is None else rows + states
-    if isinstance(layer, IndexedAttention):
-        rows = layer_cache_bytes(layer.attention, moment, settings, element)
-        # the indexer's cache is a KVCache that holds its keys twice (deepseek_v32.py: Indexer)
-        keys = round_up(moment.before + moment.tokens, STEP) * 2 * layer.index_head_dim * element
-        return None if rows is None else rows + settings.batch * keys
-    if isinstance(layer, LatentAttention) and layer.sliding_window is not None:
-        return None
-    if not isinstance(layer, Attention | LatentAttention) or layer.kind not in _KINDS:
-        return None
-    quantized = is_quantized(layer, moment, settings)
-    return (
-        settings.batch * cached_rows(layer, moment, settings) * row_bytes(layer, element, settings, quantized=quantized)
-    )
+layer_cache_bytes: LayerRules[[Moment, MlxSettings, int], int] = LayerRules("cache rule")
+"""Bytes of one layer's cache of all sequences after a step: (layer, moment, settings, bytes of a value)."""
 
 
-_KINDS = ("full_attention", "sliding_attention", "chunked_attention", "latent_attention")
+@layer_cache_bytes.of(Attention, FullAttention, SlidingAttention, ChunkedAttention)
+def _rows(layer: Attention | LatentAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
+    row = row_bytes(layer, element, settings, quantized=is_quantized(layer, moment, settings))
+    return settings.batch * cached_rows(layer, moment, settings) * row
+
+
+@layer_cache_bytes.of(LatentAttention)
+def _(layer: LatentAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
+    if layer.sliding_window is not None:
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+    return _rows(layer, moment, settings, element)
+
+
+@layer_cache_bytes.of(IndexedAttention)
+def _(layer: IndexedAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
+    """The rows, and the indexer's cache, a KVCache that holds its keys twice (deepseek_v32.py: Indexer)."""
+    keys = round_up(moment.before + moment.tokens, STEP) * 2 * layer.index_head_dim * element
+    return layer_cache_bytes(layer.attention, moment, settings, element) + settings.batch * keys
+
+
+@layer_cache_bytes.of(LinearAttention)
+def _(layer: LinearAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
+    del moment
+    return settings.batch * _state_bytes(layer, element)
+
+
+@layer_cache_bytes.of(HybridAttention)
+def _(layer: HybridAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
+    states = settings.batch * _state_bytes(layer, element)
+    return layer_cache_bytes(layer.attention, moment, settings, element) + states
+
+
+@layer_cache_bytes.of(NoCache)
+def _(layer: NoCache, moment: Moment, settings: MlxSettings, element: int) -> int:
+    del layer, moment, settings, element
+    return 0
 
 
 def cache_bytes(layers: Sequence[Layer], moment: Moment, settings: MlxSettings, element: int) -> int | None:
     """Bytes of the whole cache after a step, the sum of its objects' `nbytes`; None where a kind has no rule."""
-    sizes = [layer_cache_bytes(layer, moment, settings, element) for layer in layers]
+    sizes = [layer_cache_bytes.known(layer, moment, settings, element) for layer in layers]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _state_bytes(states: Sequence[StateTensor], element: int) -> int:
+def _state_bytes(layer: LinearAttention | HybridAttention, element: int) -> int:
     """Of one sequence: a convolution over k inputs keeps k - 1; the recurrent matrices are float32."""
-    return sum(kept_values(state) * (element if state.dtype == "compute" else 4) for state in states)
+    if not has_known_states(layer):
+        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+    return sum(kept_values(state) * (element if state.dtype == "compute" else 4) for state in layer.states)

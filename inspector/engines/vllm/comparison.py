@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inspector.devices.spec import GpuSpec
-from inspector.engines.common.cache_specs import UnsupportedLayer
 from inspector.engines.common.comparison import (
     MAX_TOKENS,
     Comparison,
@@ -21,6 +20,7 @@ from inspector.engines.common.comparison import (
     whole,
     workload_of,
 )
+from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.common.served import Card, served_model
 from inspector.engines.vllm import budget

@@ -1,0 +1,78 @@
+"""The engines that there are: what each says of itself, and what asking for it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import pytest
+
+from inspector.devices.spec import parse_gpu
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
+from inspector.engines.registry import engine_named, engines, names
+from inspector.engines.settings import all_options, check_engine_settings
+from inspector.errors import UsageError
+from inspector.memory import Workload
+from inspector.model.layers.kinds import Attention, FullAttention
+from inspector.settings import settings_of
+from tests.memory.test_ledger import inspection
+from tests.test_structure import loaded_by, own
+
+SERVERS = [name for name in names() if engine_named(name).needs_device]
+
+
+def test_an_engine_has_the_name_that_it_is_registered_by() -> None:
+    assert names() == tuple(engine.name for engine in engines()) == ("transformers", *SERVERS)
+
+
+def test_all_engines_options_are_read_without_any_engines_code() -> None:
+    loaded = own(loaded_by("from inspector.engines.settings import all_options\nassert all_options()"))
+    files = {".".join(name.split(".")[3:]) for name in loaded if name.startswith("inspector.engines.")}
+    assert files <= {"", "engine", "options", "registry", "settings"}
+    assert not [
+        name for name in loaded if name.split(".")[1:2] not in ([], ["engines"], ["errors"], ["settings"], ["version"])
+    ]
+
+
+def test_options_of_one_name_say_one_thing() -> None:
+    for engine in engines():
+        for name, option in settings_of(engine.options).items():
+            assert option == all_options()[name]
+            assert option.about.help.endswith(".")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_engine_refuses_an_option_that_nobody_has(name: str) -> None:
+    with pytest.raises(UsageError, match="setting"):
+        check_engine_settings(name, ["colour"])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Novel(Attention):
+    """A mechanism that no engine has a rule for, though it is derived from one that all have."""
+
+    kind: ClassVar[str] = "novel"
+
+
+def test_a_rule_is_for_the_classes_that_it_names_alone() -> None:
+    widths: LayerRules[[int], int] = LayerRules("width")
+
+    @widths.of(Attention, FullAttention)
+    def _(layer: Attention, factor: int) -> int:
+        return factor * layer.head_dim
+
+    assert widths(FullAttention(8, 64, 64), 2) == 128
+    assert widths.known(Novel(8, 64, 64), 2) is None
+    with pytest.raises(UnsupportedLayer, match="no width for Novel"):
+        widths(Novel(8, 64, 64), 2)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_mechanism_without_a_rule_cannot_be_told(name: str) -> None:
+    model, spec = inspection("meta-llama/Meta-Llama-3-8B").model, parse_gpu("64GiB")
+    engine = engine_named(name)
+    assert engine.plan(model, Workload(4096), spec, engine.options()).fits is True
+    layers = (Novel(8, 128, 128), *model.architecture.layers[1:])
+    changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, layers=layers))
+    serving = engine.plan(changed, Workload(4096), spec, engine.options())
+    assert serving.fits is serving.verdict.needed is None
