@@ -16,7 +16,7 @@ from inspector.hub.cache.snapshot import format_indices
 from inspector.model.parameters.names import group_tensors
 
 if TYPE_CHECKING:
-    from inspector.hub.formats.parts import Part
+    from inspector.hub.checkpoint import Part
 
 MISSING = object()
 """Stands for a config key that one side does not have: null is a value."""

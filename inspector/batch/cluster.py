@@ -19,8 +19,8 @@ from inspector.batch.limits import (
     LOOK_AGAIN_SECONDS,
     MARGIN_SECONDS,
     WINDOW_SECONDS,
+    HubRateLimiter,
     Key,
-    RateGate,
     limit_key,
     limited,
 )
@@ -28,7 +28,7 @@ from inspector.batch.outcome import Record, outcome_of
 from inspector.batch.run import AHEAD, JOBS, MAX_JOBS, work_with
 from inspector.errors import HubError, UsageError
 from inspector.hub import Resolver
-from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, Gate, Report
+from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter, Report
 from inspector.hub.client.settings import Settings as HubSettings
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import error_record
@@ -52,13 +52,13 @@ class Budget:
     """The actor that all workers ask: what is left of the account's limits. A lost worker's requests are let go."""
 
     def __init__(self) -> None:
-        self._gate = RateGate()
+        self._limiter = HubRateLimiter()
         self._entered: dict[int, tuple[int, Any]] = {}
         self._ticket = 0
 
     def take(self, worker: int, url: str) -> tuple[int, float]:
         """A ticket for a request that may be sent now, or 0 and the seconds to wait."""
-        bucket, seconds = self._gate.enter(url)
+        bucket, seconds = self._limiter.enter(url)
         if bucket is None:
             return 0, seconds
         self._ticket += 1
@@ -71,13 +71,13 @@ class Budget:
         if bucket is None:
             return
         if status:
-            self._gate.leave(bucket, url, status, headers)
+            self._limiter.leave(bucket, url, status, headers)
         else:
-            self._gate.give_up(bucket)
+            self._limiter.give_up(bucket)
 
     def retries(self, url: str, elapsed: float) -> bool:
-        """As `RateGate.retries`, with the seconds since the request was sent first."""
-        return self._gate.retries(url, time.monotonic() - elapsed)
+        """As `HubRateLimiter.retries`, with the seconds since the request was sent first."""
+        return self._limiter.retries(url, time.monotonic() - elapsed)
 
     def lost(self, worker: int) -> None:
         """What a worker had under way brings no answer any more."""
@@ -85,8 +85,9 @@ class Budget:
             self.give_back(ticket, "", 0, {})
 
 
-class SharedGate(Gate):
-    """A worker's gate: asks the budget. Not for a server whose last answer named no limit: a CDN, a private Hub."""
+class SharedRateLimiter(RateLimiter):
+    """A worker's rate limiter: asks the budget. Not for a server whose last answer named no limit (a CDN, a private
+    Hub)."""
 
     def __init__(self, budget: Any, worker: int) -> None:
         self._budget = budget
@@ -95,7 +96,7 @@ class SharedGate(Gate):
 
     @contextmanager
     def turn(self, url: str, pause: Callable[[float], None]) -> Iterator[Report]:
-        """As `RateGate.turn`."""
+        """As `HubRateLimiter.turn`."""
         key = limit_key(url)
         ticket = 0 if key in self._unlimited else self._enter(url, pause)
         answered = False
@@ -118,7 +119,7 @@ class SharedGate(Gate):
                 self._budget.give_back.remote(ticket, url, 0, {})
 
     def retries(self, url: str, started: float) -> bool:
-        """As `RateGate.retries`."""
+        """As `HubRateLimiter.retries`."""
         return bool(self._wait_for(self._budget.retries.remote(url, time.monotonic() - started)))
 
     def _wait_for(self, answer: Any) -> Any:
@@ -145,7 +146,7 @@ class Worker:
     ) -> None:
         asked = Settings(**settings)
         resolver = Resolver(**source)
-        resolver.gate = SharedGate(budget, number)
+        resolver.rate_limiter = SharedRateLimiter(budget, number)
         self._work = work_with(resolver, revision, asked, device_specs(asked.gpus))
 
     def ready(self) -> int:

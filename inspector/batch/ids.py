@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from inspector.errors import FileMissing, UsageError
-from inspector.hub.repo.repo_id import parse_model
+from inspector.hub.repo_id import parse_model
 
 STDIN = "-"
 COLUMNS = ("model", "repo_id", "id")

@@ -1,4 +1,4 @@
-"""The Hub's rate limits, kept before they are met: a gate that all threads of a batch pass before each request.
+"""The Hub's rate limits, kept before they are met: all threads of a batch ask one rate limiter before each request.
 
 The Hub says with every answer how much is left: `RateLimit: "api";r=312;t=55` (312 more requests in the 55 seconds that
 are left of the window) and `RateLimit-Policy: ...;q=500;w=300` (of 500 in 300 seconds). It counts API calls and file
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from inspector.errors import RateLimited
-from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, Gate, Report
+from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter, Report
 from inspector.hub.client.requests import retry_after
 from inspector.hub.client.urls import host, origin
 
@@ -77,7 +77,7 @@ class _Bucket:
         self.quota = self.quota if quota is None else quota
 
 
-class RateGate(Gate):
+class HubRateLimiter(RateLimiter):
     """Lets requests through as fast as the Hub allows. Shared by all threads; one for each account.
 
     Args:
@@ -97,10 +97,10 @@ class RateGate(Gate):
 
     @contextmanager
     def turn(self, url: str, pause: Callable[[float], None]) -> Iterator[Report]:
-        """Waits until a request may be sent; what is called within tells how it was answered. See `hub.gate.Gate`.
+        """Waits until a request may be sent; what is called within tells how it was answered. See `RateLimiter`.
 
         Raises:
-            RateLimited: the wait is longer than the budget, or the gate was closed.
+            RateLimited: the wait is longer than the budget, or the rate limiter was closed.
         """
         bucket = self._enter(url, pause)
         answered = False

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inspector.batch.limits import RateGate
+    from inspector.batch.limits import HubRateLimiter
     from inspector.batch.outcome import Tally
 
 
@@ -22,21 +22,21 @@ class Progress(AbstractContextManager["Progress"]):
         """Nothing to take away."""
 
 
-def progress_on_stderr(total: int, before: int, gate: RateGate, *, wanted: bool) -> Progress:
+def progress_on_stderr(total: int, before: int, rate_limiter: HubRateLimiter, *, wanted: bool) -> Progress:
     """A bar where standard error is a terminal.
 
     Args:
         total: models, those done by an earlier run included.
         before: models done by an earlier run.
-        gate: whose waits are shown.
+        rate_limiter: whose waits are shown.
         wanted: whether there may be one: not where the results go to the same screen.
     """
     if not wanted or not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
         return Progress()
-    return _bar(total, before, gate)
+    return _bar(total, before, rate_limiter)
 
 
-def _bar(total: int, before: int, gate: RateGate) -> Progress:
+def _bar(total: int, before: int, rate_limiter: HubRateLimiter) -> Progress:
     from rich import progress as rich
     from rich.console import Console
     from rich.text import Text
@@ -45,8 +45,8 @@ def _bar(total: int, before: int, gate: RateGate) -> Progress:
         """Requests, models a second and the time left; while a rate limit holds everything up, that."""
 
         def render(self, task: rich.Task) -> Text:
-            wait = gate.waiting()
-            sent = f"{gate.requests:,} requests, " if gate.requests else ""
+            wait = rate_limiter.waiting()
+            sent = f"{rate_limiter.requests:,} requests, " if rate_limiter.requests else ""
             if wait > 0 and not task.finished:
                 return Text(f"{sent}the Hub's rate limit lifts in {wait:.0f} s")
             if not task.speed:

@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from inspector.api.inspection import Settings, device_specs, inspect_checkpoint
-from inspector.batch.limits import RateGate
+from inspector.batch.limits import HubRateLimiter
 from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
 from inspector.errors import InspectError, UsageError
 from inspector.hub import Resolver
-from inspector.hub.client.workers import Errand, Workers
+from inspector.hub.client.workers import Task, Workers
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import SCHEMA, error_record, inspection_record
 
@@ -53,7 +53,7 @@ def inspect_many(
     Args:
         ids: as `inspect` takes them; drawn as they are needed, so a list of millions may be a generator. What stands
             there twice is answered twice.
-        resolver: to use; it keeps the gate for rate limits that it gets here, unless it has one.
+        resolver: to use; it keeps the rate limiter that it gets here, unless it has one.
         jobs: models at a time; each has a few requests under way, at most `MAX_CONNECTIONS` together.
         ordered: give the records in the order of the IDs, not in that of completion.
         revision: of all IDs that name none.
@@ -90,8 +90,8 @@ def _prepare(
     specs = device_specs(asked.gpus)
     own = resolver is None
     source = resolver or Resolver(token=token, offline=offline, max_connections=max(MAX_CONNECTIONS, jobs))
-    if source.gate is None:
-        source.gate = RateGate()
+    if source.rate_limiter is None:
+        source.rate_limiter = HubRateLimiter()
 
     return work_with(source, revision, asked, specs), source, own
 
@@ -157,8 +157,8 @@ async def _arecords(
 
 
 def _close(resolver: Resolver) -> None:
-    if isinstance(resolver.gate, RateGate):
-        resolver.gate.close()
+    if isinstance(resolver.rate_limiter, HubRateLimiter):
+        resolver.rate_limiter.close()
     resolver.close()
 
 
@@ -223,7 +223,7 @@ class _Feed:
         self._workers.close()
 
     def _start(self, place: int, model: str) -> None:
-        def job(_errand: Errand[None]) -> None:
+        def job(_task: Task[None]) -> None:
             if self._stopped.is_set():
                 return
             try:

@@ -92,7 +92,7 @@ def batch(
     `show`, and with --gpu as `fit`.
     """
     from inspector.api.inspection import Settings
-    from inspector.batch import RateGate, inspect_many, read_ids
+    from inspector.batch import HubRateLimiter, inspect_many, read_ids
     from inspector.batch.interrupt import INTERRUPTED
     from inspector.batch.outcome import Tally
     from inspector.batch.output import make_whole, open_output
@@ -118,7 +118,7 @@ def batch(
     Settings(**settings)  # before anything is asked for or touched: this refuses what cannot be
     listed = read_ids(files, revision=revision)
     with Resolver(token=token, offline=offline or None, max_connections=max(MAX_CONNECTIONS, jobs)) as resolver:
-        resolver.gate = gate = RateGate()
+        resolver.rate_limiter = rate_limiter = HubRateLimiter()
         models = list(dict.fromkeys([*listed, *(model for query in queries for model in _asked(resolver, query))]))
         if not models:
             raise UsageError(f"no models in {', '.join(files)}", "Give an ID a line.")
@@ -133,7 +133,7 @@ def batch(
         else:
             records = inspect_many(missing, resolver=resolver, **arguments)
         to_screen = path is None and sys.stdout.isatty()
-        progress = progress_on_stderr(len(models), tally.total, gate, wanted=not to_screen)
+        progress = progress_on_stderr(len(models), tally.total, rate_limiter, wanted=not to_screen)
         try:
             interrupted = _write(records, output, writer, tally, progress)
             if writer.whole_file and path is not None and not interrupted:
@@ -145,7 +145,7 @@ def batch(
             hint = "Make room; then --resume goes on." if path else ""
             raise OutputFailed(f"the output could not be written: {error.strerror or error}", hint) from None
         finally:
-            gate.close()
+            rate_limiter.close()
             records.close()
             output.close()
     _summary(tally, len(models), "Interrupted" if interrupted else "")

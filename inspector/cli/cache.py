@@ -54,7 +54,7 @@ def clear(models: tuple[str, ...]) -> int:
     """Remove all that is kept, or what is kept of some models (org/name). Nothing else is touched."""
     from inspector.hub.cache.upkeep import clear as remove
     from inspector.hub.client.settings import Settings
-    from inspector.hub.repo.repo_id import parse_repo
+    from inspector.hub.repo_id import parse_repo
     from inspector.report.units import bytes_text
 
     folder = Settings.of().cache

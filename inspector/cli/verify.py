@@ -28,7 +28,7 @@ def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: b
     could not be read. Write a manifest with `lock`, or by hand: a list `models` with `model`, `gpus` and
     `expected: {fits: true}`.
     """
-    from inspector.batch import RateGate
+    from inspector.batch import HubRateLimiter
     from inspector.hub import Resolver
     from inspector.manifest import read_manifest
     from inspector.manifest import verify as check
@@ -36,7 +36,7 @@ def verify(files: tuple[str, ...], token: str | None, offline: bool, moved_ok: b
 
     entries = [(file, entry) for file in files for entry in read_manifest(file)]
     with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
-        resolver.gate = RateGate()
+        resolver.rate_limiter = HubRateLimiter()
         outcomes = check([entry for _, entry in entries], resolver=resolver, moved_ok=moved_ok)
     named = [(file, outcome) for (file, _), outcome in zip(entries, outcomes, strict=True)]
     out = Output(output)

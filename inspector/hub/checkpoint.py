@@ -3,80 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from inspector.hub.formats.ggml_types import BLOCKS
-
-if TYPE_CHECKING:  # rarely needed
-    from inspector.hub.formats.parts import Part
+from inspector.hub.dtypes import stored_bytes
 
 Source = Literal["hub", "cache", "local", "bundled"]
+PartKind = Literal["component", "module", "base", "adapter"]
 
-DTYPE_BITS: dict[str, int] = {
-    "BOOL": 8,
-    "F4": 4,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "U8": 8,
-    "I8": 8,
-    "F8_E5M2": 8,
-    "F8_E4M3": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "I16": 16,
-    "U16": 16,
-    "F16": 16,
-    "BF16": 16,
-    "I32": 32,
-    "U32": 32,
-    "F32": 32,
-    "C64": 64,
-    "F64": 64,
-    "I64": 64,
-    "U64": 64,
-}
-"""Bits an element of each safetensors dtype takes. Source: `Dtype::bitsize` of the safetensors library."""
-
-_MEASURED = re.compile(r"([^\[\]]{1,32})\[(0|[1-9][0-9]{0,18})\]")
-"""A ggml type whose layout is not settled, and the bytes that one tensor of it takes in its file: `IQ4_K[2304]`."""
-
-
-def measured(dtype: str, nbytes: int) -> str:
-    """The dtype of a tensor whose type does not tell its bytes: ("IQ4_K", 2304) -> "IQ4_K[2304]"."""
-    return f"{dtype}[{nbytes}]"
-
-
-def plain_dtype(dtype: str) -> str:
-    """The type alone: "IQ4_K[2304]" -> "IQ4_K"."""
-    return dtype.partition("[")[0]
-
-
-def is_dtype(dtype: str) -> bool:
-    """Whether this is a dtype that a `Tensor` may have."""
-    return dtype in DTYPE_BITS or dtype in BLOCKS or _MEASURED.fullmatch(dtype) is not None
-
-
-def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes that a tensor takes in its file.
-
-    Of a ggml type, a row (the last dimension) is a whole number of blocks: ("Q4_K", (3, 512)) takes 3 * 2 * 144.
-
-    Raises:
-        ValueError: no dtype that a `Tensor` may have.
-    """
-    bits = DTYPE_BITS.get(dtype)
-    if bits is not None:
-        return math.prod(shape) * bits // 8
-    if dtype in BLOCKS:
-        values, size = BLOCKS[dtype]
-        return math.prod(shape) // values * size
-    match = _MEASURED.fullmatch(dtype)
-    if match is None:
-        raise ValueError(f"{dtype[:40]!r} is no dtype")
-    return int(match[2])
+MAX_PARTS = 64
+"""Pipelines have about ten components; a document that names more is hostile."""
 
 
 class Tensor(NamedTuple):
@@ -85,7 +21,7 @@ class Tensor(NamedTuple):
     Attributes:
         name: as the file has it.
         dtype: a safetensors dtype, a key of `DTYPE_BITS`; of a GGUF file ggml's type ("Q4_K"), a key of `BLOCKS`, or
-            what `measured` makes of a type that is no key of it.
+            what `dtypes.measured` makes of a type that is no key of it.
         shape: as stored (packed weights stay packed; ggml's types give the unpacked shape).
     """
 
@@ -127,8 +63,8 @@ class Checkpoint:
     """A repo's config, and every tensor's name, dtype and shape, all of one commit.
 
     Attributes:
-        repo_id: as the Hub names it, with `:PICK` where one of its models, folders or files was picked, or the local
-            path as the user gave it.
+        repo_id: as the Hub names it, with `:SELECTOR` where one of its models, folders or files was selected, or the
+            local path as the user gave it.
         revision: the commit (40 hex digits), or None for local files, bundled snapshots and mirrors that do not say.
         source: where the answer came from.
         config: config.json as parsed, or for a GGUF file what its metadata says; empty where there is neither.
@@ -164,3 +100,37 @@ class Checkpoint:
     def tensor_count(self) -> int:
         """Stored tensors, those of the parts included."""
         return len(self.tensors) + sum(part.checkpoint.tensor_count for part in self.parts)
+
+
+class Part(NamedTuple):
+    """One of the checkpoints that a checkpoint is made of.
+
+    Attributes:
+        name: a pipeline's own name for it ("unet", "text_encoder_2"), "transformer", "dense", "base", "adapter".
+        kind: "component" of a diffusers pipeline, "module" of a sentence-transformers model, "adapter" (PEFT) and the
+            "base" that it is for.
+        class_name: the class that its document names; of an adapter its type ("LORA").
+        checkpoint: what it holds; its files are named from the repo's root.
+    """
+
+    name: str
+    kind: PartKind
+    class_name: str | None
+    checkpoint: Checkpoint
+
+
+class Weights(NamedTuple):
+    """What the weight files hold: the weights' part of a `Checkpoint`.
+
+    Attributes:
+        config: what the files themselves say of the model, None where config.json says it.
+        parts: see `Checkpoint`.
+    """
+
+    tensors: tuple[Tensor, ...]
+    files: tuple[File, ...]
+    metadata: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    format: str = "safetensors"
+    config: dict[str, Any] | None = None
+    parts: tuple[Part, ...] = ()

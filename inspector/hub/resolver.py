@@ -12,10 +12,10 @@ from inspector.errors import GatedRepo, HubError, HubUnreachable, InspectError
 from inspector.hub.cache.store import Cache, has_hub_cache
 from inspector.hub.checkpoint import Checkpoint, Network
 from inspector.hub.client.settings import Settings
-from inspector.hub.repo.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
+from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
 
 if TYPE_CHECKING:  # loaded when the network is needed
-    from inspector.hub.client.rate_limiter import Gate
+    from inspector.hub.client.rate_limiter import RateLimiter
     from inspector.hub.client.requests import Client
     from inspector.hub.client.workers import Workers
     from inspector.hub.repo.listing import Listed, Query
@@ -39,7 +39,7 @@ class Resolver:
         substitutes: a kept copy or a bundled snapshot answers where the Hub does not. False: its error is raised.
 
     Attributes:
-        gate: where each request asks whether it may be sent, if many are; None: all may.
+        rate_limiter: where each request asks whether it may be sent, if many are; None: all may.
 
     Raises:
         UsageError: an argument, or a variable of the environment, that cannot be.
@@ -64,7 +64,7 @@ class Resolver:
         self._max_connections = max_connections
         self._while_waiting = while_waiting
         self._substitutes = substitutes
-        self.gate: Gate | None = None
+        self.rate_limiter: RateLimiter | None = None
         self._network: tuple[Client, Workers] | None = None
         self._lock = threading.Lock()
 
@@ -159,7 +159,7 @@ class Resolver:
         if checkpoint is None:
             checkpoint = _bundled(repo, "offline, so the Hub was not asked")
         if checkpoint is None:
-            asked = str(repo) if repo.pick is None else f"{repo}:{repo.pick}"
+            asked = str(repo) if repo.selector is None else f"{repo}:{repo.selector}"
             raise HubUnreachable(
                 f"{asked} is not kept on this machine, and offline nothing is asked",
                 "Ask for it once without --offline (and with HF_HUB_OFFLINE unset).",
@@ -169,7 +169,7 @@ class Resolver:
     def _kept(self, repo: RepoId, commit: str | None) -> Checkpoint | None:
         """A copy on this machine, of this commit or (None) of the one that huggingface_hub saw last."""
         kept = None if commit is None else self._cache.load(repo, commit)
-        if kept is None:
+        if kept is None and has_hub_cache(self._settings.hub_cache, repo):
             from inspector.hub.repo.local import read_hub_cache
 
             kept = read_hub_cache(self._settings.hub_cache, repo, commit)
@@ -182,8 +182,8 @@ class Resolver:
         with self._lock:
             if self._network is None:
                 self._network = Client(self._settings), Workers(self._max_connections)
-            if self.gate is not None:
-                self._network[0].gate = self.gate
+            if self.rate_limiter is not None:
+                self._network[0].rate_limiter = self.rate_limiter
             return self._network
 
 
@@ -207,8 +207,8 @@ def resolve(
 
 
 def _bundled(repo: RepoId, reason: str) -> Checkpoint | None:
-    """The bundled snapshot, which stands for `main` and for nothing that was picked of it."""
-    if repo.revision != DEFAULT_REVISION or repo.pick is not None:
+    """The bundled snapshot, which stands for `main` and for nothing that was selected of it."""
+    if repo.revision != DEFAULT_REVISION or repo.selector is not None:
         return None
     from inspector.hub.cache.bundled import read_bundled
 

@@ -12,7 +12,7 @@ from typing import Any
 from inspector.api.inspection import Settings, device_specs
 from inspector.batch.yaml_nodes import MAX_CHARACTERS, compose, entries, items_of, line_of, scalar
 from inspector.errors import FileMissing, UsageError
-from inspector.hub.repo.repo_id import RepoId, is_commit, parse_model
+from inspector.hub.repo_id import RepoId, is_commit, parse_model
 from inspector.version import __version__
 
 SCHEMA = 1
@@ -47,7 +47,7 @@ class Entry:
     """One model of a manifest.
 
     Attributes:
-        model: a repo ID, perhaps with a `:PICK`, or a local path; without a revision.
+        model: a repo ID, perhaps with a `:SELECTOR`, or a local path; without a revision.
         settings: what is asked of it, the devices among them.
         expected: what is to be found.
         revision: the branch or tag that is watched; None for the repo's main.

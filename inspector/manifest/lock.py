@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.api.inspection import Inspection, Settings
-from inspector.hub.repo.repo_id import DEFAULT_REVISION, RepoId, parse_model
+from inspector.hub.repo_id import DEFAULT_REVISION, RepoId, parse_model
 from inspector.manifest.form import Entry, Expected
 
 
@@ -20,7 +20,7 @@ def lock(model: str, revision: str | None, settings: Settings, inspection: Inspe
     target = parse_model(model, revision)
     name, watched = model, None
     if isinstance(target, RepoId):
-        name, watched = target.picked_name, None if target.revision == DEFAULT_REVISION else target.revision
+        name, watched = target.selected_name, None if target.revision == DEFAULT_REVISION else target.revision
     workload, fits = inspection.estimate.workload, inspection.fits
     # The defaults that were filled in are written out: they may change with the tool.
     asked = Settings(

@@ -15,8 +15,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import NamedTuple
 
-from inspector.hub.checkpoint import Checkpoint, plain_dtype
-from inspector.hub.formats.parts import Part
+from inspector.hub.checkpoint import Checkpoint, Part
+from inspector.hub.dtypes import plain_dtype
 from inspector.model.build import build_model
 from inspector.model.model import Architecture, Model, Parameters, Share
 from inspector.model.parameters.classes import find_class

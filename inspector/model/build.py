@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inspector.hub.checkpoint import Checkpoint, plain_dtype
+from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.dtypes import plain_dtype
 from inspector.model.architecture import read_architecture
 from inspector.model.lint import dtype_note
 from inspector.model.model import Model

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from inspector.hub.cache.snapshot import format_indices
-from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.model import Architecture
 from inspector.model.parameters.names import component, stack
 

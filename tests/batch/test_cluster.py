@@ -182,13 +182,13 @@ def test_a_server_that_names_no_limit_is_asked_without_the_budget() -> None:
 
             return Call
 
-    from inspector.batch.cluster import SharedGate
+    from inspector.batch.cluster import SharedRateLimiter
 
-    gate = SharedGate(Local(), 1)
-    gate._wait_for = lambda answer: answer  # type: ignore[method-assign]
+    rate_limiter = SharedRateLimiter(Local(), 1)
+    rate_limiter._wait_for = lambda answer: answer  # type: ignore[method-assign]
     url = "https://private.example/org/a/resolve/main/config.json"
     for headers in ({}, {}, {"ratelimit": '"resolvers";r=9;t=20'}, {"ratelimit": '"resolvers";r=8;t=20'}):
-        with gate.turn(url, lambda _: None) as report:
+        with rate_limiter.turn(url, lambda _: None) as report:
             report(200, headers)
     assert taken == ["take", "give_back", "take", "give_back"]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from inspector.batch import RateGate, inspect_many
+from inspector.batch import HubRateLimiter, inspect_many
 from inspector.batch import limits as module
 from inspector.errors import RateLimited
 from inspector.hub import Resolver
@@ -39,101 +39,103 @@ def told(resource: str, left: int, seconds: int, quota: int = 500) -> dict[str, 
     return {"ratelimit": f'"{resource}";r={left};t={seconds}', "ratelimit-policy": f'"{resource}";q={quota};w=300'}
 
 
-def ask(gate: RateGate, clock: Clock, url: str, status: int = 200, headers: Mapping[str, str] | None = None) -> float:
+def ask(
+    limiter: HubRateLimiter, clock: Clock, url: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> float:
     """Sends a request; the seconds that it waited."""
     start = clock.now
-    with gate.turn(url, clock.pause) as report:
+    with limiter.turn(url, clock.pause) as report:
         waited = clock.now - start
         report(status, headers or {})
     return waited
 
 
 def test_a_server_that_says_nothing_is_not_limited(clock: Clock) -> None:
-    gate = RateGate()
-    assert [ask(gate, clock, API) for _ in range(1000)] == [0] * 1000
+    limiter = HubRateLimiter()
+    assert [ask(limiter, clock, API) for _ in range(1000)] == [0] * 1000
 
 
 def test_when_nothing_is_left_the_next_waits_for_the_window_to_end(clock: Clock) -> None:
-    gate = RateGate()
-    assert ask(gate, clock, API, headers=told("api", 0, 55)) == 0
-    assert gate.waiting() == 56
-    assert ask(gate, clock, FILE) == 0, "files are counted apart"
-    assert ask(gate, clock, API.replace("hub.test", "other.test")) == 0, "and so are other hosts"
-    assert ask(gate, clock, API) == 56, "the 55 seconds that it named and a second of margin"
+    limiter = HubRateLimiter()
+    assert ask(limiter, clock, API, headers=told("api", 0, 55)) == 0
+    assert limiter.waiting() == 56
+    assert ask(limiter, clock, FILE) == 0, "files are counted apart"
+    assert ask(limiter, clock, API.replace("hub.test", "other.test")) == 0, "and so are other hosts"
+    assert ask(limiter, clock, API) == 56, "the 55 seconds that it named and a second of margin"
 
 
 def test_what_is_under_way_counts_as_spent(clock: Clock) -> None:
-    gate = RateGate()
-    ask(gate, clock, API, headers=told("api", 3, 50))
-    first, second, third = (gate.turn(API, clock.pause) for _ in range(3))
+    limiter = HubRateLimiter()
+    ask(limiter, clock, API, headers=told("api", 3, 50))
+    first, second, third = (limiter.turn(API, clock.pause) for _ in range(3))
     reports = [turn.__enter__() for turn in (first, second, third)]
-    assert gate.waiting() == 51
+    assert limiter.waiting() == 51
     reports[0](200, told("api", 2, 50))
-    assert gate.waiting() == 51, "two are left, and two are under way"
+    assert limiter.waiting() == 51, "two are left, and two are under way"
     for turn in (second, third, first):
         turn.__exit__(None, None, None)
 
 
 def test_a_new_window_starts_with_its_whole_quota(clock: Clock) -> None:
-    gate = RateGate()
-    ask(gate, clock, API, headers=told("api", 0, 10, quota=3))
-    assert [ask(gate, clock, API) for _ in range(3)] == [11, 0, 0]
+    limiter = HubRateLimiter()
+    ask(limiter, clock, API, headers=told("api", 0, 10, quota=3))
+    assert [ask(limiter, clock, API) for _ in range(3)] == [11, 0, 0]
 
 
 def test_a_resource_goes_by_the_name_that_the_answers_give_it(clock: Clock) -> None:
-    gate = RateGate()
+    limiter = HubRateLimiter()
     cached = "https://hub.test/api/resolve-cache/models/org/m/abc/config.json"
-    ask(gate, clock, cached, headers=told("resolvers", 0, 7))
-    ask(gate, clock, API)
-    assert ask(gate, clock, cached) == 8
-    gate = RateGate()
-    ask(gate, clock, cached, headers=told("resolvers", 9, 7))
-    ask(gate, clock, FILE, headers=told("resolvers", 0, 7))
-    assert ask(gate, clock, cached) == 8
+    ask(limiter, clock, cached, headers=told("resolvers", 0, 7))
+    ask(limiter, clock, API)
+    assert ask(limiter, clock, cached) == 8
+    limiter = HubRateLimiter()
+    ask(limiter, clock, cached, headers=told("resolvers", 9, 7))
+    ask(limiter, clock, FILE, headers=told("resolvers", 0, 7))
+    assert ask(limiter, clock, cached) == 8
 
 
 @pytest.mark.parametrize(
     ("headers", "seconds"), [({"retry-after": "20"}, 21), (told("api", 0, 30), 31), ({}, module.NAMELESS_SECONDS + 1)]
 )
 def test_after_a_429_all_wait_as_long_as_it_says(clock: Clock, headers: dict[str, str], seconds: float) -> None:
-    gate = RateGate()
-    ask(gate, clock, API, status=429, headers=headers)
-    assert gate.retries(API, clock.now)
-    assert ask(gate, clock, API) == seconds
+    limiter = HubRateLimiter()
+    ask(limiter, clock, API, status=429, headers=headers)
+    assert limiter.retries(API, clock.now)
+    assert ask(limiter, clock, API) == seconds
 
 
 def test_an_answer_that_still_sees_some_left_does_not_lift_a_429(clock: Clock) -> None:
-    gate = RateGate()
-    with gate.turn(API, clock.pause) as report:
-        ask(gate, clock, API, status=429, headers={"retry-after": "20"})
+    limiter = HubRateLimiter()
+    with limiter.turn(API, clock.pause) as report:
+        ask(limiter, clock, API, status=429, headers={"retry-after": "20"})
         report(200, told("api", 400, 250))
-    assert ask(gate, clock, API) == 21
+    assert ask(limiter, clock, API) == 21
 
 
 def test_a_wait_beyond_the_budget_is_an_error_that_names_it(clock: Clock) -> None:
-    gate = RateGate(budget=60)
-    ask(gate, clock, API, status=429, headers={"retry-after": "600"})
-    assert not gate.retries(API, clock.now)
+    limiter = HubRateLimiter(budget=60)
+    ask(limiter, clock, API, status=429, headers={"retry-after": "600"})
+    assert not limiter.retries(API, clock.now)
     with pytest.raises(RateLimited, match="601 seconds"):
-        ask(gate, clock, API)
+        ask(limiter, clock, API)
 
 
 def test_a_request_that_gets_no_answer_is_not_under_way_any_more(clock: Clock) -> None:
-    gate = RateGate()
-    ask(gate, clock, API, headers=told("api", 1, 5, quota=1))
-    with pytest.raises(OSError, match="reset"), gate.turn(API, clock.pause):
+    limiter = HubRateLimiter()
+    ask(limiter, clock, API, headers=told("api", 1, 5, quota=1))
+    with pytest.raises(OSError, match="reset"), limiter.turn(API, clock.pause):
         raise OSError("reset")
-    assert ask(gate, clock, API) == 6
-    assert ask(gate, clock, API) == 0, "nothing tells when this window ends: one is sent to find out"
+    assert ask(limiter, clock, API) == 6
+    assert ask(limiter, clock, API) == 0, "nothing tells when this window ends: one is sent to find out"
 
 
 def test_a_closed_gate_lets_nobody_wait(clock: Clock) -> None:
-    gate = RateGate()
-    ask(gate, clock, API, headers=told("api", 0, 55))
-    gate.close()
+    limiter = HubRateLimiter()
+    ask(limiter, clock, API, headers=told("api", 0, 55))
+    limiter.close()
     with pytest.raises(RateLimited):
-        ask(gate, clock, API)
-    assert not gate.retries(API, clock.now)
+        ask(limiter, clock, API)
+    assert not limiter.retries(API, clock.now)
 
 
 def test_a_hub_that_tells_its_limits_sees_no_request_above_them(hub: LoopbackHub) -> None:

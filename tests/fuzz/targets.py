@@ -24,13 +24,13 @@ from inspector.errors import InspectError, InvalidHeader
 from inspector.hub.cache.snapshot import decode_tensors, loads
 from inspector.hub.cache.store import MAGIC, Cache
 from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.formats.documents import parse_headers, parse_index, parse_listing
 from inspector.hub.formats.gguf.config import gguf_config
 from inspector.hub.formats.gguf.header import read_gguf
 from inspector.hub.formats.pytorch.archive import read_pytorch
 from inspector.hub.formats.safetensors import header_from_json, header_length, parse_header
 from inspector.hub.formats.weights import sharded
-from inspector.hub.repo.documents import parse_headers, parse_index, parse_listing
-from inspector.hub.repo.repo_id import RepoId, parse_model
+from inspector.hub.repo_id import RepoId, parse_model
 from inspector.model.config.light import table
 from inspector.model.config.read import LAYER_COUNT_KEYS
 from inspector.model.config.text import KEYS
@@ -660,7 +660,7 @@ def names_check(data: bytes) -> None:
         entries: dict[str, Any] = {}
         at = 0
         for tensor_name, dtype, shape in rows:
-            from inspector.hub.checkpoint import DTYPE_BITS
+            from inspector.hub.dtypes import DTYPE_BITS
 
             bits = DTYPE_BITS[dtype] * math.prod(map(operator.index, shape))
             entries[str(tensor_name)] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + bits // 8]}

@@ -208,7 +208,7 @@ def test_a_kept_answer_of_another_commit_than_it_is_kept_under_is_not_taken(tmp_
 
     from inspector.hub.cache.store import MAGIC, Cache
     from inspector.hub.checkpoint import Checkpoint, Tensor
-    from inspector.hub.repo.repo_id import RepoId, parse_model
+    from inspector.hub.repo_id import RepoId, parse_model
 
     repo = parse_model("org/name")
     assert isinstance(repo, RepoId)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from inspector.hub.formats.ggml_types import GGML_TYPES, tensor_bytes
+from inspector.hub.dtypes import GGML_TYPES, tensor_bytes
 from tests.hub.formats.make_gguf import Header, Raw, array, text, u32
 from tests.hub.formats.make_torch import archive, mapping, pickled, tensor
 from tests.hub_server import Content, Sparse

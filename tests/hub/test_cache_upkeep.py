@@ -16,7 +16,7 @@ from inspector.errors import UsageError
 from inspector.hub import Checkpoint, Tensor
 from inspector.hub.cache.store import Cache, cache_limit
 from inspector.hub.cache.upkeep import cache_info, clear, kept_files, prune
-from inspector.hub.repo.repo_id import RepoId
+from inspector.hub.repo_id import RepoId
 from tests.batch.mixed import small_files
 from tests.conftest import Run
 from tests.hub_server import LoopbackHub

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import UsageError
-from inspector.hub.repo.repo_id import LocalPath, RepoId, parse_model
+from inspector.hub.repo_id import LocalPath, RepoId, parse_model
 
 
 @pytest.mark.parametrize(

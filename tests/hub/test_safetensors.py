@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
 from inspector.errors import InvalidHeader
-from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.hub.dtypes import DTYPE_BITS
 from inspector.hub.formats.safetensors import Header, header_from_json, header_length, parse_header
 
 ONE = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.hub.cache import snapshot
-from inspector.hub.checkpoint import DTYPE_BITS, Checkpoint, File, Tensor
-from inspector.hub.formats.parts import Part
+from inspector.hub.checkpoint import Checkpoint, File, Part, Tensor
+from inspector.hub.dtypes import DTYPE_BITS
 
 component = st.one_of(
     st.sampled_from(

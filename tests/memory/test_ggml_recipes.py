@@ -14,7 +14,7 @@ from inspector.engines.llama_cpp.buffers import gguf_facts
 from inspector.errors import UsageError
 from inspector.hub.cache.snapshot import decode, loads
 from inspector.hub.checkpoint import Checkpoint, Tensor
-from inspector.hub.formats.ggml_types import FILE_TYPES
+from inspector.hub.dtypes import FILE_TYPES
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory import FILE_TYPE_NAMES, Workload, estimate
 from inspector.memory.quantization.ggml_recipes import quantized_weights

@@ -11,7 +11,7 @@ import pytest
 
 from inspector.hub import Checkpoint, File, Tensor
 from inspector.hub.cache.snapshot import decode_tensors
-from inspector.hub.formats.parts import Part
+from inspector.hub.checkpoint import Part
 from inspector.model import build_model
 from inspector.model.assemble import checked_classes
 from tests.hub.make_parts import CLIP_TEXT, CLIP_TEXT_PARAMETERS, clip_text, diffusers_cases

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import ceil_div
-from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.layers.kinds import (
     Attention,
     ChunkedAttention,

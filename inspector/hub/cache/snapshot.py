@@ -14,13 +14,15 @@ import json
 import math
 from collections.abc import Iterable
 from itertools import chain, product
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
-from inspector.hub.checkpoint import Checkpoint, File, Source, Tensor, is_dtype
+from inspector.hub.checkpoint import MAX_PARTS, Checkpoint, File, Part, PartKind, Source, Tensor
+from inspector.hub.dtypes import is_dtype
 
-if TYPE_CHECKING:
-    from inspector.hub.formats.parts import Part
-
+FIRST_WORD = "llm-inspect "
+"""Begins a file of the cache, before its checksum."""
+TEMPORARY_PREFIX = ".llm-inspect-"
+"""Of the names of the cache's files that are being written."""
 SCHEMA = 1
 PARTS_SCHEMA = 2
 """Of a checkpoint that is made of parts, so that a version that knows none does not take it for an empty one."""
@@ -69,11 +71,7 @@ def decode(data: Any) -> Checkpoint:
     """
     if not isinstance(data, dict) or data.get("schema") not in (SCHEMA, PARTS_SCHEMA):
         raise ValueError("no snapshot, or one of another schema")
-    parts: tuple[Part, ...] = ()
-    if data["schema"] == PARTS_SCHEMA:
-        from inspector.hub.formats.parts import decode_parts
-
-        parts = decode_parts(data.get("parts"))
+    parts = _parts(data.get("parts")) if data["schema"] == PARTS_SCHEMA else ()
     source = _string(data, "source")
     if source not in get_args(Source):
         raise ValueError(f"unknown source {source!r}")
@@ -135,17 +133,18 @@ def encode_tensors(tensors: Iterable[Tensor]) -> list[list[Any]]:
     groups: dict[tuple[str, str, str, tuple[int, ...]], list[Indices]] = {}
     names = set()
     count = 0
-    # Of a large model's 90,000 names, the fronts (an expert's) and the last two components are few: split once each.
+    # Of a large model's 90,000 names, the prefixes (an expert's) and the suffixes (the last two components) are few:
+    # split once each.
     split = _Split()
     for name, dtype, shape in tensors:
         cut = name.rfind(".", 0, max(name.rfind("."), 0)) + 1
-        (front, first), (end, last) = split[name[:cut]], split[name[cut:]]
-        groups.setdefault((front, end, dtype, shape), []).append(first + last)
+        (prefix, first), (suffix, last) = split[name[:cut]], split[name[cut:]]
+        groups.setdefault((prefix, suffix, dtype, shape), []).append(first + last)
         names.add(name)
         count += 1
     if len(names) != count:
         raise ValueError("two tensors have the same name")
-    rows = sorted((front + end, dtype, shape, found) for (front, end, dtype, shape), found in groups.items())
+    rows = sorted((prefix + suffix, dtype, shape, found) for (prefix, suffix, dtype, shape), found in groups.items())
     return [
         [template, dtype, list(shape), *map(format_indices, values)]
         for template, dtype, shape, indices in rows
@@ -260,6 +259,27 @@ def _row(row: Any) -> tuple[str, str, tuple[int, ...], list[list[range]]]:
     if not all(type(n) is int and 0 <= n <= MAX_DIMENSION for n in shape):
         raise ValueError("a dimension is a whole number from 0")
     return template, dtype, tuple(shape), [parse_indices(text) for text in row[3:]]
+
+
+def _parts(data: Any) -> tuple[Part, ...]:
+    """The parts that `encode` wrote.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if not isinstance(data, list) or not 0 < len(data) <= MAX_PARTS:
+        raise ValueError("parts: not a list of a few")
+    parts = []
+    for item in data:
+        if not isinstance(item, list) or len(item) != 4:
+            raise ValueError("a part is a name, a kind, a class and a checkpoint")
+        name, kind, class_name, checkpoint = item
+        if not isinstance(name, str) or kind not in get_args(PartKind) or not isinstance(class_name, str | None):
+            raise ValueError("a part's name, kind and class are text")
+        if isinstance(checkpoint, dict) and "parts" in checkpoint:
+            raise ValueError("a part of a part")
+        parts.append(Part(name, kind, class_name, decode(checkpoint)))
+    return tuple(parts)
 
 
 def _file(item: Any) -> File:

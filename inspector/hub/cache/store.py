@@ -3,7 +3,7 @@
 About `LLM_INSPECT_CACHE_SIZE` bytes at most (512 MB where it is not set): what was not used for the longest time goes.
 
 assets/llm-inspect/ORG--NAME/HOST/COMMIT.json       a line with the checksum of the rest, and the snapshot
-assets/llm-inspect/ORG--NAME/HOST/COMMIT-PICK.json  the same of one of its GGUF models or files
+assets/llm-inspect/ORG--NAME/HOST/COMMIT-SELECTOR.json  the same of one of its GGUF models or files
 assets/llm-inspect/ORG--NAME/HOST/refs/REVISION     the commit that a revision stood for last
 """
 
@@ -19,14 +19,12 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from inspector.errors import UsageError
-from inspector.hub.cache.snapshot import SCHEMA, decode, encode
+from inspector.hub.cache.snapshot import FIRST_WORD, SCHEMA, TEMPORARY_PREFIX, decode, encode
 from inspector.hub.checkpoint import Checkpoint
-from inspector.hub.repo.repo_id import RepoId, is_commit
+from inspector.hub.repo_id import RepoId, is_commit
 
-FIRST_WORD = "llm-inspect "
 MAGIC = f"{FIRST_WORD}{SCHEMA} sha256"
 """Begins the first line. Another version of the form is another schema, and is fetched again."""
-TEMPORARY_PREFIX = ".llm-inspect-"
 SIZE_VARIABLE = "LLM_INSPECT_CACHE_SIZE"
 DEFAULT_LIMIT = 512_000_000
 WRITE_ATTEMPTS = 10
@@ -54,7 +52,7 @@ class Cache:
             if head.decode("ascii") != f"{MAGIC} {hashlib.sha256(payload).hexdigest()}":
                 return None
             data = json.loads(payload)
-            if data["endpoint"] != self._endpoint or data["repo"] != repo.picked_name or data["commit"] != commit:
+            if data["endpoint"] != self._endpoint or data["repo"] != repo.selected_name or data["commit"] != commit:
                 return None
             checkpoint = decode(data["checkpoint"])
             if checkpoint.revision != commit:
@@ -73,7 +71,7 @@ class Cache:
         try:
             data = {
                 "endpoint": self._endpoint,
-                "repo": repo.picked_name,
+                "repo": repo.selected_name,
                 "commit": commit,
                 "checkpoint": encode(checkpoint),
             }
@@ -111,8 +109,8 @@ class Cache:
         return self._folder / repo.name.replace("/", "--") / f"{parts.hostname}-{digest}"
 
     def _answer(self, repo: RepoId, commit: str) -> Path:
-        pick = "" if repo.pick is None else "-" + hashlib.sha256(repo.pick.encode()).hexdigest()[:16]
-        return self._place(repo) / f"{commit}{pick}.json"
+        selector = "" if repo.selector is None else "-" + hashlib.sha256(repo.selector.encode()).hexdigest()[:16]
+        return self._place(repo) / f"{commit}{selector}.json"
 
     def _ref(self, repo: RepoId) -> Path:
         return self._place(repo) / "refs" / quote(repo.revision, safe="")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from inspector.hub.cache.store import FIRST_WORD, TEMPORARY_PREFIX
+from inspector.hub.cache.snapshot import FIRST_WORD, TEMPORARY_PREFIX
 
 DAY_SECONDS = 24 * 3600.0
 LEFT_OVER_SECONDS = 3600.0

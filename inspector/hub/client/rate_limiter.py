@@ -1,4 +1,5 @@
-"""Where each request asks whether it may be sent: an open gate, unless a caller with many requests sets one up."""
+"""The rate limiter that each request asks whether it may be sent: one that limits nothing, until a caller with many
+requests sets up its own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ Report = Callable[[int, Mapping[str, str]], None]
 TOO_MANY_REQUESTS = 429
 
 
-class Gate:
+class RateLimiter:
     """Lets every request pass at once, and leaves a 429 to the client, which waits once and not for long."""
 
     @contextmanager

@@ -18,7 +18,7 @@ from inspector.errors import (
 from inspector.hub.client.requests import retry_after
 from inspector.hub.client.response import Answer
 from inspector.hub.client.urls import host
-from inspector.hub.repo.repo_id import RepoId
+from inspector.hub.repo_id import RepoId
 
 MAX_QUOTED_CHARACTERS = 160
 """Of a server's own words."""

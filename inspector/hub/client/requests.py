@@ -9,11 +9,11 @@ from typing import Any
 
 from inspector.errors import HubError, HubUnreachable, InspectError, UsageError
 from inspector.hub.checkpoint import Network
-from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, Gate
+from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter
 from inspector.hub.client.response import Answer, Request, Stopped, read_answer
 from inspector.hub.client.settings import Settings, check_token
 from inspector.hub.client.urls import host, origin, redirect_target
-from inspector.hub.client.workers import Errand, timed_out
+from inspector.hub.client.workers import Task, timed_out
 
 MAX_REDIRECTS = 5
 """The Hub needs one, two for a renamed repo."""
@@ -49,7 +49,7 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.gate = Gate()
+        self.rate_limiter = RateLimiter()
         self._headers: dict[str, str] | None = None
         self._lock = threading.Lock()
         # All that a request needs is imported here, on the caller's thread: on a worker's it would take time from the
@@ -67,7 +67,7 @@ class Client:
         """Whether requests carry a token."""
         return "authorization" in self._own_headers()
 
-    def fetch(self, request: Request, errand: Errand[Any], meter: Meter) -> Answer:
+    def fetch(self, request: Request, task: Task[Any], meter: Meter) -> Answer:
         """The answer, whatever its status, on a worker's thread. A passing failure is tried again, a time-out is not.
 
         Raises:
@@ -76,13 +76,13 @@ class Client:
         import httpx2
 
         timeout = self.settings.timeout
-        clock = _Clock(errand, timeout, meter)
+        clock = _Clock(task, timeout, meter)
         started = time.monotonic()
         waited_for_limit = False
         for pause in (*BACKOFF_SECONDS, None):
             try:
                 answer = self._follow(request, clock)
-                while answer.status == TOO_MANY_REQUESTS and self.gate.retries(answer.url, started):
+                while answer.status == TOO_MANY_REQUESTS and self.rate_limiter.retries(answer.url, started):
                     answer = self._follow(request, clock)
                 while answer.status == TOO_MANY_REQUESTS and not waited_for_limit:
                     waited_for_limit = True
@@ -127,7 +127,7 @@ class Client:
         from huggingface_hub.utils._http import get_session
 
         session = get_session()
-        with self.gate.turn(url, clock.pause) as report:
+        with self.rate_limiter.turn(url, clock.pause) as report:
             sent = session.build_request(
                 request.method, url, headers=self._headers_for(request, url), timeout=httpx2.Timeout(clock.left())
             )
@@ -162,15 +162,15 @@ class Client:
 
 
 class _Clock:
-    """The time that one errand's requests may take: the time-out, or as long as its bytes need at the slowest pace."""
+    """The time that one task's requests may take: the time-out, or as long as its bytes need at the slowest pace."""
 
-    def __init__(self, errand: Errand[Any], timeout: float, meter: Meter) -> None:
-        self._errand = errand
+    def __init__(self, task: Task[Any], timeout: float, meter: Meter) -> None:
+        self._task = task
         self._meter = meter
         self._timeout = timeout
         self._start = time.monotonic()
         self._bytes = 0
-        errand.give_up_at = self._start + timeout
+        task.give_up_at = self._start + timeout
 
     def left(self) -> float:
         """Seconds to wait for the next byte, at most the time-out.
@@ -178,8 +178,8 @@ class _Clock:
         Raises:
             HubUnreachable: none left.
         """
-        left = self._errand.give_up_at - time.monotonic()
-        if left <= 0 or self._errand.cancelled.is_set():
+        left = self._task.give_up_at - time.monotonic()
+        if left <= 0 or self._task.cancelled.is_set():
             raise timed_out(self._timeout)
         return min(left, self._timeout)
 
@@ -190,17 +190,17 @@ class _Clock:
         """Bytes came. Raises HubUnreachable if they come too slowly, or nobody wants them any more."""
         self._meter.add(bytes=count)
         self._bytes += count
-        self._errand.give_up_at = self._start + max(self._timeout, self._bytes / FLOOR_BYTES_PER_SECOND)
+        self._task.give_up_at = self._start + max(self._timeout, self._bytes / FLOOR_BYTES_PER_SECOND)
         self.left()
 
     def pause(self, seconds: float) -> None:
         """Waits before another try; the wait does not count."""
         begun = time.monotonic()
-        self._errand.give_up_at += seconds
-        self._errand.cancelled.wait(seconds)
+        self._task.give_up_at += seconds
+        self._task.cancelled.wait(seconds)
         waited = time.monotonic() - begun
         self._start += waited
-        self._errand.give_up_at += max(waited - seconds, 0.0)
+        self._task.give_up_at += max(waited - seconds, 0.0)
         self.left()
 
 

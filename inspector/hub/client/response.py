@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.errors import HubError
 from inspector.hub.client.urls import host
-from inspector.hub.repo.repo_id import is_commit
+from inspector.hub.repo_id import is_commit
 
 if TYPE_CHECKING:
     import httpx2

@@ -21,7 +21,7 @@ GRACE_SECONDS = 0.25
 """How much longer the waiting thread waits than a worker should need: the worker's own error says more."""
 
 
-class Errand(Generic[T]):
+class Task(Generic[T]):
     """Something that a worker does.
 
     Attributes:
@@ -32,7 +32,7 @@ class Errand(Generic[T]):
         abandoned: nobody waits for that thread any more, and it ends after this.
     """
 
-    def __init__(self, job: Callable[[Errand[T]], T]) -> None:
+    def __init__(self, job: Callable[[Task[T]], T]) -> None:
         self.give_up_at = float("inf")
         self.cancelled = threading.Event()
         self.finished_at = 0.0
@@ -81,17 +81,17 @@ class Workers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._jobs: queue.SimpleQueue[Errand[Any] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Task[Any] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._threads = 0
 
-    def start(self, job: Callable[[Errand[T]], T]) -> Errand[T]:
+    def start(self, job: Callable[[Task[T]], T]) -> Task[T]:
         """Has a worker do it as soon as one is free."""
-        errand = Errand(job)
-        self._jobs.put(errand)
+        task = Task(job)
+        self._jobs.put(task)
         self._add_thread()
-        return errand
+        return task
 
     def close(self) -> None:
         """Lets idle threads end; busy ones end after what they do."""
@@ -100,16 +100,16 @@ class Workers:
                 self._jobs.put(None)
             self._threads = 0
 
-    def as_done(self, errands: Iterable[Errand[Any]], timeout: float) -> Iterator[Errand[Any]]:
-        """Each errand once it is done or given up.
+    def as_done(self, tasks: Iterable[Task[Any]], timeout: float) -> Iterator[Task[Any]]:
+        """Each task once it is done or given up.
 
         Args:
             timeout: the seconds to name in the error of those that are given up.
         """
-        pending = {errand.future: errand for errand in errands}
+        pending = {task.future: task for task in tasks}
         while pending:
-            deadline = min(errand.give_up_at for errand in pending.values()) + GRACE_SECONDS
-            # An errand in the queue has no deadline yet: look again now and then.
+            deadline = min(task.give_up_at for task in pending.values()) + GRACE_SECONDS
+            # An task in the queue has no deadline yet: look again now and then.
             seconds = min(max(deadline - time.monotonic(), 0.0), timeout)
             done, _ = wait(pending, timeout=seconds, return_when=FIRST_COMPLETED)
             for future in done:
@@ -117,23 +117,23 @@ class Workers:
             if not done:
                 self._give_up(pending.values(), timeout)
 
-    def let_go(self, errand: Errand[Any]) -> None:
+    def let_go(self, task: Task[Any]) -> None:
         """Nobody wants it any more. Its thread may be stuck, so another may take that thread's place."""
-        errand.cancelled.set()
+        task.cancelled.set()
         with self._lock:
-            if not errand.running or errand.abandoned:
+            if not task.running or task.abandoned:
                 return
-            errand.abandoned = True
+            task.abandoned = True
             self._threads -= 1
         if not self._jobs.empty():
             self._add_thread()
 
-    def _give_up(self, errands: Iterable[Errand[Any]], timeout: float) -> None:
+    def _give_up(self, tasks: Iterable[Task[Any]], timeout: float) -> None:
         now = time.monotonic()
-        for errand in errands:
-            if now >= errand.give_up_at + GRACE_SECONDS:
-                errand.fail(timed_out(timeout))
-                self.let_go(errand)
+        for task in tasks:
+            if now >= task.give_up_at + GRACE_SECONDS:
+                task.fail(timed_out(timeout))
+                self.let_go(task)
 
     def _add_thread(self) -> None:
         if self._idle.acquire(blocking=False):
@@ -146,16 +146,16 @@ class Workers:
 
     def _work(self) -> None:
         while True:
-            errand = self._jobs.get()
-            if errand is None:
+            task = self._jobs.get()
+            if task is None:
                 return
             with self._lock:
-                errand.running = not errand.cancelled.is_set()
-            if errand.running:
-                errand.run()
+                task.running = not task.cancelled.is_set()
+            if task.running:
+                task.run()
             with self._lock:
-                errand.running = False
-                if errand.abandoned:
+                task.running = False
+                if task.abandoned:
                     return
             self._idle.release()
 

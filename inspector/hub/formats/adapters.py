@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.errors import FileMissing, InspectError, UnreadableModel, UnsupportedFormat, UsageError
-from inspector.hub.checkpoint import Checkpoint, File, Network
-from inspector.hub.formats.parts import Part, one_file, part_of, whole
-from inspector.hub.formats.weights import Weights
-from inspector.hub.repo.contents import ADAPTER_CONFIG
-from inspector.hub.repo.documents import parse_config
-from inspector.hub.repo.repo_id import LocalPath, RepoId, parse_model, parse_repo
+from inspector.hub.checkpoint import Checkpoint, File, Network, Part, Weights
+from inspector.hub.formats.documents import ADAPTER_CONFIG, parse_config
+from inspector.hub.formats.parts import one_file, part_of, whole
+from inspector.hub.formats.place import Place
+from inspector.hub.formats.registry import FORMATS
+from inspector.hub.repo_id import LocalPath, RepoId, parse_model, parse_repo
 
-if TYPE_CHECKING:
-    from inspector.hub.formats.places import Place
-
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-"""The strongest first, as `PeftModel.from_pretrained` has it."""
+ADAPTER_STEM = "adapter_model"
 MAX_SHOWN = 100
 
 
 def is_adapter(names: Mapping[str, File]) -> bool:
     """Whether these are the files of an adapter."""
-    return ADAPTER_CONFIG in names and any(name in names for name in ADAPTER_FILES)
+    return ADAPTER_CONFIG in names and _weights_file(names) is not None
 
 
 def read_adapter(place: Place, by_name: Mapping[str, File]) -> Weights:
@@ -33,11 +29,18 @@ def read_adapter(place: Place, by_name: Mapping[str, File]) -> Weights:
     Raises:
         InspectError: adapter_config.json or the weights cannot be read.
     """
-    file = by_name[next(name for name in ADAPTER_FILES if name in by_name)]
+    name = _weights_file(by_name)
+    assert name is not None  # `is_adapter`
+    file = by_name[name]
     bodies, headers = place.gather([ADAPTER_CONFIG], [file])
     config = parse_config(bodies[0], place.where, ADAPTER_CONFIG)
     weights = one_file(file, headers[0], place.where)
     return whole([part_of("adapter", "adapter", peft_type(config), config, weights)], config)
+
+
+def _weights_file(names: Mapping[str, File]) -> str | None:
+    """The strongest first, as `PeftModel.from_pretrained` has it: the registry's order."""
+    return next((name for each in FORMATS if (name := each.file_name(ADAPTER_STEM)) in names), None)
 
 
 def needs_base(checkpoint: Checkpoint) -> bool:

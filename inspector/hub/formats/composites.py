@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from inspector.hub.checkpoint import File
-from inspector.hub.formats.weights import Weights
-from inspector.hub.repo.contents import DIFFUSERS_INDEX
-
-if TYPE_CHECKING:
-    from inspector.hub.formats.places import Place
+from inspector.hub.checkpoint import File, Weights
+from inspector.hub.formats.documents import DIFFUSERS_INDEX
+from inspector.hub.formats.place import Place
 
 
 def read_composite(

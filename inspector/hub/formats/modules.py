@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.errors import FileMissing, UnreadableModel, UnsupportedFormat
-from inspector.hub.checkpoint import File
-from inspector.hub.formats.parts import MAX_PARTS, Found, Part, part_of, read_models, whole
-from inspector.hub.formats.weights import Weights
-from inspector.hub.repo.choice import choose
-from inspector.hub.repo.documents import MODULES_FILE, parse_json
+from inspector.hub.checkpoint import MAX_PARTS, File, Part, Weights
+from inspector.hub.formats.documents import MODULES_FILE, parse_json
+from inspector.hub.formats.file_names import choose
+from inspector.hub.formats.parts import Found, part_of, read_models, whole
+from inspector.hub.formats.place import Place
+from inspector.hub.formats.registry import FORMATS
 
-if TYPE_CHECKING:
-    from inspector.hub.formats.places import Place
-
-_WEIGHTS = re.compile(r"[^/]+/(model\.safetensors|pytorch_model\.bin)(\.index\.json)?")
-"""What sentence-transformers writes into a module's folder."""
 _WEIGHTED = frozenset({"CNN", "Dense", "LSTM", "LayerNorm", "StaticEmbedding", "Transformer", "WordEmbeddings"})
 """Classes that never come without weights."""
 _ROUTERS = ("Router", "Asym")
@@ -26,7 +22,9 @@ _ROUTERS = ("Router", "Asym")
 def has_modules(names: Iterable[str]) -> bool:
     """Whether some module of a sentence-transformers model may hold weights of its own."""
     listed = set(names)
-    return MODULES_FILE in listed and any(_WEIGHTS.fullmatch(name) for name in listed)
+    # What sentence-transformers writes into a module's folder.
+    usual = {each.file_name(each.stems[0]) for each in FORMATS} | {each.index_name(each.stems[0]) for each in FORMATS}
+    return MODULES_FILE in listed and any(name.count("/") == 1 and name.partition("/")[2] in usual for name in listed)
 
 
 def read_modules(

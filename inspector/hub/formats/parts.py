@@ -4,40 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any
 
 from inspector.errors import FileMissing, UnreadableModel
-from inspector.hub.checkpoint import Checkpoint, File, Source
-from inspector.hub.formats.safetensors import Header
-from inspector.hub.formats.weights import Weights, WeightsFile, sharded, single
-from inspector.hub.repo.choice import Choice
-from inspector.hub.repo.documents import CONFIG_FILE, parse_config, parse_index
+from inspector.hub.checkpoint import Checkpoint, File, Part, PartKind, Source, Weights
+from inspector.hub.formats.documents import CONFIG_FILE, Index, parse_config, parse_index
+from inspector.hub.formats.file_names import Choice
+from inspector.hub.formats.place import Place
+from inspector.hub.formats.registry import format_of
+from inspector.hub.formats.weights import WeightsFile, sharded
 
-if TYPE_CHECKING:
-    from inspector.hub.formats.places import Place
-
-PartKind = Literal["component", "module", "base", "adapter"]
-MAX_PARTS = 64
-"""Pipelines have about ten components; a document that names more is hostile."""
 MAX_SHARDS = 10_000
 """Of all parts together: the largest models have a few hundred."""
-
-
-class Part(NamedTuple):
-    """One of the checkpoints that a checkpoint is made of.
-
-    Attributes:
-        name: a pipeline's own name for it ("unet", "text_encoder_2"), "transformer", "dense", "base", "adapter".
-        kind: "component" of a diffusers pipeline, "module" of a sentence-transformers model, "adapter" (PEFT) and the
-            "base" that it is for.
-        class_name: the class that its document names; of an adapter its type ("LORA").
-        checkpoint: what it holds; its files are named from the repo's root.
-    """
-
-    name: str
-    kind: PartKind
-    class_name: str | None
-    checkpoint: Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +38,6 @@ def read_models(
         FileMissing: a shard that an index names.
         InspectError: something cannot be read.
     """
-    from inspector.hub.formats.places import Shard, join_pytorch
-
     configs = [name for each in found if (name := each.folder + CONFIG_FILE) in by_name and with_configs]
     indexes = [each.folder + each.choice.name for each in found if each.choice.is_index]
     files = [by_name[each.folder + each.choice.name] for each in found if not each.choice.is_index]
@@ -95,8 +71,7 @@ def read_models(
         if each.choice.is_index:
             index = parsed[name]
             own = {shard: read[each.folder + shard] for shard in index.shards}
-            torch = {shard: header for shard, header in own.items() if isinstance(header, Shard)}
-            join = join_pytorch(index, torch, where) if len(torch) == len(own) else sharded(index, own)
+            join = _joined(index, own, where)
             sizes = {shard: by_name[each.folder + shard].size for shard in index.shards}
             named = tuple(File(each.folder + file.name, file.size or sizes[file.name]) for file in join.files)
             results.append((config, join._replace(files=named)))
@@ -107,12 +82,16 @@ def read_models(
 
 def one_file(file: File, header: WeightsFile, where: str) -> Weights:
     """The weights of one file. Raises UnreadableModel where it holds what cannot be counted."""
-    from inspector.hub.formats.places import Shard, single_pytorch
+    found = format_of(file.name)
+    assert found is not None  # its header was read
+    return found.reader.single(header, file, where)
 
-    if isinstance(header, Shard):
-        return single_pytorch(header, file, where)
-    assert isinstance(header, Header)  # there are these two kinds
-    return single(file.name, header)
+
+def _joined(index: Index, headers: Mapping[str, WeightsFile], where: str) -> Weights:
+    """The weights of an index's shards; of shards of several formats what is common to all."""
+    formats = {format_of(shard) for shard in headers}
+    found = formats.pop() if len(formats) == 1 else None
+    return sharded(index, headers) if found is None else found.reader.joined(index, headers, where)
 
 
 def part_of(name: str, kind: PartKind, class_name: str | None, config: dict[str, Any], weights: Weights) -> Part:
@@ -144,26 +123,3 @@ def whole(parts: Sequence[Part], config: dict[str, Any], warnings: Iterable[str]
         config,
         tuple(parts),
     )
-
-
-def decode_parts(data: Any) -> tuple[Part, ...]:
-    """The parts that `snapshot.encode` wrote.
-
-    Raises:
-        ValueError: anything else.
-    """
-    from inspector.hub.cache.snapshot import decode
-
-    if not isinstance(data, list) or not 0 < len(data) <= MAX_PARTS:
-        raise ValueError("parts: not a list of a few")
-    parts = []
-    for item in data:
-        if not isinstance(item, list) or len(item) != 4:
-            raise ValueError("a part is a name, a kind, a class and a checkpoint")
-        name, kind, class_name, checkpoint = item
-        if not isinstance(name, str) or kind not in get_args(PartKind) or not isinstance(class_name, str | None):
-            raise ValueError("a part's name, kind and class are text")
-        if isinstance(checkpoint, dict) and "parts" in checkpoint:
-            raise ValueError("a part of a part")
-        parts.append(Part(name, kind, class_name, decode(checkpoint)))
-    return tuple(parts)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.errors import FileMissing, UnreadableModel
-from inspector.hub.checkpoint import File
-from inspector.hub.formats.parts import MAX_PARTS, Found, part_of, read_models, whole
-from inspector.hub.formats.weights import Weights
-from inspector.hub.repo.choice import choose
-from inspector.hub.repo.contents import DIFFUSERS_INDEX
-from inspector.hub.repo.documents import parse_config
-
-if TYPE_CHECKING:
-    from inspector.hub.formats.places import Place
+from inspector.hub.checkpoint import MAX_PARTS, File, Weights
+from inspector.hub.formats.documents import DIFFUSERS_INDEX, parse_config
+from inspector.hub.formats.file_names import choose
+from inspector.hub.formats.parts import Found, part_of, read_models, whole
+from inspector.hub.formats.place import Place
 
 WEIGHTLESS = re.compile(r"(Tokenizer(Fast)?|Scheduler|Processor(Fast|Pil)?|Extractor(Fast)?|Guider|Guidance)$")
 """Ends of the classes that a pipeline names beside its models."""

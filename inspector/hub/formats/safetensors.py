@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from inspector.errors import InvalidHeader
-from inspector.hub.checkpoint import DTYPE_BITS, Tensor
+from inspector.hub.checkpoint import File, Tensor, Weights
+from inspector.hub.dtypes import DTYPE_BITS
+from inspector.hub.formats.documents import Index
+from inspector.hub.formats.weights import WeightsFile, sharded
+
+if TYPE_CHECKING:  # not needed for files that are read over the network in one piece
+    from inspector.hub.formats.reader import RangeReader
 
 PREFIX_BYTES = 8
 """What holds the header's length, before the header."""
@@ -24,7 +31,7 @@ LFS_POINTER = b"version "
 """How a Git LFS pointer begins, which stands for the file in a clone without LFS."""
 METADATA_KEY = "__metadata__"
 
-Place = tuple[int, int, str, str, list[int]]
+Span = tuple[int, int, str, str, list[int]]
 """Start, end, name, dtype, shape: in this order, so that sorting sorts by place."""
 
 
@@ -47,6 +54,27 @@ class Header(NamedTuple):
     def file_bytes(self) -> int | None:
         """Size of the whole file, None where N is not known."""
         return None if self.header_bytes is None else PREFIX_BYTES + self.header_bytes + self.data_bytes
+
+
+def read_file(reader: RangeReader, where: str) -> Header:
+    """A file's header, in two reads.
+
+    Raises:
+        InvalidHeader: the safetensors library would refuse the file.
+    """
+    length = header_length(reader.read(0, min(PREFIX_BYTES, reader.size)), where, reader.size)
+    return parse_header(reader.read(PREFIX_BYTES, length), where, reader.size)
+
+
+def single(header: WeightsFile, file: File, where: str) -> Weights:  # noqa: ARG001  # see `FileFormat`
+    """The weights of a model of one file."""
+    assert isinstance(header, Header)  # what `read_file` returns
+    return Weights(header.tensors, (File(file.name, header.file_bytes),), dict(header.metadata))
+
+
+def joined(index: Index, headers: Mapping[str, WeightsFile], where: str) -> Weights:  # noqa: ARG001
+    """The weights of all shards."""
+    return sharded(index, headers)
 
 
 def header_length(prefix: bytes, where: str, file_bytes: int | None = None) -> int:
@@ -126,12 +154,12 @@ def _usual_form(data: bytes, text: str, where: str) -> Header | None:
     return _checked(places, metadata, where) if data.count(b":") == pairs else None
 
 
-def _plain_places(value: dict[str, Any]) -> tuple[list[Place], dict[str, str]] | None:
+def _plain_places(value: dict[str, Any]) -> tuple[list[Span], dict[str, str]] | None:
     """Each tensor's place and the metadata, None if anything is out of the ordinary."""
     metadata = value.get(METADATA_KEY, {})
     if not isinstance(metadata, dict) or not all(type(v) is str for v in metadata.values()):
         return None
-    places: list[Place] = []
+    places: list[Span] = []
     for name, info in value.items():
         if name == METADATA_KEY:
             continue
@@ -149,7 +177,7 @@ def _plain_places(value: dict[str, Any]) -> tuple[list[Place], dict[str, str]] |
     return places, metadata
 
 
-def _checked(places: list[Place], metadata: dict[str, str], where: str) -> Header:
+def _checked(places: list[Span], metadata: dict[str, str], where: str) -> Header:
     """The header, if the tensors fill the data without holes or overlaps and each has the bytes its shape needs."""
     places.sort()
     position = 0
@@ -193,7 +221,7 @@ def _any_form(text: str, where: str) -> Header:
     metadata: Any = None
     if len([key for key, _ in value if key == METADATA_KEY]) > 1:
         _refuse(where, f"{METADATA_KEY} stands there twice")
-    tensors: dict[str, Place] = {}
+    tensors: dict[str, Span] = {}
     for name, info in value:
         if name == METADATA_KEY:
             metadata = info
@@ -206,7 +234,7 @@ def _any_form(text: str, where: str) -> Header:
     return _checked(list(tensors.values()), dict(metadata), where)
 
 
-def _place(name: str, info: Any, where: str) -> Place:
+def _place(name: str, info: Any, where: str) -> Span:
     """One tensor's entry: an object with three known fields (others are ignored), or the three in a list."""
     if isinstance(info, tuple):
         known = [pair for pair in info if pair[0] in ("dtype", "shape", "data_offsets")]

@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Protocol
 
-from inspector.hub.checkpoint import File, Tensor
-from inspector.hub.formats.safetensors import Header
-from inspector.hub.repo.documents import Index
-
-if TYPE_CHECKING:
-    from inspector.hub.formats.parts import Part
+from inspector.hub.checkpoint import File, Tensor, Weights
+from inspector.hub.formats.documents import Index
 
 MAX_NAMED = 3
 """Tensors that a warning names; the rest are counted."""
 
 
-class Weights(NamedTuple):
-    """What the weight files hold: the weights' part of a `Checkpoint`.
-
-    Attributes:
-        config: what the files themselves say of the model, None where config.json says it.
-        parts: see `Checkpoint`.
-    """
-
-    tensors: tuple[Tensor, ...]
-    files: tuple[File, ...]
-    metadata: dict[str, Any]
-    warnings: tuple[str, ...] = ()
-    format: str = "safetensors"
-    config: dict[str, Any] | None = None
-    parts: tuple[Part, ...] = ()
-
-
 class WeightsFile(Protocol):
-    """One file of several: a safetensors `Header`, or what stands for one."""
+    """The header of one weight file, of whatever format."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What it holds."""
+        """What it holds, each weight once."""
 
     @property
     def file_bytes(self) -> int | None:
         """Its size, None where that is not known."""
 
-
-def single(name: str, header: Header) -> Weights:
-    """One file."""
-    return Weights(header.tensors, (File(name, header.file_bytes),), dict(header.metadata))
+    @property
+    def data_bytes(self) -> int | None:
+        """Bytes of its tensors as an index's `total_size` counts them, None where that cannot be told: of PyTorch's
+        shards, writers count tied weights as often as they stand there."""
 
 
 def sharded(
@@ -85,8 +64,7 @@ def sharded(
         if unlisted:
             warnings.append(f"{_some(unlisted)} stands in a shard and not in the index")
     said = index.metadata.get("total_size")
-    # Of PyTorch's shards, writers count tied weights as often as they stand there
-    checked = said is not None and all(isinstance(header, Header) for header in headers.values())
+    checked = said is not None and all(header.data_bytes is not None for header in headers.values())
     if checked and not _is_sum(said, headers.values(), files):
         held = sum(tensor.nbytes for tensor in found.values())
         if _contradicts(said, held, found.values(), files):
@@ -102,7 +80,7 @@ def sharded(
 def _is_sum(said: object, headers: Iterable[WeightsFile], files: Iterable[File]) -> bool:
     """Whether an index's `total_size` is what the files hold, with their headers or without: told without a look at
     each of the tensors, of which there may be 90,000."""
-    data = sum(header.data_bytes for header in headers if isinstance(header, Header))
+    data = sum(header.data_bytes or 0 for header in headers)
     whole = sum(file.size or 0 for file in files)
     return isinstance(said, int | float) and 0 < data <= said <= max(data, whole)
 

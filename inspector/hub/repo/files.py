@@ -12,9 +12,8 @@ from inspector.hub.client.refusals import refusal
 from inspector.hub.client.requests import Client, Meter
 from inspector.hub.client.response import Answer, Request
 from inspector.hub.client.urls import file_url, headers_url, listing_url, origin
-from inspector.hub.client.workers import Errand, Workers
-from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, header_from_json, header_length, parse_header
-from inspector.hub.repo.documents import (
+from inspector.hub.client.workers import Task, Workers
+from inspector.hub.formats.documents import (
     CONFIG_FILE,
     INDEX_FILE,
     MAX_CONFIG_BYTES,
@@ -28,8 +27,9 @@ from inspector.hub.repo.documents import (
     parse_listing,
     too_large,
 )
+from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, header_from_json, header_length, parse_header
 from inspector.hub.repo.remote_file import RemoteFile
-from inspector.hub.repo.repo_id import RepoId
+from inspector.hub.repo_id import RepoId
 
 if TYPE_CHECKING:
     from inspector.hub.formats.reader import RangeReader
@@ -101,23 +101,23 @@ class RepoFiles:
         self._while_waiting = while_waiting
         self._timeout = client.settings.timeout
         self._endpoint = client.settings.endpoint
-        self._errands: list[Errand[Any]] = []
+        self._tasks: list[Task[Any]] = []
 
-    def config(self, revision: str) -> Errand[Found[dict[str, Any]]]:
+    def config(self, revision: str) -> Task[Found[dict[str, Any]]]:
         """config.json."""
         return self._document(revision, CONFIG_FILE, MAX_CONFIG_BYTES, parse_config)
 
-    def index(self, revision: str, name: str = INDEX_FILE) -> Errand[Found[Index]]:
+    def index(self, revision: str, name: str = INDEX_FILE) -> Task[Found[Index]]:
         """model.safetensors.index.json, or the index of another format."""
         return self._document(revision, name, MAX_INDEX_BYTES, lambda data, where: parse_index(data, where, name))
 
-    def document(self, revision: str, name: str) -> Errand[Found[bytes]]:
+    def document(self, revision: str, name: str) -> Task[Found[bytes]]:
         """Another small JSON document, as it is."""
         return self._document(revision, name, MAX_INDEX_BYTES, lambda data, _: data)
 
     def container(
         self, revision: str, name: str, size: int | None, parse: Callable[[RangeReader, str], T]
-    ) -> Errand[Found[T]]:
+    ) -> Task[Found[T]]:
         """A weights file of another format, parsed from ranged reads.
 
         Args:
@@ -126,9 +126,9 @@ class RepoFiles:
         """
         url = file_url(self._endpoint, self.repo.name, revision, name)
 
-        def job(errand: Errand[Found[T]]) -> Found[T]:
+        def job(task: Task[Found[T]]) -> Found[T]:
             file = RemoteFile(
-                lambda request: self._fetch(request, errand), self._check, url, f"{name} of {self.repo}", size
+                lambda request: self._fetch(request, task), self._check, url, f"{name} of {self.repo}", size
             )
             value = parse(file, f"{name} of {self.repo}")
             assert file.answer is not None  # no file is parsed without a read
@@ -136,11 +136,11 @@ class RepoFiles:
 
         return self._start(job)
 
-    def header(self, revision: str, name: str, first_read: int = FIRST_READ_BYTES) -> Errand[Found[Header]]:
+    def header(self, revision: str, name: str, first_read: int = FIRST_READ_BYTES) -> Task[Found[Header]]:
         """A weights file's header, in one ranged read, or two where it is longer than the first."""
 
-        def job(errand: Errand[Found[Header]]) -> Found[Header]:
-            answer = self._header_bytes(revision, name, first_read, errand)
+        def job(task: Task[Found[Header]]) -> Found[Header]:
+            answer = self._header_bytes(revision, name, first_read, task)
             if answer.absent:
                 return Found(answer, None)
             where = f"{name} of {self.repo}"
@@ -152,12 +152,12 @@ class RepoFiles:
 
         return self._start(job)
 
-    def headers(self) -> Errand[Found[Headers]]:
+    def headers(self) -> Task[Found[Headers]]:
         """The index and all shards' headers of `main` in one answer; None where the server has no such endpoint."""
         url = headers_url(self._endpoint, self.repo.name, INDEX_FILE)
 
-        def job(errand: Errand[Found[Headers]]) -> Found[Headers]:
-            answer = self._fetch(Request("GET", url, limit=MAX_HEADERS_BYTES), errand)
+        def job(task: Task[Found[Headers]]) -> Found[Headers]:
+            answer = self._fetch(Request("GET", url, limit=MAX_HEADERS_BYTES), task)
             if not answer.ok or answer.is_page or answer.cut:
                 error = self._refusal(answer) if answer.code not in (None, "EntryNotFound") else None
                 if error is not None:
@@ -169,24 +169,24 @@ class RepoFiles:
 
         return self._start(job)
 
-    def listing(self, revision: str) -> Errand[Found[Listing]]:
+    def listing(self, revision: str) -> Task[Found[Listing]]:
         """The list of files with their sizes."""
         url = listing_url(self._endpoint, self.repo.name, revision)
 
-        def job(errand: Errand[Found[Listing]]) -> Found[Listing]:
-            answer = self._fetch(Request("GET", url, limit=MAX_LISTING_BYTES), errand)
+        def job(task: Task[Found[Listing]]) -> Found[Listing]:
+            answer = self._fetch(Request("GET", url, limit=MAX_LISTING_BYTES), task)
             self._check(answer)
             commit, files = parse_listing(answer.body, str(self.repo))
             return Found(answer, Listing(commit, files))
 
         return self._start(job)
 
-    def commit(self, revision: str) -> Errand[Found[str]]:
+    def commit(self, revision: str) -> Task[Found[str]]:
         """The commit that a revision stands for now; None where the server does not say."""
         url = file_url(self._endpoint, self.repo.name, revision, CONFIG_FILE)
 
-        def job(errand: Errand[Found[str]]) -> Found[str]:
-            answer = self._fetch(Request("HEAD", url, until_commit=True), errand)
+        def job(task: Task[Found[str]]) -> Found[str]:
+            answer = self._fetch(Request("HEAD", url, until_commit=True), task)
             if answer.status in (405, 501):  # a mirror that knows no HEAD
                 return Found(answer, None)
             if answer.status >= 400 and not answer.absent:
@@ -195,28 +195,28 @@ class RepoFiles:
 
         return self._start(job)
 
-    def as_done(self, *errands: Errand[Any]) -> Iterator[Errand[Any]]:
+    def as_done(self, *tasks: Task[Any]) -> Iterator[Task[Any]]:
         """Each as soon as it is done or given up."""
         if self._while_waiting is not None:
             self._while_waiting()
-        return self._workers.as_done(errands, self._timeout)
+        return self._workers.as_done(tasks, self._timeout)
 
-    def all(self, errands: list[Errand[T]]) -> list[T]:
+    def all(self, tasks: list[Task[T]]) -> list[T]:
         """All results, in order. Raises the first error to come."""
-        for errand in self.as_done(*errands):
-            if errand.error is not None:
-                raise errand.error
-        return [errand.result for errand in errands]
+        for task in self.as_done(*tasks):
+            if task.error is not None:
+                raise task.error
+        return [task.result for task in tasks]
 
-    def one(self, errand: Errand[T]) -> T:
+    def one(self, task: Task[T]) -> T:
         """Its result, or its error."""
-        return self.all([errand])[0]
+        return self.all([task])[0]
 
     def cancel(self) -> None:
         """Lets go of everything that is still under way."""
-        for errand in self._errands:
-            self._workers.let_go(errand)
-        self._errands.clear()
+        for task in self._tasks:
+            self._workers.let_go(task)
+        self._tasks.clear()
 
     def first_reads(self, index: Index) -> dict[str, int]:
         """How many bytes to read of each shard, so that its header comes whole, from what the index lists."""
@@ -225,19 +225,19 @@ class RepoFiles:
             reads[shard] += len(tensor) + TENSOR_BYTES
         return {shard: min(count, MAX_FIRST_READ_BYTES) for shard, count in reads.items()}
 
-    def _start(self, job: Callable[[Errand[T]], T]) -> Errand[T]:
-        errand = self._workers.start(job)
-        self._errands.append(errand)
-        return errand
+    def _start(self, job: Callable[[Task[T]], T]) -> Task[T]:
+        task = self._workers.start(job)
+        self._tasks.append(task)
+        return task
 
-    def _fetch(self, request: Request, errand: Errand[Any]) -> Answer:
-        return self._client.fetch(request, errand, self._meter)
+    def _fetch(self, request: Request, task: Task[Any]) -> Answer:
+        return self._client.fetch(request, task, self._meter)
 
-    def _document(self, revision: str, name: str, limit: int, parse: Callable[[bytes, str], T]) -> Errand[Found[T]]:
+    def _document(self, revision: str, name: str, limit: int, parse: Callable[[bytes, str], T]) -> Task[Found[T]]:
         url = file_url(self._endpoint, self.repo.name, revision, name)
 
-        def job(errand: Errand[Found[T]]) -> Found[T]:
-            answer = self._fetch(Request("GET", url, limit=limit), errand)
+        def job(task: Task[Found[T]]) -> Found[T]:
+            answer = self._fetch(Request("GET", url, limit=limit), task)
             if answer.absent:
                 return Found(answer, None)
             self._check(answer)
@@ -247,7 +247,7 @@ class RepoFiles:
 
         return self._start(job)
 
-    def _header_bytes(self, revision: str, name: str, first_read: int, errand: Errand[Any]) -> Answer:
+    def _header_bytes(self, revision: str, name: str, first_read: int, task: Task[Any]) -> Answer:
         """A file's first bytes, as many as its header needs."""
         where = f"{name} of {self.repo}"
         url = file_url(self._endpoint, self.repo.name, revision, name)
@@ -256,7 +256,7 @@ class RepoFiles:
             """Bytes up to the header's end, as far as can be told from these."""
             return PREFIX_BYTES + (header_length(bytes(body), where) if len(body) >= PREFIX_BYTES else 0)
 
-        answer = self._fetch(Request("GET", url, last=first_read - 1, want=end), errand)
+        answer = self._fetch(Request("GET", url, last=first_read - 1, want=end), task)
         if answer.absent:
             return answer
         if answer.status == 416:
@@ -269,9 +269,9 @@ class RepoFiles:
         # The host that the Hub redirects to keeps a file under its content: the same address is the same file.
         elsewhere = origin(answer.url) != origin(self._endpoint)
         pinned = file_url(self._endpoint, self.repo.name, answer.commit or revision, name)
-        rest = self._fetch(Request("GET", answer.url if elsewhere else pinned, first=have, last=needed - 1), errand)
+        rest = self._fetch(Request("GET", answer.url if elsewhere else pinned, first=have, last=needed - 1), task)
         if elsewhere and not rest.ok:
-            rest = self._fetch(Request("GET", pinned, first=have, last=needed - 1), errand)
+            rest = self._fetch(Request("GET", pinned, first=have, last=needed - 1), task)
         self._check(rest)
         if answer.size is not None and rest.size is not None and answer.size != rest.size:
             raise HubError(f"{where} changed while it was read", "Try again.")

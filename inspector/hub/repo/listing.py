@@ -17,9 +17,9 @@ from inspector.errors import AccessError, HubError, HubUnreachable, InspectError
 from inspector.hub.client.requests import Client, Meter, retry_after
 from inspector.hub.client.response import Answer, Request
 from inspector.hub.client.urls import host
-from inspector.hub.client.workers import Errand, Workers
-from inspector.hub.repo.documents import MAX_LISTING_BYTES
-from inspector.hub.repo.repo_id import parse_repo
+from inspector.hub.client.workers import Task, Workers
+from inspector.hub.formats.documents import MAX_LISTING_BYTES
+from inspector.hub.repo_id import parse_repo
 
 PAGE = 1000
 """Models to ask for in one request."""
@@ -106,20 +106,20 @@ def find_models(client: Client, workers: Workers, query: Query) -> Listed:
     """
 
     def ask(url: str) -> Answer:
-        def job(errand: Errand[Answer]) -> Answer:
-            return client.fetch(Request("GET", url, limit=MAX_LISTING_BYTES), errand, Meter())
+        def job(task: Task[Answer]) -> Answer:
+            return client.fetch(Request("GET", url, limit=MAX_LISTING_BYTES), task, Meter())
 
-        errand = workers.start(job)
+        task = workers.start(job)
         try:
-            for done in workers.as_done([errand], client.settings.timeout):
+            for done in workers.as_done([task], client.settings.timeout):
                 if done.error is not None:
                     raise done.error
         finally:
-            workers.let_go(errand)
-        error = _refusal(errand.result, query)
+            workers.let_go(task)
+        error = _refusal(task.result, query)
         if error is not None:
             raise error
-        return errand.result
+        return task.result
 
     endpoint = client.settings.endpoint
     found: dict[str, None] = {}

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import FileMissing, InvalidHeader, UnreadableModel
-from inspector.hub.checkpoint import Checkpoint, File, Source
-from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, header_length, parse_header
-from inspector.hub.formats.weights import Weights, sharded, single
-from inspector.hub.repo.contents import ADAPTER_CONFIG, DIFFUSERS_INDEX, unsupported
-from inspector.hub.repo.documents import (
+from inspector.errors import FileMissing, UnreadableModel
+from inspector.hub.checkpoint import Checkpoint, File, Source, Weights
+from inspector.hub.formats.contents import unsupported
+from inspector.hub.formats.documents import (
+    ADAPTER_CONFIG,
     CONFIG_FILE,
+    DIFFUSERS_INDEX,
     INDEX_FILE,
     MAX_CONFIG_BYTES,
     MAX_INDEX_BYTES,
@@ -22,7 +22,10 @@ from inspector.hub.repo.documents import (
     parse_config,
     parse_index,
 )
-from inspector.hub.repo.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
+from inspector.hub.formats.safetensors import single
+from inspector.hub.formats.weights import sharded
+from inspector.hub.repo.local_place import LocalPlace, exists, file_size, read_header, read_start, unreadable
+from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
 
 
 def read_local(target: LocalPath) -> Checkpoint:
@@ -35,7 +38,7 @@ def read_local(target: LocalPath) -> Checkpoint:
     try:
         return _read_path(target.path, target.given)
     except OSError as error:
-        raise _unreadable(target.given, error) from None
+        raise unreadable(target.given, error) from None
 
 
 def _read_path(path: Path, given: str) -> Checkpoint:
@@ -45,13 +48,16 @@ def _read_path(path: Path, given: str) -> Checkpoint:
         commit, folder = _snapshot(path)
         return _read_folder(folder, given, given, "local", commit)
     if path.name.endswith(".safetensors"):
-        return _checkpoint(path.parent, given, given, "local", None, single(path.name, read_header(path, given)))
-    size = _size(path, given)
-    from inspector.hub.formats.places import is_readable, read_formats
-    from inspector.hub.repo.local_formats import LocalPlace
+        return _checkpoint(
+            path.parent, given, given, "local", None, single(read_header(path, given), File(path.name, None), given)
+        )
+    size = file_size(path, given)
+    from inspector.hub.formats.registry import is_readable
 
     if not is_readable(path.name):
         raise unsupported([File(path.name, size)], given)
+    from inspector.hub.repo.selectors import read_formats
+
     place = LocalPlace(path.parent, given, deep=False)
     weights = read_formats(place, _config(path.parent, given), path.name)
     return _checkpoint(path.parent, given, given, "local", None, weights)
@@ -70,11 +76,11 @@ def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpo
     snapshot = folder / "snapshots" / commit
     try:
         known = (CONFIG_FILE, ADAPTER_CONFIG, DIFFUSERS_INDEX, MODULES_FILE)
-        if not snapshot.is_dir() or (repo.pick is None and not any((snapshot / name).is_file() for name in known)):
+        if not snapshot.is_dir() or (repo.selector is None and not any((snapshot / name).is_file() for name in known)):
             return None
         where = f"{repo} in the Hugging Face cache"
-        found = _read_folder(snapshot, repo.picked_name, where, "cache", commit, repo.pick)
-        return None if repo.pick is None and _may_be_part(found) else found
+        found = _read_folder(snapshot, repo.selected_name, where, "cache", commit, repo.selector)
+        return None if repo.selector is None and _may_be_part(found) else found
     except (UnreadableModel, FileMissing, OSError):
         return None  # only a part of it was downloaded; the Hub has the rest
 
@@ -86,40 +92,24 @@ def _may_be_part(found: Checkpoint) -> bool:
     names = [file.name for file in found.files]
     if names in ([WEIGHTS_FILE], ["adapter_model.safetensors"], ["adapter_model.bin"]):
         return False
-    from inspector.hub.repo.choice import stands_in
+    from inspector.hub.formats.file_names import stands_in
 
     return stands_in(names)
 
 
-def read_header(path: Path, where: str) -> Header:
-    """A safetensors file's header; of the file nothing else is read.
-
-    Raises:
-        FileMissing: no such file.
-        InvalidHeader: the safetensors library would refuse the file.
-    """
-    size = _size(path, where)
-    data = _read(path, PREFIX_BYTES, where)
-    length = header_length(data, where, size)
-    data = _read(path, PREFIX_BYTES + length, where)[PREFIX_BYTES:]
-    if len(data) < length:
-        raise InvalidHeader(f"{where} was cut short while it was read")
-    return parse_header(data, where, size)
-
-
 def _read_folder(
-    folder: Path, repo_id: str, where: str, source: Source, commit: str | None, pick: str | None = None
+    folder: Path, repo_id: str, where: str, source: Source, commit: str | None, selector: str | None = None
 ) -> Checkpoint:
     weights: Weights | None = None
-    if pick is None and _exists(folder / WEIGHTS_FILE):
+    if selector is None and exists(folder / WEIGHTS_FILE):
         header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
-        weights = single(WEIGHTS_FILE, header)
-        if _exists(folder / INDEX_FILE):
+        weights = single(header, File(WEIGHTS_FILE, None), where)
+        if exists(folder / INDEX_FILE):
             weights = _noted(weights, f"{INDEX_FILE} and its shards do not count: {WEIGHTS_FILE} comes first")
-    elif pick is None and _exists(folder / INDEX_FILE):
-        index = parse_index(_read(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
+    elif selector is None and exists(folder / INDEX_FILE):
+        index = parse_index(read_start(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
         for shard in index.shards:
-            if not _exists(folder / shard):
+            if not exists(folder / shard):
                 raise FileMissing(
                     f"{where} has no {shard}, which its index names",
                     f"Of {len(index.shards)} shards all must be there; was the download cut short?",
@@ -127,17 +117,15 @@ def _read_folder(
         headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
         listed = [File(path.name, path.stat().st_size) for path in folder.glob("*.safetensors") if path.is_file()]
         weights = sharded(index, headers, listed=listed)
-    if weights is not None and not _exists(folder / MODULES_FILE):
-        if _exists(folder / ADAPTER_CONFIG):
+    if weights is not None and not exists(folder / MODULES_FILE):
+        if exists(folder / ADAPTER_CONFIG):
             weights = _noted(weights, f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
         return _checkpoint(folder, repo_id, where, source, commit, weights)
-    from inspector.hub.repo.local_formats import LocalPlace
-
     place, config = LocalPlace(folder, where), _config(folder, where)
     if weights is None:
-        from inspector.hub.formats.places import read_formats
+        from inspector.hub.repo.selectors import read_formats
 
-        weights = read_formats(place, config, pick)
+        weights = read_formats(place, config, selector)
     else:
         from inspector.hub.formats.modules import read_modules
 
@@ -174,9 +162,9 @@ def _checkpoint(
 
 def _config(folder: Path, where: str) -> dict[str, Any] | None:
     """config.json, None where there is none."""
-    if not _exists(folder / CONFIG_FILE):
+    if not exists(folder / CONFIG_FILE):
         return None
-    return parse_config(_read(folder / CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
+    return parse_config(read_start(folder / CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
 
 
 def _snapshot(path: Path) -> tuple[str | None, Path]:
@@ -199,30 +187,3 @@ def _ref(folder: Path, revision: str) -> str | None:
     except (OSError, ValueError):
         return None
     return commit if is_commit(commit) else None
-
-
-def _exists(path: Path) -> bool:
-    return path.is_file() or path.is_symlink()  # a link to nowhere is a download cut short, and is named as missing
-
-
-def _size(path: Path, where: str) -> int:
-    try:
-        if not path.is_file():
-            raise FileMissing(f"{where} is no file that can be read", "Was the download cut short?")
-        return path.stat().st_size
-    except OSError as error:
-        raise _unreadable(where, error) from None
-
-
-def _read(path: Path, most: int, where: str) -> bytes:
-    try:
-        if not path.is_file():
-            raise FileMissing(f"{where}: {path.name} is no file that can be read")
-        with path.open("rb") as file:
-            return file.read(most)
-    except OSError as error:
-        raise _unreadable(where, error) from None
-
-
-def _unreadable(where: str, error: OSError) -> UnreadableModel:
-    return UnreadableModel(f"{where} cannot be read: {error.strerror or type(error).__name__}")

@@ -2,7 +2,7 @@
 
 Round one asks at the same time for the config, for `model.safetensors` (its first bytes) and for all shard headers in
 one answer, which the Hub has for `main`. Where it has not (another revision, a mirror), the index is read instead, and
-round two reads all shards' headers. A repo without safetensors, or one of whose GGUF models or files was picked, is
+round two reads all shards' headers. A repo without safetensors, or one of whose GGUF models or files was selected, is
 read through the list of its files.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound
-from inspector.hub.checkpoint import Checkpoint, File
+from inspector.hub.checkpoint import Checkpoint, File, Weights
 from inspector.hub.client.requests import Meter
-from inspector.hub.client.workers import Errand
-from inspector.hub.formats.safetensors import PREFIX_BYTES, Header
-from inspector.hub.formats.weights import Weights, sharded, single
-from inspector.hub.repo.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE
+from inspector.hub.client.workers import Task
+from inspector.hub.formats.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE
+from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, single
+from inspector.hub.formats.weights import sharded
 from inspector.hub.repo.files import Found, Headers, Listing, RepoFiles
-from inspector.hub.repo.repo_id import DEFAULT_REVISION
+from inspector.hub.repo_id import DEFAULT_REVISION
 
 DENSE_CLASSES = frozenset(
     {
@@ -58,8 +58,8 @@ def read_remote(files: RepoFiles, meter: Meter) -> Checkpoint:
     revision = files.repo.revision
     for _ in range(MAX_MOVES + 1):
         try:
-            if files.repo.pick is not None:
-                return _read_picked(files, revision, meter)
+            if files.repo.selector is not None:
+                return _read_selected(files, revision, meter)
             return _read(files, revision, meter)
         except Moved as moved:
             revision = moved.commit
@@ -94,7 +94,7 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
     commit = _one_commit(config, file)
     found = file.result
     if found.value is not None:
-        weights = single(WEIGHTS_FILE, found.value)
+        weights = single(found.value, File(WEIGHTS_FILE, None), str(files.repo))
     else:
         trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
         if trusted is None:
@@ -107,12 +107,12 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
     return _checkpoint(files, config.result, weights, commit if proven else None, meter)
 
 
-def _read_picked(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
-    """What the user picked of the repo, found in the list of its files."""
+def _read_selected(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
+    """What the user selected of the repo, found in the list of its files."""
     config, listing = files.config(revision), files.listing(revision)
-    for errand in files.as_done(config, listing):
-        if errand.error is not None:
-            raise errand.error
+    for task in files.as_done(config, listing):
+        if task.error is not None:
+            raise task.error
     listed = listing.result.value
     commit = config.result.commit
     if listed is not None and listed.commit is not None:
@@ -133,9 +133,9 @@ def _checkpoint(
     if parts:
         from inspector.hub.formats.parts import placed
 
-        parts = placed(parts, files.repo.picked_name, commit, "hub")
+        parts = placed(parts, files.repo.selected_name, commit, "hub")
     return Checkpoint(
-        repo_id=files.repo.picked_name,
+        repo_id=files.repo.selected_name,
         revision=commit,
         source="hub",
         config=(config.value if weights.config is None else weights.config) or {},
@@ -150,8 +150,8 @@ def _checkpoint(
 
 
 def _first_round(
-    files: RepoFiles, config: Errand[Any], file: Errand[Any], shards: Errand[Any] | None
-) -> Errand[Found[Listing]] | None:
+    files: RepoFiles, config: Task[Any], file: Task[Any], shards: Task[Any] | None
+) -> Task[Found[Listing]] | None:
     """Waits for config and weights file. Where it fails, a refusal (gated, not found) counts more than a lost answer.
 
     Returns:
@@ -159,24 +159,24 @@ def _first_round(
         the config is of a class to which sentence-transformers often adds modules.
     """
     listing = None
-    for errand in files.as_done(*(errand for errand in (config, file, shards) if errand is not None)):
-        if isinstance(errand.error, AccessError) and errand is not shards:
-            raise errand.error
-        if errand is shards and errand.error is None and isinstance(errand.result.value, Headers):
+    for task in files.as_done(*(task for task in (config, file, shards) if task is not None)):
+        if isinstance(task.error, AccessError) and task is not shards:
+            raise task.error
+        if task is shards and task.error is None and isinstance(task.result.value, Headers):
             listing = files.listing(DEFAULT_REVISION)
         done = config.future.done() and config.error is None
         if done and listing is None and has_own_modules(config.result.value):
             listing = files.listing(config.result.commit or files.repo.revision)
         if done and file.future.done() and file.error is None:
             return listing
-    errors = [errand.error for errand in (config, file, shards) if errand is not None and errand.error is not None]
+    errors = [task.error for task in (config, file, shards) if task is not None and task.error is not None]
     raise next((error for error in errors if isinstance(error, AccessError)), errors[0])
 
 
-def _one_commit(*errands: Errand[Any], commit: str | None = None) -> str | None:
+def _one_commit(*tasks: Task[Any], commit: str | None = None) -> str | None:
     """The commit that all answers name, None if none does. Raises Moved, to the latest one, where two differ."""
-    for errand in sorted(errands, key=lambda errand: errand.finished_at, reverse=True):
-        own = errand.result.commit
+    for task in sorted(tasks, key=lambda task: task.finished_at, reverse=True):
+        own = task.result.commit
         if commit is not None and own is not None and own != commit:
             raise Moved(commit)
         commit = commit or own
@@ -201,38 +201,38 @@ def _with_modules(
     files: RepoFiles,
     revision: str,
     config: Found[dict[str, Any]],
-    errand: Errand[Found[Listing]] | None,
+    task: Task[Found[Listing]] | None,
     weights: Weights,
 ) -> Weights:
     """The weights, with those of a sentence-transformers model's own modules where the list of files shows any."""
-    if errand is None or weights.parts:
+    if task is None or weights.parts:
         return weights
-    for done in files.as_done(errand):
+    for done in files.as_done(task):
         if done.error is not None or done.result.value is None:
             return weights  # a mirror without lists
-    listed = errand.result.value
+    listed = task.result.value
     names = {file.name for file in listed.files} if listed is not None else set()
     if listed is None or MODULES_FILE not in names:
         return weights
     if listed.commit is not None and config.commit is not None and listed.commit != config.commit:
         raise Moved(listed.commit)
-    from inspector.hub.repo.remote_formats import read_remote_modules
+    from inspector.hub.repo.remote_place import read_remote_modules
 
     return read_remote_modules(files, listed.commit or revision, config.value, listed, weights) or weights
 
 
 def _from_one_answer(
-    files: RepoFiles, errand: Errand[Found[Headers]], listing: Errand[Found[Listing]] | None, commit: str | None
+    files: RepoFiles, task: Task[Found[Headers]], listing: Task[Found[Listing]] | None, commit: str | None
 ) -> Weights | None:
     """The weights from the one answer with all headers; None if it is not there or its commit cannot be proven.
 
     The answer may not say which commit it is of. The list of files does, and has their sizes: a header whose text fits
     its file to the byte is that file's header.
     """
-    for done in files.as_done(errand):
+    for done in files.as_done(task):
         if done.error is not None or done.result.value is None:
             return None
-    answer, headers = errand.result, errand.result.value
+    answer, headers = task.result, task.result.value
     assert headers is not None
     if commit is not None and answer.commit not in (None, commit):
         raise Moved(str(answer.commit))
@@ -260,7 +260,7 @@ def _fits(header: Header, length: int, size: int | None) -> bool:
     return size is not None and 0 <= size - PREFIX_BYTES - header.data_bytes - length <= PADDING_BYTES
 
 
-def _no_index(headers: Errand[Found[Headers]] | None) -> bool:
+def _no_index(headers: Task[Found[Headers]] | None) -> bool:
     """Whether the Hub says that there is no index, so that the list of files will be needed."""
     if headers is None or not headers.future.done() or headers.error is not None:
         return False
@@ -269,11 +269,11 @@ def _no_index(headers: Errand[Found[Headers]] | None) -> bool:
 
 def _from_shards(
     files: RepoFiles,
-    errand: Errand[Any],
+    task: Task[Any],
     commit: str | None,
     revision: str,
-    config: Errand[Found[dict[str, Any]]],
-    listing: Errand[Found[Listing]] | None,
+    config: Task[Found[dict[str, Any]]],
+    listing: Task[Found[Listing]] | None,
     *,
     no_index: bool,
 ) -> Weights:
@@ -286,27 +286,27 @@ def _from_shards(
     pinned = commit or revision
     if listing is None and no_index:
         listing = files.listing(pinned)
-    index = files.one(errand).value
-    _one_commit(errand, commit=commit)
+    index = files.one(task).value
+    _one_commit(task, commit=commit)
     if index is None:
         return _other_formats(files, pinned, config.result, listing)
     reads = files.first_reads(index)
-    errands = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
+    tasks = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
     headers: dict[str, Header] = {}
-    for shard, found in zip(errands, files.all(list(errands.values())), strict=True):
+    for shard, found in zip(tasks, files.all(list(tasks.values())), strict=True):
         if found.value is None:
             raise FileMissing(
                 f"{files.repo} has no {shard}, which its index names", "The upload may be under way or incomplete."
             )
         headers[shard] = found.value
-    _one_commit(*errands.values(), commit=commit)
+    _one_commit(*tasks.values(), commit=commit)
     return sharded(index, headers)
 
 
 def _other_formats(
-    files: RepoFiles, revision: str, config: Found[dict[str, Any]], listing: Errand[Found[Listing]] | None
+    files: RepoFiles, revision: str, config: Found[dict[str, Any]], listing: Task[Found[Listing]] | None
 ) -> Weights:
     """PyTorch's and GGUF's files, with code that repos of safetensors never load."""
-    from inspector.hub.repo.remote_formats import read_remote_formats
+    from inspector.hub.repo.remote_place import read_remote_formats
 
     return read_remote_formats(files, revision, config.value, listing)

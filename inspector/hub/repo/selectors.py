@@ -1,58 +1,125 @@
-"""What `org/name:PICK` names beside GGUF models: a file, a folder or a variant; and weights under unusual names."""
+"""Which of a place's files are its weights: the usual ones, what a selector names (`org/name:SELECTOR`), or what else
+there is: other formats, other names, other places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from inspector.errors import AmbiguousModel, UnsupportedFormat
-from inspector.hub.checkpoint import File
+from inspector.errors import AmbiguousModel, FileMissing, UnsupportedFormat
+from inspector.hub.checkpoint import File, Weights
+from inspector.hub.formats.composites import read_composite
+from inspector.hub.formats.contents import size_text, unsupported
+from inspector.hub.formats.documents import (
+    ADAPTER_CONFIG,
+    CONFIG_FILE,
+    DIFFUSERS_INDEX,
+    MODULES_FILE,
+    NO_CONFIG,
+    parse_config,
+)
+from inspector.hub.formats.file_names import Choice, choose, variants
 from inspector.hub.formats.parts import Found, read_models
-from inspector.hub.formats.places import PYTORCH_ENDINGS, Place, read_formats
-from inspector.hub.formats.weights import Weights, WeightsFile
-from inspector.hub.repo.choice import Choice, choose, variants
-from inspector.hub.repo.contents import ADAPTER_CONFIG, DIFFUSERS_INDEX, size_text, unsupported
-from inspector.hub.repo.documents import CONFIG_FILE, MODULES_FILE, NO_CONFIG, Index, parse_config
-
-if TYPE_CHECKING:
-    from inspector.hub.formats.reader import RangeReader
-
-T = TypeVar("T")
+from inspector.hub.formats.pipelines import read_pipeline
+from inspector.hub.formats.place import Folder, Place
+from inspector.hub.formats.registry import FORMATS, format_of, model_formats
 
 SAFETENSORS = ".safetensors"
 INDEX_PART = ".index."
 MAX_LISTED = 40
 MAX_HINTED = 5
+MAX_NAME = 100
+"""Characters of a name in an error."""
 LORA_ALONE = "the tensors of a LoRA adapter alone: its base model does not count"
 _ADAPTER_NAMES = ("adapter_model.safetensors",)
 
 
-def read_pick(place: Place, by_name: Mapping[str, File], pick: str) -> Weights | None:
-    """The weights that a pick names; None where it names no file, folder or variant, so that it may be a GGUF model.
+def read_formats(place: Place, config: Mapping[str, Any] | None, selector: str | None = None) -> Weights:
+    """The weights of a place that has neither `model.safetensors` nor its index, or what was selected of any place.
+
+    PyTorch comes before GGUF, a single file before shards, as transformers has it; what transformers would not load by
+    itself (variants, safetensors under other names) comes last, with a warning.
+
+    Args:
+        config: config.json, None where there is none.
+        selector: a GGUF quantization, a variant, a folder or a file; then only that is looked for.
+
+    Raises:
+        AmbiguousModel: several models, and no selector.
+        FileMissing: nothing that the selector names, or a shard.
+        UnsupportedFormat: other formats only; the message names them.
+        UnreadableModel: a file is damaged, hostile, or cannot be counted.
+    """
+    files = place.files()
+    if files is None:
+        return _unlisted(place)
+    by_name = {file.name: file for file in files}
+    if selector is not None:
+        return _selected(place, by_name, selector, config)
+    choice = choose(by_name)
+    if choice is not None and choice.variant is None:
+        return _chosen(place, choice, by_name)
+    composite = read_composite(place, by_name, config)
+    if composite is not None:
+        return composite
+    if choice is not None:
+        return _chosen(place, choice, by_name)
+    for each in model_formats():
+        model = each.read_model(place, by_name, config or {}, None)
+        if model is not None:
+            return model
+    return _read_other_names(place, by_name)
+
+
+def _selected(place: Place, by_name: Mapping[str, File], selector: str, config: Mapping[str, Any] | None) -> Weights:
+    """What a selector names: a document, a file, a folder or a variant; else a model of a format that has several."""
+    found = _read_selected(place, by_name, selector)
+    if found is not None:
+        return found
+    for each in model_formats():
+        model = each.read_model(place, by_name, config or {}, selector)
+        if model is not None:
+            return model
+    raise FileMissing(
+        f"{place.where} has no file, folder, variant or GGUF model {selector[:MAX_NAME]!r}",
+        _what_to_select(by_name) or unsupported(list(by_name.values()), place.where).message + ".",
+    )
+
+
+def _chosen(place: Place, choice: Choice, by_name: Mapping[str, File]) -> Weights:
+    """The root's weights; its config.json was read already."""
+    weights = read_models(place, [Found("", choice)], by_name, with_configs=False)[0][1]
+    notes = [] if choice.variant is None else [f"read from the {choice.variant} files, as there are no others"]
+    if ADAPTER_CONFIG in by_name:
+        notes.append(f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
+    return weights._replace(warnings=(*weights.warnings, *notes))
+
+
+def _read_selected(place: Place, by_name: Mapping[str, File], selector: str) -> Weights | None:
+    """The weights that a selector names; None where it names no file, folder or variant: it may be a GGUF model.
 
     Raises:
         InspectError: it is there and cannot be read.
     """
-    if pick in (MODULES_FILE, DIFFUSERS_INDEX, ADAPTER_CONFIG) and pick in by_name:
-        return _read_parts(place, by_name, pick)
-    if pick in by_name:
-        return _read_file(place, by_name, pick)
-    folder = pick.rstrip("/") + "/"
+    if selector in (MODULES_FILE, DIFFUSERS_INDEX, ADAPTER_CONFIG) and selector in by_name:
+        return _read_parts(place, by_name, selector)
+    if selector in by_name:
+        return _read_file(place, by_name, selector)
+    folder = selector.rstrip("/") + "/"
     inside = [file for name, file in by_name.items() if name.startswith(folder)]
-    if any(not file.name.endswith(".gguf") and _is_weights(file.name) for file in inside):
+    if any(not file.name.endswith(".gguf") and format_of(file.name) is not None for file in inside):
         return _read_folder(place, folder, inside)
-    if pick in variants(by_name):
-        choice = choose(by_name, pick)
-        if choice is not None and choice.variant == pick:
+    if selector in variants(by_name):
+        choice = choose(by_name, selector)
+        if choice is not None and choice.variant == selector:
             return read_models(place, [Found("", choice)], by_name, with_configs=False)[0][1]
-    if DIFFUSERS_INDEX in by_name and pick in variants(name.partition("/")[2] for name in by_name):
-        from inspector.hub.formats.pipelines import read_pipeline
-
-        return read_pipeline(place, by_name, pick)
+    if DIFFUSERS_INDEX in by_name and selector in variants(name.partition("/")[2] for name in by_name):
+        return read_pipeline(place, by_name, selector)
     return None
 
 
-def read_other_names(place: Place, by_name: Mapping[str, File]) -> Weights:
+def _read_other_names(place: Place, by_name: Mapping[str, File]) -> Weights:
     """Where no weights have a usual name: the one safetensors file that there is, with a warning.
 
     Raises:
@@ -75,7 +142,7 @@ def read_other_names(place: Place, by_name: Mapping[str, File]) -> Weights:
         head = f"{place.where} holds {len(files)} safetensors files under names of their own:"
         raise AmbiguousModel(
             "\n".join([head, *_lines(files)]),
-            f"Name the one you mean, such as {place.how_to_pick(files[0].name)}",
+            f"Name the one you mean, such as {place.how_to_select(files[0].name)}",
         )
     error = unsupported(by_name.values(), place.where)
     folders = _folders(by_name)
@@ -84,15 +151,15 @@ def read_other_names(place: Place, by_name: Mapping[str, File]) -> Weights:
     shown = ", ".join(folder[:80] for folder in folders[:5]) + (", ..." if len(folders) > 5 else "")
     raise UnsupportedFormat(
         f"{place.where} has no weights at its root, but in {shown}",
-        f"Name the folder: {place.how_to_pick(folders[0])}",
+        f"Name the folder: {place.how_to_select(folders[0])}",
     )
 
 
-def what_to_pick(names: Iterable[str]) -> str:
-    """What could be picked, for a hint; empty where there is nothing."""
+def _what_to_select(names: Iterable[str]) -> str:
+    """What could be selected, for a hint; empty where there is nothing."""
     names = list(names)
     root = [name for name in names if "/" not in name]
-    files = [name for name in root if _is_weights(name)]
+    files = [name for name in root if format_of(name) is not None]
     kinds = (("variants", variants(root)), ("folders with weights", _folders(names)), ("files", files))
     found = [
         f"{kind}: {', '.join(each[:80] for each in held[:MAX_HINTED])}{', ...' if len(held) > MAX_HINTED else ''}"
@@ -102,22 +169,34 @@ def what_to_pick(names: Iterable[str]) -> str:
     return f"It has {'; '.join(found)}." if found else ""
 
 
-def _read_parts(place: Place, by_name: Mapping[str, File], pick: str) -> Weights | None:
-    """What the document of a pipeline, an adapter or a sentence-transformers model names, whatever else is there."""
-    from inspector.hub.formats.composites import read_composite
+def _unlisted(place: Place) -> Weights:
+    """A mirror that has no lists of files: the names that transformers knows are tried, but for the first format's."""
+    for each in FORMATS[1:]:
+        reader = each.reader
+        index = place.index(each.index_name(each.stems[0]))
+        if index is not None:
+            shards = place.read([File(shard, None) for shard in index.shards], reader.read_file)
+            return reader.joined(index, dict(zip(index.shards, shards, strict=True)), place.where)
+        file = File(each.file_name(each.stems[0]), None)
+        with contextlib.suppress(FileMissing):
+            return reader.single(place.read([file], reader.read_file)[0], file, place.where)
+    raise unsupported(None, place.where)
 
-    documents = {MODULES_FILE, DIFFUSERS_INDEX, ADAPTER_CONFIG} - {pick}
+
+def _read_parts(place: Place, by_name: Mapping[str, File], selector: str) -> Weights | None:
+    """What the document of a pipeline, an adapter or a sentence-transformers model names, whatever else is there."""
+    documents = {MODULES_FILE, DIFFUSERS_INDEX, ADAPTER_CONFIG} - {selector}
     kept = {name: file for name, file in by_name.items() if name not in documents}
     config = parse_config(place.gather([CONFIG_FILE], [])[0][0], place.where) if CONFIG_FILE in by_name else None
     return read_composite(place, kept, config)
 
 
-def _read_file(place: Place, by_name: Mapping[str, File], pick: str) -> Weights | None:
+def _read_file(place: Place, by_name: Mapping[str, File], selector: str) -> Weights | None:
     """One file, or an index with its shards; the config beside it counts, else the root's."""
-    name = pick.rpartition("/")[2]
-    folder = pick[: len(pick) - len(name)]
+    name = selector.rpartition("/")[2]
+    folder = selector[: len(selector) - len(name)]
     is_index = INDEX_PART in name and name.endswith(".json")
-    if not name.endswith(SAFETENSORS) and not name.lower().endswith(PYTORCH_ENDINGS) and not is_index:
+    if format_of(name) is None and not is_index:
         return None
     found = Found(folder, Choice(name, is_index=is_index))
     own_config = folder != "" and folder + CONFIG_FILE in by_name
@@ -140,47 +219,10 @@ def _read_folder(place: Place, folder: str, files: Sequence[File]) -> Weights:
     return weights._replace(files=named, config=weights.config or config or {}, warnings=warnings)
 
 
-class Folder:
-    """A folder of a place, as a `Place`."""
-
-    picks_files = False
-
-    def __init__(self, place: Place, folder: str, files: Sequence[File]) -> None:
-        self._place = place
-        self._folder = folder
-        self._files = tuple(File(file.name[len(folder) :], file.size) for file in files)
-
-    @property
-    def where(self) -> str:
-        return f"{self._folder.rstrip('/')} of {self._place.where}"
-
-    def files(self) -> tuple[File, ...]:
-        return self._files
-
-    def index(self, name: str) -> Index | None:
-        return self._place.index(self._folder + name)
-
-    def read(self, files: Sequence[File], parse: Callable[[RangeReader, str], T]) -> list[T]:
-        return self._place.read(self._outer(files), parse)
-
-    def gather(self, documents: Sequence[str], weights: Sequence[File]) -> tuple[list[bytes], list[WeightsFile]]:
-        return self._place.gather([self._folder + name for name in documents], self._outer(weights))
-
-    def how_to_pick(self, pick: str) -> str:
-        return self._place.how_to_pick(self._folder + pick)
-
-    def _outer(self, files: Sequence[File]) -> list[File]:
-        return [File(self._folder + file.name, file.size) for file in files]
-
-
 def _is_lora(weights: Weights) -> bool:
     """Whether the tensors are an adapter's, as diffusers and its forerunners name them: "...lora_down.weight"."""
     names = [tensor.name for tensor in weights.tensors]
     return 2 * sum("lora" in name.lower() for name in names) > len(names)
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith(SAFETENSORS) or name.lower().endswith(PYTORCH_ENDINGS)
 
 
 def _folders(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.hub.dtypes import DTYPE_BITS
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.quantization.precision import size_in_bytes
 from inspector.model.layers.kinds import (

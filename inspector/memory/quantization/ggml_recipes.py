@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inspector.hub.formats.ggml_types import BLOCKS
+from inspector.hub.dtypes import BLOCKS
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory.estimate import Part
 from inspector.memory.quantization.ggml_tensors import GgufTensor, compared, gguf_tensors

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from inspector.hub.checkpoint import DTYPE_BITS
+from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.parameters.names import Group
 
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})

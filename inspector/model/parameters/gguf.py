@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from inspector.hub.checkpoint import Checkpoint, plain_dtype
+from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.dtypes import plain_dtype
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.count import DUPLICATE_HEAD, MTP_LAYERS

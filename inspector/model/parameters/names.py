@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from inspector.hub.cache.snapshot import PLACEHOLDER, split_name
-from inspector.hub.checkpoint import Tensor, stored_bytes
+from inspector.hub.checkpoint import Tensor
+from inspector.hub.dtypes import stored_bytes
 
 
 @dataclass(slots=True)

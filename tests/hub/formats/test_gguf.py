@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import InspectError, UnreadableModel, UnsupportedFormat
-from inspector.hub.formats.ggml_types import FILE_TYPES, GGML_TYPES, ggml_type, tensor_bytes
+from inspector.hub.dtypes import FILE_TYPES, GGML_TYPES, ggml_type, tensor_bytes
 from inspector.hub.formats.gguf import header as gguf
 from inspector.hub.formats.gguf.header import GGUFTensor, Omitted, merge_parts, read_gguf
 from inspector.hub.formats.reader import CachingReader, LocalFile

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.hub.formats.ggml_types import FILE_TYPES, GGML_TYPES
+from inspector.hub.dtypes import FILE_TYPES, GGML_TYPES
 from inspector.hub.formats.gguf.names import GGUFGroup, group_files, is_gguf, kind_of, quant_of
 
 

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from inspector.errors import UnreadableModel, UnsupportedFormat
-from inspector.hub.formats.ggml_types import FILE_TYPES, ggml_type, tensor_bytes
+from inspector.hub.dtypes import FILE_TYPES, ggml_type, tensor_bytes
 from inspector.hub.formats.reader import MIB, CachingReader, RangeReader
 
 VERSIONS = (2, 3)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.errors import AmbiguousModel, FileMissing, InvalidConfig, UnreadableModel, UnsupportedFormat
-from inspector.hub.checkpoint import DTYPE_BITS, File, Tensor, measured
-from inspector.hub.formats.ggml_types import BLOCKS
+from inspector.hub.checkpoint import File, Tensor, Weights
+from inspector.hub.dtypes import BLOCKS, DTYPE_BITS, measured
+from inspector.hub.formats.contents import size_text
 from inspector.hub.formats.gguf.config import gguf_config
 from inspector.hub.formats.gguf.header import GGUFFile, GGUFTensor, merge_parts, read_gguf
-from inspector.hub.formats.gguf.names import GGUFGroup, quant_of
+from inspector.hub.formats.gguf.names import GGUFGroup, group_files, is_gguf, quant_of
+from inspector.hub.formats.place import Place
 from inspector.hub.formats.reader import RangeReader
-from inspector.hub.formats.weights import Weights
-from inspector.hub.repo.contents import size_text, unsupported
-
-if TYPE_CHECKING:
-    from inspector.hub.formats.places import Place
 
 USUAL_QUANT = "Q4_K_M"
 """What llama.cpp takes where nothing is said: the example in a hint, where there is one."""
@@ -28,12 +25,45 @@ MAX_NAME = 100
 MAX_KEPT_TEXT = 200
 
 
+is_file = is_gguf
+"""See `ModelFormat`."""
+
+
+def read_model(
+    place: Place, by_name: Mapping[str, File], config: Mapping[str, Any], selector: str | None
+) -> Weights | None:
+    """The weights of the model that is there, or that is selected; None where there are no GGUF models.
+
+    Raises:
+        AmbiguousModel: several.
+        FileMissing: none that the selector names, or parts of one are missing.
+    """
+    groups = group_files(by_name)
+    models = [group for group in groups if group.kind == "model"]
+    if selector is not None:
+        group = choose(groups, selector, by_name, place)
+    elif len(models) > 1:
+        raise ambiguous(models, by_name, place)
+    else:
+        group = models[0] if models else None
+    if group is None:
+        return None
+    if not group.is_complete:
+        raise FileMissing(
+            f"{place.where} has {len(group.files)} of the {group.parts} parts of {group.name[:100]}",
+            "All must be there; is the upload or download under way?",
+        )
+    files = tuple(by_name[name] for name in group.files)
+    parts = read_parts(place, group, files)
+    return gguf_weights(parts, group, files, [other for other in groups if other is not group], by_name, config)
+
+
 def ambiguous(groups: Sequence[GGUFGroup], files: Mapping[str, File], place: Place) -> AmbiguousModel:
     """The error that lists the models, smallest first, each with what to call it."""
     labels = _labels(groups)
     ordered = sorted(groups, key=lambda group: (_size(group, files), group.name))
     width = max(len(labels[group.name]) for group in ordered[:MAX_LISTED])
-    lines = [f"{place.where} holds {len(groups)} GGUF models, of which one must be picked:"]
+    lines = [f"{place.where} holds {len(groups)} GGUF models, of which one must be selected:"]
     for group in ordered[:MAX_LISTED]:
         size = _size(group, files)
         missing = "" if group.is_complete else f"  ({len(group.files)} of {group.parts} parts)"
@@ -41,24 +71,25 @@ def ambiguous(groups: Sequence[GGUFGroup], files: Mapping[str, File], place: Pla
     if len(ordered) > MAX_LISTED:
         lines.append(f"  ... and {len(ordered) - MAX_LISTED} more")
     example = next((group for group in ordered if group.quant == USUAL_QUANT), ordered[len(ordered) // 2])
-    path = example.files[0] if place.picks_files else labels[example.name]
-    return AmbiguousModel("\n".join(lines), f"Name the one you mean, such as {place.how_to_pick(path)}")
+    path = example.files[0] if place.selects_files else labels[example.name]
+    return AmbiguousModel("\n".join(lines), f"Name the one you mean, such as {place.how_to_select(path)}")
 
 
-def choose(groups: Sequence[GGUFGroup], pick: str, files: Mapping[str, File], place: Place) -> GGUFGroup:
-    """The model that a pick names: by a file of it, by its name without ending and part number, or by its quantization.
+def choose(groups: Sequence[GGUFGroup], selector: str, files: Mapping[str, File], place: Place) -> GGUFGroup | None:
+    """The model that a selector names: by a file of it, by its name without ending and part number, or by its
+    quantization; None where there are no models.
 
     Raises:
-        FileMissing: none.
+        FileMissing: none of that name.
         AmbiguousModel: several.
     """
     models = [group for group in groups if group.kind == "model"]
-    stem = pick.removesuffix(".gguf")
-    named = [group for group in groups if pick in group.files or stem == group.name]
+    stem = selector.removesuffix(".gguf")
+    named = [group for group in groups if selector in group.files or stem == group.name]
     if not named:
         named = [group for group in models if stem == group.name.rpartition("/")[2]]
     if not named:
-        quant = quant_of(pick) or pick.upper()
+        quant = quant_of(selector) or selector.upper()
         named = [group for group in models if group.quant == quant]
     if len(named) == 1:
         return named[0]
@@ -66,14 +97,9 @@ def choose(groups: Sequence[GGUFGroup], pick: str, files: Mapping[str, File], pl
         raise ambiguous(named, files, place)
     labels = [_labels(models)[group.name] for group in sorted(models, key=lambda group: _size(group, files))]
     if not labels:
-        from inspector.hub.repo.selectors import what_to_pick
-
-        raise FileMissing(
-            f"{place.where} has no file, folder, variant or GGUF model {pick[:MAX_NAME]!r}",
-            what_to_pick(files) or unsupported(list(files.values()), place.where).message + ".",
-        )
+        return None
     shown = ", ".join(labels[:MAX_LISTED]) + (", ..." if len(labels) > MAX_LISTED else "")
-    raise FileMissing(f"{place.where} has no GGUF model {pick[:MAX_NAME]!r}", f"It has: {shown}.")
+    raise FileMissing(f"{place.where} has no GGUF model {selector[:MAX_NAME]!r}", f"It has: {shown}.")
 
 
 def read_parts(place: Place, group: GGUFGroup, files: Sequence[File]) -> GGUFFile:

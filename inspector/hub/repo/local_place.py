@@ -1,17 +1,20 @@
-"""A folder's PyTorch and GGUF files: the folder as a `Place`."""
+"""Files on this disk: a folder as a `Place`, and reading them with errors that a person understands."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from inspector.errors import FileMissing
+from inspector.errors import FileMissing, InvalidHeader, UnreadableModel
 from inspector.hub.checkpoint import File
+from inspector.hub.formats.documents import MAX_INDEX_BYTES, Index, parse_index
 from inspector.hub.formats.reader import LocalFile, RangeReader
+from inspector.hub.formats.registry import header_of
+from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, header_length, parse_header
 from inspector.hub.formats.weights import WeightsFile
-from inspector.hub.repo.documents import MAX_INDEX_BYTES, Index, parse_index
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ class LocalPlace:
         deep: with the folders below; else the files in this one only.
     """
 
-    picks_files = True
+    selects_files = True
 
     def __init__(self, folder: Path, where: str, *, deep: bool = True) -> None:
         self._folder = folder
@@ -73,9 +76,6 @@ class LocalPlace:
         return values
 
     def gather(self, documents: Sequence[str], weights: Sequence[File]) -> tuple[list[bytes], list[WeightsFile]]:
-        from inspector.hub.formats.places import read_shard
-        from inspector.hub.repo.local import read_header
-
         bodies = []
         for name in documents:
             with self._path(name).open("rb") as file:
@@ -83,7 +83,7 @@ class LocalPlace:
         headers: list[WeightsFile] = [
             read_header(self._path(file.name), f"{file.name} of {self._where}")
             if file.name.endswith(".safetensors")
-            else self.read([file], read_shard)[0]
+            else self.read([file], partial(header_of, name=file.name))[0]
             for file in weights
         ]
         return bodies, headers
@@ -94,6 +94,53 @@ class LocalPlace:
             raise FileMissing(f"{self._where} has no {name}", "Was the download cut short?")
         return path
 
-    def how_to_pick(self, pick: str) -> str:
+    def how_to_select(self, selector: str) -> str:
         """The file's path: a folder has no other way."""
-        return str(self._folder / pick)
+        return str(self._folder / selector)
+
+
+def read_header(path: Path, where: str) -> Header:
+    """A safetensors file's header; of the file nothing else is read.
+
+    Raises:
+        FileMissing: no such file.
+        InvalidHeader: the safetensors library would refuse the file.
+    """
+    size = file_size(path, where)
+    data = read_start(path, PREFIX_BYTES, where)
+    length = header_length(data, where, size)
+    data = read_start(path, PREFIX_BYTES + length, where)[PREFIX_BYTES:]
+    if len(data) < length:
+        raise InvalidHeader(f"{where} was cut short while it was read")
+    return parse_header(data, where, size)
+
+
+def exists(path: Path) -> bool:
+    """Whether something of this name is there that should be a file."""
+    return path.is_file() or path.is_symlink()  # a link to nowhere is a download cut short, and is named as missing
+
+
+def file_size(path: Path, where: str) -> int:
+    """Bytes of a file. Raises FileMissing where it is none, UnreadableModel where it cannot be looked at."""
+    try:
+        if not path.is_file():
+            raise FileMissing(f"{where} is no file that can be read", "Was the download cut short?")
+        return path.stat().st_size
+    except OSError as error:
+        raise unreadable(where, error) from None
+
+
+def read_start(path: Path, most: int, where: str) -> bytes:
+    """The first bytes of a file. Raises as `file_size`."""
+    try:
+        if not path.is_file():
+            raise FileMissing(f"{where}: {path.name} is no file that can be read")
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise unreadable(where, error) from None
+
+
+def unreadable(where: str, error: OSError) -> UnreadableModel:
+    """The error of a path that the system does not let us read."""
+    return UnreadableModel(f"{where} cannot be read: {error.strerror or type(error).__name__}")

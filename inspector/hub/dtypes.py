@@ -1,11 +1,41 @@
-"""ggml's tensor types: how many elements a block holds, and how many bytes it takes.
+"""The types that stored tensors have, and the bytes that they take: those of safetensors and those of ggml.
 
-Sources: `enum ggml_type` in ggml/include/ggml.h, blocks in ggml/src/ggml-common.h, `GGML_QUANT_SIZES` of gguf-py 0.19.
+Sources for ggml: `enum ggml_type` in ggml/include/ggml.h, blocks in ggml/src/ggml-common.h, `GGML_QUANT_SIZES` of
+gguf-py 0.19.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from typing import NamedTuple
+
+DTYPE_BITS: dict[str, int] = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+"""Bits an element of each safetensors dtype takes. Source: `Dtype::bitsize` of the safetensors library."""
+
 
 QK = 256
 """Elements of a super-block: every K-quant and most I-quants."""
@@ -161,3 +191,42 @@ def tensor_bytes(kind: GGMLType, shape: tuple[int, ...]) -> int | None:
     for n in shape[:-1]:
         size *= n
     return size
+
+
+_MEASURED = re.compile(r"([^\[\]]{1,32})\[(0|[1-9][0-9]{0,18})\]")
+"""A ggml type whose layout is not settled, and the bytes that one tensor of it takes in its file: `IQ4_K[2304]`."""
+
+
+def measured(dtype: str, nbytes: int) -> str:
+    """The dtype of a tensor whose type does not tell its bytes: ("IQ4_K", 2304) -> "IQ4_K[2304]"."""
+    return f"{dtype}[{nbytes}]"
+
+
+def plain_dtype(dtype: str) -> str:
+    """The type alone: "IQ4_K[2304]" -> "IQ4_K"."""
+    return dtype.partition("[")[0]
+
+
+def is_dtype(dtype: str) -> bool:
+    """Whether this is a dtype that a `Tensor` may have."""
+    return dtype in DTYPE_BITS or dtype in BLOCKS or _MEASURED.fullmatch(dtype) is not None
+
+
+def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes that a tensor takes in its file.
+
+    Of a ggml type, a row (the last dimension) is a whole number of blocks: ("Q4_K", (3, 512)) takes 3 * 2 * 144.
+
+    Raises:
+        ValueError: no dtype that a `Tensor` may have.
+    """
+    bits = DTYPE_BITS.get(dtype)
+    if bits is not None:
+        return math.prod(shape) * bits // 8
+    if dtype in BLOCKS:
+        values, size = BLOCKS[dtype]
+        return math.prod(shape) // values * size
+    match = _MEASURED.fullmatch(dtype)
+    if match is None:
+        raise ValueError(f"{dtype[:40]!r} is no dtype")
+    return int(match[2])

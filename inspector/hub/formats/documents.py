@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 from inspector.errors import InspectError, InvalidConfig, InvalidHeader, UnreadableModel
 from inspector.hub.checkpoint import File
-from inspector.hub.repo.repo_id import is_commit
+from inspector.hub.repo_id import is_commit
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 MODULES_FILE = "modules.json"
-PYTORCH_FILE = "pytorch_model.bin"
-PYTORCH_INDEX_FILE = "pytorch_model.bin.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+DIFFUSERS_INDEX = "model_index.json"
 
 NO_CONFIG = "there is no config.json: what the model is can only be told from its tensors"
 """A warning."""

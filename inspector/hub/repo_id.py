@@ -18,7 +18,7 @@ MAX_REVISION_CHARACTERS = 256
 _PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#=-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PICK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()/-]*")
+_SELECTOR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()/-]*")
 _URL = re.compile(r"https?://[^/]+/([^/?#]+/[^/?#]+)")
 
 
@@ -26,13 +26,13 @@ class RepoId(NamedTuple):
     """A repo on the Hub: `org/name` (or an old single name), and a branch, tag, commit or ref of it.
 
     Attributes:
-        pick: one of the models that the repo holds: a GGUF quantization ("Q4_K_M"), a variant ("fp16"), a folder or a
-            file; None for the repo's own.
+        selector: one of the models that the repo holds: a GGUF quantization ("Q4_K_M"), a variant ("fp16"), a folder
+            or a file; None for the repo's own.
     """
 
     name: str
     revision: str = DEFAULT_REVISION
-    pick: str | None = None
+    selector: str | None = None
 
     @property
     def is_commit(self) -> bool:
@@ -40,9 +40,9 @@ class RepoId(NamedTuple):
         return is_commit(self.revision)
 
     @property
-    def picked_name(self) -> str:
-        """The name, and what was picked: `org/name:Q4_K_M`."""
-        return self.name if self.pick is None else f"{self.name}:{self.pick}"
+    def selected_name(self) -> str:
+        """The name, and what was selected: `org/name:Q4_K_M`."""
+        return self.name if self.selector is None else f"{self.name}:{self.selector}"
 
     def __str__(self) -> str:
         return self.name if self.revision == DEFAULT_REVISION else f"{self.name}@{self.revision}"
@@ -63,8 +63,8 @@ def is_commit(text: object) -> bool:
 def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
     """A repo ID (`org/name`, `org/name@revision`, `gpt2`) or a path (what exists, or starts as only paths do).
 
-    `:PICK` after a repo ID (and its revision) names one of the models that it holds, as llama.cpp and Ollama write it:
-    a GGUF quantization, a variant, a folder or a file.
+    `:SELECTOR` after a repo ID (and its revision) names one of the models that it holds, as llama.cpp and Ollama write
+    it: a GGUF quantization, a variant, a folder or a file.
 
     Raises:
         UsageError: it is neither, or names two revisions.
@@ -79,7 +79,7 @@ def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
 
 
 def parse_repo(name: str, revision: str | None = None) -> RepoId:
-    """A repo ID that somebody else wrote: never a path, and nothing picked of it.
+    """A repo ID that somebody else wrote: never a path, and nothing selected of it.
 
     Raises:
         UsageError: it is none.
@@ -90,7 +90,7 @@ def parse_repo(name: str, revision: str | None = None) -> RepoId:
 
 
 def _parse(model: str, revision: str | None) -> RepoId:
-    repo, colon, pick = model.partition(":")
+    repo, colon, selector = model.partition(":")
     if "://" in model:
         repo, colon = model, ""
     name, at, own_revision = repo.partition("@")
@@ -100,8 +100,8 @@ def _parse(model: str, revision: str | None) -> RepoId:
     wanted = own_revision if at else DEFAULT_REVISION if revision is None else revision
     _check_revision(wanted)
     if colon:
-        _check_pick(model, pick)
-    return RepoId(name, wanted, pick if colon else None)
+        _check_selector(model, selector)
+    return RepoId(name, wanted, selector if colon else None)
 
 
 def _is_path(model: str) -> bool:
@@ -130,13 +130,18 @@ def _check_name(model: str, name: str) -> None:
     raise UsageError(f"{model!r} is neither a repo ID nor a path that exists", hint)
 
 
-def _check_pick(model: str, pick: str) -> None:
-    if len(pick) <= MAX_REVISION_CHARACTERS and ".." not in pick and "//" not in pick and _PICK.fullmatch(pick):
+def _check_selector(model: str, selector: str) -> None:
+    if (
+        len(selector) <= MAX_REVISION_CHARACTERS
+        and ".." not in selector
+        and "//" not in selector
+        and _SELECTOR.fullmatch(selector)
+    ):
         return
-    if "@" in pick:
+    if "@" in selector:
         raise UsageError(f"{model!r} names its revision too late", "Write org/name@revision:QUANT.")
     raise UsageError(
-        f"{pick!r} names no file, folder, variant or quantization",
+        f"{selector!r} names no file, folder, variant or quantization",
         "Write org/name:Q4_K_M (a GGUF quantization), org/name:fp16, org/name:FOLDER or org/name:FILE.",
     )
 

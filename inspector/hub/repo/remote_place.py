@@ -1,19 +1,22 @@
-"""A repo's PyTorch and GGUF files over the network: the repo, at one commit, as a `Place`."""
+"""A repo at one commit as a `Place`: what its list of files shows, read over the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from inspector.errors import FileMissing, HubError, InspectError, RepoNotFound
-from inspector.hub.checkpoint import File
-from inspector.hub.client.workers import Errand
-from inspector.hub.formats.places import read_formats, read_shard
+from inspector.hub.checkpoint import File, Weights
+from inspector.hub.client.workers import Task
+from inspector.hub.formats.documents import Index
+from inspector.hub.formats.modules import read_modules
 from inspector.hub.formats.reader import RangeReader
-from inspector.hub.formats.weights import Weights, WeightsFile
-from inspector.hub.repo.documents import Index
+from inspector.hub.formats.registry import header_of
+from inspector.hub.formats.weights import WeightsFile
 from inspector.hub.repo.files import Found, Listing, RepoFiles
-from inspector.hub.repo.repo_id import RepoId
+from inspector.hub.repo.selectors import read_formats
+from inspector.hub.repo_id import RepoId
 
 T = TypeVar("T")
 
@@ -22,9 +25,9 @@ def read_remote_formats(
     files: RepoFiles,
     revision: str,
     config: Mapping[str, Any] | None,
-    listing: Errand[Found[Listing]] | None = None,
+    listing: Task[Found[Listing]] | None = None,
 ) -> Weights:
-    """The weights of a repo without safetensors, or of what was picked of it.
+    """The weights of a repo without safetensors, or of what was selected of it.
 
     Args:
         revision: the commit, where one is known.
@@ -35,7 +38,7 @@ def read_remote_formats(
         InspectError: of the kind that tells what is wrong.
     """
     place = RemotePlace(files, revision, listing, has_config=config is not None)
-    return read_formats(place, config, files.repo.pick)
+    return read_formats(place, config, files.repo.selector)
 
 
 def read_remote_modules(
@@ -46,8 +49,6 @@ def read_remote_modules(
     Raises:
         InspectError: of the kind that tells what is wrong.
     """
-    from inspector.hub.formats.modules import read_modules
-
     place = RemotePlace(files, revision, None, has_config=config is not None)
     return read_modules(place, {file.name: file for file in listing.files}, config, root)
 
@@ -55,10 +56,10 @@ def read_remote_modules(
 class RemotePlace:
     """See `Place`."""
 
-    picks_files = False
+    selects_files = False
 
     def __init__(
-        self, files: RepoFiles, revision: str, listing: Errand[Found[Listing]] | None, *, has_config: bool
+        self, files: RepoFiles, revision: str, listing: Task[Found[Listing]] | None, *, has_config: bool
     ) -> None:
         self._files = files
         self._revision = revision
@@ -84,8 +85,8 @@ class RemotePlace:
         return self._files.one(self._files.index(self._revision, name)).value
 
     def read(self, files: Sequence[File], parse: Callable[[RangeReader, str], T]) -> list[T]:
-        errands = [self._files.container(self._revision, file.name, file.size, parse) for file in files]
-        found = self._files.all(errands)
+        tasks = [self._files.container(self._revision, file.name, file.size, parse) for file in files]
+        found = self._files.all(tasks)
         self._check_commit(found)
         values = []
         for file, each in zip(files, found, strict=True):
@@ -96,10 +97,10 @@ class RemotePlace:
 
     def gather(self, documents: Sequence[str], weights: Sequence[File]) -> tuple[list[bytes], list[WeightsFile]]:
         bodies = [self._files.document(self._revision, name) for name in documents]
-        headers: list[Errand[Any]] = [
+        headers: list[Task[Any]] = [
             self._files.header(self._revision, file.name)
             if file.name.endswith(".safetensors")
-            else self._files.container(self._revision, file.name, file.size, read_shard)
+            else self._files.container(self._revision, file.name, file.size, partial(header_of, name=file.name))
             for file in weights
         ]
         found: list[Found[Any]] = self._files.all([*bodies, *headers])
@@ -110,9 +111,9 @@ class RemotePlace:
         values: list[Any] = [each.value for each in found]
         return values[: len(documents)], values[len(documents) :]
 
-    def how_to_pick(self, pick: str) -> str:
+    def how_to_select(self, selector: str) -> str:
         repo = self._files.repo
-        return f"{RepoId(repo.name, repo.revision)}:{pick}"
+        return f"{RepoId(repo.name, repo.revision)}:{selector}"
 
     def _check_commit(self, found: Sequence[Found[Any]]) -> None:
         if len({answer.commit for answer in found if answer.commit}) > 1:

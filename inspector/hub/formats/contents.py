@@ -6,9 +6,7 @@ from collections.abc import Container, Iterable
 
 from inspector.errors import UnsupportedFormat
 from inspector.hub.checkpoint import File
-
-ADAPTER_CONFIG = "adapter_config.json"
-DIFFUSERS_INDEX = "model_index.json"
+from inspector.hub.formats.documents import ADAPTER_CONFIG
 
 FORMATS: dict[str, str] = {
     ".bin": "PyTorch .bin",
