@@ -33,6 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -217,7 +218,7 @@ class LoopbackHub:
 
     def __enter__(self) -> LoopbackHub:
         for server in (self._hub, self._cdn):
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+            threading.Thread(target=server.serve, daemon=True).start()
         return self
 
     def __exit__(
@@ -225,8 +226,7 @@ class LoopbackHub:
     ) -> None:
         self.stopping.set()
         for server in (self._hub, self._cdn):
-            server.shutdown()
-            server.server_close()
+            server.stop()
 
     def add_repo(
         self, name: str, files: dict[str, Content] | Path, *, gated: bool = False, private: bool = False
@@ -309,12 +309,13 @@ class LoopbackHub:
 
     def find(self, path: str) -> tuple[Repo | None, str, str | None]:
         """The repo that a path begins with, the rest of the path, and the repo's new name if it was renamed."""
-        for name, new in self._renamed.items():
-            if path == name or path.startswith(name + "/"):
-                return None, path[len(name) + 1 :], new
-        for name in sorted(self._repos, key=len, reverse=True):
-            if path == name or path.startswith(name + "/"):
-                return self._repos[name], path[len(name) + 1 :], None
+        parts = path.split("/")
+        for end in range(len(parts), 0, -1):
+            name, rest = "/".join(parts[:end]), "/".join(parts[end:])
+            if name in self._renamed:
+                return None, rest, self._renamed[name]
+            if name in self._repos:
+                return self._repos[name], rest, None
         return None, path, None
 
 
@@ -327,6 +328,29 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.hub = hub
         self.kind = kind
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's look-up of this machine's name."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
+
+    def serve(self) -> None:
+        """Answers until `stop`. Unlike `serve_forever`, which looks every so often whether it should end, it waits."""
+        while True:
+            with suppress(OSError):
+                request, address = self.get_request()
+                if self.hub.stopping.is_set():
+                    request.close()
+                    break
+                self.process_request(request, address)
+        self.server_close()
+
+    def stop(self) -> None:
+        """No more connections; returns once the port is closed."""
+        with suppress(OSError), socket.create_connection(self.server_address[:2]) as last:
+            last.recv(1)  # the end: it was taken, and what it waited behind with it
+        while self.socket.fileno() != -1:
+            time.sleep(0.001)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no error here."""

@@ -17,9 +17,9 @@ from tests.hub_server import Fault, LoopbackHub
 LLAMA = "meta-llama/Meta-Llama-3-8B"
 
 
-def test_a_cold_report_of_a_sharded_model(run: Run, loopback_hub: LoopbackHub) -> None:
+def test_a_cold_report_of_a_sharded_model(run_process: Run, loopback_hub: LoopbackHub) -> None:
     repo = loopback_hub.add_repo(LLAMA, repo_files(LLAMA, shards=4))
-    done = run(LLAMA, "--json", endpoint=loopback_hub.url)
+    done = run_process(LLAMA, "--json", endpoint=loopback_hub.url)
     record = done.record
     assert (done.code, done.err) == (0, "")
     assert record["source"] == "hub"
@@ -31,14 +31,14 @@ def test_a_cold_report_of_a_sharded_model(run: Run, loopback_hub: LoopbackHub) -
 
 
 def test_a_second_run_asks_only_whether_the_repo_moved_and_offline_asks_nothing(
-    run: Run, loopback_hub: LoopbackHub
+    run_process: Run, loopback_hub: LoopbackHub
 ) -> None:
     loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
-    first = run("org/model", "--json", endpoint=loopback_hub.url).record
+    first = run_process("org/model", "--json", endpoint=loopback_hub.url).record
     asked = len(loopback_hub.seen)
-    second = run("org/model", "--json", endpoint=loopback_hub.url).record
+    second = run_process("org/model", "--json", endpoint=loopback_hub.url).record
     assert len(loopback_hub.seen) == asked + 1
-    third = run("org/model", "--json", "--offline", endpoint=loopback_hub.url).record
+    third = run_process("org/model", "--json", "--offline", endpoint=loopback_hub.url).record
     assert len(loopback_hub.seen) == asked + 1
     assert [record["source"] for record in (first, second, third)] == ["hub", "cache", "cache"]
     assert third["network"] == {"requests": 0, "bytes": 0, "cached": True}
@@ -58,8 +58,8 @@ def test_the_real_minilm_from_disk_and_over_the_loopback_hub(run: Run, loopback_
     assert local["source"] == "local"
 
 
-def test_no_network_falls_back_to_the_bundled_snapshot_with_a_visible_note(run: Run) -> None:
-    done = run(LLAMA, "--json")
+def test_no_network_falls_back_to_the_bundled_snapshot_with_a_visible_note(run_process: Run) -> None:
+    done = run_process(LLAMA, "--json")
     assert done.code == 0
     assert done.record["source"] == "bundled"
     assert done.record["snapshot_date"]
@@ -124,10 +124,10 @@ def test_the_hub_is_down_and_nothing_is_kept(run: Run) -> None:
     assert 1 <= len(done.error_lines) <= 2
 
 
-def test_a_server_that_hangs_ends_within_the_time_out(run: Run, loopback_hub: LoopbackHub) -> None:
+def test_a_server_that_hangs_ends_within_the_time_out(run_process: Run, loopback_hub: LoopbackHub) -> None:
     loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
     loopback_hub.faults.append(Fault("hang", times=None))
-    done = run("org/model", endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1")
+    done = run_process("org/model", endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1")
     assert done.code == 5
     assert "1 second" in done.err
 
@@ -135,8 +135,8 @@ def test_a_server_that_hangs_ends_within_the_time_out(run: Run, loopback_hub: Lo
 @pytest.mark.parametrize(
     ("gpu", "code", "verdict"), [("24GiB", 0, "fits"), ("RTX 4090", 0, "fits"), ("16GB", 1, "does not fit")]
 )
-def test_fit_answers_with_its_exit_code(run: Run, gpu: str, code: int, verdict: str) -> None:
-    done = run("fit", LLAMA, "--gpu", gpu)
+def test_fit_answers_with_its_exit_code(run_process: Run, gpu: str, code: int, verdict: str) -> None:
+    done = run_process("fit", LLAMA, "--gpu", gpu)
     assert done.code == code
     assert f": {verdict} ·" in done.out
 
@@ -149,22 +149,22 @@ def test_fit_says_how_far_the_card_goes(run: Run) -> None:
     assert fit["max_batch"] >= 2
 
 
-def test_several_models_are_compared_and_one_failure_stops_nothing(run: Run, loopback_hub: LoopbackHub) -> None:
+def test_several_models_are_compared_and_one_failure_stops_nothing(run_process: Run, loopback_hub: LoopbackHub) -> None:
     loopback_hub.add_repo("org/gpt2", repo_files("openai-community/gpt2"))
     loopback_hub.add_repo("org/llama", repo_files(LLAMA, shards=2))
-    done = run("org/gpt2", "org/missing", "org/llama", endpoint=loopback_hub.url)
+    done = run_process("org/gpt2", "org/missing", "org/llama", endpoint=loopback_hub.url)
     assert done.code == 3
     assert "org/gpt2" in done.out
     assert "8.03 B" in done.out
     assert "org/missing" in done.err
-    records = run("org/gpt2", "org/missing", "org/llama", "--json", endpoint=loopback_hub.url).record
+    records = run_process("org/gpt2", "org/missing", "org/llama", "--json", endpoint=loopback_hub.url).record
     assert [record.get("error", {}).get("exit_code") for record in records] == [None, 3, None]
-    rows = run("org/gpt2", "org/missing", "--format", "csv", endpoint=loopback_hub.url).out.splitlines()
+    rows = run_process("org/gpt2", "org/missing", "--format", "csv", endpoint=loopback_hub.url).out.splitlines()
     assert len(rows) == 3
 
 
-def test_a_report_in_a_pipe_has_no_escape_codes_and_no_line_over_80_columns(run: Run) -> None:
-    out = run(LLAMA, "--gpu", "RTX 4090", "--explain").out
+def test_a_report_in_a_pipe_has_no_escape_codes_and_no_line_over_80_columns(run_process: Run) -> None:
+    out = run_process(LLAMA, "--gpu", "RTX 4090", "--explain").out
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -277,15 +277,15 @@ def test_ctrl_c_while_the_server_is_silent_ends_at_once_with_130(loopback_hub: L
     assert b"Traceback" not in out + err
 
 
-def test_gpus_lists_devices_with_their_usable_memory(run: Run) -> None:
-    done = run("gpus", "--json")
+def test_gpus_lists_devices_with_their_usable_memory(run_process: Run) -> None:
+    done = run_process("gpus", "--json")
     assert done.code == 0
     known = {device["name"]: device for device in done.record["known"]}
     assert len(known) >= 40
     assert known["RTX 4090"]["capacity"] <= 24_564 * 1024**2
 
 
-def test_a_mistyped_command_is_pointed_out(run: Run, loopback_hub: LoopbackHub) -> None:
-    done = run("trian", endpoint=loopback_hub.url)
+def test_a_mistyped_command_is_pointed_out(run_process: Run, loopback_hub: LoopbackHub) -> None:
+    done = run_process("trian", endpoint=loopback_hub.url)
     assert done.code == 3
     assert "llm-inspect train" in done.err

@@ -92,14 +92,14 @@ def test_equal_revisions_exit_with_0_however_they_are_sharded(run: Run, loopback
     assert "Equal: the same config" in text.out
 
 
-def test_a_changed_revision_exits_with_1_and_says_what_changed(run: Run, loopback_hub: LoopbackHub) -> None:
+def test_a_changed_revision_exits_with_1_and_says_what_changed(run_process: Run, loopback_hub: LoopbackHub) -> None:
     files = repo_files(GPT2)
     config = files["config.json"]
     assert isinstance(config, dict)
     repo = loopback_hub.add_repo("org/name", files)
     old = repo.head
     repo.commit(changed_files({**config, "n_positions": 512, "n_ctx": 512}))
-    done = run("diff", f"org/name@{old}", "org/name@main", "--json", endpoint=loopback_hub.url)
+    done = run_process("diff", f"org/name@{old}", "org/name@main", "--json", endpoint=loopback_hub.url)
     assert done.code == 1, done.err
     record = done.record
     assert record["equal"] is False
@@ -121,7 +121,7 @@ def test_a_changed_revision_exits_with_1_and_says_what_changed(run: Run, loopbac
     # 2 (keys, values) x 12 layers x 768 x 4 B of float32.
     assert record["numbers"]["kv_bytes_per_token"] == {"before": 73728, "after": 73728, "difference": 0}
     assert record["numbers"]["kv_cache"]["before"] == 73728 * 512
-    text = run("diff", f"org/name@{old}", "org/name@main", endpoint=loopback_hub.url)
+    text = run_process("diff", f"org/name@{old}", "org/name@main", endpoint=loopback_hub.url)
     assert text.code == 1
     assert "n_positions: 1024 -> 512" in text.out
     assert f"{FC} [3-4,6] x 3: F32 [768, 3072] -> F16 [768, 3072]" in text.out

@@ -1,15 +1,12 @@
 """The README shows real output: every `console` block is run and compared.
 
-To rewrite them: python tests/test_readme.py
+To rewrite them: python -m tests.test_readme
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +14,17 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.conftest import command_environment, run_here
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCK = re.compile(r"```console\n\$ (llm-inspect[^\n]*)\n(.*?)```", re.DOTALL)
 
 
 def output(command: str, home: Path) -> str:
     """What the command prints on standard output, on a machine without a network; "[exit code N]" where it is not 0."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "COLUMNS"))}
-    environment |= {"HF_HOME": str(home), "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(README.parent)}
-    arguments = [sys.executable, "-m", "inspector", *shlex.split(command)[1:]]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
-    code = f"[exit code {done.returncode}]\n" if done.returncode else ""
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n" + code
+    done = run_here(shlex.split(command)[1:], command_environment(home))
+    code = f"[exit code {done.code}]\n" if done.code else ""
+    return "\n".join(line.rstrip() for line in done.out.splitlines()) + "\n" + code
 
 
 def blocks() -> list[tuple[str, str]]:

@@ -58,11 +58,11 @@ def start(home: Path, hub: LoopbackHub, *arguments: str | Path, **pipes: Any) ->
 
 
 def test_a_mixed_list_has_a_line_each_and_the_highest_exit_code(
-    run: Run, loopback_hub: LoopbackHub, tmp_path: Path
+    run_process: Run, loopback_hub: LoopbackHub, tmp_path: Path
 ) -> None:
     add_mixed(loopback_hub)
     path = listed(tmp_path, ["# a list", *MIXED, "", *MIXED])
-    done = run("batch", path, endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1")
+    done = run_process("batch", path, endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1")
     found = records(done.out)
     assert {record["id"]: record["outcome"] for record in found} == MIXED
     assert len(found) == len(MIXED)
@@ -73,12 +73,12 @@ def test_a_mixed_list_has_a_line_each_and_the_highest_exit_code(
     assert "\x1b" not in done.err
 
 
-def test_standard_input_csv_and_columns_in_order(run: Run, loopback_hub: LoopbackHub) -> None:
+def test_standard_input_csv_and_columns_in_order(run_process: Run, loopback_hub: LoopbackHub) -> None:
     ids = add_models(loopback_hub, 12)
     text = "model,likes\n" + "".join(f"{model},1\n" for model in ids)
     columns = "parameters.total,model.model_type"
     arguments = ("batch", "-", "--format", "csv", "--columns", columns, "--ordered", "--jobs", "3")
-    done = run(*arguments, stdin=text, endpoint=loopback_hub.url)
+    done = run_process(*arguments, stdin=text, endpoint=loopback_hub.url)
     assert done.code == 0, done.err
     assert list(csv.reader(done.out.splitlines())) == [
         ["id", "outcome", "parameters.total", "model.model_type"],

@@ -152,12 +152,12 @@ def test_a_table_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_without_pyarrow_the_way_to_it_is_named(run: Run, tmp_path: Path) -> None:
+def test_without_pyarrow_the_way_to_it_is_named(run_process: Run, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     (hidden / "pyarrow").mkdir(parents=True)
     (hidden / "pyarrow" / "__init__.py").write_text("raise ImportError('not installed')\n")
     path = os.pathsep.join([str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = run("batch", "-", "--output", tmp_path / "x.parquet", stdin="org/a", PYTHONPATH=path)
+    done = run_process("batch", "-", "--output", tmp_path / "x.parquet", stdin="org/a", PYTHONPATH=path)
     assert done.code == 2
     assert "pip install 'llm-inspect[parquet]'" in done.err
     assert not (tmp_path / "x.parquet.jsonl").exists()

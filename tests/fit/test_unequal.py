@@ -219,8 +219,8 @@ def test_llama_cpp_and_vllm_are_never_worse_off_with_a_bigger_second_card(first:
         assert (small.max_context or 0) <= (large.max_context or 0)
 
 
-def test_training_takes_the_smallest_card(run: Run) -> None:
-    done = run("train", "openai-community/gpt2", "--gpu", "24GiB + 1GiB", "--offline", "--json")
+def test_training_takes_the_smallest_card(run_process: Run) -> None:
+    done = run_process("train", "openai-community/gpt2", "--gpu", "24GiB + 1GiB", "--offline", "--json")
     (verdict,) = done.record["fit"]
     assert verdict["capacity"] == GIB
     assert any("smallest of 24GiB + 1GiB decides" in note for note in verdict["notes"])

@@ -209,7 +209,7 @@ def run(home: Path) -> tuple[list[Cell], LoopbackHub, LoopbackHub]:
             prepare(hub, f"{other.url}/elsewhere", cell, number)
         hub.add_repo(SOUND, files_of("one file", LLAMA, llama()))
         with hub_settings(hub.url, home), mock.patch.multiple(sys, stdout=out, stderr=err):
-            for hangs, timeout, threads in ((False, TIMEOUT, 6), (True, HANG_TIMEOUT, 40)):
+            for hangs, timeout, threads in ((False, TIMEOUT, 24), (True, HANG_TIMEOUT, 40)):
                 mine = [cell for cell in found if KINDS[cell.kind].hangs is hangs]
                 single = [cell for cell in mine if cell.command != "batch"]
                 with (

@@ -48,9 +48,9 @@ def test_the_json_has_bytes_and_percent(run: Run, log: Path) -> None:
     assert record["settings"]["gpu_memory_utilization"] == 0.85
 
 
-def test_standard_input_is_read_and_a_missing_card_is_said(run: Run) -> None:
+def test_standard_input_is_read_and_a_missing_card_is_said(run_process: Run) -> None:
     text = "\n".join(line for line in excerpts.VLLM_V1.splitlines() if "Free memory" not in line)
-    done = run("check-log", "-", LLAMA31, "--json", stdin=text)
+    done = run_process("check-log", "-", LLAMA31, "--json", stdin=text)
     assert done.code == 0
     assert parts(done.record)["weights"]["predicted"] is not None
     assert parts(done.record)["kv_pool"]["predicted"] is None

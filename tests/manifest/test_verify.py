@@ -36,20 +36,20 @@ def findings(record: Any) -> list[tuple[str, bool]]:
     return [(finding["kind"], finding["fails"]) for entry in record["entries"] for finding in entry["findings"]]
 
 
-def test_what_has_not_changed_passes(run: Run, loopback_hub: LoopbackHub, repo: Repo, locked: Path) -> None:
+def test_what_has_not_changed_passes(run_process: Run, loopback_hub: LoopbackHub, repo: Repo, locked: Path) -> None:
     text = locked.read_text()
     assert f'commit: "{repo.head}"' in text
     assert f"parameters: {PARAMETERS}\n" in text
     assert 'fits: {"24GiB": true, "100MB": false}' in text
     assert "context: 1024" in text
-    done = run("verify", locked, endpoint=loopback_hub.url)
+    done = run_process("verify", locked, endpoint=loopback_hub.url)
     assert done.code == 0, done.out + done.err
     assert done.out == (
         f"ok    {locked}:5: org/name: parameters, tensor_bytes, total, commit, fits 24GiB, fits 100MB\n"
     )
-    record = run("verify", locked, "--json", endpoint=loopback_hub.url).record
+    record = run_process("verify", locked, "--json", endpoint=loopback_hub.url).record
     assert (record["ok"], findings(record), record["entries"][0]["commit"]) == (True, [], repo.head)
-    offline = run("verify", locked, "--offline", endpoint=loopback_hub.url)
+    offline = run_process("verify", locked, "--offline", endpoint=loopback_hub.url)
     assert offline.code == 0, offline.out
 
 
