@@ -28,7 +28,7 @@ def print_ledger(console: Console, inspection: Inspection) -> None:
             ("Layers", "bold"), f" · each one's share · cache for {tokens_text(workload.context, workload.batch)}"
         )
     )
-    table = plain_table("", "count", "parameters", "as stored", "a token", "cache")
+    table = plain_table("", "count", "parameters", "stored", "per token", "cache")
     for row in rows:
         cells = (_name(row), str(row.count), number_text(row.parameters), bytes_text(row.bytes))
         cached = (bytes_text(row.kv_bytes_per_token), bytes_text(row.kv_bytes)) if row.layers else ("", "")

@@ -150,10 +150,10 @@ def print_head(console: Console, inspection: Inspection) -> None:
     words = [template.format(f"{value:,}") for value, template in facts if value is not None]
     if experts := architecture.experts:
         shared = f" + {experts.shared} shared" if experts.shared else ""
-        words.append(f"{experts.total} experts, {experts.active}{shared} a token")
+        words.append(f"{experts.total} experts, {experts.active}{shared} per token")
     if quantization := architecture.quantization:
         bits = f" {quantization.bits}-bit" if quantization.bits else ""
-        effective = f", {quantization.effective_bits:.2f} bits a weight" if quantization.effective_bits else ""
+        effective = f", {quantization.effective_bits:.2f} bits per weight" if quantization.effective_bits else ""
         words.append(f"quantized: {inert(quantization.method)}{bits}{effective}")
     if words:
         console.print(Text(" · ".join(words)))
@@ -168,7 +168,7 @@ def _print_components(console: Console, inspection: Inspection) -> None:
     total = parameters.total
     title = Text.assemble((f"{count_text(total)} parameters", "bold"), f" ({total:,})")
     if parameters.active != total:
-        title.append(f", {count_text(parameters.active)} active a token")
+        title.append(f", {count_text(parameters.active)} active per token")
     console.print(title)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column()
@@ -235,7 +235,7 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
         table.add_row(*(Text(cell, style) for cell in cells))
     indented(console, table)
     if estimate.kv_bytes_per_token:
-        text = f"KV cache: {bytes_text(estimate.kv_bytes_per_token)} a token ({estimate.kv_dtype})"
+        text = f"KV cache: {bytes_text(estimate.kv_bytes_per_token)} per token ({estimate.kv_dtype})"
         indented(console, Text(text))
     steady = bytes_text(estimate.kv_cache.bytes)
     other = [
