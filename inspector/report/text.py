@@ -65,7 +65,7 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
     """The devices that a model fits on, least memory first."""
     heading = f"{len(inspection.fits)} known devices hold it · {_workload_text(inspection.estimate)}"
     console.print(Text(heading, "bold"))
-    table = plain_table("GiB", "memory", "a card", "left", "context", "tokens/s")
+    table = plain_table("GiB", "memory", "a card", "left", "context", "tok/s")
     for column in table.columns[1:]:
         column.no_wrap = True
     for fit in inspection.fits:
@@ -74,7 +74,7 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
         table.add_row(device_text(fit.gpu, fit.count), memory, needed, left, number_text(fit.max_context), rate)
     indented(console, table)
     if inspection.fits:
-        indented(console, Text("context and tokens/s: at most; the speed is the bandwidth's limit, no forecast", "dim"))
+        indented(console, Text("context and tok/s are upper bounds; tok/s: decode, by the memory bandwidth", "dim"))
 
 
 def print_comparison(console: Console, names: Sequence[str], records: Sequence[Record]) -> None:
@@ -296,8 +296,8 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
         plural = "s" if fit.max_batch > 1 else ""
         room.append(f"up to {fit.max_batch:,} sequence{plural} of {workload.context:,} tokens")
     if fit.decode_bound is not None:
-        prompt = "" if fit.prefill_bound is None else f", {fit.prefill_bound:,.0f} of prompt"
-        room.append(f"at most {_rate_text(fit.decode_bound)} tokens/s{prompt} (the card's limits, no forecast)")
+        prefill = "" if fit.prefill_bound is None else f", prefill {fit.prefill_bound:,.0f} tok/s"
+        room.append(f"upper bound: decode {_rate_text(fit.decode_bound)} tok/s{prefill}")
     for text in (*room, *fit.notes):
         indented(console, Text(inert(text)))
     for change in fit.changes:
