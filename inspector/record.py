@@ -99,7 +99,7 @@ def serving_record(serving: Serving) -> Record:
 
 
 def _with_cards(record: Record, holder: Fit | Serving) -> Record:
-    """The record with unequal cards as objects."""
+    """The record with unequal GPUs as objects."""
     return record | {"cards": [card._asdict() for card in holder.cards]}
 
 
@@ -176,7 +176,7 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
 
 
 def explanation_record(inspection: Inspected) -> list[Record]:
-    """`--explain`: the parts of an engine's account on each of the cards, where one was asked for, else the
+    """`--explain`: the parts of an engine's account on each of the GPUs, where one was asked for, else the
     estimate's."""
     accounts = [serving.explanation() for serving in inspection.servings] or [inspection.estimate.explained]
     return [part_record(part) for parts in accounts for part in parts]

@@ -40,7 +40,7 @@ def print_report(console: Console, inspection: Inspection, *, explain: bool = Fa
 
 
 def _explain(console: Console, inspection: Inspection) -> None:
-    """An engine's parts on each of the cards, where one was asked for; else the estimate's."""
+    """An engine's parts on each of the GPUs, where one was asked for; else the estimate's."""
     for serving in inspection.servings:
         print_explanation(console, serving.explanation(), f"How each number is made: {serving.engine}, {serving.gpu}")
     if not inspection.servings:
@@ -65,7 +65,7 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
     """The devices that a model fits on, least memory first."""
     heading = f"{len(inspection.fits)} known devices hold it · {_workload_text(inspection.estimate)}"
     console.print(Text(heading, "bold"))
-    table = plain_table("GiB", "memory", "a card", "left", "context", "tok/s")
+    table = plain_table("GiB", "memory", "per GPU", "left", "context", "tok/s")
     for column in table.columns[1:]:
         column.no_wrap = True
     for fit in inspection.fits:
@@ -255,11 +255,11 @@ def _print_device(console: Console, inspection: Inspection, index: int) -> None:
 
 
 def _print_serving(console: Console, serving: Serving) -> None:
-    """The engine's account of one card, in the order in which it fills it, and what the pool serves."""
+    """The engine's account of one GPU, in the order in which it fills it, and what the pool serves."""
     if not serving.per_gpu:
         return
     version = f" {serving.engine_version}" if serving.engine_version else ""
-    table = plain_table(f"{serving.engine}{version}, a card", "GiB")
+    table = plain_table(f"{serving.engine}{version}, per GPU", "GiB")
     for name, size in serving.per_gpu.items():
         if size is not None:
             table.add_row(label(name), gib_text(size))
@@ -277,18 +277,18 @@ def _print_serving(console: Console, serving: Serving) -> None:
 
 def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     workload = inspection.estimate.workload
-    each = "a card " if fit.count > 1 and not fit.cards else ""
+    each = "per GPU " if fit.count > 1 and not fit.cards else ""
     line = Text.assemble((f"{device_text(fit.gpu, fit.count)}: {verdict_text(fit.fits)}", _VERDICT_STYLE[fit.fits]))
     line.append(" · the tightest" if fit.cards and fit.needed is not None else " ·")
     line.append(f" needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)} {each}".rstrip())
     if fit.headroom is not None:
         line.append(f", {bytes_text(abs(fit.headroom))} {'left' if fit.headroom >= 0 else 'short'}")
     console.print(line)
-    for card in fit.cards:
-        left = "" if card.headroom is None else f", {bytes_text(abs(card.headroom))} "
-        left += "" if card.headroom is None else "left" if card.headroom >= 0 else "short"
-        words = f"{inert(card.gpu)}: {bytes_text(card.needed)} of {bytes_text(card.capacity)}{left}"
-        indented(console, Text(words + (", the tightest" if card.tightest else "")))
+    for gpu in fit.cards:
+        left = "" if gpu.headroom is None else f", {bytes_text(abs(gpu.headroom))} "
+        left += "" if gpu.headroom is None else "left" if gpu.headroom >= 0 else "short"
+        words = f"{inert(gpu.gpu)}: {bytes_text(gpu.needed)} of {bytes_text(gpu.capacity)}{left}"
+        indented(console, Text(words + (", the tightest" if gpu.tightest else "")))
     room = []
     if fit.max_context:
         room.append(f"up to {fit.max_context:,} tokens at batch {workload.batch}")

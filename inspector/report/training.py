@@ -36,7 +36,7 @@ def print_training(
         heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
     console.print(Text(heading, "bold"))
     if spread := training.sharding.words():
-        indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} cards holds"))
+        indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} GPUs holds"))
     if training.trainable_parameters is not None:
         indented(console, Text(f"{training.trainable_parameters:,} trainable parameters"))
     table = plain_table("" if article else "at the peak", "GiB")
@@ -49,7 +49,7 @@ def print_training(
         indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
     for part in training.off_card:
         where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
-        indented(console, Text(f"{gib_text(part.bytes)} GiB a card {where}"))
+        indented(console, Text(f"{gib_text(part.bytes)} GiB per GPU {where}"))
     if training.measured:
         found = {name: training.measured[name] for name in ("forward", "backward", "optimizer", "peak")}
         sizes = ", ".join(f"{name} {gib_text(size)}" for name, size in found.items())
