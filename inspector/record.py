@@ -9,6 +9,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inspector.errors import InspectError
+from inspector.memory.estimate import WorkloadSettings
+from inspector.settings import settings_of
 
 if TYPE_CHECKING:
     from inspector.engines.serving import Serving
@@ -127,12 +129,9 @@ def estimate_record(estimate: Estimate) -> Record:
             **{part.name: part.bytes for part in estimate.kv_cache_allocated},
         },
         "kv_bytes_per_token": estimate.kv_bytes_per_token,
-        "context": workload.context,
-        "batch": workload.batch,
-        "dtype": workload.dtype,
+        **{name: getattr(workload, name) for name in settings_of(WorkloadSettings)},
         "kv_dtype": estimate.kv_dtype,
         "engine": "transformers",
-        "formulas": workload.formulas,
     }
 
 

@@ -7,8 +7,16 @@ a manifest's keys, JSON and docs/options.md are made from that.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+P = ParamSpec("P")
+Q = TypeVar("Q")
+S = TypeVar("S")
+T = TypeVar("T")
 
 _KEY = "setting"
 
@@ -21,23 +29,27 @@ class About(NamedTuple):
         option: as the command line writes it; "" for one that has no option.
         unit: of the value: "tokens", "bytes", "pixels"; "" for a plain number, a name or a flag.
         metavar: what stands for the value in `--help`.
-        choices: the values that there are; empty where any of the type will do.
+        choices: the values that there are, or a function that tells them; empty where any of the type will do.
         least / most: the bounds of a number, both included.
         reads: how text is read where the type alone does not tell: "tokens" (8k), "pixels" (1024x768), ...
         group: the heading that the option stands under.
-        off: the option that turns a flag off, where it is on by default.
+        docs: what docs/options.md says of it; its help where that is "".
     """
 
     help: str
     option: str = ""
     unit: str = ""
     metavar: str = ""
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     least: float | None = None
     most: float | None = None
     reads: str = ""
     group: str = ""
-    off: str = ""
+    docs: str = ""
+
+    def values(self) -> tuple[str, ...]:
+        """Its choices, whichever way they are told."""
+        return self.choices() if callable(self.choices) else self.choices
 
 
 class Setting(NamedTuple):
@@ -75,3 +87,70 @@ def settings_of(kind: type) -> Mapping[str, Setting]:
             named = f"--{field.name.replace('_', '-')}" if option is None else option
             found[field.name] = Setting(field.name, str(field.type), default, about._replace(option=named))
     return found
+
+
+def asking(
+    question: Callable[P, Q], refusal: Callable[[TypeError], Exception] = lambda error: error
+) -> Callable[[Callable[[Q], T]], Callable[P, T]]:
+    """A function of one question, a dataclass, becomes one that takes the fields of the question as its arguments.
+
+    So a setting is an argument of all functions that ask for it, by its name and type, without being written again:
+    type checkers and `help` show it.
+
+    Args:
+        refusal: what to raise for arguments that the question does not have.
+    """
+
+    def decorate(answer: Callable[[Q], T]) -> Callable[P, T]:
+        def ask(*arguments: P.args, **named: P.kwargs) -> T:
+            try:
+                asked = question(*arguments, **named)
+            except TypeError as error:
+                raise refusal(error) from None
+            return answer(asked)
+
+        _dress(ask, answer, question, ())
+        return ask
+
+    return decorate
+
+
+def asking_it(question: Callable[P, Q]) -> Callable[[Callable[[S, Q], T]], Callable[Concatenate[S, P], T]]:
+    """`asking` for a method: the question stands behind `self`."""
+
+    def decorate(answer: Callable[[S, Q], T]) -> Callable[Concatenate[S, P], T]:
+        def ask(self: S, /, *arguments: P.args, **named: P.kwargs) -> T:
+            return answer(self, question(*arguments, **named))
+
+        _dress(ask, answer, question, ("self",))
+        return ask
+
+    return decorate
+
+
+def _dress(ask: Any, answer: Any, question: Any, before: tuple[str, ...]) -> None:
+    """Give `ask` the name and the words of `answer`, and a signature that is put together when one asks for it."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(ask, name, getattr(answer, name))
+    ask.__wrapped__ = _Shape(answer, question, before)
+
+
+class _Shape:
+    """What `inspect.signature` finds behind a function that `asking` made."""
+
+    def __init__(self, answer: Any, question: Any, before: tuple[str, ...]) -> None:
+        self._made_of = answer, question, before
+
+    def __call__(self) -> None:
+        """Only functions have signatures."""
+
+    @property
+    def __signature__(self) -> Signature:
+        from inspect import Parameter, signature
+
+        answer, question, before = self._made_of
+        first = [Parameter(name, Parameter.POSITIONAL_ONLY) for name in before]
+        own = signature(question)
+        return own.replace(
+            parameters=[*first, *own.parameters.values()], return_annotation=signature(answer).return_annotation
+        )

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.api.inspection import Inspection, inspect_each
+from inspector.api.settings import PairQuestion, Settings, chosen
 from inspector.errors import InspectError
 from inspector.hub import Checkpoint, Resolver, Tensor
 from inspector.hub.cache.snapshot import format_indices
 from inspector.model.parameters.names import group_tensors
+from inspector.settings import asking
 
 if TYPE_CHECKING:
     from inspector.hub.checkpoint import Part
@@ -106,33 +108,31 @@ class Difference:
         return tuple(group for group in self.tensors if None not in (group.before, group.after))
 
 
-def inspect_pair(
-    before: str,
-    after: str,
-    *,
-    token: str | bool | None = None,
-    offline: bool | None = None,
-    resolver: Resolver | None = None,
-    **settings: Any,
-) -> tuple[Inspection, Inspection]:
+@asking(PairQuestion)
+def inspect_pair(question: PairQuestion) -> tuple[Inspection, Inspection]:
     """Two models, inspected at the same time and for the same context: what `compare` takes.
 
     Args:
         before: a repo ID (`org/name@revision`), or a local folder or file; so is after.
-        token: as for `inspect`; so are offline, resolver and `settings`. Without a context the smaller of the two
-            models' defaults counts for both.
+        token: as for `inspect`; so are the rest. Without a context the smaller of the two models' defaults counts for
+            both.
 
     Raises:
         InspectError: of the one that could not be read; of both, that with the higher exit code.
     """
-    if resolver is None:
-        with Resolver(token=token, offline=offline) as own:
-            return inspect_pair(before, after, resolver=own, **settings)
-    found = _both(inspect_each([before, after], resolver=resolver, **settings))
+    if question.resolver is not None:
+        return _pair(question, question.resolver)
+    with Resolver(token=question.token, offline=question.offline) as own:
+        return _pair(question, own)
+
+
+def _pair(question: PairQuestion, resolver: Resolver) -> tuple[Inspection, Inspection]:
+    settings, names = chosen(Settings, question), (question.before, question.after)
+    found = _both(inspect_each(names, resolver=resolver, **settings))
     contexts = {inspection.estimate.workload.context for inspection in found}
     if len(contexts) > 1:
         # Both are kept by now or read again: this is rare, and exact.
-        found = _both(inspect_each([before, after], resolver=resolver, **settings | {"context": min(contexts)}))
+        found = _both(inspect_each(names, resolver=resolver, **settings | {"context": min(contexts)}))
     return found
 
 

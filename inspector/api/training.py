@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
-from inspector.api.inspection import Inspection, device_specs, inspect
+from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint, read
+from inspector.api.settings import DeviceSettings, Settings, Source, chosen
 from inspector.errors import UsageError
+from inspector.memory.estimate import RunSettings
 from inspector.memory.training import (
     Sharding,
     TrainingEstimate,
@@ -16,89 +19,117 @@ from inspector.memory.training import (
     read_weights,
     training_estimate,
 )
-
-if TYPE_CHECKING:
-    from inspector.hub import Resolver
-    from inspector.memory import Formulas
+from inspector.settings import asking
 
 
-def train(
-    model: str,
-    *,
-    trainable_parameters: int | None = None,
-    sharding: Mapping[str, Any] | None = None,
-    measure: bool = False,
-    gpus: tuple[str, ...] = (),
-    resolver: Resolver | None = None,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    offline: bool | None = None,
-    context: int | None = None,
-    batch: int = 1,
-    dtype: str = "stored",
-    kv_dtype: str | None = None,
-    formulas: Formulas = "exact",
-    **how: Any,
-) -> tuple[Inspection, TrainingEstimate]:
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(DeviceSettings, TrainingSetup, RunSettings):
+    """What is asked of one training step.
+
+    Attributes:
+        trainable_parameters: for the article's formulas alone; all of the model's where None.
+        measure: also run the step with the real class under fake tensors (needs the extra `measure`).
+        sharding: over which cards: a `Sharding`, or its fields (zero, fsdp, tp, grad_accum, ...).
+    """
+
+    trainable_parameters: int | None = None
+    measure: bool = False
+    sharding: Sharding | Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """What is not told apart by the formulas; the rest is looked at by `setup` and `over`."""
+        article = self.formulas == "article"
+        if not article and self.dtype != "stored":
+            raise UsageError("what trains has a --precision, not a --dtype", "A base in 4 bits is --method qlora.")
+        if article and self.method != "full":
+            raise UsageError(f"the article has no formula for {self.method}", "It takes a number: --trainable N.")
+        if article:
+            _refuse_beside_article(self)
+        elif self.trainable_parameters is not None:
+            raise UsageError("the number of trainable parameters follows from the method", "Use --method lora.")
+
+    @property
+    def setup(self) -> TrainingSetup:
+        """How it is trained.
+
+        Raises:
+            UsageError: no run can have these settings together.
+        """
+        return TrainingSetup(**chosen(TrainingSetup, self))
+
+    @property
+    def over(self) -> Sharding:
+        """Over which cards.
+
+        Raises:
+            UsageError: no run can have these degrees together.
+        """
+        if isinstance(self.sharding, Sharding):
+            return self.sharding
+        try:
+            return Sharding(**self.sharding)
+        except TypeError as error:
+            raise UsageError(f"no such setting of sharding: {error}") from None
+
+    @property
+    def inference(self) -> Settings:
+        """What is asked of the model beside: a training step is sized with text alone."""
+        return Settings(**chosen(RunSettings, self), images=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingQuestion(Source, TrainingSettings):
+    """What `train` is asked."""
+
+
+@asking(TrainingQuestion, lambda error: UsageError(f"no such setting of training: {error}"))
+def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
     """The memory that one training step takes on the fullest card; the inspection's `fits` are those of training.
 
     Args:
         model: as for `inspect`; so are gpus, resolver, revision, token, offline, context, batch and formulas.
         trainable_parameters: for the article's formulas alone; all of the model's where None.
         measure: also run the step with the real class under fake tensors (needs the extra `measure`).
-        sharding: over which cards: the fields of `memory.training.Sharding` (zero, fsdp, tp, grad_accum, ...).
-        how: the fields of `memory.training.TrainingSetup` (method, precision, optimizer, lora_rank, ...).
+        sharding: over which cards: a `memory.training.Sharding` or its fields (zero, fsdp, tp, grad_accum, ...).
+        method, precision, ...: the fields of `memory.training.TrainingSetup`.
 
     Raises:
         InspectError: one of its subclasses; UsageError for settings that no run can have.
     """
-    if kv_dtype is not None:
-        raise UsageError("a training step keeps no KV cache", "Leave out --kv-dtype.")
-    if formulas != "article" and dtype != "stored":
-        raise UsageError("what trains has a --precision, not a --dtype", "A base in 4 bits is --method qlora.")
-    # A training step is sized with text alone.
-    asked: dict[str, Any] = {"context": context, "batch": batch, "dtype": dtype, "formulas": formulas, "images": 0}
-    where: dict[str, Any] = {"revision": revision, "token": token, "offline": offline, "resolver": resolver}
-    try:
-        setup = TrainingSetup(**{**how, "optimizer": "adamw"} if formulas == "article" else how)
-    except TypeError as error:
-        raise UsageError(f"no such setting of training: {error}") from None
-    if formulas == "article":
-        if setup.method != "full":
-            raise UsageError(f"the article has no formula for {setup.method}", "It takes a number: --trainable N.")
-        _refuse_beside_article(how, sharding or {}, measure=measure, gpus=gpus)
-        inspection = inspect(model, **where, **asked)
-        workload = inspection.estimate.workload
-        return inspection, article_training(
-            inspection.model, workload, how.get("optimizer", "adamw"), trainable_parameters
-        )
-    if trainable_parameters is not None:
-        raise UsageError("the number of trainable parameters follows from the method", "Use --method lora.")
-    try:
-        cards = Sharding(**sharding or {})
-    except TypeError as error:
-        raise UsageError(f"no such setting of sharding: {error}") from None
-    specs = device_specs(gpus)
-    inspection = inspect(model, **where, **asked)
-    tensors = read_weights(inspection.checkpoint, inspection.model.architecture)
-    workload = inspection.estimate.workload
-    training = training_estimate(inspection.model, workload, setup, cards, tensors)
-    if measure:
-        training = dataclasses.replace(training, measured=_measured(inspection, setup, cards))
+    if question.formulas != "article":
+        _ = question.setup, question.over, device_specs(question.gpus)  # all is refused before anything is read
+    return train_inspected(inspect_checkpoint(read(question), question.inference, ()), question)
+
+
+def train_inspected(inspection: Inspection, asked: TrainingSettings) -> tuple[Inspection, TrainingEstimate]:
+    """`train` of a model that was read.
+
+    Args:
+        inspection: of `asked.inference`.
+    """
+    model, workload = inspection.model, inspection.estimate.workload
+    if asked.formulas == "article":
+        return inspection, article_training(model, workload, asked.optimizer, asked.trainable_parameters)
+    setup, sharding, specs = asked.setup, asked.over, device_specs(asked.gpus)
+    tensors = read_weights(inspection.checkpoint, model.architecture)
+    training = training_estimate(model, workload, setup, sharding, tensors)
+    if asked.measure:
+        training = dataclasses.replace(training, measured=_measured(inspection, setup, sharding))
     if specs:
         from inspector.fit.training import check_training
 
-        fits = tuple(check_training(inspection.model, workload, setup, cards, tensors, spec) for spec in specs)
+        fits = tuple(check_training(model, workload, setup, sharding, tensors, spec) for spec in specs)
         inspection = dataclasses.replace(inspection, fits=fits)
     return inspection, training
 
 
-def _refuse_beside_article(how: Mapping[str, Any], sharding: Mapping[str, Any], **others: Any) -> None:
+def _refuse_beside_article(asked: TrainingSettings) -> None:
     """The article's formulas for training have neither settings of a step nor cards: none is left out unsaid."""
     usual = {**dataclasses.asdict(TrainingSetup()), **dataclasses.asdict(Sharding()), "measure": False, "gpus": ()}
-    given = {**how, **sharding, **others}
+    given = {name: getattr(asked, name) for name in (*chosen(TrainingSetup, asked), "measure", "gpus")}
+    given |= dataclasses.asdict(asked.sharding) if isinstance(asked.sharding, Sharding) else asked.sharding
     for name in given.keys() - {"optimizer"}:
-        if given[name] != usual[name]:
+        if given[name] != usual.get(name):
             option = {"gpus": "gpu", "compiled": "compile"}.get(name, name).replace("_", "-")
             raise UsageError(
                 f"the article's formulas for training have no --{option}",

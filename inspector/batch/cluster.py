@@ -14,7 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from inspector.api.inspection import Settings, device_specs
+from inspector.api.inspection import device_specs
+from inspector.api.settings import Settings
 from inspector.batch.limits import (
     LOOK_AGAIN_SECONDS,
     MARGIN_SECONDS,

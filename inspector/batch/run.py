@@ -9,7 +9,8 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from inspector.api.inspection import Settings, device_specs, inspect_checkpoint
+from inspector.api.inspection import device_specs, inspect_checkpoint
+from inspector.api.settings import Settings
 from inspector.batch.limits import HubRateLimiter
 from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
 from inspector.errors import InspectError, UsageError

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.cli.options import (
-    SERVING_NAMES,
-    formulas_option,
-    picture_options,
-    query_options,
-    serving_options,
-    source_options,
-    workload_options,
-)
+from inspector.api.settings import Settings
+from inspector.cli.options import EngineCommand, query_options, setting_options, source_options, with_serving
 from inspector.cli.output import FormatChoice, Output
 from inspector.errors import InspectError, RepoNotFound, UsageError
 
@@ -37,17 +30,11 @@ class OutputFailed(InspectError):
     kind = "output_failed"
 
 
-@click.command()
+@click.command(cls=EngineCommand)
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @source_options
 @query_options
-@workload_options
-@picture_options
-@serving_options
-@click.option(
-    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits: 'RTX 4090', 4xH100, 24GiB, auto."
-)
-@formulas_option
+@setting_options(Settings, "all_gpus")
 @click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Models at a time.")
 @click.option(
     "--format",
@@ -91,7 +78,6 @@ def batch(
     --pipeline-tag, --collection. The Hub's rate limits are waited for. Exits with the highest code of all models: as
     `show`, and with --gpu as `fit`.
     """
-    from inspector.api.inspection import Settings
     from inspector.batch import HubRateLimiter, inspect_many, read_ids
     from inspector.batch.interrupt import INTERRUPTED
     from inspector.batch.outcome import Tally
@@ -113,8 +99,7 @@ def batch(
     writer = make_writer(chosen, names, _devices(options["gpus"]))
     if writer.whole_file and path is None:
         raise UsageError(f"the format {chosen} needs a file", "Name it with --output.")
-    serving = {name: value for name in SERVING_NAMES if (value := options.pop(name)) is not None}
-    settings = {**options, "serving": serving}
+    settings = with_serving(options)
     Settings(**settings)  # before anything is asked for or touched: this refuses what cannot be
     listed = read_ids(files, revision=revision)
     with Resolver(token=token, offline=offline or None, max_connections=max(MAX_CONNECTIONS, jobs)) as resolver:

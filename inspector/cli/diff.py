@@ -6,16 +6,17 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import access_options, workload_options
+from inspector.cli.options import access_options, setting_options
 from inspector.cli.output import EXIT_NO, Output, json_option
 from inspector.errors import InspectError
+from inspector.memory.estimate import WorkloadSettings
 
 
 @click.command()
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 @access_options
-@workload_options
+@setting_options(WorkloadSettings)
 @json_option
 def diff(
     before: str, after: str, token: str | None, offline: bool, context: int | None, output: str, **settings: Any

@@ -6,28 +6,22 @@ from typing import Any
 
 import click
 
+from inspector.api.settings import Settings
 from inspector.cli.options import (
     GPU_HELP,
-    formulas_option,
-    picture_options,
-    serving_options,
+    EngineCommand,
+    setting_options,
     source_options,
     with_serving,
-    workload_options,
 )
 from inspector.cli.output import Output, output_options
 from inspector.errors import InspectError, UsageError
 
 
-@click.command()
+@click.command(cls=EngineCommand)
 @click.argument("model")
 @source_options
-@workload_options
-@picture_options
-@serving_options
-@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=GPU_HELP)
-@click.option("--all-gpus", is_flag=True, help="Every known device instead: those it fits on, least memory first.")
-@formulas_option
+@setting_options(Settings, help={"gpus": GPU_HELP})
 @output_options
 def fit(
     model: str,

@@ -9,25 +9,16 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import (
-    GPU_HELP,
-    formulas_option,
-    serving_options,
-    source_options,
-    with_serving,
-    workload_options,
-)
+from inspector.api.settings import Settings
+from inspector.cli.options import GPU_HELP, EngineCommand, setting_options, source_options, with_serving
 from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 
-@click.command()
+@click.command(cls=EngineCommand)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
-@workload_options
-@serving_options
-@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=f"Also lock the verdict for it: {GPU_HELP}")
-@formulas_option
+@setting_options(Settings, "all_gpus", help={"gpus": f"Also lock the verdict for it: {GPU_HELP}"})
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1),
@@ -54,7 +45,7 @@ def lock(
     **options: Any,
 ) -> int:
     """Write a YAML manifest of what models are now: commit, parameters, bytes and verdicts. `verify` checks it."""
-    from inspector.api.inspection import Settings, inspect_each
+    from inspector.api.inspection import inspect_each
     from inspector.hub import Resolver
     from inspector.manifest import lock as entry_of
     from inspector.manifest import write_manifest

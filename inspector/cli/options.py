@@ -1,11 +1,14 @@
-"""The options that commands share, in one place."""
+"""The options that commands share; those of settings are made from the dataclass fields that the settings are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
+
+from inspector.api.settings import GPU_EXAMPLES, Settings
+from inspector.settings import Setting, settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +44,87 @@ class PictureSize(click.ParamType[tuple[int, int]]):
         return whole[0], whole[-1]
 
 
+READERS: Mapping[str, click.ParamType[Any]] = {"tokens": TokenCount(), "pixels": PictureSize()}
+"""How text is read that is no plain number: by `About.reads`."""
+
+
+def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool = False) -> click.Option:
+    """The option of a setting: its name, type, bounds and default are those of the field.
+
+    Args:
+        help: instead of the setting's own.
+        given_or_none: None where it is not given, whatever the field's default is.
+    """
+    about, default = setting.about, None if given_or_none else setting.default
+    many, values = setting.type.startswith("tuple[str"), about.values()
+    more: dict[str, Any] = {"metavar": about.metavar or None, "multiple": many}
+    if "bool" in setting.type:
+        more = {"is_flag": True} if default is not True else {"is_flag": True, "flag_value": False}
+    elif values and not about.metavar:
+        more["type"] = click.Choice(values)
+    elif about.reads:
+        more["type"] = READERS[about.reads]
+    elif "int" in setting.type:
+        least, most = (None if each is None else int(each) for each in (about.least, about.most))
+        more["type"] = click.INT if least is most is None else click.IntRange(least, most)
+    elif "float" in setting.type:
+        more["type"] = click.FLOAT if about.least is about.most is None else click.FloatRange(about.least, about.most)
+    shown = default not in (None, "", ()) and not isinstance(default, bool)
+    return click.Option(
+        [about.option, setting.name], help=help or about.help, default=default, show_default=shown or None, **more
+    )
+
+
+def setting_options(kind: type, *without: str, help: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
+    """The options of a dataclass's settings, in their order.
+
+    Args:
+        without: settings that the command does not have.
+        help: of some of them the command's own.
+    """
+    without = (*without, "engine")  # an `EngineCommand`'s
+    found = [each for each in settings_of(kind).values() if each.about.option and each.name not in without]
+    options = [option_of(each, help=(help or {}).get(each.name)) for each in found]
+
+    def decorate(command: Command) -> Command:
+        # click's own decorators keep them so, the last first.
+        command.__dict__.setdefault("__click_params__", []).extend(reversed(options))
+        return command
+
+    return decorate
+
+
+class EngineCommand(click.Command):
+    """A command with `--engine` and the options of all engines.
+
+    These are made when an argument may be one of them: else a plain report would import every engine.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        found = super().get_params(ctx)
+        if ctx.meta.get(_PLAIN):
+            return found
+        place = next((at for at, each in enumerate(found) if each.name == "gpus"), len(found))
+        return [*found[:place], *self._engine_options(), *found[place:]]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {name for each in self.params for name in (*each.opts, *each.secondary_opts)} | {"--"}
+        ctx.meta[_PLAIN] = all(not each.startswith("-") or each.partition("=")[0] in own for each in args)
+        return super().parse_args(ctx, args)
+
+    def _engine_options(self) -> list[click.Option]:
+        if not hasattr(self, "_made"):
+            from inspector.engines.settings import all_options
+
+            engine = option_of(settings_of(Settings)["engine"])
+            self._made = [engine, *(option_of(each, given_or_none=True) for each in all_options().values())]
+        return self._made
+
+
+_PLAIN = "inspector.cli.options.plain"
+"""Of a click context: no argument of the command line is an option of engines."""
+
+
 def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for decorator in reversed(decorators):
@@ -57,38 +141,6 @@ access_options = _options(
 source_options = _options(
     click.option("--revision", metavar="REV", help="Branch, tag or commit. Default: main."), access_options
 )
-workload_options = _options(
-    click.option(
-        "--context",
-        type=TokenCount(),
-        help="Tokens a sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
-    ),
-    click.option("--batch", type=click.IntRange(1, 2**40), default=1, show_default=True, help="Sequences at once."),
-    click.option(
-        "--dtype",
-        default="stored",
-        show_default=True,
-        metavar="TYPE",
-        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included:"
-        " nf4, nf4-dq, fp4, awq, gptq, mxfp4, nvfp4.",
-    ),
-    click.option("--kv-dtype", metavar="TYPE", help="Precision of the KV cache. Default: what the model computes in."),
-)
-picture_options = _options(
-    click.option(
-        "--images",
-        type=click.IntRange(0, 2**20),
-        metavar="N",
-        help="Pictures a sequence, for models that see (vLLM: the most). Default: one, if it fits the context.",
-    ),
-    click.option(
-        "--image-size",
-        type=PictureSize(),
-        metavar="WxH",
-        help="Of each, in pixels: 1024x768. Default: the largest that the model's processor makes.",
-    ),
-)
-
 query_options = _options(
     click.option("--author", metavar="NAME", help="Ask the Hub for the models of this user or organization."),
     click.option("--search", metavar="WORDS", help="... for those with these words in their names."),
@@ -109,263 +161,11 @@ query_options = _options(
     ),
 )
 
-GPU_HELP = "'RTX 4090', 4xH100, 24GiB, 'RTX 4090 + RTX 3060 12GB', or auto for this machine's; may be repeated."
-serving_options = _options(
-    click.option(
-        "--engine",
-        type=click.Choice(["transformers", "vllm", "sglang", "llama.cpp", "mlx"]),
-        default="transformers",
-        show_default=True,
-        help="Whose memory accounting to follow; all but transformers need a --gpu.",
-    ),
-    click.option(
-        "--engine-version",
-        "version",
-        metavar="X.Y",
-        help="Of vLLM, or llama.cpp's build. Default: the newest that is known.",
-    ),
-    click.option(
-        "--tp", "tensor_parallel", type=click.IntRange(1), metavar="N", help="Tensor parallel. Default: all cards."
-    ),
-    click.option(
-        "--pp", "pipeline_parallel", type=click.IntRange(1), metavar="N", help="Pipeline parallel. Default: 1."
-    ),
-    click.option(
-        "--dp", "data_parallel", type=click.IntRange(1), metavar="N", help="Data parallel replicas (vLLM). Default: 1."
-    ),
-    click.option(
-        "--ep",
-        "expert_parallel",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Ranks that whole experts are dealt out to (vLLM, SGLang): 1, or --tp times --dp. Default: 1.",
-    ),
-    click.option("--gpu-memory-utilization", type=float, metavar="SHARE", help="vLLM's share of the card."),
-    click.option("--max-num-batched-tokens", type=click.IntRange(1), metavar="N", help="vLLM's tokens a step."),
-    click.option("--max-num-seqs", type=click.IntRange(1), metavar="N", help="vLLM's sequences a step."),
-    click.option("--enforce-eager", is_flag=True, default=None, help="vLLM without CUDA graphs."),
-    click.option("--mem-fraction-static", type=float, metavar="SHARE", help="SGLang's static share of the card."),
-    click.option(
-        "--n-gpu-layers", type=click.IntRange(0), metavar="N", help="llama.cpp's layers on the cards. Default: all."
-    ),
-    click.option("--n-ubatch", type=click.IntRange(1), metavar="N", help="llama.cpp's tokens a step. Default: 512."),
-    click.option("--cache-type-k", metavar="TYPE", help="llama.cpp's keys: f16 (default), q8_0, q4_0, ..."),
-    click.option("--cache-type-v", metavar="TYPE", help="llama.cpp's values, likewise."),
-    click.option(
-        "--prefill-step-size", type=click.IntRange(1), metavar="N", help="mlx-lm's tokens a chunk of a prompt."
-    ),
-    click.option("--kv-bits", type=click.IntRange(1), metavar="N", help="mlx-lm's quantized cache: 8, 4, ... bits."),
-    click.option("--kv-group-size", type=click.IntRange(1), metavar="N", help="mlx-lm's groups of it. Default: 64."),
-    click.option(
-        "--quantized-kv-start", type=click.IntRange(0), metavar="N", help="mlx-lm quantizes from here. Default: 5000."
-    ),
-)
-SERVING_NAMES = (
-    "version",
-    "tensor_parallel",
-    "pipeline_parallel",
-    "data_parallel",
-    "expert_parallel",
-    "gpu_memory_utilization",
-    "max_num_batched_tokens",
-    "max_num_seqs",
-    "enforce_eager",
-    "mem_fraction_static",
-    "n_gpu_layers",
-    "n_ubatch",
-    "cache_type_k",
-    "cache_type_v",
-    "prefill_step_size",
-    "kv_bits",
-    "kv_group_size",
-    "quantized_kv_start",
-)
-training_options = _options(
-    click.option(
-        "--method",
-        type=click.Choice(["full", "lora", "qlora", "frozen-except"]),
-        default="full",
-        show_default=True,
-        help="All parameters; adapters on linear layers; adapters on a base in 4 bits; or those of --train-only.",
-    ),
-    click.option("--train-only", "trained", default="", metavar="GLOB", help="Parameter names, for frozen-except."),
-    click.option(
-        "--precision",
-        type=click.Choice(["bf16", "fp32", "mixed", "bf16-master"]),
-        default="bf16",
-        show_default=True,
-        help="Of what trains; mixed: autocast to bf16 with fp32 weights; bf16-master: bf16 and an fp32 copy.",
-    ),
-    click.option(
-        "--optimizer",
-        default="adamw",
-        show_default=True,
-        metavar="NAME",
-        help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, sgd, sgd-momentum, adafactor (transformers'),"
-        " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo, torchao-adamw-8bit,"
-        " torchao-adamw-4bit, torchao-adamw-fp8, fp8-lm or custom.",
-    ),
-    click.option(
-        "--optimizer-bytes", type=click.FloatRange(0, 1024), metavar="N", help="A parameter, for --optimizer custom."
-    ),
-    click.option(
-        "--optimizer-rank",
-        type=click.IntRange(1, 2**16),
-        default=128,
-        show_default=True,
-        help="Rank of galore's and apollo's projections.",
-    ),
-    click.option(
-        "--optimizer-impl",
-        type=click.Choice(["foreach", "for-loop", "fused"]),
-        default="foreach",
-        show_default=True,
-        help="torch's variant of AdamW.",
-    ),
-    click.option(
-        "--fp8",
-        type=click.Choice(["none", "torchao", "te", "te-primary"]),
-        default="none",
-        show_default=True,
-        help="Linear layers of the blocks by torchao or Transformer Engine; te-primary: on weights in fp8.",
-    ),
-    click.option("--compile", "compiled", is_flag=True, help="Blocks under torch.compile, which keep less."),
-    click.option("--optimizer-in-backward", is_flag=True, help="Each parameter steps when its gradient is there."),
-    click.option(
-        "--attention",
-        type=click.Choice(["sdpa", "eager", "flash"]),
-        default="sdpa",
-        show_default=True,
-        help="Attention implementation of transformers.",
-    ),
-    click.option(
-        "--checkpointing",
-        type=click.Choice(["none", "full", "selective", "attention"]),
-        default="none",
-        show_default=True,
-        help="Of every block, of every K-th block (selective), or of eager attention's scores alone.",
-    ),
-    click.option(
-        "--checkpoint-every",
-        type=click.IntRange(1, 2**16),
-        default=2,
-        show_default=True,
-        metavar="K",
-        help="For --checkpointing selective.",
-    ),
-    click.option(
-        "--logits",
-        type=click.Choice(["all", "chunked", "chunked-loss"]),
-        default="all",
-        show_default=True,
-        help="All at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
-    ),
-    click.option(
-        "--lora-rank", type=click.IntRange(1, 2**16), default=16, show_default=True, help="Rank of the adapters."
-    ),
-    click.option(
-        "--lora-targets",
-        default="all-linear",
-        show_default=True,
-        metavar="NAMES",
-        help="Modules with adapters: all-linear, or names such as q_proj,v_proj.",
-    ),
-    click.option(
-        "--adapter-dtype",
-        type=click.Choice(["fp32", "bf16"]),
-        default="fp32",
-        show_default=True,
-        help="Of the adapters; peft's default is fp32.",
-    ),
-    click.option(
-        "--lora-dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="P", help="Before adapters."
-    ),
-    click.option(
-        "--no-double-quant",
-        "double_quant",
-        flag_value=False,
-        is_flag=True,
-        default=True,
-        help="qlora's scales are not quantized in turn.",
-    ),
-    click.option("--old-bitsandbytes", is_flag=True, help="Before 0.44, whose 4-bit layers keep their inputs."),
-    click.option("--dora", is_flag=True, help="Adapters with a trained magnitude (DoRA)."),
-    click.option(
-        "--modules-to-save", default="", metavar="NAMES", help="Modules that train whole beside: lm_head,embed_tokens."
-    ),
-    click.option("--ddp", type=click.IntRange(1), default=1, metavar="N", help="Data-parallel cards."),
-    click.option("--bucket-view", is_flag=True, help="DDP's gradient_as_bucket_view."),
-    click.option("--zero", type=click.IntRange(0, 3), help="Stage of DeepSpeed's ZeRO, over the cards of --ddp."),
-    click.option(
-        "--fsdp", type=click.IntRange(1), default=1, metavar="N", help="Cards of torch's fully_shard (FSDP2)."
-    ),
-    click.option("--fp8-gather", is_flag=True, help="FSDP gathers blocks in fp8, for --fp8 torchao."),
-    click.option("--shard-embeddings", is_flag=True, help="Embedding and head are FSDP units of their own."),
-    click.option("--hsdp", type=click.IntRange(1), default=1, metavar="N", help="Replicas of such a group."),
-    click.option("--tp", type=click.IntRange(1), default=1, metavar="N", help="Tensor parallel."),
-    click.option("--sp", is_flag=True, help="With sequence parallel beside it."),
-    click.option("--pp", type=click.IntRange(1), default=1, metavar="N", help="Pipeline stages."),
-    click.option(
-        "--schedule", type=click.Choice(["1f1b", "gpipe"]), default="1f1b", show_default=True, help="Of a pipeline."
-    ),
-    click.option("--cp", type=click.IntRange(1), default=1, metavar="N", help="Context parallel."),
-    click.option("--ep", type=click.IntRange(1), default=1, metavar="N", help="Expert parallel."),
-    click.option("--grad-accum", type=click.IntRange(1), default=1, metavar="N", help="Microbatches a step."),
-    click.option(
-        "--offload",
-        multiple=True,
-        type=click.Choice(["optimizer", "params", "activations"]),
-        help="To the CPU; may be repeated.",
-    ),
-    click.option(
-        "--nvme",
-        multiple=True,
-        type=click.Choice(["optimizer", "params"]),
-        help="To disk, by ZeRO-Infinity; may be repeated.",
-    ),
-    click.option(
-        "--measure",
-        is_flag=True,
-        help="Also run the step with the real class under fake tensors: needs torch and a C++ compiler, no GPU.",
-    ),
-    click.option(
-        "--trainable",
-        "trainable_parameters",
-        type=click.IntRange(0),
-        metavar="N",
-        help="Trainable parameters, for --formulas article. Default: all.",
-    ),
-)
-SHARDING_NAMES = (
-    *(
-        "ddp",
-        "bucket_view",
-        "zero",
-        "fsdp",
-        "shard_embeddings",
-        "fp8_gather",
-        "hsdp",
-        "tp",
-        "sp",
-        "pp",
-        "cp",
-        "ep",
-        "grad_accum",
-    ),
-    *("schedule", "offload", "nvme"),
-)
-"""Options of `train` that are fields of `memory.training.Sharding`."""
-
-formulas_option = click.option(
-    "--formulas",
-    type=click.Choice(["exact", "article"]),
-    default="exact",
-    show_default=True,
-    help="exact, or the article's rules of thumb, for comparison.",
-)
+GPU_HELP = f"{GPU_EXAMPLES}; may be repeated."
 
 
 def with_serving(settings: dict[str, Any]) -> dict[str, Any]:
-    """The options of the serving engines, those that were given, as the library takes them: one mapping."""
-    serving = {name: settings.pop(name) for name in SERVING_NAMES}
-    return settings | {"serving": {name: value for name, value in serving.items() if value is not None}}
+    """The engines' options, those that were given, as the library takes them: one mapping."""
+    own = settings_of(Settings)
+    serving = {name: value for name, value in settings.items() if name not in own and value is not None}
+    return {name: value for name, value in settings.items() if name in own} | {"serving": serving}

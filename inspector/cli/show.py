@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.cli.options import (
-    GPU_HELP,
-    formulas_option,
-    picture_options,
-    serving_options,
-    source_options,
-    with_serving,
-    workload_options,
-)
+from inspector.api.settings import Settings
+from inspector.cli.options import EngineCommand, setting_options, source_options, with_serving
 from inspector.cli.output import Output, output_options
 from inspector.errors import InspectError, UsageError
 
@@ -25,15 +18,11 @@ if TYPE_CHECKING:
     from inspector.report.writers import Answer
 
 
-@click.command()
+@click.command(cls=EngineCommand)
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
-@workload_options
-@picture_options
-@serving_options
-@click.option("--gpu", "gpus", multiple=True, metavar="GPU", help=f"Also say whether it fits: {GPU_HELP}")
+@setting_options(Settings, "all_gpus")
 @click.option("--layers", is_flag=True, help="Show each layer's share, and where its numbers come from.")
-@formulas_option
 @output_options
 def show(
     models: tuple[str, ...],

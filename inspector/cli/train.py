@@ -6,26 +6,42 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import (
-    SHARDING_NAMES,
-    formulas_option,
-    source_options,
-    training_options,
-    workload_options,
-)
+from inspector.api.settings import DeviceSettings
+from inspector.cli.options import setting_options, source_options
 from inspector.cli.output import EXIT_CANNOT_TELL, Output, output_options
-from inspector.errors import InspectError
+from inspector.errors import InspectError, UsageError
+from inspector.memory.estimate import RunSettings
+from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.sharding import Sharding
+from inspector.settings import settings_of
+
+
+def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    """Not offered, and refused with a reason: it is what one writes after a `show`."""
+    if value is not None:
+        raise UsageError("a training step keeps no KV cache", "Leave out --kv-dtype.")
 
 
 @click.command()
 @click.argument("model")
 @source_options
-@workload_options
-@training_options
+@setting_options(RunSettings)
+@click.option("--kv-dtype", hidden=True, expose_value=False, callback=_refuse_kv_dtype)
+@setting_options(TrainingSetup)
+@setting_options(Sharding)
 @click.option(
-    "--gpu", "gpus", multiple=True, metavar="GPU", help="Also say whether it fits one: 'RTX 4090', H100, 24GiB, auto."
+    "--measure",
+    is_flag=True,
+    help="Also run the step with the real class under fake tensors: needs torch and a C++ compiler, no GPU.",
 )
-@formulas_option
+@click.option(
+    "--trainable",
+    "trainable_parameters",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Trainable parameters, for --formulas article. Default: all.",
+)
+@setting_options(DeviceSettings, help={"gpus": "Also say whether it fits one: 'RTX 4090', H100, 24GiB, auto."})
 @output_options
 def train(
     model: str,
@@ -40,7 +56,7 @@ def train(
     from inspector.api import training as api_training
 
     out = Output(output)
-    settings["sharding"] = {name: settings.pop(name) for name in SHARDING_NAMES}
+    settings["sharding"] = {name: settings.pop(name) for name in settings_of(Sharding)}
     try:
         inspection, training = api_training.train(
             model, revision=revision, token=token, offline=offline or None, **settings

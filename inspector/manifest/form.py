@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from inspector.api.inspection import Settings, device_specs
+from inspector.api.inspection import device_specs
+from inspector.api.settings import Settings
 from inspector.batch.yaml_nodes import MAX_CHARACTERS, compose, entries, items_of, line_of, scalar
 from inspector.errors import FileMissing, UsageError
 from inspector.hub.repo_id import RepoId, is_commit, parse_model
+from inspector.settings import Setting, settings_of
 from inspector.version import __version__
 
 SCHEMA = 1
@@ -113,14 +115,7 @@ def write_manifest(entries: Iterable[Entry]) -> str:
             "model": entry.model,
             "revision": entry.revision,
             "commit": entry.commit,
-            "context": settings.context,
-            "batch": settings.batch,
-            "dtype": settings.dtype,
-            "kv_dtype": settings.kv_dtype,
-            "engine": settings.engine,
-            "serving": dict(settings.serving) or None,
-            "formulas": settings.formulas if settings.formulas != "exact" else None,
-            "gpus": list(settings.gpus) or None,
+            **{name: _written(getattr(settings, name)) for name in SETTINGS},
             "tolerance": entry.tolerance or None,
         }
         mark = "  - "
@@ -145,10 +140,31 @@ class _Wrong(Exception):
         self.hint = hint
 
 
-_ENTRY_KEYS = (
-    *("model", "revision", "commit", "context", "batch", "dtype", "kv_dtype", "engine", "serving", "formulas"),
-    *("gpus", "tolerance", "expected"),
-)
+SETTINGS = {name: each for name, each in settings_of(Settings).items() if name != "all_gpus"}
+"""A manifest's keys that are settings. Which devices it is about, it says one by one."""
+_ENTRY_KEYS = ("model", "revision", "commit", *SETTINGS, "tolerance", "expected")
+
+
+def _written(value: Any) -> Any:
+    """A setting's value as JSON, None for one that is left out."""
+    if isinstance(value, Mapping):
+        return dict(value) or None
+    return (list(value) or None) if isinstance(value, tuple) else value
+
+
+def _read(each: Setting, node: Any) -> Any:
+    """A setting's value, as the field's type has it."""
+    if each.type.startswith("Mapping"):
+        return {key: _plain(value) for key, value in _pairs(node, each.name)}
+    if each.type.startswith("tuple[str"):
+        return _texts(node)
+    if each.type.startswith("tuple[int"):
+        return _wholes(node)
+    if "int" in each.type:
+        return _whole(node, least=int(1 if each.about.least is None else each.about.least))
+    if "float" in each.type or "bool" in each.type:
+        return _number(node) if "float" in each.type else _flag(node)
+    return _text(node)
 
 
 def _entry(node: Any) -> Entry:
@@ -165,16 +181,7 @@ def _entry(node: Any) -> Entry:
     gpus = _texts(given["gpus"]) if "gpus" in given else ()
     if "auto" in map(str.lower, gpus):
         raise _Wrong(given["gpus"], "`auto` is another card on each machine", "Name the card, or its size: 24GiB.")
-    asked: dict[str, Any] = {"gpus": gpus}
-    for key, parse in (("context", _whole), ("batch", _whole), ("dtype", _text), ("kv_dtype", _text)):
-        if key in given:
-            asked[key] = parse(given[key])
-    for key in ("engine", "formulas"):
-        if key in given:
-            asked[key] = _text(given[key])
-    if "serving" in given:
-        asked["serving"] = {key: _plain(value) for key, value in _pairs(given["serving"], "serving")}
-    settings = Settings(**asked)
+    settings = Settings(**{name: _read(each, given[name]) for name, each in SETTINGS.items() if name in given})
     device_specs(gpus)
     expected = _expected(given["expected"], gpus) if "expected" in given else Expected()
     tolerance = _tolerance(given["tolerance"]) if "tolerance" in given else 0.0
@@ -267,6 +274,27 @@ def _whole(node: Any, least: int = 1) -> int:
     value = _plain(node)
     if type(value) is not int or not least <= value < 2**63:
         raise _Wrong(node, f"a whole number from {least} is wanted here")
+    return value
+
+
+def _wholes(node: Any) -> tuple[int, ...]:
+    """A list of whole numbers: [1024, 768]."""
+    if getattr(node, "id", "") != "sequence":
+        raise _Wrong(node, "a list of whole numbers is wanted here")
+    return tuple(_whole(each) for each in node.value)
+
+
+def _number(node: Any) -> float:
+    value = _plain(node)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _Wrong(node, "a number is wanted here")
+    return value
+
+
+def _flag(node: Any) -> bool:
+    value = _plain(node)
+    if not isinstance(value, bool):
+        raise _Wrong(node, "true or false is wanted here")
     return value
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from inspector.api.inspection import Inspection, Settings
+from dataclasses import replace
+
+from inspector.api.inspection import Inspection
+from inspector.api.settings import Settings
 from inspector.hub.repo_id import DEFAULT_REVISION, RepoId, parse_model
 from inspector.manifest.form import Entry, Expected
 
@@ -23,16 +26,7 @@ def lock(model: str, revision: str | None, settings: Settings, inspection: Inspe
         name, watched = target.selected_name, None if target.revision == DEFAULT_REVISION else target.revision
     workload, fits = inspection.estimate.workload, inspection.fits
     # The defaults that were filled in are written out: they may change with the tool.
-    asked = Settings(
-        context=workload.context,
-        batch=workload.batch,
-        dtype=workload.dtype,
-        kv_dtype=settings.kv_dtype,
-        engine=settings.engine,
-        formulas=settings.formulas,
-        gpus=settings.gpus,
-        serving=settings.serving,
-    )
+    asked = replace(settings, context=workload.context)
     served = bool(inspection.servings)
     return Entry(
         name,

@@ -2,33 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from inspector.settings import setting
 
 Formulas = Literal["exact", "article"]
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What is asked of the model.
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What is asked of any run, of inference or of training.
 
     Attributes:
-        context: tokens a sequence, prompt and answer together.
+        context: tokens per sequence, prompt and answer together; None for the smaller of 4,096 and the model's maximum.
         batch: sequences at once.
         dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS` or `recipes.RECIPES`.
-        kv_dtype: the cache's precision, or None for the one the model computes in.
         formulas: "exact" or "article".
-        images: pictures in each sequence, for models that see; None for one where its tokens fit the context.
+    """
+
+    context: int | None = setting(
+        None,
+        help="Tokens a sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
+        docs="tokens a sequence, `8k` and `128k` work; default the smaller of 4096 and the model's maximum",
+        unit="tokens",
+        reads="tokens",
+    )
+    batch: int = setting(1, help="Sequences at once.", docs="sequences at once; default 1", least=1, most=2**40)
+    dtype: str = setting(
+        "stored",
+        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included:"
+        " nf4, nf4-dq, fp4, awq, gptq, mxfp4, nvfp4.",
+        docs="the weights: `stored` (default); a precision, every weight alike (`fp32`, `bf16`, `fp16`, `fp8`, `int8`,"
+        " `int4`); or a recipe with its scales and the parts that it leaves alone (`nf4`, `nf4-dq`, `fp4`, `awq`,"
+        " `gptq`, `mxfp4`, `nvfp4`); or a type of llama.cpp's quantize (`Q4_K_M`, `Q8_0`, `IQ4_XS`, `MXFP4_MOE`, ...:"
+        " all of `llama-quantize`); with train for `--formulas article` alone",
+        metavar="TYPE",
+    )
+    formulas: Formulas = setting(
+        "exact",
+        help="exact, or the article's rules of thumb, for comparison.",
+        docs="`exact`, or the `article`'s rules of thumb for comparison",
+        choices=("exact", "article"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadSettings(RunSettings):
+    """What is asked of inference. A field here is an option of every command that tells what inference takes.
+
+    Attributes:
+        kv_dtype: the cache's precision, or None for the one the model computes in.
+        images: images in each sequence, for models that take some; None for one where its tokens fit the context.
         image_size: (width, height) of each in pixels; None for the largest that the processor's class makes.
     """
 
-    context: int
+    kv_dtype: str | None = setting(
+        None,
+        help="Precision of the KV cache. Default: what the model computes in.",
+        docs="precision of the KV cache; default the one that the model computes in",
+        metavar="TYPE",
+    )
+    images: int | None = setting(
+        None,
+        help="Pictures a sequence, for models that see (vLLM: the most). Default: one, if it fits the context.",
+        docs="pictures a sequence of a model that sees (vLLM: the most that a prompt may have); default one, if its"
+        " tokens fit the context; `0` for text alone",
+        least=0,
+        most=2**20,
+        metavar="N",
+    )
+    image_size: tuple[int, int] | None = setting(
+        None,
+        help="Of each, in pixels: 1024x768. Default: the largest that the model's processor makes.",
+        docs="their size, `1024x768`; default the largest that the model's processor makes by its class",
+        unit="pixels",
+        reads="pixels",
+        metavar="WxH",
+    )
+
+
+@dataclass(frozen=True)
+class Workload(WorkloadSettings):
+    """What is asked of one model: `WorkloadSettings` with the context filled in. Context and batch may go unnamed."""
+
+    context: int = field()
     batch: int = 1
-    dtype: str = "stored"
-    kv_dtype: str | None = None
-    formulas: Formulas = "exact"
-    images: int | None = None
-    image_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

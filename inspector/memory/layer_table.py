@@ -10,7 +10,7 @@ from typing import Any
 from inspector.hub.cache.snapshot import format_indices
 from inspector.memory.estimate import Workload
 from inspector.memory.inference.kv_cache import cache_bytes, values_per_token
-from inspector.memory.quantization.precision import PRECISION_BITS, size_in_bytes
+from inspector.memory.precision import PRECISION_BITS, size_in_bytes
 from inspector.model.config.read import read_config
 from inspector.model.config.text import TextConfig
 from inspector.model.layers.kinds import Layer, UnknownLayer, config_keys

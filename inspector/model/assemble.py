@@ -18,10 +18,10 @@ from typing import NamedTuple
 from inspector.hub.checkpoint import Checkpoint, Part
 from inspector.hub.dtypes import plain_dtype
 from inspector.model.build import build_model
+from inspector.model.config.read import read_quantization
 from inspector.model.model import Architecture, Model, Parameters, Share
 from inspector.model.parameters.classes import find_class
 from inspector.model.parameters.count import count_parameters
-from inspector.model.quantization import read_quantization
 
 BUFFER = re.compile(
     r"(^|\.)(running_mean|running_var|running_std|num_batches_tracked|_?latents_mean|_?latents_std|encoder_mean|"

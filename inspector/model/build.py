@@ -7,10 +7,10 @@ from dataclasses import replace
 from inspector.hub.checkpoint import Checkpoint
 from inspector.hub.dtypes import plain_dtype
 from inspector.model.architecture import read_architecture
+from inspector.model.config.read import read_quantization
 from inspector.model.lint import dtype_note
 from inspector.model.model import Model
 from inspector.model.parameters.count import count_parameters
-from inspector.model.quantization import read_quantization
 
 
 def build_model(checkpoint: Checkpoint) -> Model:

@@ -329,7 +329,8 @@ def report_of(checkpoint: Checkpoint) -> None:
     """What the command would print of it, as JSON and as text."""
     from rich.console import Console
 
-    from inspector.api.inspection import Settings, inspect_checkpoint
+    from inspector.api.inspection import inspect_checkpoint
+    from inspector.api.settings import Settings
     from inspector.record import inspection_record
     from inspector.report.text import print_report
     from tests.fuzz.harness import assert_inert

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.api.inspection import Settings
+from inspector.api.settings import Settings
 from inspector.errors import FileMissing, InspectError, UsageError
 from inspector.manifest import Entry, Expected, read_manifest, write_manifest
 
@@ -156,6 +156,8 @@ KEYS = (
     "tolerance",
     "expected",
     "formulas",
+    "images",
+    "image_size",
 )
 
 

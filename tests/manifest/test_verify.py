@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from inspector.api.settings import Settings
+from inspector.manifest import Entry, Expected, read_manifest, write_manifest
+from inspector.settings import settings_of
 from tests.batch.mixed import GPT2, PARAMETERS, small_files
-from tests.conftest import Run
+from tests.conftest import Run, repo_files
 from tests.hub_server import Content, Fault, LoopbackHub, Repo, sharded, sparse
 from tests.test_differences import gpt2_tensors
 
+GEMMA = "google/gemma-3-4b-it"
 TENSOR_BYTES = 548_090_880
 """Of gpt2's file: 124,439,808 parameters and 12 masks of 1,024 x 1,024 in float32."""
 
@@ -182,3 +186,31 @@ def test_batch_reads_a_manifest_as_a_list(run: Run, loopback_hub: LoopbackHub, l
     done = run("batch", locked, endpoint=loopback_hub.url)
     assert (done.code, done.out.count("\n")) == (0, 1)
     assert '"id":"org/name"' in done.out
+
+
+@pytest.mark.parametrize("options", [("--images", "0"), ("--images", "2", "--image-size", "448x448")])
+def test_images_are_locked_as_they_were_asked(
+    run: Run, loopback_hub: LoopbackHub, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """A lock that forgot them failed at once: 9,799,729,888 bytes against 9,821,422,304."""
+    loopback_hub.add_repo(GEMMA, repo_files(GEMMA, 2))
+    path = tmp_path / "m.yaml"
+    assert run("lock", GEMMA, *options, "-o", path, endpoint=loopback_hub.url).code == 0
+    assert f"images: {options[1]}\n" in path.read_text()
+    done = run("verify", path, endpoint=loopback_hub.url)
+    assert done.code == 0, done.out
+
+
+def test_every_setting_survives_a_manifest(tmp_path: Path) -> None:
+    """Of any setting that there is, without a list of them."""
+    values = {"str": "fp8", "int": 2, "tuple[int": (448, 448), "tuple[str": ("24GiB",), "Formulas": "exact"}
+    given: dict[str, Any] = {"engine": "vllm", "serving": {"max_num_seqs": 8}}
+    for name, each in settings_of(Settings).items():
+        if name not in (*given, "all_gpus"):
+            given[name] = next(value for start, value in values.items() if each.type.startswith(start))
+    entry = Entry("org/name", Settings(**given), Expected(parameters=1))
+    path = tmp_path / "m.yaml"
+    path.write_text(write_manifest([entry]))
+    (read,) = read_manifest(path)
+    assert read.settings == entry.settings
+    assert set(given) == set(settings_of(Settings)) - {"all_gpus"}

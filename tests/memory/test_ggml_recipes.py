@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inspector.api.inspection import Settings
+from inspector.api.settings import Settings
 from inspector.engines.llama_cpp.buffers import gguf_facts
 from inspector.errors import UsageError
 from inspector.hub.cache.snapshot import decode, loads

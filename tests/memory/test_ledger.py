@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inspector.api.inspection import Inspection, Settings, inspect_checkpoint
+from inspector.api.inspection import Inspection, inspect_checkpoint
+from inspector.api.settings import Settings
 from inspector.hub.cache import snapshot
 from inspector.memory.layer_table import indices_text
 from tests.conftest import Run

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inspector.api.inspection import Settings
+from inspector.api.settings import Settings
 from inspector.engines.common.served import served_model
 from inspector.errors import UsageError
 from inspector.memory import RECIPE_NAMES, Workload, estimate

@@ -10,9 +10,9 @@ import pytest
 
 from inspector.hub.cache import snapshot
 from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.model.config.read import read_quantization
 from inspector.model.model import Architecture, Experts, Parameters
 from inspector.model.parameters.count import count_parameters
-from inspector.model.quantization import read_quantization
 
 SNAPSHOTS = Path(__file__).resolve().parents[2] / "fixtures" / "snapshots"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
-from inspector.memory.quantization.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
+from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
 from inspector.memory.quantization.recipes import RECIPES, weight_bytes
 from inspector.model.layers.kinds import Attention, LatentAttention, Layer, SlidingAttention, rows_of
 from inspector.model.model import Model, Quantization

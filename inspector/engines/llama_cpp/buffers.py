@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cells_of, layer_cache_bytes
-from inspector.memory.quantization.precision import FILE_TYPE_NAMES, STORED
+from inspector.memory.precision import FILE_TYPE_NAMES, STORED
 from inspector.model.layers.kinds import (
     Attention,
     ChunkedAttention,

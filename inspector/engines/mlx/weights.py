@@ -19,7 +19,7 @@ from inspector.engines.mlx.types import (
     TYPES,
     WINDOWED,
 )
-from inspector.memory.quantization.precision import STORED
+from inspector.memory.precision import STORED
 from inspector.model.layers.kinds import FullAttention, LatentAttention, Layer, SlidingAttention, UnknownLayer
 from inspector.model.model import Model
 

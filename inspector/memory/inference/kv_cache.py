@@ -11,7 +11,7 @@ from typing import Literal
 
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.memory.estimate import Part, Workload
-from inspector.memory.quantization.precision import size_in_bytes
+from inspector.memory.precision import size_in_bytes
 from inspector.model.layers.kinds import (
     Attention,
     ChunkedAttention,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.inference.kv_cache import Cache, window_rows
-from inspector.memory.quantization.precision import size_in_bytes
+from inspector.memory.precision import size_in_bytes
 from inspector.model.layers.kinds import Layer
 from inspector.model.layers.rare import CompressedAttention, HiddenStates, ImageCrossAttention, PrefixedAttention
 

@@ -6,7 +6,7 @@ from inspector.errors import UsageError
 from inspector.memory.estimate import Estimate, Part, Workload
 from inspector.memory.inference.activations import prefill_activations
 from inspector.memory.inference.kv_cache import kv_bytes_per_token, kv_cache, kv_cache_allocated
-from inspector.memory.quantization.precision import (
+from inspector.memory.precision import (
     FILE_TYPE_NAMES,
     PRECISION_BITS,
     RECIPE_NAMES,

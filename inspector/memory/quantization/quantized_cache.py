@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inspector.memory.estimate import Part, Workload
-from inspector.memory.quantization.precision import size_in_bytes
+from inspector.memory.precision import size_in_bytes
 from inspector.model.layers.kinds import FullAttention, Layer
 
 GROUP_SIZE = 64

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from inspector.memory.estimate import Part
-from inspector.memory.quantization.precision import FILE_TYPE_NAMES, PRECISION_BITS, compute_precision
+from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, compute_precision
 from inspector.model.model import Model
 
 _OUTSIDE = frozenset({"embedding", "head", "norm", "router", "other"})

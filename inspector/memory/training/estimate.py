@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from inspector.errors import UsageError
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.training.sharding import Sharding
+from inspector.settings import setting, settings_of
 
-METHODS = ("full", "lora", "qlora", "frozen-except")
-PRECISIONS = ("bf16", "fp32", "mixed", "bf16-master")
 OPTIMIZERS = (
     "adamw",
     "adamw-8bit",
@@ -33,28 +32,9 @@ OPTIMIZERS = (
     "fp8-lm",
     "custom",
 )
-IMPLEMENTATIONS = ("foreach", "for-loop", "fused")
-ATTENTIONS = ("sdpa", "eager", "flash")
-CHECKPOINTINGS = ("none", "full", "selective", "attention")
-LOGITS = ("all", "chunked", "chunked-loss")
-ADAPTER_DTYPES = ("fp32", "bf16")
-FP8 = ("none", "torchao", "te", "te-primary")
-
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "method": METHODS,
-    "precision": PRECISIONS,
-    "optimizer": OPTIMIZERS,
-    "optimizer_impl": IMPLEMENTATIONS,
-    "attention": ATTENTIONS,
-    "checkpointing": CHECKPOINTINGS,
-    "logits": LOGITS,
-    "adapter_dtype": ADAPTER_DTYPES,
-    "fp8": FP8,
-}
-"""Every choice of a `TrainingSetup` and what it may be, the default first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingSetup:
     """How a model is trained.
 
@@ -95,28 +75,122 @@ class TrainingSetup:
         old_bitsandbytes: before 0.44, whose 4-bit layers keep their inputs for the backward pass, which needs none.
     """
 
-    method: str = "full"
-    precision: str = "bf16"
-    optimizer: str = "adamw"
-    optimizer_impl: str = "foreach"
-    attention: str = "sdpa"
-    checkpointing: str = "none"
-    lora_rank: int = 16
-    logits: str = "all"
-    lora_targets: str = "all-linear"
-    adapter_dtype: str = "fp32"
-    dora: bool = False
-    modules_to_save: str = ""
-    trained: str = ""
-    optimizer_bytes: float | None = None
-    optimizer_rank: int = 128
-    optimizer_in_backward: bool = False
-    checkpoint_every: int = 2
-    lora_dropout: float = 0.0
-    double_quant: bool = True
-    old_bitsandbytes: bool = False
-    fp8: str = "none"
-    compiled: bool = False
+    method: str = setting(
+        "full",
+        choices=("full", "lora", "qlora", "frozen-except"),
+        help="All parameters; adapters on linear layers; adapters on a base in 4 bits; or those of --train-only.",
+        docs="`full`; `lora`: adapters on linear layers; `qlora`: on a base in 4 bits; `frozen-except`: only what"
+        " `--train-only` names",
+    )
+    trained: str = setting(
+        "",
+        option="--train-only",
+        help="Parameter names, for frozen-except.",
+        docs="patterns of parameter names, for `frozen-except`",
+        metavar="GLOB",
+    )
+    precision: str = setting(
+        "bf16",
+        choices=("bf16", "fp32", "mixed", "bf16-master"),
+        help="Of what trains; mixed: autocast to bf16 with fp32 weights; bf16-master: bf16 and an fp32 copy.",
+        docs="`bf16`, `fp32`, `mixed` (autocast to bf16 with fp32 weights), `bf16-master` (bf16 with an fp32 copy)",
+    )
+    optimizer: str = setting(
+        "adamw",
+        choices=OPTIMIZERS,
+        help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, sgd, sgd-momentum, adafactor (transformers'),"
+        " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo, torchao-adamw-8bit,"
+        " torchao-adamw-4bit, torchao-adamw-fp8, fp8-lm or custom.",
+        docs=", ".join(f"`{name}`" for name in OPTIMIZERS) + "; `fp8-lm`: moments in fp8 and fp16, as MS-AMP has them",
+        metavar="NAME",
+    )
+    optimizer_bytes: float | None = setting(
+        None,
+        help="A parameter, for --optimizer custom.",
+        docs="of state a parameter, for `--optimizer custom`",
+        unit="bytes",
+        metavar="N",
+        least=0,
+        most=1024,
+    )
+    optimizer_rank: int = setting(128, help="Rank of galore's and apollo's projections.", least=1, most=2**16)
+    optimizer_impl: str = setting(
+        "foreach",
+        choices=("foreach", "for-loop", "fused"),
+        help="torch's variant of AdamW.",
+        docs="torch's variant of AdamW: `foreach`, `for-loop`, `fused`",
+    )
+    fp8: str = setting(
+        "none",
+        choices=("none", "torchao", "te", "te-primary"),
+        help="Linear layers of the blocks by torchao or Transformer Engine; te-primary: on weights in fp8.",
+        docs="the blocks' linear layers in fp8, by `torchao`, or by Transformer Engine: `te`, or `te-primary` on"
+        " weights in fp8 with `--precision bf16-master`",
+    )
+    compiled: bool = setting(
+        False,
+        option="--compile",
+        help="Blocks under torch.compile, which keep less.",
+        docs="each block under `torch.compile`, which keeps less for the backward pass; measured for plain gated"
+        " decoders, else a bound",
+    )
+    optimizer_in_backward: bool = setting(False, help="Each parameter steps when its gradient is there.")
+    attention: str = setting(
+        "sdpa",
+        choices=("sdpa", "eager", "flash"),
+        help="Attention implementation of transformers.",
+        docs="transformers' implementation: `sdpa`, `eager`, `flash`",
+    )
+    checkpointing: str = setting(
+        "none",
+        choices=("none", "full", "selective", "attention"),
+        help="Of every block, of every K-th block (selective), or of eager attention's scores alone.",
+        docs="gradient checkpointing: `none`, `full`, `selective` (every `--checkpoint-every`-th block, torchtitan's),"
+        " or `attention` (eager attention's scores alone, Megatron-LM's selective)",
+    )
+    checkpoint_every: int = setting(
+        2, help="For --checkpointing selective.", docs="for `selective`", metavar="K", least=1, most=2**16
+    )
+    logits: str = setting(
+        "all",
+        choices=("all", "chunked", "chunked-loss"),
+        help="All at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
+        docs="`all` at once; `chunked`: a fused linear cross entropy (Liger); `chunked-loss`: all in the model's"
+        " precision, upcast a chunk at a time by a compiled loss (torchtune)",
+    )
+    lora_rank: int = setting(16, help="Rank of the adapters.", least=1, most=2**16)
+    lora_targets: str = setting(
+        "all-linear",
+        help="Modules with adapters: all-linear, or names such as q_proj,v_proj.",
+        docs="modules with adapters: `all-linear`, or names such as `q_proj,v_proj`",
+        metavar="NAMES",
+    )
+    adapter_dtype: str = setting(
+        "fp32",
+        choices=("fp32", "bf16"),
+        help="Of the adapters; peft's default is fp32.",
+        docs="precision of the adapters; peft's default is `fp32`",
+    )
+    lora_dropout: float = setting(
+        0.0, help="Before adapters.", docs="of the adapters' inputs", metavar="P", least=0, most=1
+    )
+    double_quant: bool = setting(
+        True,
+        option="--no-double-quant",
+        help="qlora's scales are not quantized in turn.",
+    )
+    old_bitsandbytes: bool = setting(
+        False,
+        help="Before 0.44, whose 4-bit layers keep their inputs.",
+        docs="bitsandbytes before 0.44, whose 4-bit layers keep their inputs",
+    )
+    dora: bool = setting(False, help="Adapters with a trained magnitude (DoRA).")
+    modules_to_save: str = setting(
+        "",
+        help="Modules that train whole beside: lm_head,embed_tokens.",
+        docs="modules that train whole beside the adapters: `lm_head,embed_tokens`",
+        metavar="NAMES",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""
@@ -124,49 +198,41 @@ class TrainingSetup:
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(f"unknown {name.replace('_', ' ')} '{value}'", f"Known: {', '.join(choices)}.")
+        self._check_optimizer()
+        self._check_method()
+        self._check_passes()
+
+    def _check_optimizer(self) -> None:
         if self.lora_rank < 1 or self.optimizer_rank < 1:
             raise UsageError("a rank must be at least 1")
         if self.optimizer_rank != 128 and self.optimizer not in ("galore", "apollo"):
             raise UsageError("--optimizer-rank is of galore's and apollo's projections", "Add --optimizer galore.")
-        if self.precision == "fp32" and self.method == "qlora":
-            raise UsageError("qlora computes in bf16", "Use --precision bf16, or mixed for autocast.")
-        if self.precision == "fp32" and self.attention == "flash":
-            raise UsageError("flash attention computes in 16 bits only", "Use --precision bf16 or mixed.")
-        if (self.method == "frozen-except") != bool(self.trained):
-            raise UsageError(
-                "frozen-except takes a pattern of parameter names",
-                "E.g. --method frozen-except --train-only '*.norm*'.",
-            )
         if (self.optimizer == "custom") != (self.optimizer_bytes is not None):
             raise UsageError(
                 "a custom optimizer takes its bytes a parameter", "--optimizer custom --optimizer-bytes 6."
             )
         if self.optimizer_bytes is not None and not 0 <= self.optimizer_bytes <= 1024:
             raise UsageError("bytes of optimizer state a parameter must be between 0 and 1024")
-        if self.precision == "bf16-master" and self.adapters:
-            raise UsageError("adapters have no masters: they are fp32 themselves", "Use --precision bf16 or mixed.")
         if self.optimizer_in_backward and self.precision == "bf16-master":
             raise UsageError("an optimizer in the backward pass keeps no masters", "Use --precision bf16.")
+
+    def _check_method(self) -> None:
+        """What trains, and in what precision."""
+        if self.precision == "fp32" and self.method == "qlora":
+            raise UsageError("qlora computes in bf16", "Use --precision bf16, or mixed for autocast.")
+        if (self.method == "frozen-except") != bool(self.trained):
+            raise UsageError(
+                "frozen-except takes a pattern of parameter names",
+                "E.g. --method frozen-except --train-only '*.norm*'.",
+            )
+        if self.precision == "bf16-master" and self.adapters:
+            raise UsageError("adapters have no masters: they are fp32 themselves", "Use --precision bf16 or mixed.")
         if self.fp8 != "none" and (self.method != "full" or self.precision == "fp32"):
             raise UsageError(
                 "fp8 is known where all parameters train and the rest is bf16", "Use --method full --precision bf16."
             )
-        whole = self.method == "full" or (self.method == "lora" and self.adapter_dtype == "bf16" and not self.dora)
-        if self.compiled and (not whole or self.compute != "bf16" or self.attention == "eager" or self.lora_dropout):
-            raise UsageError(
-                "what compiled blocks keep is known in bf16, with sdpa, where all parameters or adapters in bf16 train",
-                "Leave out --compile: without it the estimate is a bound.",
-            )
         if self.fp8 == "te-primary" and self.precision != "bf16-master":
             raise UsageError("weights in fp8 have fp32 masters in the optimizer", "Add --precision bf16-master.")
-        if self.checkpoint_every < 1 or (self.checkpoint_every != 2 and self.checkpointing != "selective"):
-            raise UsageError(
-                "--checkpoint-every is of selective checkpointing", "--checkpointing selective --checkpoint-every 3."
-            )
-        if self.checkpointing == "attention" and self.attention != "eager":
-            raise UsageError("sdpa and flash attention keep no scores to compute again", "Add --attention eager.")
-        if self.logits == "chunked-loss" and self.precision == "mixed":
-            raise UsageError("chunked-loss is known without autocast", "Use --precision bf16 or fp32.")
         if not 0 <= self.lora_dropout < 1:
             raise UsageError("a dropout must be at least 0 and less than 1")
         if not self.adapters and (
@@ -182,6 +248,25 @@ class TrainingSetup:
             raise UsageError("these settings are of a base in 4 bits", "Add --method qlora.")
         if self.adapter_dtype == "bf16" and (self.dora or self.precision != "bf16"):
             raise UsageError("adapters in bf16 are known with --precision bf16 and without --dora alone")
+
+    def _check_passes(self) -> None:
+        """How the passes compute, and what they keep."""
+        if self.precision == "fp32" and self.attention == "flash":
+            raise UsageError("flash attention computes in 16 bits only", "Use --precision bf16 or mixed.")
+        whole = self.method == "full" or (self.method == "lora" and self.adapter_dtype == "bf16" and not self.dora)
+        if self.compiled and (not whole or self.compute != "bf16" or self.attention == "eager" or self.lora_dropout):
+            raise UsageError(
+                "what compiled blocks keep is known in bf16, with sdpa, where all parameters or adapters in bf16 train",
+                "Leave out --compile: without it the estimate is a bound.",
+            )
+        if self.checkpoint_every < 1 or (self.checkpoint_every != 2 and self.checkpointing != "selective"):
+            raise UsageError(
+                "--checkpoint-every is of selective checkpointing", "--checkpointing selective --checkpoint-every 3."
+            )
+        if self.checkpointing == "attention" and self.attention != "eager":
+            raise UsageError("sdpa and flash attention keep no scores to compute again", "Add --attention eager.")
+        if self.logits == "chunked-loss" and self.precision == "mixed":
+            raise UsageError("chunked-loss is known without autocast", "Use --precision bf16 or fp32.")
 
     @property
     def adapters(self) -> bool:
@@ -206,6 +291,12 @@ class TrainingSetup:
     def compute(self) -> str:
         """The precision whose activations are kept: that of the table's entries."""
         return "bf16" if self.precision == "bf16-master" else self.precision
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    name: each.about.values() for name, each in settings_of(TrainingSetup).items() if each.about.choices
+}
+"""Every choice of a `TrainingSetup` and what it may be, the default first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inspector.errors import UsageError
+from inspector.settings import setting
 
 OFFLOADS = ("optimizer", "params", "activations")
 NVME = ("optimizer", "params")
 SCHEDULES = ("1f1b", "gpipe")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Sharding:
     """Degrees of each kind of parallelism; 1 for none. Data parallelism is ddp, plain or under ZeRO, or fsdp.
 
@@ -35,22 +36,45 @@ class Sharding:
         shard_embeddings: embedding and head are FSDP units of their own, and not gathered while blocks are at work.
     """
 
-    ddp: int = 1
-    zero: int | None = None
-    fsdp: int = 1
-    hsdp: int = 1
-    tp: int = 1
-    sp: bool = False
-    pp: int = 1
-    cp: int = 1
-    ep: int = 1
-    grad_accum: int = 1
-    offload: tuple[str, ...] = ()
-    bucket_view: bool = False
-    shard_embeddings: bool = False
-    fp8_gather: bool = False
-    schedule: str = "1f1b"
-    nvme: tuple[str, ...] = ()
+    ddp: int = setting(1, help="Data-parallel cards.", metavar="N", least=1)
+    bucket_view: bool = setting(False, help="DDP's gradient_as_bucket_view.", docs="DDP's `gradient_as_bucket_view`")
+    zero: int | None = setting(None, help="Stage of DeepSpeed's ZeRO, over the cards of --ddp.", least=0, most=3)
+    fsdp: int = setting(1, help="Cards of torch's fully_shard (FSDP2).", metavar="N", least=1)
+    fp8_gather: bool = setting(
+        False,
+        help="FSDP gathers blocks in fp8, for --fp8 torchao.",
+        docs="FSDP gathers torchao's weights in fp8",
+    )
+    shard_embeddings: bool = setting(False, help="Embedding and head are FSDP units of their own.")
+    hsdp: int = setting(
+        1, help="Replicas of such a group.", docs="replicas of the groups of `--fsdp`", metavar="N", least=1
+    )
+    tp: int = setting(1, help="Tensor parallel.", metavar="N", least=1)
+    sp: bool = setting(False, help="With sequence parallel beside it.", docs="sequence parallelism beside `--tp`")
+    pp: int = setting(1, help="Pipeline stages.", metavar="N", least=1)
+    schedule: str = setting(
+        "1f1b",
+        choices=SCHEDULES,
+        help="Of a pipeline.",
+        docs="of a pipeline: `1f1b` (default), or `gpipe`, which keeps every microbatch",
+    )
+    cp: int = setting(1, help="Context parallel.", metavar="N", least=1)
+    ep: int = setting(1, help="Expert parallel.", metavar="N", least=1)
+    grad_accum: int = setting(1, help="Microbatches a step.", metavar="N", least=1)
+    offload: tuple[str, ...] = setting(
+        (),
+        choices=OFFLOADS,
+        help="To the CPU; may be repeated.",
+        docs="`optimizer`, `params` or `activations` to the CPU; with `--checkpointing full`, activations are the"
+        " blocks' inputs alone (unsloth's offloaded checkpointing); may be repeated",
+    )
+    nvme: tuple[str, ...] = setting(
+        (),
+        choices=NVME,
+        help="To disk, by ZeRO-Infinity; may be repeated.",
+        docs="`optimizer` or `params` to disk (DeepSpeed's ZeRO-Infinity, with `--zero 3`); its buffers, and what is"
+        " offloaded to the CPU, are given as the host's memory; may be repeated",
+    )
 
     def __post_init__(self) -> None:
         """Refuse what no run can have."""

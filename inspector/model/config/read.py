@@ -1,4 +1,7 @@
-"""Picks the reader for a config: the light one, transformers' class, or common key names."""
+"""Picks the reader for a config: the light one, transformers' class, or common key names; and finds its quantization.
+
+What a quantization recipe says is read by inspector.model.packing, which a config without one never loads.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,38 @@ from inspector.errors import InvalidConfig
 from inspector.model.config.common import OTHER_NAMES, language_part, read_common
 from inspector.model.config.light import read_light, table
 from inspector.model.config.text import TextConfig
+from inspector.model.model import Quantization
 
 LARGEST_LAYER_COUNT = 2_000
 """Readers and classes build a list of that length, and a search over contexts sizes each layer many times, so a layer
 count is bounded before any of them sees it. The deepest published models have a few hundred."""
 
 LAYER_COUNT_KEYS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", *OTHER_NAMES["num_hidden_layers"])
+
+
+LANGUAGE_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
+
+SIGNS = (
+    ".weight_scale",
+    ".weight_scale_inv",
+    ".weight_scale_2",
+    ".input_scale",
+    ".activation_scale",
+    ".output_scale",
+    ".k_scale",
+    ".v_scale",
+    ".q_scale",
+    ".prob_scale",
+    ".scale_inv",
+    ".input_scale_ub",
+    ".qweight",
+    ".absmax",
+    ".SCB",
+    "_qdata",
+    "_blocks",
+    "._data",
+)
+"""Ends of names that a packed weight has beside it, whatever its config says."""
 
 
 def read_config(config: Mapping[str, Any]) -> TextConfig:
@@ -119,3 +148,29 @@ def model_type_of(architecture: str) -> str | None:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:160]
+
+
+def find_recipe(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool] | None:
+    """A config's recipe, also where it sits in the language part, and whether it is MLX's own; None without one."""
+    for part in (config, *(config.get(key) for key in LANGUAGE_PARTS)):
+        if not isinstance(part, Mapping):
+            continue
+        mlx = part.get("quantization")
+        for key in ("quantization_config", "compression_config"):
+            recipe = part.get(key)
+            if isinstance(recipe, Mapping) and recipe:
+                return recipe, isinstance(mlx, Mapping) and "quant_method" not in recipe
+        if isinstance(mlx, Mapping) and mlx:
+            return mlx, True
+    return None
+
+
+def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
+    """The recipe in a config's quantization_config, also where that sits in the language part; None without one."""
+    found = find_recipe(config)
+    if found is None:
+        return None
+    from inspector.model.packing.recipe import read_recipe
+
+    recipe, mlx = found
+    return read_recipe(recipe, mlx=mlx)

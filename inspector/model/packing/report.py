@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
+from inspector.model.config.read import find_recipe, read_quantization
 from inspector.model.model import Quantization
 from inspector.model.packing.patterns import Matching, as_glob
 from inspector.model.packing.recipe import listed
 from inspector.model.packing.rules import PLAIN
 from inspector.model.parameters.names import component, stack
-from inspector.model.quantization import find_recipe, read_quantization
 
 if TYPE_CHECKING:
     from inspector.model.parameters.count import Lot

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
+from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
 from inspector.model.lint import lint
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, find_class
 from inspector.model.parameters.counter import Tally
 from inspector.model.parameters.names import MTP, Group, component, decoder_stack, group_tensors, stack
-from inspector.model.quantization import LANGUAGE_PARTS, SIGNS, find_recipe
 
 PARAMETER, OVERHEAD, BUFFERS = "parameter", "overhead", "buffer"
 MTP_LAYERS, DUPLICATE_HEAD, DUPLICATE_EMBEDDING, OTHER = "mtp", "duplicate_head", "duplicate_embedding", "other"

@@ -190,7 +190,7 @@ def test_checkpointing_never_keeps_more_and_a_higher_rank_never_takes_less(conte
 
 def test_falcons_adapters_have_no_gradients_below_nothing() -> None:
     found = inspection("tiiuae/falcon-7b")
-    setup = TrainingSetup("lora")
+    setup = TrainingSetup(method="lora")
     training = training_estimate(found.model, Workload(2048), setup)
     assert min(part.bytes or 0 for part in training.parts) >= 0
     assert sum(part.bytes or 0 for part in training.parts) == training.peak

@@ -1,0 +1,233 @@
+"""What may be asked, as dataclasses: the settings, where a model is read, and the question of each function.
+
+A setting stands in one of them, once. The functions' arguments (`inspector.settings.asking`), the command line's
+options, a manifest's keys and the tables of docs/options.md are made from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from inspector.errors import UsageError
+from inspector.memory.estimate import Workload, WorkloadSettings
+from inspector.settings import setting, settings_of
+
+if TYPE_CHECKING:
+    from inspector.hub import Resolver
+    from inspector.model import Model
+
+DEFAULT_ENGINE = "transformers"
+"""Of which a plain report asks nothing: no engine's module is loaded for it."""
+
+GPU_EXAMPLES = "'RTX 4090', 4xH100, 24GiB, 'RTX 4090 + RTX 3060 12GB', or auto for this machine's"
+
+
+def engine_names() -> tuple[str, ...]:
+    """The engines that `--engine` takes, the default first."""
+    from inspector.engines.registry import names
+
+    return names()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(WorkloadSettings):
+    """What is asked of a model, whatever the device.
+
+    Attributes:
+        engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang", "llama.cpp", "mlx".
+        serving: the server's own options, as the engine's dataclass of them names them (tensor_parallel, version,
+            gpu_memory_utilization, n_gpu_layers, ...); what is left out is the engine's default.
+    """
+
+    engine: str = setting(
+        DEFAULT_ENGINE,
+        help="Whose memory accounting to follow; all but transformers need a --gpu.",
+        docs="whose memory accounting to follow: `transformers` (default), `vllm`, `sglang`, `llama.cpp`, `mlx`"
+        " (mlx-lm, on Macs); all but transformers need a `--gpu`",
+        choices=engine_names,
+    )
+    serving: Mapping[str, Any] = setting({}, help="The engine's own settings.", option="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceSettings:
+    """On which devices.
+
+    Attributes:
+        gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's.
+    """
+
+    gpus: tuple[str, ...] = setting(
+        (),
+        help=f"Also say whether it fits: {GPU_EXAMPLES}; may be repeated.",
+        docs="the cards to answer for, a `+` between unlike ones that work together (`'RTX 4090 + RTX 3060 12GB'`); may"
+        " be repeated",
+        option="--gpu",
+        metavar="GPU",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DeviceSettings, EngineSettings):
+    """What is asked of every model of a call.
+
+    Attributes:
+        all_gpus: answer for every known device instead: those that it fits on, the least memory first.
+    """
+
+    all_gpus: bool = setting(
+        False,
+        help="Every known device instead: those it fits on, least memory first.",
+        docs="every known device instead: those that it fits on, the least memory first",
+    )
+
+    def __post_init__(self) -> None:
+        """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
+        if self.batch < 1 or (self.context is not None and self.context < 1):
+            raise UsageError("context and batch must be at least 1")
+        if self.images is not None and not 0 <= self.images <= 2**20:
+            raise UsageError(f"images must be 0 to {2**20:,}, not {self.images}")
+        size = self.image_size
+        if size is not None and not (len(size) == 2 and all(1 <= side <= 2**16 for side in size)):
+            raise UsageError(f"a picture's sides must be 1 to {2**16:,} pixels, not {size}")
+        if self.dtype != "stored" or self.kv_dtype is not None:
+            from inspector.memory.precision import FILE_TYPE_NAMES, RECIPE_NAMES, parse_precision
+
+            object.__setattr__(self, "dtype", parse_precision(self.dtype, recipes=True))
+            kv_dtype = parse_precision(self.kv_dtype or "auto")
+            object.__setattr__(self, "kv_dtype", None if kv_dtype == "stored" else kv_dtype)
+            if self.dtype in FILE_TYPE_NAMES and not self._engine_is("makes_file_types"):
+                raise UsageError(
+                    f"{self.dtype} is a type of llama.cpp's files, and none that {self.engine} makes",
+                    "Add --engine llama.cpp, or name a recipe: fp8, awq, gptq, nvfp4.",
+                )
+            if self.formulas == "article" and self.dtype in (*RECIPE_NAMES, *FILE_TYPE_NAMES):
+                raise UsageError(
+                    f"the article has no recipe '{self.dtype}'", "It has precisions: fp32, bf16, int8, int4."
+                )
+        needs_device = self._engine_is("needs_device", usual=False)
+        if self.all_gpus and self.gpus:
+            raise UsageError("all known GPUs, or those of --gpu: not both")
+        if needs_device and not (self.gpus or self.all_gpus):
+            raise UsageError(
+                f"what {self.engine} takes depends on the card: it fills its share of it",
+                "Name the cards, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
+            )
+        if self.serving:
+            from inspector.engines.settings import check_engine_settings
+
+            check_engine_settings(self.engine, self.serving)
+        if self.formulas not in ("exact", "article"):
+            raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
+        if self.images or self.image_size is not None:
+            self._check_pictures()
+
+    def _check_pictures(self) -> None:
+        if self.images == 0:
+            raise UsageError("no pictures have no size", "Leave out --image-size, or --images 0.")
+        if self.formulas == "article":
+            raise UsageError("the article counts no pictures", "Leave out --images and --image-size.")
+        if not self._engine_is("counts_images"):
+            from inspector.engines.registry import engines
+
+            counting = " and ".join(each.name for each in engines() if each.counts_images)
+            raise UsageError(
+                f"pictures are counted under {counting}, not under {self.engine}",
+                "Leave out --images and --image-size.",
+            )
+
+    def _engine_is(self, what: str, *, usual: bool = True) -> bool:
+        """What an engine says of itself; of the default one `usual`, so that nothing is loaded for it.
+
+        Raises:
+            UsageError: there is no such engine.
+        """
+        name = self.engine
+        if name == DEFAULT_ENGINE:
+            return usual
+        from inspector.engines.registry import engine_named
+
+        return bool(getattr(engine_named(name), what))
+
+    def workload(self, model: Model) -> Workload:
+        """These settings for one model, defaults filled in."""
+        from inspector.memory.inference.total import default_context
+
+        return Workload(
+            **{name: getattr(self, name) for name in settings_of(WorkloadSettings)}
+            | {
+                "context": self.context if self.context is not None else default_context(model),
+                "images": self.images if self._engine_is("counts_images") else 0,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How the Hub is asked.
+
+    Attributes:
+        token: of the Hub; the saved login or HF_TOKEN where None, none at all where False.
+        offline: ask no server; HF_HUB_OFFLINE where None.
+        resolver: shared between calls, to keep connections; then `token` and `offline` are its own.
+    """
+
+    token: str | bool | None = None
+    offline: bool | None = None
+    resolver: Resolver | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Access):
+    """Where a model is read.
+
+    Attributes:
+        model: a repo ID (`org/name`, `org/name@revision`), or a local folder or file.
+        revision: branch, tag or commit; the repo's `main` where None.
+    """
+
+    model: str = field(kw_only=False)
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Source, Settings):
+    """What `inspect` is asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitQuestion(Source, EngineSettings):
+    """What `fit` is asked: of one device, as `gpus` of `Settings` names them."""
+
+    gpu: str = field(kw_only=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceQuestion(EngineSettings):
+    """What a loaded model is asked of one device, as `gpus` of `Settings` names them."""
+
+    gpu: str = field(kw_only=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EachQuestion(Settings):
+    """What `inspect_each` is asked of several models, in order."""
+
+    models: Iterable[str] = field(kw_only=False)
+    resolver: Resolver
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairQuestion(Access, Settings):
+    """What `inspect_pair` is asked: of two models, each as `Source` names it."""
+
+    before: str = field(kw_only=False)
+    after: str = field(kw_only=False)
+
+
+def chosen(kind: type[Any], asked: Any) -> dict[str, Any]:
+    """Of a question, the settings that another dataclass has, too."""
+    return {name: getattr(asked, name) for name in settings_of(kind)}
