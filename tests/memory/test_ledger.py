@@ -88,7 +88,7 @@ def test_the_command_prints_it_as_text_and_as_json(run: Run) -> None:
     assert record["layers"][0]["config"]["head_dim"] == {"value": 128, "from": "hidden_size / num_attention_heads"}
     assert record["parameters"]["by_attention"] == {"full_attention": 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)}
     text = run("meta-llama/Meta-Llama-3-8B", "--layers", "--offline").out
-    assert "full attention 0-31     32  218,112,000   416 MiB   4.00 KiB  16.0 MiB" in text
+    assert "full attention 0-31     32  218,112,000    416 MiB   4.00 KiB  16.0 MiB" in text
     assert "num_key_value_heads · 8, config.json: num_key_value_heads" in text
     refused = run("gpt2", "--layers", "--format", "csv", "--offline")
     assert (refused.code, refused.err) == (2, "Error: --layers prints text or json, not csv\n")
