@@ -12,7 +12,7 @@ from typing import Any
 import inspector
 from inspector.engines.common.served import Card, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
 from inspector.errors import InspectError
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     FullAttention,
     IndexedAttention,
     LatentAttention,

@@ -9,11 +9,10 @@ from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.memory.estimate import Workload
-from inspector.memory.inference.kv_cache import cache_bytes, values_per_token
-from inspector.memory.precision import PRECISION_BITS, size_in_bytes
+from inspector.memory.precision import PRECISION_BITS
 from inspector.model.config.read import read_config
 from inspector.model.config.text import TextConfig
-from inspector.model.layers.kinds import Layer, UnknownLayer, config_keys
+from inspector.model.layers.layer import CacheRequest, Layer, size_in_bytes
 from inspector.model.model import Model, Share
 from inspector.model.provenance import value_and_origin
 
@@ -99,23 +98,16 @@ def _layer_row(
     kv_bits: int,
     config: Mapping[str, tuple[Any, str]],
 ) -> LedgerRow:
-    per_token = None if layer is None else values_per_token(layer)
-    cached = (
-        None
-        if layer is None
-        else cache_bytes(layer, context=workload.context, batch=workload.batch, element_bits=kv_bits)
-    )
-    kind = layer.kind if layer is not None else "unknown"
-    if isinstance(layer, UnknownLayer):
-        kind = f"unknown: {layer.name}"
+    request = CacheRequest(workload.context, workload.batch, kv_bits)
+    per_token = None if layer is None else layer.values_per_token
     return LedgerRow(
         "layers",
         indices,
-        kind,
+        "unknown" if layer is None else layer.title,
         None if share is None else share.parameters,
         None if share is None else share.bytes,
         None if per_token is None else size_in_bytes(per_token, kv_bits),
-        cached,
+        None if layer is None else layer.cache_bytes(request),
         "" if share is None else f"{_tensors_text(share)} each of {stack}",
         config,
     )
@@ -128,7 +120,7 @@ def _keys(
     if layer is None:
         return {}
     found: dict[str, tuple[Any, str]] = {}
-    for key in (*(("layer_types",) if kinds > 1 else ()), *config_keys(layer)):
+    for key in (*(("layer_types",) if kinds > 1 else ()), *layer.config_keys):
         value, where = value_and_origin(config, text, key)
         if value is not None:
             found[key] = (value, "the file's metadata" if container == "gguf" else where)

@@ -83,8 +83,3 @@ def compute_precision(model: Model, dtype: str) -> tuple[str, str]:
     if stored in COMPUTE_PRECISIONS:
         return stored, "the stored tensors"
     return "bf16", "assumed: neither config.json nor the stored tensors say"
-
-
-def size_in_bytes(count: int, bits: int) -> int:
-    """Bytes that `count` values of `bits` bits take, rounded up to a whole byte."""
-    return (count * bits + 7) // 8

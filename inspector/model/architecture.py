@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.errors import InvalidConfig
+from inspector.model.config.light import cache_facts, table
 from inspector.model.config.read import read_config, shown
 from inspector.model.config.text import TextConfig
-from inspector.model.layers.from_config import (
-    IMAGE_CROSS_ATTENTION_TYPES,
-    cached_heads,
-    head_dim_of,
-    layers_of,
-    notes_of,
-)
-from inspector.model.layers.kinds import SlidingAttention
+from inspector.model.layers.full import cached_heads, head_dim_of
+from inspector.model.layers.layer import Layer, StateTensor
+from inspector.model.layers.registry import image_facts, layers_of
 from inspector.model.model import Architecture, Experts, Quantization
+
+if TYPE_CHECKING:  # of few configs
+    from inspector.model.vision.encoders import AudioTower, VisionTower
 
 LARGEST_COUNT = 2**40
 """No dimension of a model is larger: a bound against absurd values, far above any vocabulary or context."""
@@ -30,9 +30,6 @@ _ACTIVE_EXPERT_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk
 _EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _SHARED_EXPERT_KEYS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
 _SHARED_WIDTH_KEYS = ("shared_expert_intermediate_size", "shared_intermediate_size", "share_expert_dim")
-_FOUR_TIMES_HIDDEN_TYPES = frozenset(
-    {"bloom", "codegen", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese", "gptj", "openai-gpt"}
-)
 _SOFTCAP_KEYS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _WIDTH_KEYS = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim")
 _CONTEXT_KEYS = ("max_position_embeddings", "max_target_positions", "n_positions", "max_seq_len")
@@ -63,23 +60,12 @@ def architecture_of(
     decoder = _keeps_cache(text, architecture)
     layer_count = _count(text, "num_hidden_layers")
     experts = _experts(text)
-    image_tokens = None
-    if text.text_type in IMAGE_CROSS_ATTENTION_TYPES:
-        from inspector.model.layers.rare_from_config import image_tokens_of
-
-        image_tokens = image_tokens_of(text, config)
-    for key in ("num_hidden_layers", "num_decoder_layers"):
-        if (_count(text, key) or 0) > MOST_LAYERS:
-            raise _no_such_model(key, text.get(key))
+    _check_layer_counts(text)
+    image_tokens, notes = image_facts(text, config)
     layers = layers_of(text, decoder=decoder, image_tokens=image_tokens)
-    windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
-    activation = next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None)
-    seen, heard = None, None
+    windows = (layer.window for layer in layers if layer.kind == "sliding_attention")
     vision, audio = _has_part(text, config, ("vision", "visual", "vit_")), _has_part(text, config, ("audio", "speech"))
-    if vision or audio:
-        from inspector.model.vision.encoders import audio_tower, vision_tower
-
-        seen, heard = vision_tower(config, _count(text, "hidden_size")), audio_tower(config)
+    vision_tower, audio_tower = _encoders(config, text) if vision or audio else (None, None)
     found = Architecture(
         model_type=text.model_type,
         architecture=architecture,
@@ -93,29 +79,52 @@ def architecture_of(
         max_position_embeddings=_first_count(text, _CONTEXT_KEYS),
         tie_word_embeddings=_flag(text, "tie_word_embeddings"),
         dtype=_dtype(config),
-        sliding_window=windows[0] if windows else None,
+        sliding_window=next(windows, None),
         experts=experts,
         quantization=quantization,
         layers=layers,
         is_decoder=decoder,
         mlp_gated=_first_flag(text, "is_gated_act", text.mlp_gated),
         moe_intermediate_size=_count(text, "moe_intermediate_size") if experts else None,
-        hidden_act=activation,
+        hidden_act=next((text.get(key) for key in _ACTIVATION_KEYS if isinstance(text.get(key), str)), None),
         logits_softcap=any(text.get(key) for key in _SOFTCAP_KEYS),
         vision=vision,
         audio=audio,
         exact=text.exact,
-        notes=text.notes + notes_of(text, image_tokens),
-        vision_tower=seen,
-        audio_tower=heard,
+        notes=text.notes + notes,
+        vision_tower=vision_tower,
+        audio_tower=audio_tower,
     )
-    for layer in {id(layer): layer for layer in layers}.values():  # equal layers are mostly one object
+    _check(found)
+    return found
+
+
+def _encoders(config: Mapping[str, Any], text: TextConfig) -> tuple[VisionTower | None, AudioTower | None]:
+    """The facts of the vision and the audio encoder."""
+    from inspector.model.vision.encoders import audio_tower, vision_tower
+
+    return vision_tower(config, _count(text, "hidden_size")), audio_tower(config)
+
+
+def _check_layer_counts(text: TextConfig) -> None:
+    """Refuses more layers than any model has, before one object a layer is made."""
+    for key in ("num_hidden_layers", "num_decoder_layers"):
+        if (_count(text, key) or 0) > MOST_LAYERS:
+            raise _no_such_model(key, text.get(key))
+
+
+def _check(found: Architecture) -> None:
+    """Refuses sizes that no model can have.
+
+    Raises:
+        InvalidConfig: see `_check_sizes`.
+    """
+    for layer in {id(layer): layer for layer in found.layers}.values():  # equal layers are mostly one object
         _check_sizes(layer)
     if found.head_dim is not None and not 0 <= found.head_dim <= LARGEST_COUNT:  # an encoder has no layer that says so
         raise _no_such_model("head_dim", found.head_dim)
     if found.hidden_size == 0:
         raise _no_such_model("hidden_size", 0)
-    return found
 
 
 def _keeps_cache(text: TextConfig, architecture: str | None) -> bool:
@@ -154,21 +163,22 @@ def _check_sizes(part: Any) -> None:
     Raises:
         InvalidConfig: a width or a count of heads below 1, another number below 0, or any that is absurdly large.
     """
-    for key, field in getattr(part, "__dataclass_fields__", {}).items():
-        value = getattr(part, key)
+    for field in dataclasses.fields(part):
+        key, value = field.name, getattr(part, field.name)
         if field.type in ("int", "int | None") and not isinstance(value, int | None):
             raise _no_such_model(key, value)
         if isinstance(value, int):
             least = 1 if key in _POSITIVE_SIZES else 0
             if isinstance(value, bool) or not least <= value <= LARGEST_COUNT:
                 raise _no_such_model(key, value)
-        elif isinstance(value, tuple) and key in ("states", "shape"):
+        elif isinstance(value, Layer):
+            _check_sizes(value)
+        elif isinstance(value, tuple):
             for item in value:
                 if isinstance(item, int) and not 0 <= item <= LARGEST_COUNT:
                     raise _no_such_model("the size of a layer's state", item)
-                _check_sizes(item)
-        elif key == "attention":
-            _check_sizes(value)
+                if isinstance(item, StateTensor):
+                    _check_sizes(item)
 
 
 def _no_such_model(key: str, value: object) -> InvalidConfig:
@@ -183,12 +193,11 @@ def _first_count(text: TextConfig, keys: tuple[str, ...]) -> int | None:
 
 
 def _intermediate_size(text: TextConfig) -> int | None:
-    """The MLP's width; four times the hidden size where GPT-2's kin leave it out."""
+    """The MLP's width; a multiple of the hidden size where a type leaves it out (GPT-2 and its kin: 4)."""
     width = _first_count(text, _WIDTH_KEYS)
     hidden = _count(text, "hidden_size")
-    if width is None and hidden is not None and text.text_type in _FOUR_TIMES_HIDDEN_TYPES:
-        return 4 * hidden
-    return width
+    factor = table().get(text.text_type or "", {}).get("mlp_width")
+    return factor * hidden if width is None and hidden is not None and factor is not None else width
 
 
 def _key_value_heads(text: TextConfig) -> int | None:
@@ -196,7 +205,7 @@ def _key_value_heads(text: TextConfig) -> int | None:
     named = _first_count(text, ("num_key_value_heads", "num_kv_heads"))
     if named is not None and not (text.get("multi_query") and not text.get("new_decoder_architecture")):
         return named
-    return cached_heads(text.values, text.text_type)
+    return cached_heads(text.values, cache_facts(text.text_type))
 
 
 def _first_flag(text: TextConfig, key: str, otherwise: bool | None) -> bool | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.model.layers.kinds import Layer
+from inspector.model.layers.layer import Layer
 
 if TYPE_CHECKING:  # of few checkpoints
     from inspector.model.assemble import ModelPart

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inspector.memory.estimate import Part
 from inspector.memory.inference.activations import decode_activations, prefill_activations
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     CrossAttention,
     FullAttention,
     LatentAttention,

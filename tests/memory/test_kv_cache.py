@@ -20,26 +20,24 @@ from inspector.memory.inference.kv_cache import (
 )
 from inspector.memory.quantization.quantized_cache import quantized_layer_bytes
 from inspector.model.architecture import read_architecture
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     ChunkedAttention,
+    CompressedAttention,
     CrossAttention,
     FullAttention,
+    HiddenStates,
     HybridAttention,
+    ImageCrossAttention,
     IndexedAttention,
     LatentAttention,
     Layer,
     LinearAttention,
     NoCache,
+    PrefixedAttention,
+    ReferenceSlidingAttention,
     SlidingAttention,
     StateTensor,
     UnknownLayer,
-)
-from inspector.model.layers.rare import (
-    CompressedAttention,
-    HiddenStates,
-    ImageCrossAttention,
-    PrefixedAttention,
-    ReferenceSlidingAttention,
 )
 from inspector.model.model import Architecture
 

@@ -10,7 +10,7 @@ import pytest
 
 from inspector.errors import InvalidConfig
 from inspector.model.architecture import read_architecture
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     ChunkedAttention,
     CrossAttention,
     FullAttention,

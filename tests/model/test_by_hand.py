@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import inspector
 from inspector.hub.formats.gguf.config import gguf_table
-from inspector.model.config.light import by_hand
+from inspector.model.config.light import by_hand, table
 
 DATA = Path(inspector.__file__).parent / "data"
 SECTIONS: dict[str, Any] = json.loads((DATA / "by_hand.json").read_text("utf-8"))
@@ -24,9 +26,15 @@ def test_every_line_has_a_value_and_a_reason_and_no_type_stands_twice_in_a_secti
 
 
 def test_the_table_of_gguf_has_what_is_said_by_hand() -> None:
-    table = gguf_table()
-    assert by_hand("gguf_types").items() <= table["types"].items()
+    gguf = gguf_table()
+    assert by_hand("gguf_types").items() <= gguf["types"].items()
     for name in ("told_apart", "states", "layers", "config", "quantizer"):
-        assert table[name] == by_hand(f"gguf_{name}"), "python -m fixtures.make_gguf"
+        assert gguf[name] == by_hand(f"gguf_{name}"), "python -m fixtures.make_gguf"
     for name in ("delta_net", "headless", "tied", "windowless"):
-        assert table[name] == sorted(by_hand(f"gguf_{name}")), "python -m fixtures.make_gguf"
+        assert gguf[name] == sorted(by_hand(f"gguf_{name}")), "python -m fixtures.make_gguf"
+
+
+@pytest.mark.parametrize("section", ["cache", "mlp_width"])
+def test_the_rows_of_types_have_the_facts_that_are_said_by_hand(section: str) -> None:
+    found = {name: entry[section] for name, entry in table().items() if section in entry}
+    assert found == by_hand(section)

@@ -12,15 +12,15 @@ import pytest
 from inspector.memory.inference.kv_cache import allocated_bytes, cache_bytes
 from inspector.model.architecture import read_architecture
 from inspector.model.config.light import table
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
+    CompressedAttention,
     FullAttention,
+    ImageCrossAttention,
     LinearAttention,
     NoCache,
     SlidingAttention,
     UnknownLayer,
-    config_keys,
 )
-from inspector.model.layers.rare import CompressedAttention, ImageCrossAttention
 
 SAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "oracles" / "caches.json").read_text("utf-8"))
 """Made by `python tests/oracles/caches.py --write`."""
@@ -151,7 +151,7 @@ def test_an_encoder_decoder_keeps_the_encoders_rows_in_its_sliding_layers_too() 
 
 def test_each_kind_names_the_config_keys_that_size_it() -> None:
     def keys(config: dict[str, Any], index: int = 0) -> tuple[str, ...]:
-        return config_keys(read_architecture(config).layers[index])
+        return read_architecture(config).layers[index].config_keys
 
     assert keys({"model_type": "llama"}) == ("num_attention_heads", "num_key_value_heads", "head_dim")
     assert keys({"model_type": "gpt_oss"})[-1] == "sliding_window"
@@ -159,7 +159,7 @@ def test_each_kind_names_the_config_keys_that_size_it() -> None:
     assert "linear_conv_kernel_dim" in keys({"model_type": "qwen3_next"})
     assert keys({"model_type": "mamba"}) == ("hidden_size", "expand", "state_size", "conv_kernel")
     assert keys({"model_type": "whisper"})[-1] == "max_source_positions"
-    assert config_keys(NoCache()) == ()
+    assert NoCache().config_keys == ()
 
 
 def test_layers_that_reuse_a_cache_hold_none() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inspector.model.layers.from_config import LATENT_TYPES
+from inspector.model.config.light import table
 
 ENCODER_TOKENS = 7
 """Tokens of an encoder's output."""
@@ -104,7 +104,7 @@ SEAMLESS: dict[str, Any] = {
 }
 
 OVERRIDES: dict[str, dict[str, Any]] = {
-    **{name: {"num_key_value_heads": 4} for name in sorted(LATENT_TYPES)},
+    **{name: {"num_key_value_heads": 4} for name, entry in table().items() if entry.get("cache", {}).get("latent")},
     "chameleon": {"vocabulary_map": {"<image>": 5, "IMGIMGBS0Z": 6}},
     "codegen": {"rotary_dim": 8},
     "cosmos3_edge_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}},

@@ -37,7 +37,7 @@ def facts_of(model: Any, cache: DynamicCache | None) -> dict[str, Any]:
 
 
 def layer_facts(config: Any, layer: Any) -> list[Any] | str:
-    """The kind of one cache layer and the numbers that its dataclass of inspector.model.layers.kinds takes."""
+    """The kind of one cache layer and the numbers that its dataclass of inspector.model.layers takes."""
     if rank := _latent_rank(config):
         return ["latent", rank, config.qk_rope_head_dim]
     sizes = [layer.keys.shape[1], layer.keys.shape[-1], layer.values.shape[-1]]

@@ -17,33 +17,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from inspector.memory.estimate import Part
-from inspector.memory.inference.kv_cache import tokens_held, values_per_token
-from inspector.model.layers.kinds import (
-    ChunkedAttention,
-    CrossAttention,
-    HybridAttention,
-    IndexedAttention,
-    LatentAttention,
-    Layer,
-    LinearAttention,
-    SlidingAttention,
-    UnknownLayer,
-)
+from inspector.model.layers.layer import CacheRequest, Layer
 from inspector.model.model import Architecture
 
 SOURCE = "transformers 5.23; measured under fake tensors, worst error 5 % over 316 prefills of 54 models"
-
-
-RARE_KINDS = frozenset(
-    {
-        "compressed_sparse_attention",
-        "heavily_compressed_attention",
-        "hidden_states",
-        "prefixed_attention",
-        "reference_sliding_attention",
-    }
-)
-"""Kinds of layer whose working memory was not measured (inspector/model/layers/rare.py)."""
 
 
 class Eager(NamedTuple):
@@ -141,7 +118,7 @@ def prefill_activations(architecture: Architecture, *, context: int, batch: int,
     held = [part for part in whole if part.bytes]
     total = sum(part.bytes or 0 for part in (largest, *held))
     formula = " + ".join([f"the largest block ({largest.name})", *(part.name for part in held)])
-    if any(isinstance(layer, LinearAttention | HybridAttention) for layer in architecture.layers):
+    if any(layer.states for layer in architecture.layers):
         formula += "; without the linear layers' own tensors, which were not measured"
     return Part("activations", total, formula, SOURCE, (*blocks, *held))
 
@@ -164,7 +141,7 @@ def _run_of(architecture: Architecture, context: int, batch: int, element: int) 
     if not hidden or not architecture.vocab_size or not architecture.layers:
         return "config.json does not tell the hidden size, the vocabulary or the layers"
     for layer in architecture.layers:
-        if isinstance(layer, UnknownLayer | CrossAttention | IndexedAttention) or layer.kind in RARE_KINDS:
+        if not layer.prefill_measured:
             return f"not worked out for layers of the kind '{layer.kind}'"
     head_dim = architecture.head_dim or hidden // heads
     # Config classes leave the width out where it is 4 h (GPT2Config.n_inner, FalconConfig.ffn_hidden_size, Bloom, MPT).
@@ -207,10 +184,8 @@ def _attention(run: _Run, architecture: Architecture, *, masked: bool) -> Part:
     copy of the mask (e bytes; another, not counted, where the context is no multiple of 16). Eager classes hold scores.
     """
     stream, square = min(3, STREAM.get(run.model_type, 4) - 1) * run.hidden, run.batch * run.context**2
-    if latent := next((layer for layer in architecture.layers if isinstance(layer, LatentAttention)), None):
-        # The latent r is expanded to all heads: queries 2 a (n + r), keys a (n + r), their source a (n + v), output a v
-        # and the rotated part a r, with n = v = 2 r as in DeepSeek-V2 and V3, Kimi-K2 and MiniCPM3.
-        width = 16 * run.heads * latent.qk_rope_head_dim
+    widths = (layer.prefill_width(run.heads) for layer in architecture.layers)
+    if width := next((width for width in widths if width is not None), None):
         return run.part("attention", stream + run.hidden + width, f"4 * {run.hidden:,} + {width:,}")
     if score_bytes := _score_bytes(run):
         math = 6 if run.model_type in MULTI_QUERY_MATH else 4  # 6: the queries and their copies are fp32
@@ -243,9 +218,8 @@ def _kept_scores(run: _Run) -> int:
 
 def _masked(architecture: Architecture, context: int) -> bool:
     """Whether a boolean mask is built: sdpa's own causal flag covers no window (`_ignore_causal_mask_sdpa`)."""
-    windows = [layer.sliding_window for layer in architecture.layers if isinstance(layer, SlidingAttention)]
-    windows += [layer.attention_chunk_size for layer in architecture.layers if isinstance(layer, ChunkedAttention)]
-    return architecture.model_type in ALWAYS_MASKED or any(context >= window for window in windows)
+    windows = [layer.window for layer in architecture.layers if not layer.widths]  # latents' were not measured
+    return architecture.model_type in ALWAYS_MASKED or any(window and context >= window for window in windows)
 
 
 def _mask(run: _Run, architecture: Architecture, *, masked: bool) -> Part:
@@ -265,8 +239,10 @@ def _rotary(run: _Run, architecture: Architecture) -> Part:
 
 def _behind_windows(run: _Run, architecture: Architecture) -> Part:
     """After the prompt a window's cache is a view of the whole prompt's rows, and the view keeps them all alive."""
-    hidden_tokens = [(layer, run.context - tokens_held(layer, run.context)) for layer in architecture.layers]
-    rows = sum(tokens * (values_per_token(layer) or 0) for layer, tokens in hidden_tokens)
+    request = CacheRequest(run.context, 1, 8)
+    rows = sum(
+        (run.context - layer.tokens_held(request)) * (layer.values_per_token or 0) for layer in architecture.layers
+    )
     formula = f"{run.batch} * {rows:,} values of tokens outside their windows * {run.element} B"
     source = "transformers 5.23, DynamicSlidingWindowLayer.update"
     return Part("prompt_behind_windows", run.batch * rows * run.element, formula, source)
@@ -292,15 +268,13 @@ def _cached_attention(run: _Run, architecture: Architecture) -> Part:
 
 def _copied_values(run: _Run, layer: Layer) -> int:
     """Values a sequence that a decode step holds beside one layer's cache."""
-    if isinstance(layer, HybridAttention):
-        return _copied_values(run, layer.attention)
-    tokens = tokens_held(layer, run.context)
-    if isinstance(layer, LatentAttention):
-        # Keys and values of all heads again: a (n + r) + a (n + v), n = v = 2 r (see _attention).
-        return tokens * 7 * run.heads * layer.qk_rope_head_dim
-    row = values_per_token(layer) or 0
+    layer = layer.rows or layer
+    tokens = layer.tokens_held(CacheRequest(run.context, 1, 8))
+    if (width := layer.decode_width(run.heads)) is not None:
+        return tokens * width
+    row = layer.values_per_token or 0
     # `torch.cat` makes the new keys, then the new values, beside the old; a window's cache makes both first.
-    copied = row if isinstance(layer, SlidingAttention | ChunkedAttention) else row // 2
+    copied = row if layer.window is not None else row // 2
     if run.model_type in MULTI_QUERY_MATH:
         # In fp32: keys, values and two rows of scores; the keys once more for each head if there is a batch to spread.
         copied = 4 * run.keys + 4 * run.heads + (2 * run.queries if run.batch > 1 else 0)

@@ -7,7 +7,8 @@ and the logits, leaves the number of layers out of the activations, and serves t
 from __future__ import annotations
 
 from inspector.memory.estimate import Estimate, Part, Workload
-from inspector.memory.precision import PRECISION_BITS, STORED, size_in_bytes
+from inspector.memory.precision import PRECISION_BITS, STORED
+from inspector.model.layers.layer import size_in_bytes
 from inspector.model.model import Model
 
 SOURCE = "the article (LLM System Requirements)"

@@ -12,8 +12,8 @@ from inspector.memory.precision import (
     RECIPE_NAMES,
     STORED,
     compute_precision,
-    size_in_bytes,
 )
+from inspector.model.layers.layer import size_in_bytes
 from inspector.model.model import Model
 
 OVERHEAD_BYTES = 256 * 1024**2

@@ -13,7 +13,6 @@ from inspector.hub.dtypes import BLOCKS
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory.estimate import Part
 from inspector.memory.quantization.ggml_tensors import GgufTensor, compared, gguf_tensors
-from inspector.model.layers.kinds import Attention, HybridAttention
 from inspector.model.model import Architecture, Model
 
 SOURCE = "llama.cpp v0.5.0: src/llama-quant.cpp (llama_tensor_get_type)"
@@ -272,10 +271,10 @@ def _queries_per_key(shape: Architecture) -> int:
     if shape.num_key_value_heads:
         return (shape.num_attention_heads or 0) // shape.num_key_value_heads
     first = shape.layers[0] if shape.layers else None
-    rows = first.attention if isinstance(first, HybridAttention) else first
-    if not isinstance(rows, Attention) or not rows.num_key_value_heads:
+    rows = first.rows if first else None
+    if rows is None or not rows.key_value_heads:
         return 0
-    return (shape.num_attention_heads or 0) // rows.num_key_value_heads
+    return (shape.num_attention_heads or 0) // rows.key_value_heads
 
 
 def file_type_weights(model: Model, file_type: str) -> Part:

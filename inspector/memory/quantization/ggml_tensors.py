@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.hub.formats.gguf.config import gguf_table
-from inspector.model.layers.kinds import LinearAttention
 from inspector.model.model import Architecture, Model
 from inspector.model.parameters.count import Lot
 from inspector.model.parameters.names import component, stack
@@ -173,7 +172,7 @@ def _delta_net(lot: Lot, module: str, shape: Architecture) -> Iterable[GgufTenso
     if module in _DELTA_NET:
         yield GgufTensor(None, _DELTA_NET[module], hidden, lot.numel, False, "linear_attention")
         return
-    linear = next((layer for layer in shape.layers if isinstance(layer, LinearAttention) and layer.states), None)
+    linear = next((layer for layer in shape.layers if layer.states), None)
     joined = linear.states[0].shape[0] if linear else 0  # the convolution's channels are those of q, k and v
     if module == "in_proj_qkvz" and 0 < joined < rows:
         yield GgufTensor(None, "attn_qkv", hidden, joined * hidden, False, "linear_attention")
@@ -182,8 +181,8 @@ def _delta_net(lot: Lot, module: str, shape: Architecture) -> Iterable[GgufTenso
 
 def _latent(lot: Lot, rank: int, shape: Architecture) -> Iterable[GgufTensor]:
     """The two up-projections that the converter makes of a latent's one; keys transposed (conversion/deepseek.py)."""
-    rows = next((layer for layer in shape.layers if layer.kind == "latent_attention"), None)
-    key, value = getattr(rows, "qk_nope_head_dim", None), getattr(rows, "v_head_dim", None)
+    widths = next((layer.widths for layer in shape.layers if layer.widths), {})
+    key, value = widths.get("qk_nope_head_dim"), widths.get("v_head_dim")
     if key and value and lot.group.shape[0] % (key + value) == 0:
         heads = lot.group.shape[0] // (key + value)
         yield GgufTensor(None, "attn_k_b", key, heads * key * rank, True, "attention")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inspector.memory.estimate import Part, Workload
-from inspector.memory.precision import size_in_bytes
-from inspector.model.layers.kinds import FullAttention, Layer
+from inspector.model.layers.layer import Layer, size_in_bytes
 
 GROUP_SIZE = 64
 """Values a scale: `q_group_size` of the quanto and hqq backends, as they set it by default."""
@@ -53,11 +52,11 @@ def quantized_layer_bytes(
     Worked example, int4 in a bfloat16 model: 2 sequences, 2 KV heads of 64, 200 tokens: 51,200 keys take 25,600 B and
     800 groups * 2 * 2 B; with as many values 57,600 B.
     """
-    if not isinstance(layer, FullAttention):
+    if layer.quantized_widths is None:
         return None
     total = 0
-    for width in (layer.head_dim, layer.v_head_dim):
-        count = batch * layer.num_key_value_heads * context * width
+    for width in layer.quantized_widths:
+        count = batch * context * width
         total += size_in_bytes(count, element_bits)
         groups = -(-count // GROUP_SIZE)
         total += FP8_SCALE_BYTES if kv_dtype == "fp8" else size_in_bytes(2 * groups, compute_bits)

@@ -11,7 +11,6 @@ from inspector.memory.training.fp8 import with_casts
 from inspector.memory.training.recompute import each, mentions, mixed_layers, recomputed_blocks, without_scores
 from inspector.memory.training.table import Layer, Piece, Profile, Sum, TypeTable, read_table
 from inspector.memory.training.tensors import Weights
-from inspector.model.layers.kinds import LatentAttention, SlidingAttention
 from inspector.model.model import Architecture
 
 LANGUAGE_PARTS = {"gemma3": "gemma3_text"}
@@ -100,7 +99,7 @@ def _narrow_embedding(architecture: Architecture, tensors: Weights) -> bool:
 
 def _table(name: str, architecture: Architecture) -> TypeTable | None:
     """The type's table, or that of the form its blocks have: a gated MLP (T5), queries without a latent (DeepSeek)."""
-    if any(isinstance(layer, LatentAttention) and layer.q_lora_rank is None for layer in architecture.layers):
+    if any(layer.widths and "q_lora_rank" not in layer.widths for layer in architecture.layers):
         return read_table(f"{name}-direct")
     return (read_table(f"{name}-gated") if architecture.mlp_gated else None) or read_table(name)
 
@@ -169,7 +168,7 @@ def _plain_entries(
     if setup.attention == "sdpa" and table.eager_only:
         attention = "eager"
     windowed = attention == "sdpa" == setup.attention and any(
-        isinstance(layer, SlidingAttention) and workload.context >= layer.sliding_window
+        layer.kind == "sliding_attention" and layer.window is not None and workload.context >= layer.window
         for layer in architecture.layers
     )
     heads, key_value_heads = architecture.num_attention_heads, architecture.num_key_value_heads

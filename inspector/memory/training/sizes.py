@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from inspector.memory.training.table import Sum
 from inspector.memory.training.tensors import Weights
-from inspector.model.layers.kinds import LatentAttention
 from inspector.model.model import Architecture
 
 MULTI_LETTER = {"bkss": ("b", "kv", "s", "s"), "Tkv": ("T", "kv"), "1": ()}
@@ -22,6 +21,15 @@ NAMES = {
     "V": "vocab_size",
     "P": "max_position_embeddings",
 }
+
+LATENT_NAMES = {
+    "c": "kv_lora_rank",
+    "p": "qk_rope_head_dim",
+    "n": "qk_nope_head_dim",
+    "v": "v_head_dim",
+    "u": "q_lora_rank",
+}
+"""Widths of latent attention."""
 
 SOURCES = NAMES | {
     "m": "moe_intermediate_size",
@@ -89,16 +97,9 @@ def sizes_of(architecture: Architecture, *, batch: int, context: int, rank: int)
         letters["E"], letters["K"] = architecture.experts.total, architecture.experts.active
     if architecture.moe_intermediate_size is not None:
         letters["m"] = architecture.moe_intermediate_size
-    latent = next((layer for layer in architecture.layers if isinstance(layer, LatentAttention)), None)
-    if latent is not None:
-        widths = {
-            "c": latent.kv_lora_rank,
-            "p": latent.qk_rope_head_dim,
-            "n": latent.qk_nope_head_dim,
-            "v": latent.v_head_dim,
-            "u": latent.q_lora_rank,
-        }
-        letters |= {letter: value for letter, value in widths.items() if value is not None}
+    widths = next((layer.widths for layer in architecture.layers if layer.widths), None)
+    if widths is not None:
+        letters |= {letter: widths[key] for letter, key in LATENT_NAMES.items() if key in widths}
         if {"a", "n", "p"} <= letters.keys():
             letters["d"] = letters["n"] + letters["p"]
             letters["q"] = letters["a"] * letters["d"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.model.config.text import KEYS, TextConfig
+from inspector.model.config.text import KEYS, LAYER_COUNT_NAMES, TextConfig
 
 LANGUAGE_PARTS = (
     "text_config",
@@ -20,7 +20,7 @@ LANGUAGE_PARTS = (
 """Where composite configs keep their language part."""
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
-    "num_hidden_layers": ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "decoder_layers"),
+    "num_hidden_layers": LAYER_COUNT_NAMES,
     "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "num_query_heads", "decoder_attention_heads"),
     "num_key_value_heads": ("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num"),

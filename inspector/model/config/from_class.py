@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inspector.model.config.light import cache_facts
 from inspector.model.config.text import KEYS, TextConfig
-from inspector.model.layers.from_config import NO_CACHE_TYPES
 
 _PLAIN = (str, int, float, bool, list, type(None))
 
@@ -40,7 +40,7 @@ def text_config_of(whole: Any) -> TextConfig:
     """The language part of a transformers config object."""
     text = whole.get_text_config(decoder=True)
     # A drafter that keeps no cache has no layers for others to share, which its class takes for a mistake.
-    keys = [key for key in KEYS if key != "kv_sharing_modes" or type(whole).model_type not in NO_CACHE_TYPES]
+    keys = [key for key in KEYS if key != "kv_sharing_modes" or not cache_facts(type(whole).model_type).get("none")]
     values = dict.fromkeys(KEYS) | {key: _value(text, key) for key in keys}
     # The head belongs to the whole model: tying is read where the class that ties reads it.
     tied = _value(whole, "tie_word_embeddings")

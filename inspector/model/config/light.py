@@ -35,6 +35,9 @@ Entry = Mapping[str, Any]
     text        [key of the language part, its type, whether its own model_type counts]
     text_defaults   what the language part is made from where the file has none
     merged      a language part that the file has is laid over `text_defaults`
+    cache       what its layers' caches do otherwise than others': each file of inspector/model/layers says which facts
+                it reads; from inspector/data/by_hand.json where nothing measures them
+    mlp_width   times the hidden size that the MLP is wide where the config does not say
     tied        "text" where `tie_word_embeddings` is the language part's, "either" where one of the two ties
 """
 
@@ -65,6 +68,12 @@ def by_hand(section: str) -> Mapping[str, Any]:
 def _by_hand() -> Mapping[str, Mapping[str, Entry]]:
     found: Mapping[str, Mapping[str, Entry]] = json.loads(_DATA.joinpath("by_hand.json").read_text("utf-8"))
     return found
+
+
+def cache_facts(model_type: str | None) -> Mapping[str, Any]:
+    """What the layers' caches of a language part's type do otherwise than others'."""
+    facts: Mapping[str, Any] = table().get(model_type or "", {}).get("cache", {})
+    return facts
 
 
 def read_light(

@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspector.errors import InvalidConfig
-from inspector.model.config.common import OTHER_NAMES, language_part, read_common
 from inspector.model.config.light import read_light, table
-from inspector.model.config.text import TextConfig
+from inspector.model.config.text import LAYER_COUNT_NAMES, TextConfig
 from inspector.model.model import Quantization
 
 LARGEST_LAYER_COUNT = 2_000
 """Readers and classes build a list of that length, and a search over contexts sizes each layer many times, so a layer
 count is bounded before any of them sees it. The deepest published models have a few hundred."""
 
-LAYER_COUNT_KEYS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", *OTHER_NAMES["num_hidden_layers"])
+LAYER_COUNT_KEYS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", *LAYER_COUNT_NAMES)
 
 
 LANGUAGE_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
@@ -104,6 +103,8 @@ def _read_heavy(config: Mapping[str, Any], model_type: str) -> TextConfig:
 
 def _read_common(config: Mapping[str, Any], model_type: str | None, reason: str) -> TextConfig:
     """By common names; a language part of a known type is read as that type is, and marked all the same."""
+    from inspector.model.config.common import language_part, read_common  # of few configs
+
     part = language_part(config)
     if part is None:
         return read_common(config, model_type, reason)

@@ -160,6 +160,10 @@ KEYS: tuple[str, ...] = (
 exactly these."""
 
 
+LAYER_COUNT_NAMES = ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "decoder_layers")
+"""Names of `num_hidden_layers` in the wild."""
+
+
 INPUT_KEYS = frozenset(
     {
         "n_embed",

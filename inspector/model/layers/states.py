@@ -9,26 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.model.layers.kinds import StateTensor
+from inspector.model.layers.layer import LARGEST_SIZE, LayerSource, StateTensor
 
 Values = Mapping[str, Any]
 States = tuple[StateTensor, ...]
-
-LARGEST_SIZE = 2**40
 
 FACTORS = frozenset({"expand", "mamba_expand", "qk_dim_factor", "v_dim_factor"})
 """Keys whose values need not be whole."""
 
 
-def states_of(values: Values, text_type: str | None) -> tuple[States, tuple[str, ...]] | None:
+def states_of(source: LayerSource) -> tuple[States, tuple[str, ...]] | None:
     """A layer's states and the config keys that they come from, or None where the model type's are not known, or the
-    config does not give their sizes."""
-    rule = STATE_RULES.get(text_type or "")
+    config does not give their sizes. Fact of a type: `states`, the rule's name."""
+    rule = RULES.get(source.facts.get("states", ""))
     if rule is None:
         return None
     function, *alternatives = rule
-    keys = [_key(values, names) for names in alternatives]
-    numbers = [_number(values, key) for key in keys]
+    keys = [_key(source.values, names) for names in alternatives]
+    numbers = [_number(source.values, key) for key in keys]
     known = [number for number in numbers if number is not None]
     if len(known) < len(numbers):
         return None
@@ -68,7 +66,7 @@ def _mamba(hidden: int, expand: float, state: int, kernel: int) -> States:
     return (StateTensor((inner, kernel), "compute"), StateTensor((inner, state), "F32"))
 
 
-def _zamba(hidden: int, expand: float, state: int, kernel: int, heads: int) -> States | None:
+def _mamba_heads(hidden: int, expand: float, state: int, kernel: int, heads: int) -> States | None:
     """Zamba: Mamba with heads."""
     inner = int(hidden * expand)
     if heads < 1:
@@ -137,53 +135,35 @@ def _mlstm(heads: int, hidden: int, key_factor: float, value_factor: float) -> S
     return tuple(StateTensor(shape, "compute") for shape in ((heads, keys, values), (heads, keys), (heads, 1)))
 
 
-_GATED_DELTA_KEYS = (
-    "linear_num_key_heads",
-    "linear_num_value_heads",
-    "linear_key_head_dim",
-    "linear_value_head_dim",
-    "linear_conv_kernel_dim",
-)
-_KIMI_KEYS = ("linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim")
 _MAMBA_KEYS = ("hidden_size", "expand|mamba_expand", "state_size|mamba_d_state", "conv_kernel|mamba_d_conv")
-_MAMBA2_KEYS = (
-    "num_heads|mamba_num_heads|mamba_n_heads|n_mamba_heads",
-    "mamba_head_dim|mamba_d_head|mamba_headdim|head_dim",
-    "state_size|ssm_state_size|mamba_d_state",
-    "conv_kernel|mamba_d_conv",
-    "n_groups|mamba_n_groups|mamba_ngroups",
-)
-_CONVOLUTION_KEYS = ("hidden_size", "conv_L_cache")
-_INKLING_KEYS = ("num_key_value_heads", "head_dim", "hidden_size", "conv_kernel_size")
 
-STATE_RULES: dict[str, tuple[Any, ...]] = {
-    "bailing_hybrid": (_kimi_delta, *_KIMI_KEYS),
-    "bamba": (_mamba2, *_MAMBA2_KEYS),
-    "falcon_h1": (_mamba2, *_MAMBA2_KEYS),
-    "falcon_mamba": (_mamba, *_MAMBA_KEYS),
-    "glm5_next_text": (_kimi_delta, *_KIMI_KEYS),
-    "granitemoehybrid": (_mamba2, *_MAMBA2_KEYS),
-    "inkling2_text": (_inkling, *_INKLING_KEYS),
-    "inkling_text": (_inkling, *_INKLING_KEYS),
-    "jamba": (_mamba, *_MAMBA_KEYS),
-    "kimi_linear": (_kimi_delta, *_KIMI_KEYS),
-    "lfm2": (_short_convolution, *_CONVOLUTION_KEYS),
-    "lfm2_moe": (_short_convolution, *_CONVOLUTION_KEYS),
-    "lfm3": (_short_convolution, *_CONVOLUTION_KEYS),
+RULES: dict[str, tuple[Any, ...]] = {
+    "gated_delta": (
+        _gated_delta,
+        "linear_num_key_heads",
+        "linear_num_value_heads",
+        "linear_key_head_dim",
+        "linear_value_head_dim",
+        "linear_conv_kernel_dim",
+    ),
+    "inkling": (_inkling, "num_key_value_heads", "head_dim", "hidden_size", "conv_kernel_size"),
+    "kimi_delta": (_kimi_delta, "linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"),
+    "lightning": (_lightning, "num_attention_heads", "hidden_size", "head_dim|0"),
     "mamba": (_mamba, *_MAMBA_KEYS),
-    "mamba2": (_mamba2, *_MAMBA2_KEYS),
-    "minimax": (_lightning, "num_attention_heads", "hidden_size", "head_dim|0"),
-    "nemotron_h": (_mamba2, *_MAMBA2_KEYS),
-    "olmo_hybrid": (_gated_delta, *_GATED_DELTA_KEYS),
-    "qwen3_5_moe_text": (_gated_delta, *_GATED_DELTA_KEYS),
-    "qwen3_5_text": (_gated_delta, *_GATED_DELTA_KEYS),
-    "qwen3_next": (_gated_delta, *_GATED_DELTA_KEYS),
-    "qwen4_exp_text": (_gated_delta, *_GATED_DELTA_KEYS),
-    "recurrent_gemma": (_rg_lru, "hidden_size", "lru_width|0", "conv1d_width"),
+    "mamba2": (
+        _mamba2,
+        "num_heads|mamba_num_heads|mamba_n_heads|n_mamba_heads",
+        "mamba_head_dim|mamba_d_head|mamba_headdim|head_dim",
+        "state_size|ssm_state_size|mamba_d_state",
+        "conv_kernel|mamba_d_conv",
+        "n_groups|mamba_n_groups|mamba_ngroups",
+    ),
+    "mamba_heads": (_mamba_heads, *_MAMBA_KEYS, "n_mamba_heads"),
+    "mlstm": (_mlstm, "num_heads", "hidden_size", "qk_dim_factor", "v_dim_factor"),
+    "rg_lru": (_rg_lru, "hidden_size", "lru_width|0", "conv1d_width"),
     "rwkv": (_rwkv, "hidden_size", "attention_hidden_size|0"),
-    "xlstm": (_mlstm, "num_heads", "hidden_size", "qk_dim_factor", "v_dim_factor"),
-    "zamba": (_zamba, *_MAMBA_KEYS, "n_mamba_heads"),
-    "zamba2": (_mamba2, *_MAMBA2_KEYS),
+    "short_convolution": (_short_convolution, "hidden_size", "conv_L_cache"),
     "zaya": (_zaya, "num_attention_heads", "num_key_value_heads", "head_dim", "cca_time0", "cca_time1"),
 }
-"""The rule of each language part that keeps states: a function, and the keys of its arguments."""
+"""Each rule: a function, and the config keys of its arguments. Which model type has which is in
+inspector/data/configs.json."""
