@@ -19,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from inspector.hub.cache.snapshot import loads
 from tests.hub_server import Content, LoopbackHub, sharded, sparse
@@ -33,7 +34,31 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
     del os.environ["PYTHONDONTWRITEBYTECODE"]
 
+# How long an example takes says how busy the machine is. What may take only so long is limited where it is tested.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
 gc.disable()  # while 8,000 tests are collected, which nothing frees
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Workers that run out of tests take them from the others: some files wait for seconds, most take none."""
+    if config.getoption("numprocesses", None) and config.getoption("dist") == "no":
+        config.option.dist = "worksteal"
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """More than there are cores, as half of the time is spent in waiting for servers that are slow on purpose."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2 * cores, cores + 2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: everything else can be done beside it, but little can after it."""
+    items.sort(key=lambda item: item.path.name != "test_fault_matrix.py")
 
 
 def pytest_collection_finish() -> None:

@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,8 +22,11 @@ from unittest import mock
 from tests.hub.make_parts import LLAMA, LLAMA_PARAMETERS, llama
 from tests.hub_server import Content, Fault, LoopbackHub, Repo, sharded, sparse
 
-HANG_TIMEOUT = 2.0
-"""Seconds, for servers that hang: each of their cells takes that long."""
+HANG_TIMEOUT = 3.0
+"""Seconds, for servers that hang: each of their cells takes that long, all at once."""
+HANG_PAUSE = 0.04
+"""Seconds between their starts: what else they ask for is answered within the time-out, as none waits for the others.
+"""
 TIMEOUT = 20.0
 """Seconds, for servers that answer: none of their cells comes near it."""
 COMMANDS = ("show", "fit", "diff", "batch")
@@ -209,16 +213,21 @@ def run(home: Path) -> tuple[list[Cell], LoopbackHub, LoopbackHub]:
             prepare(hub, f"{other.url}/elsewhere", cell, number)
         hub.add_repo(SOUND, files_of("one file", LLAMA, llama()))
         with hub_settings(hub.url, home), mock.patch.multiple(sys, stdout=out, stderr=err):
-            for hangs, timeout, threads in ((False, TIMEOUT, 24), (True, HANG_TIMEOUT, 40)):
+            for hangs, timeout, threads, pause in ((False, TIMEOUT, 10, 0.0), (True, HANG_TIMEOUT, 120, HANG_PAUSE)):
                 mine = [cell for cell in found if KINDS[cell.kind].hangs is hangs]
                 single = [cell for cell in mine if cell.command != "batch"]
                 with (
                     mock.patch.object(constants, "HF_HUB_DOWNLOAD_TIMEOUT", timeout),
                     ThreadPoolExecutor(threads) as pool,
                 ):
-                    many = pool.submit(run_batch, [cell for cell in mine if cell.command == "batch"], home, out, err)
-                    list(pool.map(lambda cell: run_one(cell, out, err), single))
-                    many.result()
+                    running = [
+                        pool.submit(run_batch, [cell for cell in mine if cell.command == "batch"], home, out, err)
+                    ]
+                    for cell in single:
+                        running.append(pool.submit(run_one, cell, out, err))
+                        time.sleep(pause)
+                for future in running:
+                    future.result()
         close_session()
         return found, hub, other
 

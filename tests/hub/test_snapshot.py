@@ -101,9 +101,9 @@ def test_deepseek_v3_is_small_and_quick() -> None:
 
 
 def _timed(text: str) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(snapshot.loads(text).tensors) == 90_624
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize(

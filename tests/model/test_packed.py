@@ -419,12 +419,21 @@ KEYS = st.sampled_from(
 )
 
 
+def assert_adds_up(model: Model, rows: Any) -> None:
+    """What holds of every count, right or not: its parts are the whole, no byte is counted twice, doubts are said."""
+    count = model.parameters
+    assert count.total == sum(count.by_component.values())
+    assert 0 < count.active <= count.total
+    assert 0 <= count.overhead_bytes <= count.stored_bytes == sum(count.bytes_by_component.values())
+    assert count.stored_bytes <= sum(Tensor(*row).nbytes for row in rows)
+    assert count.exact or model.warnings
+
+
 @settings(deadline=None)
 @given(st.sampled_from([*METHODS, "unheard-of"]), st.dictionaries(KEYS, JSON, max_size=6), st.sampled_from(list(CASES)))
 def test_no_recipe_breaks_the_count(method: str, own: dict[str, Any], name: str) -> None:
     config = {**LLAMA, "quantization_config": {**own, "quant_method": method}}
-    model = model_of(config, decode_tensors(CASES[name]["tensors"]))
-    assert model.parameters.total >= 0
+    assert_adds_up(model_of(config, decode_tensors(CASES[name]["tensors"])), decode_tensors(CASES[name]["tensors"]))
 
 
 @settings(deadline=None)
@@ -438,7 +447,7 @@ def test_no_shape_breaks_the_count(name: str, dtype: str, shape: list[int]) -> N
         (row.name, dtype, tuple(shape)) if "up_proj" in row.name else row
         for row in decode_tensors(CASES[name]["tensors"])
     ]
-    assert model_of({**LLAMA, **CASES[name]["config"]}, rows).parameters.total >= 0
+    assert_adds_up(model_of({**LLAMA, **CASES[name]["config"]}, rows), rows)
 
 
 def test_a_hostile_pattern_is_given_up_not_followed() -> None:
