@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -149,6 +150,7 @@ def test_a_bigger_or_a_further_card_never_makes_it_worse(capacities: list[int], 
         assert (here.max_context or 0) <= (better.max_context or 0)
 
 
+@cache
 def served(text: str, engine: str, *, name: str = "meta-llama/Llama-3.1-8B", **degrees: int) -> Fit:
     found: Model = inspection(name).model
     return plan_serving(found, Workload(4096), parse_gpu(text), engine, **degrees).verdict

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import statistics
+from functools import cache
 from typing import Any
 
 import pytest
 
+from inspector.memory.training import TrainingEstimate
 from tests.memory.training.replay import estimate_of, read_peaks
 
 MODELS: list[dict[str, Any]] = read_peaks()["models"]
 
 
+@cache
+def estimates(name: str) -> tuple[TrainingEstimate, ...]:
+    """The model's cases, each estimated once for all tests."""
+    (model,) = (model for model in MODELS if model["name"] == name)
+    return tuple(estimate_of(model, case) for case in model["cases"])
+
+
 def errors(model: dict[str, Any]) -> list[float]:
     """Relative errors of the step's peak, for the model's cases."""
     found = []
-    for case in model["cases"]:
-        estimate = estimate_of(model, case)
+    for case, estimate in zip(model["cases"], estimates(model["name"]), strict=True):
         assert estimate.peak is not None, (model["name"], estimate.warnings)
         found.append(abs(estimate.peak / case["measured"]["peak"] - 1))
     return found
@@ -44,8 +52,8 @@ def test_there_are_twelve_models_of_eight_types() -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model["name"])
 def test_weights_states_and_gradients_are_exact(model: dict[str, Any]) -> None:
-    for case in model["cases"]:
-        estimate, measured = estimate_of(model, case), case["measured"]
+    for case, estimate in zip(model["cases"], estimates(model["name"]), strict=True):
+        measured = case["measured"]
         weights, states = estimate.part("weights"), estimate.part("optimizer_states")
         assert weights is not None
         assert states is not None
