@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import Collection as Collected
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.serving import Serving
@@ -78,6 +79,10 @@ class Engine:
     def refusal(self, model: Model, workload: Workload) -> str | None:
         """Why it cannot be told for this model, whatever the device; None where nothing known stands against it."""
         del model, workload
+        return None
+
+    def cache_rules(self) -> LayerRules[..., Any] | None:
+        """What it keeps of each mechanism of a layer; None where that is what the model's own class caches."""
         return None
 
     def account(self, model: Model, workload: Workload, spec: GpuSpec, options: Any, *, suggest: bool) -> Serving:

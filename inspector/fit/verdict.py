@@ -111,23 +111,8 @@ def check_fit(
     min_count = None if spec.mixed else _least_count(model, sized, spec.capacity)
     changes: tuple[Change, ...] = ()
     if fits is False and suggest:
-
-        def needed_of(changed: Workload, count: int) -> int | None:
-            capacities = spec.capacities if spec.mixed else (spec.capacity,) * count
-            fits, per_card = _verdict(model, estimate(model, changed), capacities)
-            return max(per_card, default=None) if fits or not spec.mixed else None
-
-        changes = changes_that_fit(
-            workload,
-            dataclasses.replace(spec, capacity=max(spec.capacities)),
-            needed_of,
-            max_context=max_context,
-            max_batch=max_batch,
-            min_count=min_count,
-            precisions=inference,
-        )
-        offload = _offload(model, sized, spec) if inference else None
-        changes += (offload,) if offload else ()
+        found = (max_context, max_batch, min_count)
+        changes = _changes(model, workload, spec, estimate, found, inference=inference)
     return Fit(
         gpu=spec.name,
         count=spec.count,
@@ -146,6 +131,36 @@ def check_fit(
         changes=changes,
         notes=_notes(model, spec, sized, needed, fits),
     )
+
+
+def _changes(
+    model: Model,
+    workload: Workload,
+    spec: GpuSpec,
+    estimate: Estimator,
+    found: tuple[int | None, int | None, int | None],
+    *,
+    inference: bool,
+) -> tuple[Change, ...]:
+    """The changes that make it fit. `found`: the longest context, the most sequences and the least count that do."""
+    max_context, max_batch, min_count = found
+
+    def needed_of(changed: Workload, count: int) -> int | None:
+        capacities = spec.capacities if spec.mixed else (spec.capacity,) * count
+        fits, per_card = _verdict(model, estimate(model, changed), capacities)
+        return max(per_card, default=None) if fits or not spec.mixed else None
+
+    changes = changes_that_fit(
+        workload,
+        dataclasses.replace(spec, capacity=max(spec.capacities)),
+        needed_of,
+        max_context=max_context,
+        max_batch=max_batch,
+        min_count=min_count,
+        precisions=inference,
+    )
+    offload = _offload(model, estimate(model, workload), spec) if inference else None
+    return changes + ((offload,) if offload else ())
 
 
 def tightest_of(capacities: tuple[int, ...], per_card: tuple[int, ...]) -> tuple[int | None, int]:

@@ -88,11 +88,8 @@ def _name(part: str, engine: str) -> str:
         "max_concurrency": "requests at once",
         "kv_tokens_of_pool": "KV tokens of the printed pool",
         "max_concurrency_of_pool": "requests at once, likewise",
-        "cpu_weights": "CPU: weights",
-        "cpu_kv_pool": "CPU: KV cache",
-        "cpu_activations": "CPU: compute buffer",
+        **engine_named(engine).part_names,
     }
-    names |= engine_named(engine).part_names
     return names.get(part, label(part)) + ("" if part in COUNTS else ", GiB")
 
 

@@ -73,6 +73,9 @@ def test_a_mechanism_without_a_rule_cannot_be_told(name: str) -> None:
     engine = engine_named(name)
     assert engine.plan(model, Workload(4096), spec, engine.options()).fits is True
     layers = (Novel(8, 128, 128), *model.architecture.layers[1:])
+    assert (rules := engine.cache_rules()) is not None
+    assert FullAttention in rules.mechanisms
+    assert Novel not in rules.mechanisms
     changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, layers=layers))
     serving = engine.plan(changed, Workload(4096), spec, engine.options())
     assert serving.fits is serving.verdict.needed is None

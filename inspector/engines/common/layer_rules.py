@@ -35,6 +35,11 @@ class LayerRules(Generic[P, R]):
 
         return added
 
+    @property
+    def mechanisms(self) -> frozenset[type]:
+        """The classes of layers that have a rule."""
+        return frozenset(self._rules)
+
     def __call__(self, layer: object, *args: P.args, **kwargs: P.kwargs) -> R:
         """What the layer's rule says.
 

@@ -72,6 +72,18 @@ class LlamaCppSettings:
     n_gpu_layers: int | None = None
     build: int | None = None
 
+    def shown(self, n_gpu_layers: int | str) -> dict[str, Any]:
+        """As accounts and comparisons show them, with the layers that lie on devices after all."""
+        return {
+            "n_ctx": self.n_ctx,
+            "n_parallel": self.n_parallel,
+            "n_ubatch": self.n_ubatch,
+            "n_gpu_layers": n_gpu_layers,
+            "cache_type_k": self.cache_type_k,
+            "cache_type_v": self.cache_type_v,
+            "flash_attn": self.flash_attn,
+        }
+
 
 def row_bytes(width: int, cache_type: str) -> int:
     """Bytes of one row of `width` values: whole blocks (ggml_row_size). q8_0: 34 bytes for 32 values.

@@ -48,15 +48,7 @@ def compare_llama_cpp(
             "cpu_kv_pool": rest.kv_cache or None,
             "cpu_activations": rest.compute,
         }
-        settings = {
-            "n_ctx": chosen.n_ctx,
-            "n_parallel": chosen.n_parallel,
-            "n_ubatch": chosen.n_ubatch,
-            "n_gpu_layers": result.n_gpu_layers,
-            "cache_type_k": chosen.cache_type_k,
-            "cache_type_v": chosen.cache_type_v,
-            "flash_attn": chosen.flash_attn,
-        }
+        settings = chosen.shown(result.n_gpu_layers)
         if cards and rest.layers:
             notes.append(
                 "the CPU's weights are printed as the span of the file that holds them, which is more than they are"

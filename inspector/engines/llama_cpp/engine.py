@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from inspector.engines.engine import Engine, LogReader
 from inspector.engines.llama_cpp.options import LlamaCppOptions
@@ -11,6 +11,7 @@ from inspector.engines.llama_cpp.options import LlamaCppOptions
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
@@ -26,10 +27,22 @@ class LlamaCpp(Engine):
     title = "llama.cpp"
     options = LlamaCppOptions
     log_line = "buffer size"
-    part_names: ClassVar[Mapping[str, str]] = {"activations": "compute buffer", "kv_pool": "KV cache"}
+    part_names: ClassVar[Mapping[str, str]] = {
+        "activations": "compute buffer",
+        "kv_pool": "KV cache",
+        "cpu_weights": "CPU: weights",
+        "cpu_kv_pool": "CPU: KV cache",
+        "cpu_activations": "CPU: compute buffer",
+    }
     foreign_options = dict.fromkeys(
         ("tensor_parallel", "pipeline_parallel", "data_parallel", "expert_parallel"), _WHOLE_LAYERS
     )
+
+    def cache_rules(self) -> LayerRules[..., Any]:
+        """See cache.py: layer_cache_bytes."""
+        from inspector.engines.llama_cpp.cache import layer_cache_bytes
+
+        return layer_cache_bytes
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: LlamaCppOptions, *, suggest: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
@@ -112,7 +112,7 @@ def plan_llama_cpp(
         gpu=spec.name,
         count=spec.count,
         capacity=taken.capacity,
-        settings=_shown(chosen) | {"n_gpu_layers": f"{result.n_gpu_layers}/{len(facts.layers) + 1}"},
+        settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}"),
         per_gpu={
             "weights": fullest.weights,
             "activations": fullest.compute,
@@ -132,19 +132,6 @@ def plan_llama_cpp(
         cards=taken.shares,
         notes=(*taken.notes, *_notes(model, workload, result), *spec.notes),
     ).explained_by(lambda: _explain(facts, chosen, result, fullest, outside))
-
-
-def _shown(chosen: LlamaCppSettings) -> dict[str, Any]:
-    """The settings as the account shows them, defaults filled in."""
-    return {
-        "n_ctx": chosen.n_ctx,
-        "n_parallel": chosen.n_parallel,
-        "n_ubatch": chosen.n_ubatch,
-        "n_gpu_layers": chosen.n_gpu_layers,
-        "cache_type_k": chosen.cache_type_k,
-        "cache_type_v": chosen.cache_type_v,
-        "flash_attn": chosen.flash_attn,
-    }
 
 
 def llama_cpp_settings(workload: Workload, settings: LlamaCppOptions) -> LlamaCppSettings:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inspector.engines.engine import Engine
 from inspector.engines.mlx.options import MlxOptions
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
     from inspector.model import Model
@@ -21,6 +22,12 @@ class Mlx(Engine):
     title = "MLX"
     options = MlxOptions
     device_kinds = ("metal",)
+
+    def cache_rules(self) -> LayerRules[..., Any]:
+        """See cache.py: layer_cache_bytes."""
+        from inspector.engines.mlx.cache import layer_cache_bytes
+
+        return layer_cache_bytes
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: MlxOptions, *, suggest: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inspector.engines.engine import Engine, LogReader
 from inspector.engines.sglang.options import SglangOptions
@@ -10,6 +10,7 @@ from inspector.engines.sglang.options import SglangOptions
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
@@ -25,6 +26,12 @@ class Sglang(Engine):
     log_line = "Load weight end"
     device_kinds = ("cuda", "rocm")
     makes_file_types = False
+
+    def cache_rules(self) -> LayerRules[..., Any]:
+        """See cache_specs.py: specs_of."""
+        from inspector.engines.common.cache_specs import specs_of
+
+        return specs_of
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions, *, suggest: bool
