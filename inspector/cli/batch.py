@@ -14,7 +14,7 @@ from inspector.cli.output import FormatChoice, Output
 from inspector.errors import InspectError, RepoNotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from inspector.batch.outcome import Record, Tally
     from inspector.batch.output import Output as Lines
@@ -78,14 +78,12 @@ def batch(
     --pipeline-tag, --collection. The Hub's rate limits are waited for. Exits with the highest code of all models: as
     `show`, and with --gpu as `fit`.
     """
-    from inspector.batch import HubRateLimiter, inspect_many, read_ids
-    from inspector.batch.interrupt import INTERRUPTED
+    from inspector.batch import HubRateLimiter, read_ids
     from inspector.batch.outcome import Tally
-    from inspector.batch.output import make_whole, open_output
+    from inspector.batch.output import open_output
     from inspector.batch.progress import progress_on_stderr
     from inspector.hub import Resolver
     from inspector.hub.resolver import MAX_CONNECTIONS
-    from inspector.report.writers import format_of, make_writer
 
     if resume and path is None:
         raise UsageError("--resume goes on with a file", "Name it with --output.")
@@ -94,11 +92,7 @@ def batch(
     queries = _queries(options)
     if not files and not queries:
         raise UsageError("no list of models", "Name a FILE, - for standard input, or ask the Hub: --author meta-llama.")
-    chosen = format_ or format_of(path)
-    names = None if columns is None else [name.strip() for name in columns.split(",")]
-    writer = make_writer(chosen, names, _devices(options["gpus"]))
-    if writer.whole_file and path is None:
-        raise UsageError(f"the format {chosen} needs a file", "Name it with --output.")
+    writer = _writer(format_, path, columns, options["gpus"])
     settings = with_serving(options)
     Settings(**settings)  # before anything is asked for or touched: this refuses what cannot be
     listed = read_ids(files, revision=revision)
@@ -112,33 +106,39 @@ def batch(
         tally = Tally(done[model] for model in models if model in done)
         arguments: dict[str, Any] = {"jobs": jobs, "ordered": ordered, "revision": revision, **settings}
         if engine_cluster:
-            from inspector.batch.cluster import inspect_many_on_ray
-
-            records = inspect_many_on_ray(missing, workers=workers, token=token, offline=offline or None, **arguments)
-        else:
-            records = inspect_many(missing, resolver=resolver, **arguments)
+            arguments |= {"workers": workers, "token": token, "offline": offline or None}
+        records = _records(missing, None if engine_cluster else resolver, arguments)
         to_screen = path is None and sys.stdout.isatty()
         progress = progress_on_stderr(len(models), tally.total, rate_limiter, wanted=not to_screen)
         try:
-            interrupted = _write(records, output, writer, tally, progress)
-            if writer.whole_file and path is not None and not interrupted:
-                make_whole(path, writer)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            _summary(tally, len(models), "Stopped")
-            hint = "Make room; then --resume goes on." if path else ""
-            raise OutputFailed(f"the output could not be written: {error.strerror or error}", hint) from None
+            return _written(records, output, writer, path, tally, progress, len(models))
         finally:
             rate_limiter.close()
             records.close()
             output.close()
-    _summary(tally, len(models), "Interrupted" if interrupted else "")
-    if interrupted:
-        if writer.whole_file:
-            click.echo(f"The rows so far are in {path}.jsonl: --resume goes on with them.", err=True)
-        return INTERRUPTED
-    return tally.exit_code
+
+
+def _writer(format: str | None, path: Path | None, columns: str | None, gpus: tuple[str, ...]) -> Writer:
+    """The writer of the format that was asked for, or that the file's name says."""
+    from inspector.report.writers import format_of, make_writer
+
+    chosen = format or format_of(path)
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    writer = make_writer(chosen, names, _devices(gpus))
+    if writer.whole_file and path is None:
+        raise UsageError(f"the format {chosen} needs a file", "Name it with --output.")
+    return writer
+
+
+def _records(models: list[str], resolver: Resolver | None, arguments: dict[str, Any]) -> Generator[Record, None, None]:
+    """A record for each model: over a cluster without a resolver, else in this process."""
+    if resolver is None:
+        from inspector.batch.cluster import inspect_many_on_ray
+
+        return inspect_many_on_ray(models, **arguments)
+    from inspector.batch import inspect_many
+
+    return inspect_many(models, resolver=resolver, **arguments)
 
 
 def _queries(options: dict[str, Any]) -> list[Query]:
@@ -172,6 +172,35 @@ def _devices(gpus: tuple[str, ...]) -> list[str]:
     from inspector.devices.spec import parse_gpus
 
     return [spec.label for spec in parse_gpus(gpus)]
+
+
+def _written(
+    records: Iterable[Record],
+    output: Lines,
+    writer: Writer,
+    path: Path | None,
+    tally: Tally,
+    progress: Progress,
+    total: int,
+) -> int:
+    """Writes the records and the summary; returns the exit code."""
+    from inspector.batch.interrupt import INTERRUPTED
+    from inspector.batch.output import make_whole
+
+    try:
+        interrupted = _write(records, output, writer, tally, progress)
+        if writer.whole_file and path is not None and not interrupted:
+            make_whole(path, writer)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _summary(tally, total, "Stopped")
+        hint = "Make room; then --resume goes on." if path else ""
+        raise OutputFailed(f"the output could not be written: {error.strerror or error}", hint) from None
+    _summary(tally, total, "Interrupted" if interrupted else "")
+    if interrupted and writer.whole_file:
+        click.echo(f"The rows so far are in {path}.jsonl: --resume goes on with them.", err=True)
+    return INTERRUPTED if interrupted else tally.exit_code
 
 
 def _write(records: Iterable[Record], output: Lines, writer: Writer, tally: Tally, progress: Progress) -> bool:

@@ -56,19 +56,17 @@ def lock(
         _check_replaceable(path)
     with Resolver(token=token, offline=offline or None, substitutes=offline) as resolver:
         found = inspect_each(models, resolver=resolver, revision=revision, **options)
-    out = Output()
-    entries, errors = [], []
+    out, entries = Output(), []
     for model, outcome in zip(models, found, strict=True):
         if isinstance(outcome, InspectError):
-            _complain(model, outcome)
-            errors.append(outcome)
+            out.error(outcome, about=model)
             continue
         if outcome.checkpoint.revision is None:
             out.note(f"{model} has no commit to pin: only its numbers are locked")
         entries.append(entry_of(model, revision, settings, outcome, tolerance))
-    if errors:
+    if out.exit_code:
         click.echo("Nothing was written.", err=True)
-        return max(error.exit_code for error in errors)
+        return out.exit_code
     text = write_manifest(entries)
     if path is None:
         sys.stdout.write(text)
@@ -119,10 +117,3 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _complain(model: str, error: InspectError) -> None:
-    from inspector.report.units import inert
-
-    hint = f"\n{inert(error.hint)}" if error.hint else ""
-    click.echo(f"Error: {inert(model)}: {inert(error.message.splitlines()[0])}{hint}", err=True)

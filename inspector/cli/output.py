@@ -110,11 +110,19 @@ class Output:
         for text in dict.fromkeys(texts):
             self.note(text, about)
 
-    def error(self, error: InspectError, model: str | None = None) -> None:
-        """What is wrong and what to do about it."""
+    def error(self, error: InspectError, model: str | None = None, *, about: str | None = None) -> None:
+        """What is wrong and what to do about it.
+
+        Args:
+            error: what is wrong.
+            model: a name that may be a command's, misspelt.
+            about: the model to name before it, where the message may not; then it is one line.
+        """
         from inspector.report.units import inert
 
         message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
+        if about is not None:
+            message = f"{inert(about)}: {message.splitlines()[0]}"
         if isinstance(error, RepoNotFound) and model and (near := _near_command(model)):
             hint = f"Did you mean the command `llm-inspect {near}`?"
         click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
