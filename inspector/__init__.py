@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from inspector.api.differences import Difference, compare, inspect_pair
     from inspector.api.inspection import Inspection, ainspect, fit, inspect, inspect_each
+    from inspector.api.loaded import LoadedModel, load
     from inspector.api.training import train
     from inspector.batch import ainspect_many, inspect_many
     from inspector.batch.cluster import inspect_many_on_ray
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
+    "inspector.api.loaded": ("LoadedModel", "load"),
     "inspector.api.training": ("train",),
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.batch.cluster": ("inspect_many_on_ray",),
@@ -42,6 +44,7 @@ __all__ = [
     "Estimate",
     "InspectError",
     "Inspection",
+    "LoadedModel",
     "Model",
     "Parameters",
     "Part",
@@ -59,6 +62,7 @@ __all__ = [
     "inspect_many",
     "inspect_many_on_ray",
     "inspect_pair",
+    "load",
     "train",
 ]
 

@@ -159,12 +159,17 @@ def inspect_checkpoint(checkpoint: Checkpoint, asked: Settings, specs: tuple[Gpu
     Raises:
         InspectError: the config holds values that no model can have, or an engine refuses its settings.
     """
-    from inspector.memory import estimate
     from inspector.model import build_model
 
-    model = build_model(checkpoint)
+    return inspect_model(checkpoint, build_model(checkpoint), asked, specs)
+
+
+def inspect_model(checkpoint: Checkpoint, model: Model, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:
+    """`inspect_checkpoint` of a checkpoint whose meaning is known."""
+    from inspector.memory import estimate
+
     workload = asked.workload(model)
-    fits, servings = _verdicts(model, workload, asked, specs)
+    fits, servings = verdicts(model, workload, asked, specs)
     return Inspection(
         checkpoint,
         model,
@@ -175,9 +180,10 @@ def inspect_checkpoint(checkpoint: Checkpoint, asked: Settings, specs: tuple[Gpu
     )
 
 
-def _verdicts(
+def verdicts(
     model: Model, workload: Workload, asked: Settings, specs: tuple[GpuSpec, ...]
 ) -> tuple[tuple[Fit, ...], tuple[Serving, ...]]:
+    """Whether it fits each device, and a serving engine's account of each."""
     if not specs and not asked.all_gpus:
         return (), ()
     from inspector.engines.registry import engine_named

@@ -10,20 +10,23 @@ from typing import Any
 from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint, read
 from inspector.api.settings import DeviceSettings, Settings, Source, chosen
 from inspector.errors import UsageError
-from inspector.memory.estimate import RunSettings
+from inspector.hub import Checkpoint
+from inspector.memory.estimate import RunSettings, Workload
 from inspector.memory.training import (
     Sharding,
     TrainingEstimate,
     TrainingSetup,
+    Weights,
     article_training,
     read_weights,
     training_estimate,
 )
+from inspector.model import Model
 from inspector.settings import asking
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(DeviceSettings, TrainingSetup, RunSettings):
+class TrainingSettings(TrainingSetup, RunSettings):
     """What is asked of one training step.
 
     Attributes:
@@ -78,7 +81,7 @@ class TrainingSettings(DeviceSettings, TrainingSetup, RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingQuestion(Source, TrainingSettings):
+class TrainingQuestion(Source, DeviceSettings, TrainingSettings):
     """What `train` is asked."""
 
 
@@ -98,35 +101,45 @@ def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
     """
     if question.formulas != "article":
         _ = question.setup, question.over, device_specs(question.gpus)  # all is refused before anything is read
-    return train_inspected(inspect_checkpoint(read(question), question.inference, ()), question)
-
-
-def train_inspected(inspection: Inspection, asked: TrainingSettings) -> tuple[Inspection, TrainingEstimate]:
-    """`train` of a model that was read.
-
-    Args:
-        inspection: of `asked.inference`.
-    """
+    checkpoint = read(question)
+    inspection = inspect_checkpoint(checkpoint, question.inference, ())
     model, workload = inspection.model, inspection.estimate.workload
-    if asked.formulas == "article":
-        return inspection, article_training(model, workload, asked.optimizer, asked.trainable_parameters)
-    setup, sharding, specs = asked.setup, asked.over, device_specs(asked.gpus)
-    tensors = read_weights(inspection.checkpoint, model.architecture)
-    training = training_estimate(model, workload, setup, sharding, tensors)
-    if asked.measure:
-        training = dataclasses.replace(training, measured=_measured(inspection, setup, sharding))
-    if specs:
+    tensors = None if question.formulas == "article" else read_weights(checkpoint, model.architecture)
+    training = train_model(checkpoint, model, tensors, workload, question)
+    if question.gpus and tensors:
         from inspector.fit.training import check_training
 
-        fits = tuple(check_training(model, workload, setup, sharding, tensors, spec) for spec in specs)
+        fits = tuple(
+            check_training(model, workload, question.setup, question.over, tensors, spec)
+            for spec in device_specs(question.gpus)
+        )
         inspection = dataclasses.replace(inspection, fits=fits)
     return inspection, training
+
+
+def train_model(
+    checkpoint: Checkpoint, model: Model, tensors: Weights | None, workload: Workload, asked: TrainingSettings
+) -> TrainingEstimate:
+    """What a training step of a model that was read takes.
+
+    Args:
+        tensors: its weights, as `read_weights` has them; None for the article's formulas.
+        workload: of `asked.inference`.
+    """
+    if tensors is None:
+        return article_training(model, workload, asked.optimizer, asked.trainable_parameters)
+    setup, sharding = asked.setup, asked.over
+    training = training_estimate(model, workload, setup, sharding, tensors)
+    if asked.measure:
+        training = dataclasses.replace(training, measured=_measured(checkpoint, workload, setup, sharding))
+    return training
 
 
 def _refuse_beside_article(asked: TrainingSettings) -> None:
     """The article's formulas for training have neither settings of a step nor cards: none is left out unsaid."""
     usual = {**dataclasses.asdict(TrainingSetup()), **dataclasses.asdict(Sharding()), "measure": False, "gpus": ()}
-    given = {name: getattr(asked, name) for name in (*chosen(TrainingSetup, asked), "measure", "gpus")}
+    given = {name: getattr(asked, name) for name in (*chosen(TrainingSetup, asked), "measure")}
+    given["gpus"] = getattr(asked, "gpus", ())
     given |= dataclasses.asdict(asked.sharding) if isinstance(asked.sharding, Sharding) else asked.sharding
     for name in given.keys() - {"optimizer"}:
         if given[name] != usual.get(name):
@@ -137,11 +150,13 @@ def _refuse_beside_article(asked: TrainingSettings) -> None:
             )
 
 
-def _measured(inspection: Inspection, setup: TrainingSetup, sharding: Sharding) -> Mapping[str, int]:
+def _measured(
+    checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, sharding: Sharding
+) -> Mapping[str, int]:
     if sharding.cards > 1 or sharding.offload:
         raise UsageError("--measure runs one card", "Leave the parallel options out.")
     try:
         from inspector.measure.training import measure_training
     except ImportError as error:
         raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'llm-inspect[measure]'") from None
-    return measure_training(inspection.checkpoint.config, inspection.estimate.workload, setup)
+    return measure_training(checkpoint.config, workload, setup)

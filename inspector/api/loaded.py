@@ -1,0 +1,81 @@
+"""A model that is read once and asked often: `model = inspector.load(ID)`, then `model.estimate(...)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from inspector.api.inspection import Inspection, device_specs, inspect_model, read, verdicts
+from inspector.api.settings import DeviceQuestion, EngineSettings, Settings, Source, chosen
+from inspector.api.training import TrainingSettings, train_model
+from inspector.memory.estimate import Estimate, WorkloadSettings
+from inspector.settings import asking, asking_it
+
+if TYPE_CHECKING:
+    from inspector.fit.verdict import Fit
+    from inspector.hub import Checkpoint
+    from inspector.memory.training import TrainingEstimate
+    from inspector.memory.training.tensors import Weights
+    from inspector.model import Model
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model's config and headers, read; each question to it takes a millisecond or a few and asks no server.
+
+    Attributes:
+        checkpoint: what was read.
+        model: what it means.
+    """
+
+    checkpoint: Checkpoint
+    model: Model
+
+    @asking_it(Settings)
+    def inspect(self, settings: Settings) -> Inspection:
+        """What `inspector.inspect` answers."""
+        return inspect_model(self.checkpoint, self.model, settings, device_specs(settings.gpus))
+
+    @asking_it(WorkloadSettings)
+    def estimate(self, settings: WorkloadSettings) -> Estimate:
+        """The memory of a workload under transformers: weights, KV cache, activations, overhead."""
+        from inspector.memory import estimate
+
+        return estimate(self.model, Settings(**chosen(WorkloadSettings, settings)).workload(self.model))
+
+    @asking_it(DeviceQuestion)
+    def fit(self, question: DeviceQuestion) -> Fit:
+        """Whether it fits a device, with what headroom, and what would make it fit."""
+        settings = Settings(**chosen(EngineSettings, question), gpus=(question.gpu,))
+        return verdicts(self.model, settings.workload(self.model), settings, device_specs(settings.gpus))[0][0]
+
+    @asking_it(TrainingSettings)
+    def train(self, settings: TrainingSettings) -> TrainingEstimate:
+        """The memory that one training step takes on the fullest GPU."""
+        tensors = None if settings.formulas == "article" else self.weights
+        return train_model(self.checkpoint, self.model, tensors, settings.inference.workload(self.model), settings)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Its weights as training has them: by block, and which of them adapters go to."""
+        from inspector.memory.training import read_weights
+
+        return read_weights(self.checkpoint, self.model.architecture)
+
+
+@asking(Source)
+def load(source: Source) -> LoadedModel:
+    """Read a model's config and headers, once, for many questions.
+
+    Args:
+        model: a repo ID (`org/name`, `org/name@revision`), or a local folder or file.
+        revision, token, offline, resolver: as for `inspect`.
+
+    Raises:
+        InspectError: one of its subclasses, see inspector.errors.
+    """
+    from inspector.model import build_model
+
+    checkpoint = read(source)
+    return LoadedModel(checkpoint, build_model(checkpoint))
