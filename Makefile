@@ -73,6 +73,7 @@ bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, mod
 	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.questions
 
 accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
 	$(BIN)/python -m benchmarks.accuracy $(CASES) $(ARGS)

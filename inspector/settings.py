@@ -19,6 +19,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _KEY = "setting"
+_KNOWN: dict[type, Mapping[str, Setting]] = {}
 
 
 class About(NamedTuple):
@@ -79,13 +80,16 @@ def setting(default: Any = dataclasses.MISSING, *, help: str, option: str | None
 
 def settings_of(kind: type) -> Mapping[str, Setting]:
     """The settings among a dataclass's fields, inherited ones first, in their order."""
-    found = {}
+    if kind in _KNOWN:
+        return _KNOWN[kind]
+    found: dict[str, Setting] = {}
     for field in dataclasses.fields(kind):
         if _KEY in field.metadata:
             option, about = field.metadata[_KEY]
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             named = f"--{field.name.replace('_', '-')}" if option is None else option
             found[field.name] = Setting(field.name, str(field.type), default, about._replace(option=named))
+    _KNOWN[kind] = found
     return found
 
 

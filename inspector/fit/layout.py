@@ -25,6 +25,16 @@ class Layout:
     blocks: tuple[int, ...]
     every_card: int
 
+    def fits(self, capacities: Sequence[int]) -> bool:
+        """Whether some split leaves no card of so many bytes with too much: `per_card` or `per_mixed_card`, without the
+        search for the best.
+
+        >>> Layout((2, 3, 4), every_card=1).fits((6, 5)), Layout((2, 3, 4), every_card=1).fits((5, 5))
+        (True, False)
+        """
+        rooms = [capacity - self.every_card for capacity in capacities]
+        return _filled(self.blocks, rooms, 0) is not None
+
     def per_card(self, count: int) -> tuple[int, ...]:
         """Bytes on each of `count` cards, by the split whose fullest card holds least. Cards left empty take 0.
 
@@ -62,7 +72,8 @@ def split(blocks: Sequence[int], count: int) -> list[tuple[int, ...]]:
     [(7, 2, 5), (10, 8)]
     """
     sums = [0, *accumulate(blocks)]
-    low, high = max(blocks, default=0), sums[-1]
+    largest, even = max(blocks, default=0), -(-sums[-1] // count)
+    low, high = max(largest, even), min(sums[-1], even + largest)  # filled up to that, each run has an even share
     while low < high:
         limit = (low + high) // 2
         if len(_ends(sums, limit)) <= count:
@@ -84,25 +95,28 @@ def split_unequal(blocks: Sequence[int], rooms: Sequence[int]) -> list[tuple[int
     [(7, 2, 5, 10), (8,)]
     """
 
-    def filled(left: int) -> list[tuple[int, ...]] | None:
-        runs, start = [], 0
-        for room in rooms:
-            end, total = start, 0
-            while end < len(blocks) and total + blocks[end] <= room - left:
-                total += blocks[end]
-                end += 1
-            runs.append(tuple(blocks[start:end]))
-            start = end
-        return runs if start == len(blocks) else None
-
     low, high = max(rooms) - sum(blocks), max(rooms)
     while low < high:
         middle = (low + high + 1) // 2
-        if filled(middle) is None:
+        if _filled(blocks, rooms, middle) is None:
             high = middle - 1
         else:
             low = middle
-    return filled(low) or [tuple(blocks), *(() for _ in rooms[1:])]
+    return _filled(blocks, rooms, low) or [tuple(blocks), *(() for _ in rooms[1:])]
+
+
+def _filled(blocks: Sequence[int], rooms: Sequence[int], left: int) -> list[tuple[int, ...]] | None:
+    """The runs that come of filling each room, but for `left` of it, before the next is begun; None where blocks are
+    left over."""
+    runs, start = [], 0
+    for room in rooms:
+        end, total = start, 0
+        while end < len(blocks) and total + blocks[end] <= room - left:
+            total += blocks[end]
+            end += 1
+        runs.append(tuple(blocks[start:end]))
+        start = end
+    return runs if start == len(blocks) else None
 
 
 def balanced(weights: Sequence[int], capacities: Sequence[int]) -> tuple[int, ...]:
@@ -194,13 +208,13 @@ def automatic_notes(model: Model, estimate: Estimate, capacities: Sequence[int])
 def layer_weights(model: Model, estimate: Estimate) -> tuple[int, ...] | None:
     """Bytes of each layer's weights at the workload's precision; None where they are not known."""
     parameters, total = model.parameters, estimate.weights.bytes
-    if total is None or not parameters.by_layer or len(parameters.by_layer) != len(model.architecture.layers):
+    counts = parameters.by_layer
+    if total is None or not counts or len(counts) != len(model.architecture.layers):
         return None
     as_stored = estimate.workload.dtype == STORED and estimate.workload.formulas == "exact"
-    if as_stored and len(parameters.bytes_by_layer) == len(parameters.by_layer):
-        layers = parameters.bytes_by_layer
-    else:
-        layers = tuple(total * layer // parameters.total for layer in parameters.by_layer)
+    layers = parameters.bytes_by_layer if as_stored else ()
+    if len(layers) != len(counts):
+        layers = tuple(total * layer // parameters.total for layer in counts)
     return layers if sum(layers) <= total else None
 
 

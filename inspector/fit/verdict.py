@@ -11,7 +11,7 @@ from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.devices.table import Kind
 from inspector.fit.changes import Change, changes_that_fit, offload_that_fits
-from inspector.fit.layout import automatic_notes, device_map_layout, layer_weights
+from inspector.fit.layout import Layout, automatic_notes, device_map_layout, layer_weights
 from inspector.memory import Estimate, Workload, estimate
 from inspector.model import Model
 
@@ -24,6 +24,9 @@ MAX_CARDS = 64
 """Cards that the search for the least number of them tries."""
 
 Estimator = Callable[[Model, Workload], Estimate]
+Room = tuple["bool | None", "int | None"]
+"""Whether it fits (None: cannot be told), and the bytes that are left, negative where some are missing: a guide for a
+search, None for none."""
 
 
 class CardShare(NamedTuple):
@@ -97,17 +100,20 @@ def check_fit(
         suggest: look for changes that make it fit, where it does not.
     """
 
-    def verdict(context: int, batch: int) -> bool | None:
+    def room(context: int, batch: int) -> Room:
         sized = estimate(model, dataclasses.replace(workload, context=context, batch=batch))
-        return _verdict(model, sized, spec.capacities)[0]
+        # Of several cards a guide: the share of each if memory were pooled.
+        total = None if sized.total is None else sized.total // spec.count
+        left = None if total is None or not inference else spec.capacity - total
+        return _fits(model, sized, spec.capacities)[0], left
 
     sized = estimate(model, workload)
     fits, per_card = _verdict(model, sized, spec.capacities)
     cards = card_shares(spec, per_card) if spec.mixed else ()
     needed, capacity = tightest_of(spec.capacities, per_card)
     longest = model.architecture.max_position_embeddings or MAX_CONTEXT
-    max_context = _largest(lambda context: verdict(context, workload.batch), longest)
-    max_batch = _largest(lambda batch: verdict(workload.context, batch), MAX_BATCH)
+    max_context = largest_that_fits(lambda context: room(context, workload.batch), longest)
+    max_batch = largest_that_fits(lambda batch: room(workload.context, batch), MAX_BATCH)
     min_count = None if spec.mixed else _least_count(model, sized, spec.capacity)
     changes: tuple[Change, ...] = ()
     if fits is False and suggest:
@@ -205,21 +211,27 @@ def min_count(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Esti
 
 def _verdict(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, tuple[int, ...]]:
     """Whether an estimate fits cards of so many bytes each, and what each holds (empty where that is not known)."""
-    total = sized.total
-    if total is None:
-        # The parts that are known may be too much already.
-        return (False if _least_bytes(sized, cards) > sum(cards) else None), ()
-    if len(cards) == 1:
-        return total <= cards[0], (total,)
-    layout = device_map_layout(model, sized)
+    fits, layout = _fits(model, sized, cards)
+    total, largest = sized.total, cards.index(max(cards))
     if layout is not None:
-        equal = len(set(cards)) == 1
-        per_card = layout.per_card(len(cards)) if equal else layout.per_mixed_card(cards)
-        return all(size <= card for size, card in zip(per_card, cards, strict=True)), per_card
-    largest = cards.index(max(cards))
-    if total <= cards[largest]:
-        return True, tuple(total if card == largest else 0 for card in range(len(cards)))
-    return (False if _least_bytes(sized, cards) > sum(cards) else None), ()
+        return fits, layout.per_card(len(cards)) if len(set(cards)) == 1 else layout.per_mixed_card(cards)
+    if total is not None and (len(cards) == 1 or fits):
+        return fits, tuple(total if card == largest else 0 for card in range(len(cards)))
+    return fits, ()
+
+
+def _fits(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, Layout | None]:
+    """Whether an estimate fits cards of so many bytes each, and how it lies on several, where that is known."""
+    total = sized.total
+    if total is not None and len(cards) == 1:
+        return total <= cards[0], None
+    layout = None if total is None else device_map_layout(model, sized)
+    if layout is not None:
+        return layout.fits(cards), layout
+    if total is not None and total <= max(cards):
+        return True, None
+    # The parts that are known may be too much already.
+    return (False if _least_bytes(sized, cards) > sum(cards) else None), None
 
 
 def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
@@ -247,18 +259,33 @@ def _least_count(model: Model, sized: Estimate, capacity: int) -> int | None:
     return count if count is not None and count <= MAX_CARDS else None
 
 
-def _largest(verdict: Callable[[int], bool | None], limit: int) -> int | None:
-    """The largest number up to `limit` that still fits. Fitting is monotone: what does not fit never fits with more."""
-    first = verdict(1)
+def largest_that_fits(room: Callable[[int], Room], limit: int) -> int | None:
+    """The largest number up to `limit` that still fits. Fitting is monotone: what does not fit never fits with more.
+
+    A binary search whose next guess is where the bytes that are left would be none, if they went down in a line; every
+    third guess is the middle, so that no shape of it makes the search long.
+
+    >>> largest_that_fits(lambda number: (number <= 1000, 1000 - number), 2**20)
+    1000
+    """
+    first, left = room(1)
     if not first:
         return None if first is None else 0
-    low, high = 1, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if verdict(middle):
-            low = middle
+    low, high = 1, limit + 1  # `low` fits; `high` does not, or is above the limit
+    missing: int | None = None
+    guesses = 0
+    while high - low > 1:
+        guesses += 1
+        middle = (low + high) // 2
+        if guesses == 1 and left is not None:
+            middle = limit
+        elif guesses % 3 and left is not None and missing is not None and left >= 0 > missing:
+            middle = min(max(low + (high - low) * left // (left - missing), low + 1), high - 1)
+        fits, more = room(middle)
+        if fits:
+            low, left = middle, more
         else:
-            high = middle - 1
+            high, missing = middle, more
     return low
 
 

@@ -34,7 +34,8 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
     Raises:
         UnsupportedLayer: pages that can't be made equal, or a kind without a rule.
     """
-    specs = [spec for layer in layers for spec in specs_of(layer, settings)]
+    known = {layer: specs_of(layer, settings) for layer in dict.fromkeys(layers)}
+    specs = [spec for layer in layers for spec in known[layer]]
     if not specs:
         return ()
     if _one_kind(specs):
@@ -50,8 +51,7 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
 
 def _one_kind(specs: Sequence[Spec]) -> bool:
     """Whether all layers need the same token slots, whatever their widths."""
-    first = replace(specs[0], page_size_bytes=0)
-    return all(replace(spec, page_size_bytes=0) == first for spec in specs)
+    return len({replace(spec, page_size_bytes=0) for spec in dict.fromkeys(specs)}) == 1
 
 
 def _equal_pages(specs: Sequence[Spec], settings: CacheSettings, multiple: int) -> list[Spec]:
@@ -135,10 +135,27 @@ def capacity(
 
     Every stage gets the blocks of the one that has fewest.
     """
-    groups = group_layers(layers, settings)
+    return grouped_capacity(
+        group_layers(layers, settings),
+        len(layers),
+        settings,
+        pools,
+        printed_from_concurrency=printed_from_concurrency,
+    )
+
+
+def grouped_capacity(
+    groups: Sequence[Group],
+    layers: int,
+    settings: CacheSettings,
+    pools: Sequence[int],
+    *,
+    printed_from_concurrency: bool = False,
+) -> Capacity | None:
+    """`capacity` of so many layers, whose groups are known: max_model_len does not change them."""
     if not groups:
         return None
-    sizes = stage_block_bytes(groups, len(pools), len(layers))
+    sizes = stage_block_bytes(groups, len(pools), layers)
     blocks, size = min((max(0, pool) // size, size) for pool, size in zip(pools, sizes, strict=True) if size)
     needed = blocks_per_request(groups, settings)
     concurrency = blocks / needed
@@ -153,9 +170,10 @@ def longest_context(layers: Sequence[Layer], settings: CacheSettings, pools: Seq
 
     A binary search over the sizing function, as vLLM's own (estimate_max_model_len).
     """
+    groups = group_layers(layers, settings)
 
     def fits(length: int) -> bool:
-        held = capacity(layers, replace(settings, max_model_len=length), pools)
+        held = grouped_capacity(groups, len(layers), replace(settings, max_model_len=length), pools)
         return held is None or held.blocks >= held.blocks_per_request
 
     low, high = 0, max(0, limit)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
@@ -15,7 +17,7 @@ from inspector.engines.common.ranks import (
     rank_device,
     without,
 )
-from inspector.engines.common.served import Card, served_model
+from inspector.engines.common.served import Card, ServedModel, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
@@ -38,8 +40,10 @@ def plan_vllm(
         CannotTell: the model's layers or weights are not known.
     """
 
+    facts = cache(partial(served_model, model))  # of each plan the same, but for what a change makes another
+
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
-        return _account(model, workload, spec, without(options, forgotten))
+        return _account(model, facts, workload, spec, without(options, forgotten))
 
     return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
 
@@ -50,10 +54,16 @@ def _degrees(spec: GpuSpec, options: VllmOptions) -> tuple[int, int]:
     )
 
 
-def _account(model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions) -> Serving:
+def _account(
+    model: Model,
+    facts: Callable[..., ServedModel | None],
+    workload: Workload,
+    spec: GpuSpec,
+    options: VllmOptions,
+) -> Serving:
     tensor, pipeline = _degrees(spec, options)
     seen = profiled_item(model.architecture, workload, options.version) if model.architecture.vision else None
-    served = served_model(model, workload.dtype, vision=seen)
+    served = facts(workload.dtype, vision=seen)
     if served is None:
         raise CannotTell(NO_FACTS)
     chosen = _settings(workload, options, tensor, pipeline)
