@@ -1,4 +1,4 @@
-"""One `Model` of a checkpoint that is made of parts: a diffusers pipeline, sentence-transformers modules, an adapter.
+"""One `Model` of a checkpoint that is made of parts: a diffusers pipeline, sentence-transformers modules.
 
 Also of what diffusers' own classes hold, alone or in a pipeline. Their parameters are their files' tensors without the
 buffers, as `fixtures/make_diffusers.py` checks class by class: they tie nothing, and leave nothing out of their files.
@@ -13,15 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
-from typing import NamedTuple
 
 from inspector.hub.checkpoint import Checkpoint, Part
 from inspector.hub.dtypes import plain_dtype
-from inspector.model.build import build_model
 from inspector.model.config.read import read_quantization
-from inspector.model.model import Architecture, Model, Parameters, Share
+from inspector.model.model import Architecture, Model, ModelPart, Parameters, Share
 from inspector.model.parameters.classes import find_class
 from inspector.model.parameters.count import count_parameters
+from inspector.model.plain import plain_model
 
 BUFFER = re.compile(
     r"(^|\.)(running_mean|running_var|running_std|num_batches_tracked|_?latents_mean|_?latents_std|encoder_mean|"
@@ -41,14 +40,9 @@ MODULE_CLASSES = frozenset(
 NO_ACTIVATIONS = "what diffusers' models need for activations is not known, so there is no total: weights alone"
 
 
-class ModelPart(NamedTuple):
-    """A part of a checkpoint, understood. See `hub.parts.Part`."""
-
-    name: str
-    kind: str
-    class_name: str | None
-    model: Model
-    checkpoint: Checkpoint
+def is_of_diffusers(checkpoint: Checkpoint) -> bool:
+    """Whether one of diffusers' classes wrote a checkpoint."""
+    return "_class_name" in checkpoint.config and "model_type" not in checkpoint.config
 
 
 def assemble(checkpoint: Checkpoint) -> Model:
@@ -59,10 +53,6 @@ def assemble(checkpoint: Checkpoint) -> Model:
     """
     if not checkpoint.parts:
         return _by_tensors(checkpoint, _class_of(checkpoint), "model")
-    if checkpoint.parts[-1].kind == "adapter":
-        from inspector.model.parameters.adapters import adapted
-
-        return adapted(checkpoint)
     parts = tuple(
         ModelPart(part.name, part.kind, part.class_name, _model_of(part), part.checkpoint) for part in checkpoint.parts
     )
@@ -132,7 +122,7 @@ def _model_of(part: Part) -> Model:
             checkpoint = replace(checkpoint, config={**checkpoint.config, "architectures": [named]})
         elif not checkpoint.config.get("architectures") and part.kind == "component":
             checkpoint = replace(checkpoint, config={**checkpoint.config, "architectures": [part.class_name]})
-        return build_model(replace(checkpoint, parts=()))
+        return plain_model(replace(checkpoint, parts=()))
     return _by_tensors(checkpoint, _class_of(checkpoint) or part.class_name, part.name)
 
 

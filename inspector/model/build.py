@@ -1,16 +1,10 @@
-"""Puts a `Model` together from its parts: quantization, architecture, parameters."""
+"""From a checkpoint to a `Model`, whatever it is made of."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from inspector.hub.checkpoint import Checkpoint
-from inspector.hub.dtypes import plain_dtype
-from inspector.model.architecture import read_architecture
-from inspector.model.config.read import read_quantization
-from inspector.model.lint import dtype_note
 from inspector.model.model import Model
-from inspector.model.parameters.count import count_parameters
+from inspector.model.plain import plain_model
 
 
 def build_model(checkpoint: Checkpoint) -> Model:
@@ -19,28 +13,12 @@ def build_model(checkpoint: Checkpoint) -> Model:
     Raises:
         InvalidConfig: config.json holds values that no model can have.
     """
+    if checkpoint.parts and checkpoint.parts[-1].kind == "adapter":
+        from inspector.model.parameters.adapters import adapted
+
+        return adapted(checkpoint)
     if checkpoint.parts or ("_class_name" in checkpoint.config and "model_type" not in checkpoint.config):
         from inspector.model.assemble import assemble
 
         return assemble(checkpoint)
-    architecture = read_architecture(checkpoint.config, read_quantization(checkpoint.config))
-    bytes_by_dtype: dict[str, int] = {}
-    for tensor in checkpoint.tensors:
-        dtype = plain_dtype(tensor.dtype)
-        bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
-    count = count_parameters
-    if checkpoint.format == "gguf":
-        from inspector.model.parameters.gguf import (
-            count_gguf as count,  # its patterns take longer to compile than others to count
-        )
-    stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
-    parameters = count(checkpoint, architecture)
-    if parameters.quantization is not None:
-        architecture = replace(architecture, quantization=parameters.quantization)
-    return Model(
-        repo_id=checkpoint.repo_id,
-        architecture=architecture,
-        parameters=parameters,
-        stored_dtype=stored_dtype,
-        notes=dtype_note(stored_dtype, architecture),
-    )
+    return plain_model(checkpoint)

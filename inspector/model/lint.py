@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.model import Architecture
-from inspector.model.parameters.names import component, stack
-
-if TYPE_CHECKING:
-    from inspector.model.parameters.count import Lot
+from inspector.model.parameters.names import TensorGroup, component, stack
 
 EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in"})
 """Names of a token embedding beside the list of layers."""
@@ -28,25 +24,25 @@ LOADED_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 """config.json's `dtype` -> safetensors' name of it."""
 
 
-def lint(lots: Iterable[Lot], architecture: Architecture, layers: str | None) -> list[str]:
+def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layers: str | None) -> list[str]:
     """What the reader should know of a checkpoint that is not as its config says.
 
     Only language models are compared with their config: other classes have layers, heads and embeddings that the
     language part's keys do not count. tests/oracles/parameters.py demands silence on what each class saves itself.
 
     Args:
-        lots: of its tensors, sorted.
+        tensor_groups: of its tensors, sorted.
         layers: the name of the list of decoder layers in the files, e.g. "model.layers".
     """
-    lots = tuple(lots)
-    found = list(_stored_twice(lots))
+    tensor_groups = tuple(tensor_groups)
+    found = list(_stored_twice(tensor_groups))
     name, places = architecture.architecture or "", (layers or "").split(".")
     alone = name.endswith(("ForCausalLM", "LMHeadModel"))
     language = alone or (name.endswith("ForConditionalGeneration") and "language_model" in places)
     if not language or layers is None or "decoder" in places or architecture.model_type in COUNTED_OTHERWISE:
         return found
-    held = [lot for lot in lots if lot.role == "parameter"]
-    inside = [lot for lot in held if stack(lot.group.template) == layers]
+    held = [tensor_group for tensor_group in tensor_groups if tensor_group.role == "parameter"]
+    inside = [tensor_group for tensor_group in held if stack(tensor_group.group.template) == layers]
     found += [*_missing_layers(inside, architecture), *_vocabulary(held, architecture, layers, alone)]
     return found + list(_experts(inside, architecture) if alone else ())
 
@@ -67,9 +63,9 @@ def dtype_note(stored_dtype: str | None, architecture: Architecture) -> tuple[st
     )
 
 
-def _missing_layers(inside: list[Lot], architecture: Architecture) -> Iterator[str]:
+def _missing_layers(inside: list[TensorGroup], architecture: Architecture) -> Iterator[str]:
     expected = len(architecture.layers)
-    seen = {layer for lot in inside for layer in lot.layers}
+    seen = {layer for tensor_group in inside for layer in tensor_group.layers}
     missing = sorted(set(range(expected)) - seen)
     if seen and missing and architecture.num_hidden_layers == expected:
         yield (
@@ -78,46 +74,53 @@ def _missing_layers(inside: list[Lot], architecture: Architecture) -> Iterator[s
         )
 
 
-def _vocabulary(held: list[Lot], architecture: Architecture, layers: str, with_head: bool) -> Iterator[str]:
+def _vocabulary(held: list[TensorGroup], architecture: Architecture, layers: str, with_head: bool) -> Iterator[str]:
     """Rows of the token embedding and the head that are not the config's vocabulary."""
     vocabulary = architecture.vocab_size
     if architecture.model_type in MORE_ROWS:
         return
     parent = layers.rpartition(".")[0]
-    for lot in held:
-        module, _, leaf = lot.group.template.rpartition(".")
+    for tensor_group in held:
+        module, _, leaf = tensor_group.group.template.rpartition(".")
         above, _, name = module.rpartition(".")
         beside = name in EMBEDDINGS and above == parent
-        if leaf != "weight" or not (beside or (with_head and module == "lm_head")) or len(lot.group.shape) != 2:
+        if (
+            leaf != "weight"
+            or not (beside or (with_head and module == "lm_head"))
+            or len(tensor_group.group.shape) != 2
+        ):
             continue
-        rows = lot.group.shape[0]
-        if vocabulary and rows != vocabulary and lot.group.shape[1] == architecture.hidden_size:
+        rows = tensor_group.group.shape[0]
+        if vocabulary and rows != vocabulary and tensor_group.group.shape[1] == architecture.hidden_size:
             yield (
-                f"{lot.group.template} has {rows:,} rows, config.json's vocab_size is {vocabulary:,}"
+                f"{tensor_group.group.template} has {rows:,} rows, config.json's vocab_size is {vocabulary:,}"
                 f" ({'padded' if rows > vocabulary else 'cut'}): transformers refuses such a file"
             )
 
 
-def _experts(inside: list[Lot], architecture: Architecture) -> Iterator[str]:
+def _experts(inside: list[TensorGroup], architecture: Architecture) -> Iterator[str]:
     """Layers whose files hold more or fewer routed experts than the config says."""
     experts = architecture.experts
     if experts is None:
         return
     counts: dict[str, Counter[int]] = {}
-    for lot in inside:
-        if ".experts.{}." in lot.group.template and lot.group.template.count("{}") == 2:
-            counts.setdefault(lot.group.template, Counter()).update(lot.layers)
+    for tensor_group in inside:
+        if ".experts.{}." in tensor_group.group.template and tensor_group.group.template.count("{}") == 2:
+            counts.setdefault(tensor_group.group.template, Counter()).update(tensor_group.layers)
     wrong = {layer: n for found in counts.values() for layer, n in found.items() if n != experts.total}
     if wrong:
         layer = min(wrong)
         yield f"config.json says {experts.total} experts; the files hold {wrong[layer]} in layer {layer}"
 
 
-def _stored_twice(lots: tuple[Lot, ...]) -> Iterator[str]:
-    twice = [lot for lot in lots if lot.role in ("duplicate_head", "duplicate_embedding")]
-    for lot in twice:
-        what = "head" if component(lot.name) == "head" else "embedding"
-        yield f"the {what} is stored twice: {lot.group.template} is tied, its {lot.nbytes:,} B hold nothing new"
+def _stored_twice(tensor_groups: tuple[TensorGroup, ...]) -> Iterator[str]:
+    twice = [
+        tensor_group for tensor_group in tensor_groups if tensor_group.role in ("duplicate_head", "duplicate_embedding")
+    ]
+    for tensor_group in twice:
+        what = "head" if component(tensor_group.name) == "head" else "embedding"
+        name, nbytes = tensor_group.group.template, tensor_group.nbytes
+        yield f"the {what} is stored twice: {name} is tied, its {nbytes:,} B hold nothing new"
 
 
 def _plural(count: int, noun: str) -> str:

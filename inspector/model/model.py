@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from inspector.hub.checkpoint import Checkpoint
 from inspector.model.layers.layer import Layer
+from inspector.model.parameters.names import TensorGroup
 
 if TYPE_CHECKING:  # of few checkpoints
-    from inspector.model.assemble import ModelPart
-    from inspector.model.parameters.adapters import Adapter
-    from inspector.model.parameters.count import Lot
     from inspector.model.vision.encoders import AudioTower, VisionTower
 
 
@@ -139,8 +138,8 @@ class Parameters:
         exact: False where the class is unknown, or packed weights could not be unpacked.
         notes: what the reader of the numbers should know; they end in `warnings`.
         quantization: what the tensors say of the packing; None where none is packed.
-        lots: the parameters' tensors as the files have them; and a tied head that is there twice, and the buffer that
-            corrects a router, which other programs load. None of a GGUF file, or of a model made of parts.
+        tensor_groups: the parameters' tensors as the files have them; and a tied head that is there twice, and the
+            buffer that corrects a router, which other programs load. None of a GGUF file, or of a model made of parts.
     """
 
     total: int
@@ -159,7 +158,7 @@ class Parameters:
     exact: bool = True
     notes: tuple[str, ...] = ()
     quantization: Quantization | None = None
-    lots: tuple[Lot, ...] = field(default=(), repr=False, compare=False)
+    tensor_groups: tuple[TensorGroup, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def by_layer(self) -> tuple[int, ...]:
@@ -174,7 +173,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint, understood. Of one that is made of parts (`hub.parts`), `parts` has each of them by itself."""
+    """A checkpoint, understood. Of one that is made of parts, `parts` has each of them by itself."""
 
     repo_id: str
     architecture: Architecture
@@ -188,3 +187,40 @@ class Model:
     @property
     def warnings(self) -> tuple[str, ...]:
         return self.architecture.notes + self.parameters.notes + self.notes
+
+
+class ModelPart(NamedTuple):
+    """A part of a checkpoint, understood. See `hub.checkpoint.Part`."""
+
+    name: str
+    kind: str
+    class_name: str | None
+    model: Model
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What an adapter is.
+
+    Attributes:
+        base_model: as adapter_config.json names it.
+        base_revision: the commit of the base that was read; None where it has none.
+        peft_type: peft's name of the method, "LORA".
+        rank: `r`; None for methods without one.
+        alpha: `lora_alpha` or the method's own; None where there is none.
+        target_modules: names, or one pattern; empty where the method has none.
+        modules_to_save: modules of which the adapter holds a full copy beside the base's.
+        parameters: what it adds to the base.
+        bytes: of its tensors in its file.
+    """
+
+    base_model: str
+    base_revision: str | None
+    peft_type: str
+    rank: int | None
+    alpha: float | None
+    target_modules: tuple[str, ...]
+    modules_to_save: tuple[str, ...]
+    parameters: int
+    bytes: int

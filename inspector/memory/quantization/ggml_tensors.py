@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.model import Architecture, Model
-from inspector.model.parameters.count import Lot
-from inspector.model.parameters.names import component, stack
+from inspector.model.parameters.names import TensorGroup, component, stack
 
 _MATRICES = {
     "embed_tokens": "token_embd",
@@ -99,49 +98,49 @@ def gguf_tensors(model: Model) -> list[GgufTensor] | str:
     parameters, shape = model.parameters, model.architecture
     if parameters.stack == "blk":
         return "this GGUF file has its types already: name no other"
-    if not parameters.lots or not parameters.layers:
+    if not parameters.tensor_groups or not parameters.layers:
         return "the tensors' names do not tell what each layer holds"
-    if any(lot.numel != lot.group.numel for lot in parameters.lots):
+    if any(tensor_group.numel != tensor_group.group.numel for tensor_group in parameters.tensor_groups):
         packing = shape.quantization
         method = packing.method if packing else "in no known way"
         return f"its weights are packed already ({method}): llama-quantize takes plain ones"
     tensors: list[GgufTensor] = []
-    for lot in parameters.lots:
-        part = component(lot.name)
-        if lot.role == "duplicate_head" and shape.model_type in gguf_table()["headless"]:
+    for tensor_group in parameters.tensor_groups:
+        part = component(tensor_group.name)
+        if tensor_group.role == "duplicate_head" and shape.model_type in gguf_table()["headless"]:
             continue  # a tied head that the file has once more; other models' GGUF has it, too
         if part in ("vision", "audio", "projector"):
             continue
-        front = stack(lot.group.template)
+        front = stack(tensor_group.group.template)
         if front is not None and front != parameters.stack:
             return f"it has layers besides the decoder's ({front[:60]})"
-        made = list(_made(lot, part, shape))
+        made = list(_made(tensor_group, part, shape))
         if not made:
-            return f"what llama.cpp makes of {lot.group.template[:80]} is not known here"
+            return f"what llama.cpp makes of {tensor_group.group.template[:80]} is not known here"
         if front is None:
-            tensors += (tensor for tensor in made for _ in range(lot.count))
+            tensors += (tensor for tensor in made for _ in range(tensor_group.count))
             continue
-        for layer, count in lot.layers.items():
+        for layer, count in tensor_group.layers.items():
             each = 1 if part == "experts" else count  # the experts' matrices become one tensor
             more = count if part == "experts" else 1
             tensors += (tensor._replace(layer=layer, numel=tensor.numel * more) for tensor in made for _ in range(each))
     return sorted(tensors, key=lambda tensor: (-1 if tensor.layer is None else tensor.layer, tensor.name))
 
 
-def _made(lot: Lot, part: str, shape: Architecture) -> Iterable[GgufTensor]:
+def _made(tensor_group: TensorGroup, part: str, shape: Architecture) -> Iterable[GgufTensor]:
     """The tensors, one layer's, that a parameter becomes; none where that is not known."""
-    dims = lot.group.shape
+    dims = tensor_group.group.shape
     long = [n for n in dims if n > 1]
     if len(long) < 2 or part == "norm":
-        yield GgufTensor(None, "", 1, lot.numel, False, part)
+        yield GgufTensor(None, "", 1, tensor_group.numel, False, part)
         return
-    *modules, leaf = lot.group.template.replace(".{}", "").split(".")
+    *modules, leaf = tensor_group.group.template.replace(".{}", "").split(".")
     module = modules[-1] if leaf in ("weight", "bias") and modules else leaf
     if part == "router":
-        yield GgufTensor(None, "ffn_gate_inp", dims[-1], lot.numel, False, part)
+        yield GgufTensor(None, "ffn_gate_inp", dims[-1], tensor_group.numel, False, part)
         return
     if part == "linear_attention":
-        yield from _delta_net(lot, module, shape)
+        yield from _delta_net(tensor_group, module, shape)
         return
     name = _MATRICES.get(module)
     if module == "c_proj":
@@ -150,27 +149,27 @@ def _made(lot: Lot, part: str, shape: Architecture) -> Iterable[GgufTensor]:
         return
     row = dims[0] if module in _TRANSPOSED and shape.model_type == "gpt2" else dims[-1]
     if name == "attn_kv_b":
-        yield from _latent(lot, row, shape)
+        yield from _latent(tensor_group, row, shape)
         return
     hidden = shape.hidden_size or 0
     if len(dims) == 3:  # experts stored whole: inner rows of the hidden size, or the other way round
-        row = hidden if name != "ffn_down" else lot.numel // max(1, dims[0] * hidden)
+        row = hidden if name != "ffn_down" else tensor_group.numel // max(1, dims[0] * hidden)
     end = {"experts": "_exps", "shared_experts": "_shexp"}.get(part, "")
     if module == "input_linear" or (module == "gate_up_proj" and end):
-        yield GgufTensor(None, f"ffn_gate{end}", row, lot.numel // 2, part == "experts", part)
-        yield GgufTensor(None, f"ffn_up{end}", row, lot.numel // 2, part == "experts", part)
+        yield GgufTensor(None, f"ffn_gate{end}", row, tensor_group.numel // 2, part == "experts", part)
+        yield GgufTensor(None, f"ffn_up{end}", row, tensor_group.numel // 2, part == "experts", part)
     else:
-        yield GgufTensor(None, f"{name}{end}", row, lot.numel, part == "experts", part)
+        yield GgufTensor(None, f"{name}{end}", row, tensor_group.numel, part == "experts", part)
 
 
-def _delta_net(lot: Lot, module: str, shape: Architecture) -> Iterable[GgufTensor]:
+def _delta_net(tensor_group: TensorGroup, module: str, shape: Architecture) -> Iterable[GgufTensor]:
     """The matrices of Qwen3-Next's and Qwen3.5's linear layers; of one that joins queries, keys, values and gate the
     gate apart (conversion/qwen.py)."""
-    rows, hidden = lot.group.shape[0], lot.group.shape[-1]
+    rows, hidden = tensor_group.group.shape[0], tensor_group.group.shape[-1]
     if shape.model_type not in gguf_table()["delta_net"]:
         return
     if module in _DELTA_NET:
-        yield GgufTensor(None, _DELTA_NET[module], hidden, lot.numel, False, "linear_attention")
+        yield GgufTensor(None, _DELTA_NET[module], hidden, tensor_group.numel, False, "linear_attention")
         return
     linear = next((layer for layer in shape.layers if layer.states), None)
     joined = linear.states[0].shape[0] if linear else 0  # the convolution's channels are those of q, k and v
@@ -179,11 +178,11 @@ def _delta_net(lot: Lot, module: str, shape: Architecture) -> Iterable[GgufTenso
         yield GgufTensor(None, "attn_gate", hidden, (rows - joined) * hidden, False, "linear_attention")
 
 
-def _latent(lot: Lot, rank: int, shape: Architecture) -> Iterable[GgufTensor]:
+def _latent(tensor_group: TensorGroup, rank: int, shape: Architecture) -> Iterable[GgufTensor]:
     """The two up-projections that the converter makes of a latent's one; keys transposed (conversion/deepseek.py)."""
     widths = next((layer.widths for layer in shape.layers if layer.widths), {})
     key, value = widths.get("qk_nope_head_dim"), widths.get("v_head_dim")
-    if key and value and lot.group.shape[0] % (key + value) == 0:
-        heads = lot.group.shape[0] // (key + value)
+    if key and value and tensor_group.group.shape[0] % (key + value) == 0:
+        heads = tensor_group.group.shape[0] // (key + value)
         yield GgufTensor(None, "attn_k_b", key, heads * key * rank, True, "attention")
         yield GgufTensor(None, "attn_v_b", rank, heads * value * rank, True, "attention")

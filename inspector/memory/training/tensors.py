@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Checkpoint
 from inspector.model.model import Architecture
-from inspector.model.parameters.count import parameter_lots
+from inspector.model.parameters.count import parameter_groups
 from inspector.model.parameters.names import component, stack
 
 OUTSIDE = "outside"
@@ -167,22 +167,31 @@ def only_vectors(weights: Weights, pattern: str) -> dict[int, tuple[int, ...]]:
 
 def read_weights(checkpoint: Checkpoint, architecture: Architecture) -> Weights:
     """The parameters of a checkpoint, each weight once, with the shapes of the files."""
-    lots, layers = parameter_lots(checkpoint, architecture)
+    tensor_groups, layers = parameter_groups(checkpoint, architecture)
     encoder = encoder_stack(layers)
     encoder_layers = 1 + max(
-        (layer for lot in lots if encoder and stack(lot.group.template) == encoder for layer in lot.layers), default=-1
+        (
+            layer
+            for tensor_group in tensor_groups
+            if encoder and stack(tensor_group.group.template) == encoder
+            for layer in tensor_group.layers
+        ),
+        default=-1,
     )
     offsets = {layers: encoder_layers + 1} if layers and encoder_layers else {}
     groups = tuple(
         Weight(
-            lot.group.template,
-            lot.group.shape if lot.numel == lot.group.numel else (lot.numel,),
-            lot.count,
-            {layer + offsets.get(stack(lot.group.template) or "", 0): count for layer, count in lot.layers.items()},
-            component(lot.name),
-            stack(lot.group.template) in (layers, encoder) and stack(lot.group.template) is not None,
+            tensor_group.group.template,
+            tensor_group.group.shape if tensor_group.numel == tensor_group.group.numel else (tensor_group.numel,),
+            tensor_group.count,
+            {
+                layer + offsets.get(stack(tensor_group.group.template) or "", 0): count
+                for layer, count in tensor_group.layers.items()
+            },
+            component(tensor_group.name),
+            stack(tensor_group.group.template) in (layers, encoder) and stack(tensor_group.group.template) is not None,
         )
-        for lot in lots
+        for tensor_group in tensor_groups
     )
     sparse = frozenset(layer for group in groups if group.component == "experts" for layer in group.layers)
     numel = {group.name: group.numel for group in groups}
@@ -191,7 +200,7 @@ def read_weights(checkpoint: Checkpoint, architecture: Architecture) -> Weights:
         template = split_name(tensor.name)[0]
         if template in numel:
             names[tensor.name] = numel[template]
-    exact = all(lot.numel == lot.group.numel for lot in lots)
+    exact = all(tensor_group.numel == tensor_group.group.numel for tensor_group in tensor_groups)
     return Weights(groups, names, exact, encoder_layers, offsets, sparse)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
 from inspector.model.config.read import find_recipe, read_quantization
@@ -13,10 +13,7 @@ from inspector.model.model import Quantization
 from inspector.model.packing.patterns import Matching, as_glob
 from inspector.model.packing.recipe import listed
 from inspector.model.packing.rules import PLAIN
-from inspector.model.parameters.names import component, stack
-
-if TYPE_CHECKING:
-    from inspector.model.parameters.count import Lot
+from inspector.model.parameters.names import TensorGroup, component, stack
 
 MAX_NAMES = 12
 """So many modules are named; the rest is counted."""
@@ -35,33 +32,39 @@ WITHOUT_RECIPE = (
 """Ends of names -> the method that writes them, for configs without a recipe."""
 
 
-def describe(lots: Iterable[Lot], config: Mapping[str, Any]) -> tuple[Quantization | None, list[str], bool]:
+def describe(
+    tensor_groups: Iterable[TensorGroup], config: Mapping[str, Any]
+) -> tuple[Quantization | None, list[str], bool]:
     """The checkpoint's quantization as its tensors have it, and what to note of it.
 
     Returns:
         None where no parameter is packed; notes on where the tensors contradict the recipe; whether the parameters that
         packed weights stand for are certain.
     """
-    lots = [lot for lot in lots if lot.role in ("parameter", "overhead")]
-    held = [lot for lot in lots if lot.role == "parameter"]
-    packed = [lot for lot in held if lot.packed]
-    total, inner = sum(lot.total for lot in held), sum(lot.total for lot in packed)
+    tensor_groups = [tensor_group for tensor_group in tensor_groups if tensor_group.role in ("parameter", "overhead")]
+    held = [tensor_group for tensor_group in tensor_groups if tensor_group.role == "parameter"]
+    packed = [tensor_group for tensor_group in held if tensor_group.packed]
+    total, inner = sum(tensor_group.total for tensor_group in held), sum(tensor_group.total for tensor_group in packed)
     if not inner:
         return None, [], True
-    inner_bytes = sum(lot.nbytes for lot in lots if lot.packed)
-    recipe = read_quantization(config) or _guessed(packed, lots)
-    weights = [lot for lot in held if _is_matrix(lot)]
+    inner_bytes = sum(tensor_group.nbytes for tensor_group in tensor_groups if tensor_group.packed)
+    recipe = read_quantization(config) or _guessed(packed, tensor_groups)
+    weights = [tensor_group for tensor_group in held if _is_matrix(tensor_group)]
     quantization = replace(
         recipe,
-        effective_bits=8 * sum(lot.nbytes for lot in lots) / total,
+        effective_bits=8 * sum(tensor_group.nbytes for tensor_group in tensor_groups) / total,
         packed_bits=8 * inner_bytes / inner,
         packed_parameters=inner,
-        plain=_bounded(plain_modules([lot for lot in weights if not _is_plain_embedding(lot)])),
-        plain_embeddings=_bounded(list(dict.fromkeys(_module(lot) for lot in weights if _is_plain_embedding(lot)))),
+        plain=_bounded(
+            plain_modules([tensor_group for tensor_group in weights if not _is_plain_embedding(tensor_group)])
+        ),
+        plain_embeddings=_bounded(
+            list(dict.fromkeys(_module(tensor_group) for tensor_group in weights if _is_plain_embedding(tensor_group)))
+        ),
     )
     found = find_recipe(config)
     notes = [] if found is None else list(contradictions(weights, found[0], quantization.method))
-    tiled = any(lot.group.dtype == "I32" and len(lot.group.shape) == 4 for lot in packed)
+    tiled = any(tensor_group.group.dtype == "I32" and len(tensor_group.group.shape) == 4 for tensor_group in packed)
     if tiled:
         notes.append(
             "torchao's tiled int4 pads inputs to 1024: of weights whose width that does not divide, too many count"
@@ -69,42 +72,46 @@ def describe(lots: Iterable[Lot], config: Mapping[str, Any]) -> tuple[Quantizati
     return quantization, notes, not tiled
 
 
-def _guessed(packed: Iterable[Lot], lots: Iterable[Lot]) -> Quantization:
-    ends = [lot.group.template for lot in lots]
+def _guessed(packed: Iterable[TensorGroup], tensor_groups: Iterable[TensorGroup]) -> Quantization:
+    ends = [tensor_group.group.template for tensor_group in tensor_groups]
     method = next((name for marks, name in WITHOUT_RECIPE if any(end.endswith(marks) for end in ends)), "unknown")
-    bits = {lot.group.nbytes * 8 // lot.numel for lot in packed}
+    bits = {tensor_group.group.nbytes * 8 // tensor_group.numel for tensor_group in packed}
     return Quantization(method, bits.pop() if len(bits) == 1 else None, None)
 
 
-def _is_matrix(lot: Lot) -> bool:
-    """Whether a lot holds a weight of two or more dimensions, packed or not."""
-    if lot.packed:
+def _is_matrix(tensor_group: TensorGroup) -> bool:
+    """Whether a tensor group holds a weight of two or more dimensions, packed or not."""
+    if tensor_group.packed:
         return True
-    return lot.group.dtype in PLAIN and len([n for n in lot.group.shape if n > 1]) > 1 and not lot.name.endswith("bias")
+    return (
+        tensor_group.group.dtype in PLAIN
+        and len([n for n in tensor_group.group.shape if n > 1]) > 1
+        and not tensor_group.name.endswith("bias")
+    )
 
 
-def _is_plain_embedding(lot: Lot) -> bool:
-    return not lot.packed and component(lot.name) == "embedding"
+def _is_plain_embedding(tensor_group: TensorGroup) -> bool:
+    return not tensor_group.packed and component(tensor_group.name) == "embedding"
 
 
-def _module(lot: Lot) -> str:
+def _module(tensor_group: TensorGroup) -> str:
     """What holds the weight, as the file spells it: experts that are one stacked parameter keep its name."""
-    module, _, last = lot.group.template.rpartition(".")
-    if lot.packed:
-        module, _, last = _stored_name(lot).rpartition(".")
+    module, _, last = tensor_group.group.template.rpartition(".")
+    if tensor_group.packed:
+        module, _, last = _stored_name(tensor_group).rpartition(".")
     return module if last == "weight" else f"{module}.{last}" if module else last
 
 
-def _stored_name(lot: Lot) -> str:
-    """A packed lot's parameter under the file's own prefix."""
-    module, _, last = lot.group.template.rpartition(".")
-    name = lot.name.rpartition(".")[2]
+def _stored_name(tensor_group: TensorGroup) -> str:
+    """A packed tensor group's parameter under the file's own prefix."""
+    module, _, last = tensor_group.group.template.rpartition(".")
+    name = tensor_group.name.rpartition(".")[2]
     if name == "weight" and last != "weight" and module.endswith(".weight"):
         return module  # bitsandbytes' and quanto's parts come after the whole name
     return f"{module}.{name}"
 
 
-def plain_modules(lots: Iterable[Lot]) -> list[str]:
+def plain_modules(tensor_groups: Iterable[TensorGroup]) -> list[str]:
     """The outermost modules inside which no weight is packed, and those packed in some layers only.
 
     "model.visual" stands for all of its weights; "mlp.down_proj (layers 0-2)" is packed in all other layers.
@@ -112,14 +119,14 @@ def plain_modules(lots: Iterable[Lot]) -> list[str]:
     plain: dict[str, dict[int, int]] = {}
     packed: set[str] = set()
     above: set[str] = set()
-    for lot in lots:
-        module = _module(lot)
-        if lot.packed:
+    for tensor_group in tensor_groups:
+        module = _module(tensor_group)
+        if tensor_group.packed:
             packed.add(module)
             above.update(_outer(module))
         else:
             layers = plain.setdefault(module, {})
-            layers.update(lot.layers)
+            layers.update(tensor_group.layers)
     found: dict[str, None] = {}
     for module, layers in plain.items():
         if module in packed:
@@ -142,7 +149,7 @@ def _bounded(names: list[str]) -> tuple[str, ...]:
     return (*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more")
 
 
-def contradictions(lots: Iterable[Lot], recipe: Mapping[str, Any], method: str) -> Iterator[str]:
+def contradictions(tensor_groups: Iterable[TensorGroup], recipe: Mapping[str, Any], method: str) -> Iterator[str]:
     """Where the recipe's list of what is left out and the tensors disagree, as far as that is certain.
 
     Packed although listed: the list has the module's whole name, or its end. Plain although not listed: the same
@@ -150,9 +157,9 @@ def contradictions(lots: Iterable[Lot], recipe: Mapping[str, Any], method: str) 
     """
     texts = [text for text in listed(recipe) if len(text) <= MAX_LENGTH][:MAX_TEXTS]
     by_module: dict[str, dict[bool, set[int]]] = {}
-    for lot in lots:
-        layers = by_module.setdefault(_module(lot), {})
-        layers.setdefault(lot.packed, set()).update(lot.layers)
+    for tensor_group in tensor_groups:
+        layers = by_module.setdefault(_module(tensor_group), {})
+        layers.setdefault(tensor_group.packed, set()).update(tensor_group.layers)
     packed = [module for module, kinds in by_module.items() if True in kinds][:MAX_MODULES]
     wrong = [text for text in texts if any(_is_named(text, name, by_module[name][True]) for name in packed)]
     if wrong:

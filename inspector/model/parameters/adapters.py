@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.hub.formats.adapters import peft_type
-from inspector.model.assemble import ModelPart, blank, most_stored
-from inspector.model.build import build_model
-from inspector.model.model import Model, Parameters, Share
+from inspector.model.assemble import assemble, blank, is_of_diffusers, most_stored
+from inspector.model.model import Adapter, Model, ModelPart, Parameters, Share
 from inspector.model.parameters.names import component
+from inspector.model.plain import plain_model
 
 PREFIX = "base_model.model."
 """Of all names in an adapter's file but those of prompts."""
@@ -63,33 +63,6 @@ LISTED = 50
 """Names of modules that a report shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """What an adapter is.
-
-    Attributes:
-        base_model: as adapter_config.json names it.
-        base_revision: the commit of the base that was read; None where it has none.
-        peft_type: peft's name of the method, "LORA".
-        rank: `r`; None for methods without one.
-        alpha: `lora_alpha` or the method's own; None where there is none.
-        target_modules: names, or one pattern; empty where the method has none.
-        modules_to_save: modules of which the adapter holds a full copy beside the base's.
-        parameters: what it adds to the base.
-        bytes: of its tensors in its file.
-    """
-
-    base_model: str
-    base_revision: str | None
-    peft_type: str
-    rank: int | None
-    alpha: float | None
-    target_modules: tuple[str, ...]
-    modules_to_save: tuple[str, ...]
-    parameters: int
-    bytes: int
-
-
 def adapted(checkpoint: Checkpoint) -> Model:
     """The base with the adapter on it.
 
@@ -99,68 +72,78 @@ def adapted(checkpoint: Checkpoint) -> Model:
     Raises:
         InvalidConfig: the base's config holds values that no model can have.
     """
-    part = checkpoint.parts[-1]
-    own, config = part.checkpoint, part.checkpoint.config
-    method = peft_type(config)
-    base = build_model(checkpoint.parts[0].checkpoint) if len(checkpoint.parts) > 1 else None
-    names = _names(checkpoint.parts[0].checkpoint) if base is not None else {}
-    saved = _texts(config.get("modules_to_save"))
-    added = sum(
-        _parameters(tensor, method, config) for tensor in own.tensors if not _replaces(tensor, names, saved, method)
-    )
-    grown = {
-        component(name): growth
-        for tensor in own.tensors
-        if _replaces(tensor, names, saved, method)
-        and (name := _bare(tensor.name))
-        and (growth := _growth(tensor, names))
-    }
-    notes = _notes(part.checkpoint, method, grown)
-    nbytes = own.tensor_bytes
+    own = checkpoint.parts[-1].checkpoint
+    method = peft_type(own.config)
+    held = checkpoint.parts[0].checkpoint if len(checkpoint.parts) > 1 else None
+    base = Model(checkpoint.repo_id, blank(None), EMPTY, None) if held is None else _base_model(held)
+    saved = _texts(own.config.get("modules_to_save"))
+    added, grown = _added(own, method, {} if held is None else _names(held), saved)
     adapter = Adapter(
-        base_model=str(config.get("base_model_name_or_path") or "")[:200],
-        base_revision=checkpoint.parts[0].checkpoint.revision if base is not None else None,
+        base_model=str(own.config.get("base_model_name_or_path") or "")[:200],
+        base_revision=None if held is None else held.revision,
         peft_type=method,
-        rank=_whole(config.get("init_r" if method == "ADALORA" else "r")),
-        alpha=_number(config.get("lora_alpha", config.get("alpha"))),
-        target_modules=_texts(config.get("target_modules")),
+        rank=_whole(own.config.get("init_r" if method == "ADALORA" else "r")),
+        alpha=_number(own.config.get("lora_alpha", own.config.get("alpha"))),
+        target_modules=_texts(own.config.get("target_modules")),
         modules_to_save=saved,
         parameters=added,
-        bytes=nbytes,
+        bytes=own.tensor_bytes,
     )
-    if base is None:
-        base = Model(checkpoint.repo_id, blank(None), EMPTY, None)
-    parameters = base.parameters
-    components = dict(parameters.by_component)
-    for name, growth in grown.items():
-        components[name] = components.get(name, 0) + growth
-    more = added + sum(grown.values())
-    dtypes = dict(parameters.by_dtype)
-    for tensor in own.tensors:
-        if not BUFFER.search(tensor.name):
-            dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
-    first = own.tensors[0].name if own.tensors else ""
-    parts = tuple(
-        ModelPart(each.name, each.kind, each.class_name, model, each.checkpoint)
-        for each, model in zip(checkpoint.parts, (base, _alone(own, method, added)), strict=True)
-    )
+    models = (base, _alone(own, method, added))
     return replace(
         base,
         repo_id=checkpoint.repo_id,
-        parameters=replace(
-            parameters,
-            total=parameters.total + more,
-            active=parameters.active + more,
-            by_component={**components, "adapter": added},
-            bytes_by_component={**parameters.bytes_by_component, "adapter": nbytes},
-            by_dtype=dtypes,
-            stored_bytes=parameters.stored_bytes + nbytes,
-            outside={**parameters.outside, "adapter": Share(added, nbytes, len(own.tensors), first)},
-            exact=parameters.exact and method in CHECKED,
-            notes=(*parameters.notes, *notes),
+        parameters=_together(base.parameters, own, method, added, grown),
+        parts=tuple(
+            ModelPart(part.name, part.kind, part.class_name, model, part.checkpoint)
+            for part, model in zip(checkpoint.parts, models, strict=True)
         ),
-        parts=parts,
         adapter=adapter,
+    )
+
+
+def _base_model(base: Checkpoint) -> Model:
+    """The base by itself; it is no adapter."""
+    return assemble(base) if base.parts or is_of_diffusers(base) else plain_model(base)
+
+
+def _added(
+    own: Checkpoint, method: str, names: Mapping[str, tuple[int, ...]], saved: tuple[str, ...]
+) -> tuple[int, dict[str, int]]:
+    """The parameters that an adapter adds to its base, and by how many a tensor in the place of one of the base's is
+    larger than that, by component."""
+    added = 0
+    grown: dict[str, int] = {}
+    for tensor in own.tensors:
+        if not _replaces(tensor, names, saved, method):
+            added += _parameters(tensor, method, own.config)
+        elif (name := _bare(tensor.name)) and (growth := _growth(tensor, names)):
+            grown[component(name)] = growth
+    return added, grown
+
+
+def _together(base: Parameters, own: Checkpoint, method: str, added: int, grown: Mapping[str, int]) -> Parameters:
+    """The base's parameters and the adapter's."""
+    components = dict(base.by_component)
+    for name, growth in grown.items():
+        components[name] = components.get(name, 0) + growth
+    dtypes = dict(base.by_dtype)
+    for tensor in own.tensors:
+        if not BUFFER.search(tensor.name):
+            dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
+    more, nbytes = added + sum(grown.values()), own.tensor_bytes
+    first = own.tensors[0].name if own.tensors else ""
+    return replace(
+        base,
+        total=base.total + more,
+        active=base.active + more,
+        by_component={**components, "adapter": added},
+        bytes_by_component={**base.bytes_by_component, "adapter": nbytes},
+        by_dtype=dtypes,
+        stored_bytes=base.stored_bytes + nbytes,
+        outside={**base.outside, "adapter": Share(added, nbytes, len(own.tensors), first)},
+        exact=base.exact and method in CHECKED,
+        notes=(*base.notes, *_notes(own, method, grown)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
@@ -12,42 +12,23 @@ from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
 from inspector.model.lint import lint
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, find_class
-from inspector.model.parameters.counter import Tally
-from inspector.model.parameters.names import MTP, Group, component, decoder_stack, group_tensors, stack
-
-PARAMETER, OVERHEAD, BUFFERS = "parameter", "overhead", "buffer"
-MTP_LAYERS, DUPLICATE_HEAD, DUPLICATE_EMBEDDING, OTHER = "mtp", "duplicate_head", "duplicate_embedding", "other"
-
-
-@dataclass(slots=True)
-class Lot:
-    """The tensors of one group that share a fate.
-
-    Attributes:
-        group: where they come from.
-        name: the parameter's template, packed suffix put right; where the class is known, as the class has it.
-        numel: parameters that one tensor stands for.
-        layers: first number in the name -> tensors.
-        count: how many tensors.
-        role: parameter, overhead, buffer, or why the class does not load them.
-        packed: they hold a weight that is not stored as a plain float, or belong to one.
-    """
-
-    group: Group
-    name: str
-    numel: int
-    layers: Mapping[int, int]
-    count: int
-    role: str = PARAMETER
-    packed: bool = False
-
-    @property
-    def total(self) -> int:
-        return self.count * self.numel
-
-    @property
-    def nbytes(self) -> int:
-        return self.count * self.group.nbytes
+from inspector.model.parameters.counter import ParameterCounter
+from inspector.model.parameters.names import (
+    BUFFERS,
+    DUPLICATE_EMBEDDING,
+    DUPLICATE_HEAD,
+    MTP,
+    MTP_LAYERS,
+    OTHER,
+    OVERHEAD,
+    PARAMETER,
+    Group,
+    TensorGroup,
+    component,
+    decoder_stack,
+    group_tensors,
+    stack,
+)
 
 
 def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Parameters:
@@ -55,37 +36,39 @@ def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Para
 
     Never raises: what cannot be told is counted as stored, with `exact=False` and a note.
     """
-    counter, lots = _sorted(checkpoint, architecture)
-    counter.notes += lint(lots, architecture, counter.stack)
-    if not any(lot.packed for lot in lots):
-        return _sum_up(lots, counter, architecture)
+    counter, tensor_groups = _sorted(checkpoint, architecture)
+    counter.notes += lint(tensor_groups, architecture, counter.stack)
+    if not any(tensor_group.packed for tensor_group in tensor_groups):
+        return _sum_up(tensor_groups, counter, architecture)
     from inspector.model.packing import describe
 
-    quantization, notes, certain = describe(lots, checkpoint.config)
+    quantization, notes, certain = describe(tensor_groups, checkpoint.config)
     counter.notes += notes
     counter.exact &= certain
-    return replace(_sum_up(lots, counter, architecture), quantization=quantization)
+    return replace(_sum_up(tensor_groups, counter, architecture), quantization=quantization)
 
 
-def parameter_lots(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[Lot], str | None]:
-    """The lots that are parameters, and the name of the list of layers (None where the names do not tell)."""
-    counter, lots = _sorted(checkpoint, architecture)
-    return [lot for lot in lots if lot.role == PARAMETER], counter.stack
+def parameter_groups(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[TensorGroup], str | None]:
+    """The tensor groups that are parameters, and the name of the list of layers (None where the names do not tell)."""
+    counter, tensor_groups = _sorted(checkpoint, architecture)
+    return [tensor_group for tensor_group in tensor_groups if tensor_group.role == PARAMETER], counter.stack
 
 
-def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counter, list[Lot]]:
+def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counter, list[TensorGroup]]:
     model_class = find_class(architecture.architecture) if architecture.architecture else None
     counter = _Counter(checkpoint, architecture, model_class)
-    lots = counter.lots()
-    if model_class and 2 * sum(lot.total for lot in lots if lot.role == OTHER) > sum(lot.total for lot in lots):
+    tensor_groups = counter.tensor_groups()
+    if model_class and 2 * sum(
+        tensor_group.total for tensor_group in tensor_groups if tensor_group.role == OTHER
+    ) > sum(tensor_group.total for tensor_group in tensor_groups):
         # Nearly nothing matched: another model under this class's name, or names that nobody foresaw
         counter = _Counter(checkpoint, architecture, None)
-        lots = counter.lots()
-    return counter, lots
+        tensor_groups = counter.tensor_groups()
+    return counter, tensor_groups
 
 
 class _Counter:
-    """Sorts a checkpoint's tensors into lots, and keeps the notes that this gives rise to."""
+    """Sorts a checkpoint's tensors into tensor groups, and keeps the notes that this gives rise to."""
 
     def __init__(self, checkpoint: Checkpoint, architecture: Architecture, model_class: ModelClass | None) -> None:
         self.config = checkpoint.config
@@ -101,16 +84,20 @@ class _Counter:
         self.exact = True
         self.notes: list[str] = []
 
-    def lots(self) -> list[Lot]:
-        lots = [lot for stored in self._unpacked() for lot in self._split(*stored)]
-        packed = {lot.group.module for lot in lots if lot.group.template.endswith(".qweight")}
+    def tensor_groups(self) -> list[TensorGroup]:
+        tensor_groups = [tensor_group for stored in self._unpacked() for tensor_group in self._split(*stored)]
+        packed = {
+            tensor_group.group.module
+            for tensor_group in tensor_groups
+            if tensor_group.group.template.endswith(".qweight")
+        }
         unknown = Counter[str]()
-        for lot in lots:
-            if lot.role in (PARAMETER, OVERHEAD):
-                lot.role = self._role(lot, packed, unknown)
-        self._drop_twins(lots)
+        for tensor_group in tensor_groups:
+            if tensor_group.role in (PARAMETER, OVERHEAD):
+                tensor_group.role = self._role(tensor_group, packed, unknown)
+        self._drop_twins(tensor_groups)
         self._note(unknown)
-        return lots
+        return tensor_groups
 
     def _unpacked(self) -> Iterable[tuple[Group, str, int | None, bool]]:
         """Every group, the template and the number of the parameters it stands for, and whether it is packed."""
@@ -122,8 +109,8 @@ class _Counter:
         self.unknown_method = not_known(recipe, mlx=mlx) if recipe is not None else None
         return unpack(self.groups, self.tensors, recipe, mlx=mlx)
 
-    def _split(self, group: Group, name: str, numel: int | None, packed: bool) -> list[Lot]:
-        """The group's lots: its tensors, those beyond the config's last layer apart."""
+    def _split(self, group: Group, name: str, numel: int | None, packed: bool) -> list[TensorGroup]:
+        """The group's tensor groups: its tensors, those beyond the config's last layer apart."""
         if not packed and self.model_class and self.model_class.locate(group.template)[1] == "parameter":
             name, numel = group.template, group.numel
         if numel is None:
@@ -135,7 +122,7 @@ class _Counter:
         role = OVERHEAD if numel == 0 else PARAMETER
         limit = self.architecture.num_hidden_layers
         if not limit or stack(group.template) != self.stack or max(group.layers, default=0) < limit:
-            return [Lot(group, name, numel, group.layers, group.count, role, packed)]
+            return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
         inside = {layer: count for layer, count in group.layers.items() if layer < limit}
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
         if MTP.search(name) or _predicts_more(self.config):
@@ -144,40 +131,42 @@ class _Counter:
             why = OTHER  # the config was cut short, and the class makes no more layers than it says
         else:
             self.layers_beyond = True  # num_hidden_layers counts another stack
-            return [Lot(group, name, numel, group.layers, group.count, role, packed)]
-        lots = [Lot(group, name, numel, beyond, sum(beyond.values()), why, packed)]
+            return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
+        tensor_groups = [TensorGroup(group, name, numel, beyond, sum(beyond.values()), why, packed)]
         if inside:
-            lots.append(Lot(group, name, numel, inside, sum(inside.values()), role, packed))
-        return lots
+            tensor_groups.append(TensorGroup(group, name, numel, inside, sum(inside.values()), role, packed))
+        return tensor_groups
 
-    def _role(self, lot: Lot, packed: set[str], unknown: Counter[str]) -> str:
-        """What the class makes of a lot; `lot.name` becomes the class's own spelling."""
+    def _role(self, tensor_group: TensorGroup, packed: set[str], unknown: Counter[str]) -> str:
+        """What the class makes of a tensor group; `tensor_group.name` becomes the class's own spelling."""
         if self.model_class is None:
-            if MTP.search(lot.name):
+            if MTP.search(tensor_group.name):
                 return MTP_LAYERS
-            return BUFFERS if BUFFER.search(lot.name) or _is_mask(lot) else lot.role
-        if MTP.search(lot.name) and self.model_class.bare(lot.name) not in self.model_class.known:
+            return BUFFERS if BUFFER.search(tensor_group.name) or _is_mask(tensor_group) else tensor_group.role
+        if MTP.search(tensor_group.name) and self.model_class.bare(tensor_group.name) not in self.model_class.known:
             return MTP_LAYERS
-        lot.name, status = self.model_class.locate(lot.name)
-        if lot.role == OVERHEAD:
+        tensor_group.name, status = self.model_class.locate(tensor_group.name)
+        if tensor_group.role == OVERHEAD:
             return OVERHEAD
-        if _is_mask(lot) or self.model_class.is_buffer(lot.name, status, len(lot.group.shape), self.config):
+        if _is_mask(tensor_group) or self.model_class.is_buffer(
+            tensor_group.name, status, len(tensor_group.group.shape), self.config
+        ):
             return BUFFERS
         if status == "buffer":  # and yet none with this config
             return PARAMETER
-        held = status == "parameter" and self.model_class.switched_on(lot.name, self.config)
-        if lot.name.endswith(".bias") and lot.group.module in packed and not held:
+        held = status == "parameter" and self.model_class.switched_on(tensor_group.name, self.config)
+        if tensor_group.name.endswith(".bias") and tensor_group.group.module in packed and not held:
             return OVERHEAD  # GPTQ gives every packed layer a bias, of zeros where the model has none
         if status == "parameter":
             return PARAMETER
         if status == "not_loaded":
             return OTHER
-        unknown[lot.group.template] += lot.count
-        return PARAMETER if lot.name.rpartition(".")[0] in self.model_class.modules else OTHER
+        unknown[tensor_group.group.template] += tensor_group.count
+        return PARAMETER if tensor_group.name.rpartition(".")[0] in self.model_class.modules else OTHER
 
-    def _drop_twins(self, lots: list[Lot]) -> None:
+    def _drop_twins(self, tensor_groups: list[TensorGroup]) -> None:
         """Counts every tied weight once, whichever of its names the file has; adds a head that is in no file."""
-        by_name = {lot.name: lot for lot in lots if lot.role == PARAMETER}
+        by_name = {tensor_group.name: tensor_group for tensor_group in tensor_groups if tensor_group.role == PARAMETER}
         for name, kept in self._ties(by_name).items():
             twin = by_name.get(name)
             if twin is None:
@@ -189,7 +178,7 @@ class _Counter:
         if self.model_class and not self._tied():
             self._miss_head(by_name, self.model_class)
 
-    def _miss_head(self, by_name: Mapping[str, Lot], model_class: ModelClass) -> None:
+    def _miss_head(self, by_name: Mapping[str, TensorGroup], model_class: ModelClass) -> None:
         """A head that is neither tied nor in the file: the class makes a new one, as large as the embedding."""
         heads: dict[str, list[str]] = {}
         for name, kept in model_class.ties.items():
@@ -200,7 +189,7 @@ class _Counter:
                 self.missing_head += by_name[kept].total
                 self.notes.append(f"the file holds no {names[0]}: the class makes a new one, which is counted")
 
-    def _ties(self, by_name: Mapping[str, Lot]) -> dict[str, str]:
+    def _ties(self, by_name: Mapping[str, TensorGroup]) -> dict[str, str]:
         """Twin -> the name that is kept, as far as they hold for this config."""
         if self.model_class is None:
             if not self._tied():
@@ -247,10 +236,10 @@ class _Counter:
             self.notes.append(f"quantization method {self.unknown_method} is not known: parameters as stored")
 
 
-def _is_mask(lot: Lot) -> bool:
+def _is_mask(tensor_group: TensorGroup) -> bool:
     """A causal mask that older versions saved (gpt2, gpt_neox): "attn.bias", 1 x 1 x positions x positions."""
-    shape = lot.group.shape
-    return lot.name.endswith(".bias") and len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] > 1
+    shape = tensor_group.group.shape
+    return tensor_group.name.endswith(".bias") and len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] > 1
 
 
 def _predicts_more(config: Mapping[str, Any]) -> bool:
@@ -264,38 +253,39 @@ def _predicts_more(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _sum_up(lots: list[Lot], counter: _Counter, architecture: Architecture) -> Parameters:
-    tally = Tally(architecture, by_layer=counter.stack is not None and not counter.layers_beyond)
-    for lot in lots:
-        if lot.role == BUFFERS:
-            tally.buffers += lot.total
+def _sum_up(tensor_groups: list[TensorGroup], counter: _Counter, architecture: Architecture) -> Parameters:
+    counted = ParameterCounter(architecture, by_layer=counter.stack is not None and not counter.layers_beyond)
+    for tensor_group in tensor_groups:
+        if tensor_group.role == BUFFERS:
+            counted.buffers += tensor_group.total
             continue
-        if lot.role not in (PARAMETER, OVERHEAD):
-            tally.aside[lot.role] += lot.total
+        if tensor_group.role not in (PARAMETER, OVERHEAD):
+            counted.aside[tensor_group.role] += tensor_group.total
             continue
-        part = component(lot.name)
-        if lot.role == PARAMETER:
-            tally.components[part] += lot.total
-            tally.dtypes[lot.group.dtype] += lot.count * lot.group.numel
+        part = component(tensor_group.name)
+        if tensor_group.role == PARAMETER:
+            counted.components[part] += tensor_group.total
+            counted.dtypes[tensor_group.group.dtype] += tensor_group.count * tensor_group.group.numel
         else:
-            tally.overhead_bytes += lot.nbytes
-        list_of_layers = stack(lot.group.template)
-        tally.place(
+            counted.overhead_bytes += tensor_group.nbytes
+        list_of_layers = stack(tensor_group.group.template)
+        counted.place(
             part,
-            lot.group.template,
-            numel=lot.numel if lot.role == PARAMETER else 0,
-            nbytes=lot.group.nbytes,
-            count=lot.count,
-            layers=lot.layers if list_of_layers == counter.stack else None,
+            tensor_group.group.template,
+            numel=tensor_group.numel if tensor_group.role == PARAMETER else 0,
+            nbytes=tensor_group.group.nbytes,
+            count=tensor_group.count,
+            layers=tensor_group.layers if list_of_layers == counter.stack else None,
             outside=list_of_layers or part,
         )
     if counter.missing_head:
-        tally.components["head"] += counter.missing_head
-    tally.components["embedding"] += counter.unsaved
+        counted.components["head"] += counter.missing_head
+    counted.components["embedding"] += counter.unsaved
     kept = (PARAMETER, DUPLICATE_HEAD)
     held = tuple(
-        lot
-        for lot in lots
-        if lot.role in kept or (lot.role == BUFFERS and lot.name.endswith("e_score_correction_bias"))
+        tensor_group
+        for tensor_group in tensor_groups
+        if tensor_group.role in kept
+        or (tensor_group.role == BUFFERS and tensor_group.name.endswith("e_score_correction_bias"))
     )
-    return tally.result(exact=counter.exact, notes=counter.notes, stack=counter.stack, lots=held)
+    return counted.result(exact=counter.exact, notes=counter.notes, stack=counter.stack, tensor_groups=held)

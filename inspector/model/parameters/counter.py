@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from inspector.model.model import Architecture, Parameters, Share
-
-if TYPE_CHECKING:
-    from inspector.model.parameters.count import Lot
+from inspector.model.parameters.names import TensorGroup
 
 MAX_LAYERS = 10_000
 """A config that claims more is wrong, and gets no table by layer."""
 
 
-class Tally:
+class ParameterCounter:
     """What was added so far.
 
     Attributes:
@@ -68,7 +65,9 @@ class Tally:
             if layer < len(kinds):
                 self._attention[kinds[layer].kind] += tensors * numel
 
-    def result(self, *, exact: bool, notes: Iterable[str], stack: str | None, lots: tuple[Lot, ...] = ()) -> Parameters:
+    def result(
+        self, *, exact: bool, notes: Iterable[str], stack: str | None, tensor_groups: tuple[TensorGroup, ...] = ()
+    ) -> Parameters:
         """The sums. `stack`: the name of the layers' own list in the files, "model.layers"."""
         total = self.components.total()
         return Parameters(
@@ -87,7 +86,7 @@ class Tally:
             stack=stack,
             exact=exact,
             notes=tuple(notes),
-            lots=lots,
+            tensor_groups=tensor_groups,
         )
 
 

@@ -13,8 +13,8 @@ from inspector.hub.checkpoint import Checkpoint
 from inspector.hub.dtypes import plain_dtype
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.model import Architecture, Parameters
-from inspector.model.parameters.count import DUPLICATE_HEAD, MTP_LAYERS
-from inspector.model.parameters.counter import Tally
+from inspector.model.parameters.counter import ParameterCounter
+from inspector.model.parameters.names import DUPLICATE_HEAD, MTP_LAYERS
 
 BLOCK = re.compile(r"(?:(enc|dec)\.)?blk\.(0|[1-9]\d{0,5})\.(.+)")
 BUFFER, OVERHEAD, OTHER = "buffer", "overhead", "other"
@@ -70,26 +70,28 @@ def count_gguf(checkpoint: Checkpoint, architecture: Architecture) -> Parameters
     prediction = {place.layer for _, place in places if place.component == MTP_LAYERS} - {None}
     twice = _stored_twice(checkpoint, architecture)
     layers = architecture.num_hidden_layers or 0
-    tally = Tally(architecture, by_layer=not any(_beyond(place, layers, prediction) for _, place in places))
+    counted = ParameterCounter(
+        architecture, by_layer=not any(_beyond(place, layers, prediction) for _, place in places)
+    )
     unknown: list[str] = []
     for tensor, place in places:
         if place.component == MTP_LAYERS or place.layer in prediction:
-            tally.aside[MTP_LAYERS] += tensor.numel
+            counted.aside[MTP_LAYERS] += tensor.numel
             continue
         if tensor.name in twice:
-            tally.aside[twice[tensor.name]] += tensor.numel
+            counted.aside[twice[tensor.name]] += tensor.numel
             continue
         component = place.component or OTHER
         if place.component is None:
             unknown.append(tensor.name)
         if component == BUFFER:
-            tally.buffers += tensor.numel
+            counted.buffers += tensor.numel
         elif component == OVERHEAD:
-            tally.overhead_bytes += tensor.nbytes
+            counted.overhead_bytes += tensor.nbytes
         else:
-            tally.components[component] += tensor.numel
-            tally.dtypes[plain_dtype(tensor.dtype)] += tensor.numel
-        tally.place(
+            counted.components[component] += tensor.numel
+            counted.dtypes[plain_dtype(tensor.dtype)] += tensor.numel
+        counted.place(
             component,
             tensor.name,
             numel=0 if component in (BUFFER, OVERHEAD) else tensor.numel,
@@ -99,7 +101,7 @@ def count_gguf(checkpoint: Checkpoint, architecture: Architecture) -> Parameters
             outside="enc.blk" if place.encoder else component,
         )
     notes = [f"{len(unknown)} tensors have names that llama.cpp does not know (first: {unknown[0]})"] if unknown else []
-    return tally.result(exact=not unknown, notes=notes, stack="blk")
+    return counted.result(exact=not unknown, notes=notes, stack="blk")
 
 
 def _beyond(place: Place, layers: int, prediction: set[int | None]) -> bool:

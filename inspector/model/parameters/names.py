@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -242,3 +242,38 @@ def decoder_stack(groups: Iterable[Group]) -> str | None:
     decoders = {front: size for front, size in sizes.items() if "decoder" in front.split(".")}
     candidates = decoders if decoders and any("encoder" in front.split(".") for front in sizes) else sizes
     return max(candidates, key=candidates.__getitem__, default=None)
+
+
+PARAMETER, OVERHEAD, BUFFERS = "parameter", "overhead", "buffer"
+MTP_LAYERS, DUPLICATE_HEAD, DUPLICATE_EMBEDDING, OTHER = "mtp", "duplicate_head", "duplicate_embedding", "other"
+
+
+@dataclass(slots=True)
+class TensorGroup:
+    """The tensors of one group that share a fate.
+
+    Attributes:
+        group: where they come from.
+        name: the parameter's template, packed suffix put right; where the class is known, as the class has it.
+        numel: parameters that one tensor stands for.
+        layers: first number in the name -> tensors.
+        count: how many tensors.
+        role: parameter, overhead, buffer, or why the class does not load them.
+        packed: they hold a weight that is not stored as a plain float, or belong to one.
+    """
+
+    group: Group
+    name: str
+    numel: int
+    layers: Mapping[int, int]
+    count: int
+    role: str = PARAMETER
+    packed: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.count * self.numel
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.group.nbytes

@@ -1,0 +1,42 @@
+"""A checkpoint of one transformers class, understood: quantization, architecture, parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.dtypes import plain_dtype
+from inspector.model.architecture import read_architecture
+from inspector.model.config.read import read_quantization
+from inspector.model.lint import dtype_note
+from inspector.model.model import Model
+from inspector.model.parameters.count import count_parameters
+
+
+def plain_model(checkpoint: Checkpoint) -> Model:
+    """The model of a checkpoint that is not made of parts.
+
+    Raises:
+        InvalidConfig: config.json holds values that no model can have.
+    """
+    architecture = read_architecture(checkpoint.config, read_quantization(checkpoint.config))
+    bytes_by_dtype: dict[str, int] = {}
+    for tensor in checkpoint.tensors:
+        dtype = plain_dtype(tensor.dtype)
+        bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
+    count = count_parameters
+    if checkpoint.format == "gguf":
+        from inspector.model.parameters.gguf import (
+            count_gguf as count,  # its patterns take longer to compile than others to count
+        )
+    stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
+    parameters = count(checkpoint, architecture)
+    if parameters.quantization is not None:
+        architecture = replace(architecture, quantization=parameters.quantization)
+    return Model(
+        repo_id=checkpoint.repo_id,
+        architecture=architecture,
+        parameters=parameters,
+        stored_dtype=stored_dtype,
+        notes=dtype_note(stored_dtype, architecture),
+    )
