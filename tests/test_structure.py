@@ -46,7 +46,7 @@ KNOWN_BREACHES: set[tuple[str, str]] = set()
 """(earlier step, later step) of imports that are still to go."""
 
 MAX_FUNCTION_LINES = 60
-KNOWN_LONG = {"batch", "__post_init__", "notes", "architecture_of"}
+KNOWN_LONG = {"batch", "notes"}
 """Functions that are still longer: this only shrinks."""
 
 BELOW_ALL = {"errors", "version", "settings"}
@@ -56,7 +56,7 @@ MAX_NAMES_OF_OTHER_FOLDERS = 20
 COUNTED_APART = {"inspector.api.inspection": (7, 30), "inspector.cli.batch": (6, 28)}
 """Folders and names of the two files that put a whole run together: a question's, a batch's."""
 
-MAX_MODEL_TYPES_NAMED = 190
+MAX_MODEL_TYPES_NAMED = 115
 """Less than 40 is the aim: this only shrinks."""
 
 ENGINES = {"transformers": "transformers", "vllm": "vllm", "sglang": "sglang", "llama.cpp": "llama_cpp", "mlx": "mlx"}
