@@ -14,7 +14,7 @@ from inspector.engines.vllm.budget import layout_rules
 from inspector.engines.vllm.version import NEWEST
 from inspector.errors import UsageError
 from inspector.memory import Workload
-from inspector.model.layers.kinds import FullAttention, LatentAttention
+from inspector.model.layers import FullAttention, LatentAttention
 from inspector.model.model import Quantization
 from inspector.model.packing.recipe import read_recipe
 from tests.engines.planning import plan_serving

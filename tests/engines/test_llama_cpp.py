@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, cache_bytes, row_bytes
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     ChunkedAttention,
     FullAttention,
     HybridAttention,

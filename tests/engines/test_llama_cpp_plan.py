@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inspector.engines.llama_cpp.buffers import GgufFacts, cards_of, compute_bytes, host_bytes, plan
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cache_bytes
-from inspector.model.layers.kinds import FullAttention, Layer, SlidingAttention
+from inspector.model.layers import FullAttention, Layer, SlidingAttention
 
 MIB = 1024**2
 MEASURED = json.loads((Path(__file__).parent.parent / "memory" / "data" / "llama_cpp_buffers.json").read_text())["runs"]

@@ -20,7 +20,7 @@ from inspector.engines.sglang.budget import plan as sglang_plan
 from inspector.engines.vllm.budget import VllmSettings, loaded_shares
 from inspector.engines.vllm.version import parse_version
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import FullAttention, LatentAttention
+from inspector.model.layers import FullAttention, LatentAttention
 from tests.memory.test_ledger import inspection
 
 GIB = 1024**3

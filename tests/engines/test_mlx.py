@@ -20,7 +20,7 @@ from inspector.errors import UsageError
 from inspector.hub.cache.snapshot import loads
 from inspector.model import build_model
 from inspector.model.architecture import read_architecture
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     ChunkedAttention,
     FullAttention,
     LatentAttention,

@@ -11,7 +11,7 @@ from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import MixtureFacts, ServedModel, Weights
 from inspector.errors import UsageError
 from inspector.memory import Workload
-from inspector.model.layers.kinds import FullAttention
+from inspector.model.layers import FullAttention
 from tests.conftest import Run
 from tests.engines.planning import plan_serving
 from tests.memory.test_ledger import inspection

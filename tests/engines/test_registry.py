@@ -13,7 +13,7 @@ from inspector.engines.registry import engine_named, engines, names
 from inspector.engines.settings import all_options, check_engine_settings
 from inspector.errors import UsageError
 from inspector.memory import Workload
-from inspector.model.layers.kinds import Attention, FullAttention
+from inspector.model.layers import Attention, FullAttention
 from inspector.settings import settings_of
 from tests.memory.test_ledger import inspection
 from tests.test_structure import loaded_by, own

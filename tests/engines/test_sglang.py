@@ -19,7 +19,13 @@ from inspector.engines.sglang.budget import (
     serving_defaults,
 )
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import FullAttention, LinearAttention, NoCache, SlidingAttention, StateTensor
+from inspector.model.layers import (
+    FullAttention,
+    LinearAttention,
+    NoCache,
+    SlidingAttention,
+    StateTensor,
+)
 
 GIB = 1024**3
 QWEN3_14B = (FullAttention(8, 128, 128),) * 40

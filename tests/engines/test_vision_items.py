@@ -15,7 +15,7 @@ from inspector.engines.vllm.profile import activation_shares, encoder_items, enc
 from inspector.engines.vllm.version import VllmVersion
 from inspector.memory.estimate import Workload
 from inspector.model.architecture import read_architecture
-from inspector.model.layers.kinds import FullAttention
+from inspector.model.layers import FullAttention
 
 PEAKS = json.loads((Path(__file__).parent.parent / "memory" / "data" / "vision_peaks.json").read_text())["models"]
 

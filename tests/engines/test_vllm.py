@@ -22,7 +22,7 @@ from inspector.engines.vllm.budget import (
 from inspector.engines.vllm.profile import activation_shares, encoder_bytes, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     FullAttention,
     HybridAttention,
     LatentAttention,

@@ -12,7 +12,7 @@ from inspector.engines.common.cache_specs import CacheSettings, FullSpec, Slidin
 from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.vllm.cache import Group, block_bytes, blocks_per_request, capacity, group_layers, longest_context
 from inspector.engines.vllm.version import VllmVersion
-from inspector.model.layers.kinds import (
+from inspector.model.layers import (
     ChunkedAttention,
     CrossAttention,
     FullAttention,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.memory import Estimate, Part, Workload
 from inspector.model import Architecture, Model, Parameters
-from inspector.model.layers.kinds import FullAttention, Layer
+from inspector.model.layers import FullAttention, Layer
 from inspector.model.model import Share
 
 # The small model: an embedding of 500 B, 4 layers of 1,000 B, a head of 300 B, all at 1 B a parameter. One token of

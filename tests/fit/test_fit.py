@@ -11,7 +11,7 @@ from inspector.devices.spec import GpuSpec, parse_gpu
 from inspector.fit.verdict import Fit, check_fit, min_count
 from inspector.memory import Estimate, Part, Workload, estimate
 from inspector.model import Model
-from inspector.model.layers.kinds import UnknownLayer
+from inspector.model.layers import UnknownLayer
 from tests.fit.small_model import LAYER, WORKLOAD, llama_3_8b, model, size
 
 

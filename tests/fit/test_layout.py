@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inspector.fit.layout import Layout, device_map_layout, split
 from inspector.memory import Part, Workload, estimate
-from inspector.model.layers.kinds import FullAttention, SlidingAttention
+from inspector.model.layers import FullAttention, SlidingAttention
 from tests.fit.small_model import WORKLOAD, model, size
 
 

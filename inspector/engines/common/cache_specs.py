@@ -12,19 +12,16 @@ from dataclasses import dataclass, replace
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import ceil_div
 from inspector.hub.dtypes import DTYPE_BITS
-from inspector.model.layers.kinds import (
-    Attention,
-    ChunkedAttention,
-    CrossAttention,
-    FullAttention,
-    HybridAttention,
-    IndexedAttention,
-    LatentAttention,
-    LinearAttention,
-    NoCache,
-    SlidingAttention,
-    StateTensor,
-)
+from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.cross import CrossAttention
+from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.hybrid import HybridAttention
+from inspector.model.layers.indexed import IndexedAttention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import StateTensor
+from inspector.model.layers.linear import LinearAttention
+from inspector.model.layers.no_cache import NoCache
+from inspector.model.layers.sliding import SlidingAttention
 
 
 @dataclass(frozen=True, slots=True)

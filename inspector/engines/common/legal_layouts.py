@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from inspector.engines.common.loaded_weights import check_degrees, round_up
 from inspector.engines.common.served import ServedModel, is_packed
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import Attention, LatentAttention, rows_of
+from inspector.model.layers.layer import Layer
 
 VOCABULARY_MULTIPLE = 64
 MARLIN_N, MARLIN_K = 64, 128
@@ -145,12 +145,9 @@ def _experts(model: ServedModel, rules: LayoutRules, ranks: int, whole_experts: 
 def _inputs(model: ServedModel, tensor_parallel: int) -> Iterator[tuple[str, int]]:
     """The input widths that a rank of the row-parallel layers has: of the output and of the down projection."""
     packing, rows = model.packing, _rows(model)
-    if rows is not None and model.num_attention_heads and (packing is None or is_packed(packing, "o_proj")):
-        width = rows.head_dim if isinstance(rows, Attention) else rows.v_head_dim
-        if isinstance(rows, Attention) and rows.v_head_dim:
-            width = rows.v_head_dim
-        if width:
-            yield "o_proj", model.num_attention_heads * width // tensor_parallel
+    width = rows.output_width if rows is not None else None
+    if width and model.num_attention_heads and (packing is None or is_packed(packing, "o_proj")):
+        yield "o_proj", model.num_attention_heads * width // tensor_parallel
     if model.intermediate_size is not None and (packing is None or is_packed(packing, "down_proj")):
         yield "down_proj", model.intermediate_size // tensor_parallel
 
@@ -159,20 +156,14 @@ def _outputs(model: ServedModel, tensor_parallel: int) -> Iterator[tuple[str, tu
     """The output widths that a rank of the column-parallel layers has, those of merged layers side by side."""
     packing, rows, heads = model.packing, _rows(model), model.num_attention_heads
     if rows is not None and heads and (packing is None or is_packed(packing, "q_proj")):
-        each = heads // tensor_parallel
-        if isinstance(rows, Attention):
-            cached = max(1, rows.num_key_value_heads // tensor_parallel)
-            yield "qkv_proj", (each * rows.head_dim, cached * rows.head_dim, cached * rows.v_head_dim)
-        elif rows.qk_nope_head_dim and rows.v_head_dim:
-            yield "q_b_proj", (each * (rows.qk_nope_head_dim + rows.qk_rope_head_dim),)
-            yield "kv_b_proj", (each * (rows.qk_nope_head_dim + rows.v_head_dim),)
+        yield from rows.projections(heads // tensor_parallel, tensor_parallel).items()
     if model.intermediate_size is not None and (packing is None or is_packed(packing, "gate_proj")):
         inner = model.intermediate_size // tensor_parallel
         yield "gate_up_proj", (inner, inner) if model.mlp_gated else (inner,)
 
 
-def _rows(model: ServedModel) -> Attention | LatentAttention | None:
-    return next((rows for rows in map(rows_of, model.layers) if rows is not None), None)
+def _rows(model: ServedModel) -> Layer | None:
+    return next((layer.rows for layer in model.layers if layer.rows is not None), None)
 
 
 def _blocks(

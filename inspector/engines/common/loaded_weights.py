@@ -6,7 +6,6 @@ from typing import Literal
 
 from inspector.engines.common.served import MixtureFacts, ServedModel, Weights
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import Attention, rows_of
 
 Mxfp4Kernel = Literal["marlin", "triton"]
 
@@ -44,7 +43,8 @@ def check_degrees(model: ServedModel, *, tensor_parallel: int, pipeline_parallel
 
 def _cached_heads(model: ServedModel) -> list[int]:
     """Key/value heads of each layer that has such."""
-    return [rows.num_key_value_heads for rows in map(rows_of, model.layers) if isinstance(rows, Attention)]
+    heads = [layer.rows.key_value_heads for layer in model.layers if layer.rows is not None]
+    return [count for count in heads if count is not None]
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
@@ -163,11 +163,12 @@ def layer_matrices(model: ServedModel, tensor_parallel: int) -> tuple[int, ...]:
     experts' two stacks. What is not known is left out."""
     bytes_each = model.element_bytes if model.linear_bytes is None else model.linear_bytes
     sizes: list[float] = []
-    rows = next((rows for rows in map(rows_of, model.layers) if rows is not None), None)
-    if isinstance(rows, Attention) and model.num_attention_heads is not None:
-        query = ceil_div(model.num_attention_heads, tensor_parallel) * rows.head_dim
-        key_value = max(1, rows.num_key_value_heads // tensor_parallel) * (rows.head_dim + rows.v_head_dim)
-        sizes += [model.hidden_size * (query + key_value), model.hidden_size * query]
+    rows = next((layer.rows for layer in model.layers if layer.rows is not None), None)
+    if rows is not None and model.num_attention_heads is not None:
+        heads = ceil_div(model.num_attention_heads, tensor_parallel)
+        merged = rows.projections(heads, tensor_parallel).get("qkv_proj")
+        if merged is not None:
+            sizes += [model.hidden_size * sum(merged), model.hidden_size * merged[0]]
     if model.intermediate_size is not None:
         inner = ceil_div(model.intermediate_size, tensor_parallel)
         sizes += [(2 if model.mlp_gated else 1) * model.hidden_size * inner, model.hidden_size * inner]

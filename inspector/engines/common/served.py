@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from inspector.errors import UsageError
 from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
 from inspector.memory.quantization.recipes import RECIPES, weight_bytes
-from inspector.model.layers.kinds import Attention, LatentAttention, Layer, SlidingAttention, rows_of
+from inspector.model.layers.layer import Layer
 from inspector.model.model import Model, Quantization
 
 GIB = 1024**3
@@ -147,7 +147,7 @@ class ServedModel:
 
 def has_latents(model: ServedModel) -> bool:
     """Whether any layer caches a latent."""
-    return any(isinstance(rows_of(layer), LatentAttention) for layer in model.layers)
+    return any(layer.rows is not None and layer.rows.widths for layer in model.layers)
 
 
 def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | None = None) -> ServedModel | None:
@@ -178,8 +178,8 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
     notes = []
     if shape.vision and vision is None:
         notes.append("the vision encoder's part of the profile is not counted: an image's largest size is not known")
-    latents = [rows for layer in shape.layers if isinstance(rows := rows_of(layer), LatentAttention)]
-    if any(rows.v_head_dim is None for rows in latents) or (latents and shape.num_attention_heads is None):
+    latents = [layer.rows.widths for layer in shape.layers if layer.rows is not None and layer.rows.widths]
+    if any("v_head_dim" not in widths for widths in latents) or (latents and shape.num_attention_heads is None):
         notes.append("16-bit copies of the latents' up-projections are not counted: their width is not known")
     packing = shape.quantization if dtype == STORED else None
     linear_bytes = _linear_bytes(model, dtype, element_bytes)
@@ -238,13 +238,15 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
     hidden = shape.hidden_size or 0
     key_value = latent = up = 0
     for layer in shape.layers:
-        rows = rows_of(layer)
-        if isinstance(rows, Attention):
-            key_value += hidden * rows.num_key_value_heads * (rows.head_dim + rows.v_head_dim)
-        elif isinstance(rows, LatentAttention):
-            latent += hidden * (rows.kv_lora_rank + rows.qk_rope_head_dim + (rows.q_lora_rank or 0))
-            each = (rows.qk_nope_head_dim or 0) + (rows.v_head_dim or 0)
-            up += rows.kv_lora_rank * (shape.num_attention_heads or 0) * each
+        if layer.rows is None:
+            continue
+        row, widths = layer.rows.values_per_token or 0, layer.rows.widths
+        if not widths:
+            key_value += hidden * row
+            continue
+        latent += hidden * (row + widths.get("q_lora_rank", 0))
+        each = widths.get("qk_nope_head_dim", 0) + widths.get("v_head_dim", 0)
+        up += widths["kv_lora_rank"] * (shape.num_attention_heads or 0) * each
     experts = counts.get("experts", 0)
     small = counts.get("norm", 0) + counts.get("router", 0)
     towers = sum(counts.get(name, 0) for name in ("vision", "audio", "projector"))
@@ -283,13 +285,10 @@ def _rotary_bytes(model: Model, element_bytes: int) -> int:
         return 0
     widths = [_rotary_dim(layer) for layer in shape.layers]
     tables = 1
-    if shape.model_type in _TWO_ROTARY_TABLES and any(isinstance(layer, SlidingAttention) for layer in shape.layers):
+    if shape.model_type in _TWO_ROTARY_TABLES and any(layer.kind == "sliding_attention" for layer in shape.layers):
         tables = 1 + (_GEMMA3_SCALING if shape.max_position_embeddings >= _GEMMA3_SCALED_POSITIONS else 1)
     return tables * shape.max_position_embeddings * max(widths, default=0) * element_bytes
 
 
 def _rotary_dim(layer: Layer) -> int:
-    rows = rows_of(layer)
-    if isinstance(rows, LatentAttention):
-        return rows.qk_rope_head_dim
-    return rows.head_dim if rows is not None else 0
+    return layer.rows.rotary_width if layer.rows is not None else 0

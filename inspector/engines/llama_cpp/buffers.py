@@ -14,14 +14,11 @@ from dataclasses import dataclass
 
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cells_of, layer_cache_bytes
 from inspector.memory.precision import FILE_TYPE_NAMES, STORED
-from inspector.model.layers.kinds import (
-    Attention,
-    ChunkedAttention,
-    FullAttention,
-    HybridAttention,
-    Layer,
-    SlidingAttention,
-)
+from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.hybrid import HybridAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Model
 
 NEWEST_BUILD = 11549

@@ -14,18 +14,15 @@ from inspector.engines.common.cache_specs import has_known_states, kept_values
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import (
-    Attention,
-    ChunkedAttention,
-    CrossAttention,
-    FullAttention,
-    HybridAttention,
-    LatentAttention,
-    Layer,
-    LinearAttention,
-    NoCache,
-    SlidingAttention,
-)
+from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.cross import CrossAttention
+from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.hybrid import HybridAttention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.linear import LinearAttention
+from inspector.model.layers.no_cache import NoCache
+from inspector.model.layers.sliding import SlidingAttention
 
 CACHE_TYPES: dict[str, tuple[int, int]] = {
     "f32": (1, 4),

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from inspector.engines.mlx.cache import MlxSettings, Moment, cache_bytes, check_settings, moments
+from inspector.engines.mlx.cache import MlxSettings, Moment, cache_bytes, check_settings, moments, rows_of
 from inspector.engines.mlx.graph import NONE, Queue, Widths, step_bytes
 from inspector.engines.mlx.types import OWN_ATTENTION, SHARDED
 from inspector.engines.mlx.weights import LoadedWeights, loaded_weights, mlx_layers
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import Attention, LatentAttention, Layer, rows_of
+from inspector.model.layers.full import Attention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
 from inspector.model.model import Model
 
 WAITING_SPREAD = 3, 2

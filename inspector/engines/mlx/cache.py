@@ -15,19 +15,15 @@ from inspector.engines.common.cache_specs import has_known_states, kept_values
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import (
-    Attention,
-    ChunkedAttention,
-    FullAttention,
-    HybridAttention,
-    IndexedAttention,
-    LatentAttention,
-    Layer,
-    LinearAttention,
-    NoCache,
-    SlidingAttention,
-    rows_of,
-)
+from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.hybrid import HybridAttention
+from inspector.model.layers.indexed import IndexedAttention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.linear import LinearAttention
+from inspector.model.layers.no_cache import NoCache
+from inspector.model.layers.sliding import SlidingAttention
 
 VERSION = "0.32.2"
 """The mlx-lm whose sources and caches these are."""
@@ -62,6 +58,11 @@ class MlxSettings:
     kv_group_size: int = 64
     quantized_kv_start: int = 5000
     ranks: int = 1
+
+
+def rows_of(layer: Layer) -> Attention | LatentAttention | None:
+    """The part of a layer whose rows are kept in one of mlx-lm's caches; None where it has none that is known here."""
+    return layer.rows if isinstance(layer.rows, Attention | LatentAttention) else None
 
 
 class Moment(NamedTuple):

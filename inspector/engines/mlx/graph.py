@@ -20,8 +20,12 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from inspector.engines.mlx.cache import MlxSettings, Moment, cached_rows, is_quantized, row_bytes
-from inspector.model.layers.kinds import Attention, LatentAttention, Layer, LinearAttention, SlidingAttention, rows_of
+from inspector.engines.mlx.cache import MlxSettings, Moment, cached_rows, is_quantized, row_bytes, rows_of
+from inspector.model.layers.full import Attention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.linear import LinearAttention
+from inspector.model.layers.sliding import SlidingAttention
 
 FUSED_WIDTHS = (64, 72, 80, 96, 128)
 """Head widths with a fused attention kernel for prompts; for others the scores are whole in memory

@@ -20,7 +20,11 @@ from inspector.engines.mlx.types import (
     WINDOWED,
 )
 from inspector.memory.precision import STORED
-from inspector.model.layers.kinds import FullAttention, LatentAttention, Layer, SlidingAttention, UnknownLayer
+from inspector.model.layers.full import FullAttention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.sliding import SlidingAttention
+from inspector.model.layers.unknown import UnknownLayer
 from inspector.model.model import Model
 
 CONVERTED: dict[str, tuple[Fraction, str]] = {

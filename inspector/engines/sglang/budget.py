@@ -15,7 +15,7 @@ from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import GIB, Card, ServedModel
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import Layer
+from inspector.model.layers.layer import Layer
 
 SWA_FULL_TOKENS_RATIO = 0.8
 """Window tokens for each full one in models that have both (server_args: swa_full_tokens_ratio)."""

@@ -18,7 +18,6 @@ from inspector.engines.vllm.cache import Capacity, capacity, longest_context
 from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import VllmVersion
 from inspector.errors import UsageError
-from inspector.model.layers.kinds import HybridAttention, LinearAttention
 
 PADDING_RELEASE = (0, 22)
 """The first vLLM that may pad for Marlin: 0.24 does (marlin_utils.py: marlin_padded_nk), 0.21 does not."""
@@ -180,7 +179,7 @@ def caches_prefixes(model: ServedModel, settings: VllmSettings) -> bool:
 
 def has_states(model: ServedModel) -> bool:
     """Whether a layer keeps a recurrent state, beside rows or instead of them."""
-    return any(isinstance(layer, (LinearAttention, HybridAttention)) for layer in model.layers)
+    return any(layer.states for layer in model.layers)
 
 
 def graphs_in_budget(model: ServedModel, version: VllmVersion) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from inspector.engines.common.cache_specs import CacheSettings, Spec, StateSpec, specs_of
 from inspector.engines.common.loaded_weights import ceil_div, round_up, stage_layers
-from inspector.model.layers.kinds import LatentAttention, Layer, rows_of
+from inspector.model.layers.layer import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
     if _one_kind(specs):
         return (Group(1, replace(specs[0], page_size_bytes=sum(spec.page_size_bytes for spec in specs))),)
     counts: dict[Spec, int] = {}
-    latents = any(isinstance(rows_of(layer), LatentAttention) for layer in layers)
+    latents = any(layer.rows is not None and layer.rows.widths for layer in layers)
     for spec in _equal_pages(specs, settings, settings.latent_block_multiple if latents else 16):
         counts[spec] = counts.get(spec, 0) + 1
     smallest, largest = min(counts.values()), max(counts.values())

@@ -44,6 +44,18 @@ class Attention(Layer):
         return self.num_key_value_heads * (self.head_dim + self.v_head_dim)
 
     @property
+    def rotary_width(self) -> int:
+        return self.head_dim
+
+    @property
+    def output_width(self) -> int:
+        return self.v_head_dim or self.head_dim
+
+    def projections(self, heads: int, ranks: int) -> Mapping[str, tuple[int, ...]]:
+        cached = max(1, self.num_key_value_heads // ranks)
+        return {"qkv_proj": (heads * self.head_dim, cached * self.head_dim, cached * self.v_head_dim)}
+
+    @property
     def config_keys(self) -> tuple[str, ...]:
         keys = ("num_attention_heads", "num_key_value_heads", "head_dim", *self.sized_from)
         return (*keys, "v_head_dim") if self.head_dim != self.v_head_dim else keys

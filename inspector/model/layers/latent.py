@@ -66,6 +66,22 @@ class LatentAttention(Layer):
         found = {key: getattr(self, key) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
+    @property
+    def rotary_width(self) -> int:
+        return self.qk_rope_head_dim
+
+    @property
+    def output_width(self) -> int | None:
+        return self.v_head_dim
+
+    def projections(self, heads: int, ranks: int) -> Mapping[str, tuple[int, ...]]:
+        if not self.qk_nope_head_dim or not self.v_head_dim:
+            return {}
+        return {
+            "q_b_proj": (heads * (self.qk_nope_head_dim + self.qk_rope_head_dim),),
+            "kv_b_proj": (heads * (self.qk_nope_head_dim + self.v_head_dim),),
+        }
+
     def prefill_width(self, heads: int) -> int:
         """The latent r is expanded to all heads: queries 2 a (n + r), keys a (n + r), their source a (n + v), output
         a v and the rotated part a r, with n = v = 2 r as in DeepSeek-V2 and V3, Kimi-K2 and MiniCPM3."""

@@ -129,6 +129,26 @@ class Layer:
         return {}
 
     @property
+    def rotary_width(self) -> int:
+        """Values of a head that positions rotate, where the model rotates any."""
+        return 0
+
+    @property
+    def output_width(self) -> int | None:
+        """Values that a head hands to the output projection; None where that is not known."""
+        return None
+
+    def projections(self, heads: int, ranks: int) -> Mapping[str, tuple[int, ...]]:
+        """What a rank's projections make of a token, those of merged layers side by side, by their name in servers.
+
+        Args:
+            heads: attention heads of the rank.
+            ranks: that divide the key/value heads; fewer heads than ranks are repeated.
+        """
+        del heads, ranks
+        return {}
+
+    @property
     def quantized_widths(self) -> tuple[int, int] | None:
         """Values of a token's keys, and of its values, that transformers' QuantizedCache packs; None: it refuses."""
         return None
