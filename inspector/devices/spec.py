@@ -85,7 +85,7 @@ def parse_gpu(text: str) -> GpuSpec:
     if "+" in stripped:
         parts = [part.strip() for part in stripped.split("+")]
         if not all(parts):
-            raise UsageError(f"'{stripped}' names no card beside a +", "Write it as 'RTX 4090 + RTX 3090'.")
+            raise UsageError(f"'{stripped}' names no GPU beside a +", "Write it as 'RTX 4090 + RTX 3090'.")
         return mixed_spec([card for part in parts for card in parse_gpu(part).cards])
     whole = _one_card(stripped)
     if whole is not None:
@@ -106,7 +106,7 @@ def mixed_spec(cards: Sequence[GpuSpec]) -> GpuSpec:
         UsageError: too many, or different drivers.
     """
     if len(cards) > MAX_COUNT:
-        raise UsageError(f"{len(cards)} cards: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
+        raise UsageError(f"{len(cards)} GPUs: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
     kinds = {card.kind for card in cards if card.kind is not None}
     if len(kinds) > 1:
         raise UsageError(

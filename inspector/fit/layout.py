@@ -200,7 +200,7 @@ def automatic_notes(model: Model, estimate: Estimate, capacities: Sequence[int])
     for number, (count, capacity) in enumerate(zip(counts, capacities, strict=True)):
         held = sum(layout.blocks[start : start + count]) + (layout.every_card if count else 0)
         if held > capacity:
-            return (f'device_map="auto" counts no cache, and would overfill card {number}{advice}',)
+            return (f'device_map="auto" counts no cache, and would overfill GPU {number}{advice}',)
         start += count
     return ()
 

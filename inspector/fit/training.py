@@ -39,11 +39,11 @@ def check_training(
     )
     notes = fit.notes
     if spec.mixed:
-        notes += (f"the smallest of {spec.name} decides: every card of a run holds the same share",)
+        notes += (f"the smallest of {spec.name} decides: every GPU of a run holds the same share",)
     if spec.count > 1 and sharding.cards == 1:
-        notes += (f"one card of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
+        notes += (f"one GPU of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
     elif sharding.cards > spec.count > 1:
-        notes += (f"the run takes {sharding.cards} cards, and these are {spec.count}",)
+        notes += (f"the run takes {sharding.cards} GPUs, and these are {spec.count}",)
     changes: tuple[Change, ...] = ()
     if fit.fits is False:
         changes = tuple(_changes(workload, setup, sharding, spec, fit, sized))
@@ -68,7 +68,7 @@ def _changes(
     for number, name in ((fit.max_context, "context"), (fit.max_batch, "batch")):
         if number:
             if name == "context":
-                smaller, words = dataclasses.replace(workload, context=number), f"{number:,} tokens a sequence"
+                smaller, words = dataclasses.replace(workload, context=number), f"{number:,} tokens per sequence"
             else:
                 smaller, words = dataclasses.replace(workload, batch=number), f"{number:,} sequences at once"
             change = tried(f"--{name} {number}", words, smaller, setup, sharding)
@@ -133,5 +133,5 @@ def _spread(workload: Workload, setup: TrainingSetup, sharding: Sharding, sized:
         size = sized(workload, setup, dataclasses.replace(sharding, zero=None, fsdp=cards))
         if size is not None and size <= capacity:
             option = f"--fsdp {cards}"
-            return Change(option, f"weights, gradients and states sharded over {cards} cards (FSDP, or ZeRO-3)", size)
+            return Change(option, f"weights, gradients and states sharded over {cards} GPUs (FSDP, or ZeRO-3)", size)
     return None

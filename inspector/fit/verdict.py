@@ -93,7 +93,7 @@ def check_fit(
     """The verdict for `spec`; every figure and both searches come from the one sizing function `estimate`.
 
     On several cards whole layers are split over them, as `device_map="auto"` of transformers does: memory is never
-    pooled, and the fullest card decides.
+    pooled, and the fullest GPU decides.
 
     Args:
         inference: what is sized is inference, whose speed has a bound and whose precisions may change.
@@ -300,10 +300,10 @@ def _notes(model: Model, spec: GpuSpec, sized: Estimate, needed: int | None, fit
     if spec.count > 1 and fits is None and not unknown:
         notes.append("cannot tell: the tensors' names do not say what each layer holds")
     if spec.mixed and needed is not None:
-        notes.append("whole layers are split over the cards (device_map) so that the tightest has most left")
+        notes.append("whole layers are split over the GPUs (device_map) so that the tightest has most left")
         notes.extend(automatic_notes(model, sized, spec.capacities))
     elif spec.count > 1 and needed is not None:
-        notes.append("whole layers are split over the cards (device_map); the fullest card decides")
+        notes.append("whole layers are split over the GPUs (device_map); the fullest GPU decides")
     if fits and needed is not None and spec.free is not None and needed > spec.free:
-        notes.append(f"it fits the card, but not what is free on it now ({spec.free / 1024**3:.2f} GiB)")
+        notes.append(f"it fits the GPU, but not what is free on it now ({spec.free / 1024**3:.2f} GiB)")
     return tuple(notes)

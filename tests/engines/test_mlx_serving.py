@@ -49,7 +49,7 @@ def test_what_makes_it_fit(run: Run) -> None:
     done = run("fit", LLAMA3, "--engine", "mlx", "--gpu", "M2 24GB", "--context", "8k", "--json")
     texts = [change["text"] for change in done.record["fit"][0]["changes"]]
     assert any("sudo sysctl iogpu.wired_limit_mb=" in text for text in texts)
-    assert any("tokens a sequence" in text for text in texts)
+    assert any("tokens per sequence" in text for text in texts)
 
 
 def test_a_quantized_cache(run: Run) -> None:

@@ -65,7 +65,7 @@ def test_replicas_serve_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"data_parallel": 3}, "is not the 4 cards"),
+        ({"data_parallel": 3}, "is not the 4 GPUs"),
         ({"tensor_parallel": 4, "expert_parallel": 2}, "neither 1 nor tensor x data parallel, 4"),
     ],
 )

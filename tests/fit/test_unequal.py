@@ -60,10 +60,10 @@ def test_names_and_counts_that_are_added_up() -> None:
     ("text", "message", "hint"),
     [
         ("RTX 4090 + RTX 309O", "unknown GPU 'RTX 309O'", "RTX 3090"),
-        ("RTX 4090 + ", "names no card beside a +", "RTX 4090 + RTX 3090"),
-        ("+", "names no card beside a +", ""),
+        ("RTX 4090 + ", "names no GPU beside a +", "RTX 4090 + RTX 3090"),
+        ("+", "names no GPU beside a +", ""),
         ("H100 + MI300X", "no program uses cuda and rocm devices as one", "--gpu of its own"),
-        ("1024xH100 + H200", "1025 cards", "1 to 1024"),
+        ("1024xH100 + H200", "1025 GPUs", "1 to 1024"),
     ],
 )
 def test_additions_that_mean_nothing_say_what_to_do(text: str, message: str, hint: str) -> None:

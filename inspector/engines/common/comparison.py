@@ -115,21 +115,21 @@ def card_of(run: LoggedRun, spec: GpuSpec | None, count: int, notes: list[str]) 
         except UsageError:
             device = None
         if device is None:
-            notes.append(f"the log names a card that is not known: {run.card}")
+            notes.append(f"the log names a GPU that is not known: {run.card}")
         else:
             spec = spec_of(device)
     if spec is None and run.card_memory is not None:
         spec = GpuSpec(f"{run.card_memory / 1024**3:.2f}GiB", count, run.card_memory)
     if spec is None:
-        notes.append("the log does not tell the card: name it with --gpu for the cache and the activations")
+        notes.append("the log does not tell the GPU: name it with --gpu for the cache and the activations")
         return None
     if spec.count not in (1, count):
-        notes.append(f"the log has {count} ranks, --gpu {spec.count} cards: the log's number counts")
+        notes.append(f"the log has {count} ranks, --gpu {spec.count} GPUs: the log's number counts")
     if run.card_memory:
         off = spec.capacity / run.card_memory - 1
         if abs(off) > 0.01:
             notes.append(
-                f"the log prints {run.card_memory / 1024**3:.2f} GiB for a card, {spec.name} has"
+                f"the log prints {run.card_memory / 1024**3:.2f} GiB for a GPU, {spec.name} has"
                 f" {spec.capacity / 1024**3:.2f}: the log's counts"
             )
         spec = dataclasses.replace(spec, capacity=run.card_memory)

@@ -19,7 +19,7 @@ def version() -> Any:
 
 def tensor_parallel() -> Any:
     """`tensor_parallel: int | None`: ranks that split each layer; None for all devices of the layout."""
-    return setting(None, help="Tensor parallel. Default: all cards.", option="--tp", metavar="N", least=1)
+    return setting(None, help="Tensor parallel. Default: all GPUs.", option="--tp", metavar="N", least=1)
 
 
 def pipeline_parallel() -> Any:

@@ -117,7 +117,7 @@ def degrees(
     if tensor * pipeline * data != spec.count:
         replicas = f" x data parallel {data}" if data > 1 else ""
         raise UsageError(
-            f"tensor parallel {tensor} x pipeline parallel {pipeline}{replicas} is not the {spec.count} cards of --gpu",
+            f"tensor parallel {tensor} x pipeline parallel {pipeline}{replicas} is not the {spec.count} GPUs of --gpu",
             "Name as many as take part."
             if spec.mixed
             else f"Name as many as take part: --gpu '{tensor * pipeline * data}x{spec.name}'.",

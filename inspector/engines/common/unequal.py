@@ -60,4 +60,4 @@ def served_shares(
 
 def same_share_note(title: str) -> str:
     """What a reader should know of unequal devices, with the engine's title."""
-    return f"{title} gives every rank the same share: the smallest card decides, and what others have more stays idle"
+    return f"{title} gives every rank the same share: the smallest GPU decides, and what others have more stays idle"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inspector.memory import Workload
     from inspector.model import Model
 
-_WHOLE_LAYERS = "llama.cpp lays whole layers over all cards of --gpu."
+_WHOLE_LAYERS = "llama.cpp lays whole layers over all GPUs of --gpu."
 
 
 class LlamaCpp(Engine):

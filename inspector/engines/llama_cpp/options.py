@@ -13,9 +13,7 @@ class LlamaCppOptions:
     """llama.cpp's options, under its own names; each says of itself what it is."""
 
     version: str | None = version()
-    n_gpu_layers: int | None = setting(
-        None, help="llama.cpp's layers on the cards. Default: all.", metavar="N", least=0
-    )
+    n_gpu_layers: int | None = setting(None, help="llama.cpp's layers on the GPUs. Default: all.", metavar="N", least=0)
     n_ubatch: int | None = setting(
         None, help="llama.cpp's tokens a step. Default: 512.", unit="tokens", metavar="N", least=1
     )

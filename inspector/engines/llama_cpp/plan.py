@@ -224,11 +224,11 @@ def _changes(
     top = len(facts.layers) if chosen.n_gpu_layers is None else chosen.n_gpu_layers - 1
     layers = _largest(lambda count: devices.fits(replace(chosen, n_gpu_layers=count)), max(0, top))
     if layers:
-        where = "the cards" if spec.count > 1 else "the card"
+        where = "the GPUs" if spec.count > 1 else "the GPU"
         text = f"{layers} of {len(facts.layers) + 1} layers on {where}, the rest on the CPU"
         add(f"--n-gpu-layers {layers}", text, replace(chosen, n_gpu_layers=layers))
     for cards in () if spec.mixed else range(spec.count + 1, MAX_CARDS + 1):
-        if add(f"--gpu '{cards}x{spec.name}'", f"{cards} such cards", chosen, cards):
+        if add(f"--gpu '{cards}x{spec.name}'", f"{cards} such GPUs", chosen, cards):
             break
     return tuple(found)
 
@@ -241,9 +241,7 @@ def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str,
     if model.architecture.vision or model.architecture.audio:
         notes.append("the encoder for images or sound is a file of its own (mmproj) and is not counted")
     if result.cpu.layers and result.n_gpu_layers:
-        notes.append(
-            "with layers on the CPU the cards' compute buffer is approximate: it takes copies of their weights"
-        )
+        notes.append("with layers on the CPU the GPUs' compute buffer is approximate: it takes copies of their weights")
     if set(model.architecture.layer_kinds) - {"full_attention", "sliding_attention", "no_cache"}:
         notes.append("the compute buffer is approximate: it was measured for plain attention")
     return tuple(notes)

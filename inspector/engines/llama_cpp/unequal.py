@@ -37,7 +37,7 @@ def place(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: 
     """llama.cpp's own split by free memory where that fits, else the best --tensor-split of all.
 
     src/llama-model.cpp: load_tensors. Builds since about December 2025 look for such a split by themselves where their
-    own does not fit (--fit, common/fit.cpp), and keep 1 GiB of each card free.
+    own does not fit (--fit, common/fit.cpp), and keep 1 GiB of each GPU free.
     """
     free = tuple(max(1, min(card.capacity, card.free or card.capacity) - outside) for card in spec.cards)
     default = _placed(facts, settings, spec, outside, free, given=False)
@@ -96,8 +96,8 @@ def split_note(placed: Placed) -> str:
     if placed.given:
         split = ",".join(map(str, placed.shares))
         return (
-            f"it takes --tensor-split {split}: the split by free memory overfills a card; builds since December 2025"
-            " look for one themselves (--fit), and keep 1 GiB of each card free"
+            f"it takes --tensor-split {split}: the split by free memory overfills a GPU; builds since December 2025"
+            " look for one themselves (--fit), and keep 1 GiB of each GPU free"
         )
     counts = " + ".join(str(device.layers) for device in placed.plan.cards)
     return f"layers by free memory, llama.cpp's default (--split-mode layer): {counts}"

@@ -204,7 +204,7 @@ def _changes(
 
     replace = dataclasses.replace
     if longest:
-        add(f"--context {longest}", f"{longest:,} tokens a sequence", replace(chosen, context=longest))
+        add(f"--context {longest}", f"{longest:,} tokens per sequence", replace(chosen, context=longest))
     if many and workload.batch > 1:
         add(f"--batch {many}", f"{many:,} sequences at once", replace(chosen, batch=many))
     for size in SMALL_STEPS:

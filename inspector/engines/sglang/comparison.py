@@ -49,7 +49,7 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Sg
     fraction = share(run.settings.get("mem_fraction_static"))
     if fraction is None or fraction >= 1:
         fraction = None
-        notes.append("mem_fraction_static is not in the log: SGLang's default for the card is counted")
+        notes.append("mem_fraction_static is not in the log: SGLang's default for the GPU is counted")
     free, memory = run.settings.get("free_before"), run.card_memory
     if type(free) is int and memory and free < 0.98 * memory:
         notes.append(f"{(memory - free) / 1024**3:.2f} GiB were in use before the weights were loaded")

@@ -16,4 +16,4 @@ class SglangOptions:
     tensor_parallel: int | None = tensor_parallel()
     pipeline_parallel: int | None = pipeline_parallel()
     expert_parallel: int | None = expert_parallel()
-    mem_fraction_static: float | None = setting(None, help="SGLang's static share of the card.", metavar="SHARE")
+    mem_fraction_static: float | None = setting(None, help="SGLang's static share of the GPU.", metavar="SHARE")

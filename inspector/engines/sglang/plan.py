@@ -126,6 +126,6 @@ def refuse_imbalance(spec: GpuSpec, tensor: int) -> None:
     if tensor > 1 and min(free) < BALANCE * max(free):
         raise UsageError(
             f"SGLang refuses tensor parallelism over {spec.name}: 'The memory capacity is unbalanced'",
-            "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK=0 turns the check off; then the smallest card decides, as many"
+            "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK=0 turns the check off; then the smallest GPU decides, as many"
             f" of it would: --gpu '{spec.count}x{smallest(spec).name}'.",
         )

@@ -73,10 +73,10 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Vl
         )
     for name in ("max_num_batched_tokens", "max_num_seqs"):
         if whole(logged.get(name), MAX_TOKENS) is None:
-            notes.append(f"{name} is not in the log: the default for the card is counted")
+            notes.append(f"{name} is not in the log: the default for the GPU is counted")
     free, memory = logged.get("free_at_start"), run.card_memory
     if type(free) is int and memory and memory - free > 0.02 * memory:
-        notes.append(f"{(memory - free) / 1024**3:.2f} GiB of the card were in use when the engine started")
+        notes.append(f"{(memory - free) / 1024**3:.2f} GiB of the GPU were in use when the engine started")
     return VllmOptions(
         version=version,
         tensor_parallel=tensor,

@@ -19,7 +19,7 @@ class VllmOptions:
         None, help="Data parallel replicas (vLLM). Default: 1.", option="--dp", metavar="N", least=1
     )
     expert_parallel: int | None = expert_parallel()
-    gpu_memory_utilization: float | None = setting(None, help="vLLM's share of the card.", metavar="SHARE")
+    gpu_memory_utilization: float | None = setting(None, help="vLLM's share of the GPU.", metavar="SHARE")
     max_num_batched_tokens: int | None = setting(
         None, help="vLLM's tokens a step.", unit="tokens", metavar="N", least=1
     )

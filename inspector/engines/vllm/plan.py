@@ -156,5 +156,5 @@ def _mixed_notes(pipeline: int) -> tuple[str, ...]:
         return (same_share_note("vLLM"),)
     return (
         same_share_note("vLLM"),
-        "VLLM_PP_LAYER_PARTITION can give a larger card more layers; stages are counted as even here",
+        "VLLM_PP_LAYER_PARTITION can give a larger GPU more layers; stages are counted as even here",
     )
