@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inspector.hub.cache.bundled import read_bundled
@@ -430,6 +430,7 @@ def assert_adds_up(model: Model, rows: Any) -> None:
 
 
 @settings(deadline=None)
+@example("gptq", {"config_for_layers": 2001.0}, "aqlm 1x16")  # no count of layers
 @given(st.sampled_from([*METHODS, "unheard-of"]), st.dictionaries(KEYS, JSON, max_size=6), st.sampled_from(list(CASES)))
 def test_no_recipe_breaks_the_count(method: str, own: dict[str, Any], name: str) -> None:
     config = {**LLAMA, "quantization_config": {**own, "quant_method": method}}
@@ -476,7 +477,7 @@ def test_a_plain_model_loads_none_of_this() -> None:
 
 def test_the_command_shows_effective_bits_and_what_is_left_plain(run: Callable[..., Any]) -> None:
     shown = run("openai/gpt-oss-20b", "--offline")
-    assert "5.26 bits a weight" in " ".join(shown.out.split())
+    assert "5.26 bits per weight" in " ".join(shown.out.split())
     assert "left unquantized: model.embed_tokens, lm_head" in " ".join(shown.out.split())
     found = run("openai/gpt-oss-20b", "--offline", "--json").record["model"]["quantization"]
     assert found == {
