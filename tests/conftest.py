@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ SNAPSHOTS = Path(__file__).parent.parent / "fixtures" / "snapshots"
 if sys.dont_write_bytecode:
     # Nothing is to be written beside the sources. Without any bytecode, though, each worker would rewrite all tests and
     # each command compile the package: one folder keeps it for them all.
-    sys.pycache_prefix = str(Path(tempfile.gettempdir()) / f"llm-inspect-tests-{sys.version_info[1]}")
+    sys.pycache_prefix = str(Path(__file__).parent.parent / ".pytest_cache" / "bytecode")
     sys.dont_write_bytecode = False
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
     del os.environ["PYTHONDONTWRITEBYTECODE"]
