@@ -79,3 +79,26 @@ def test_a_mechanism_without_a_rule_cannot_be_told(name: str) -> None:
     changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, layers=layers))
     serving = engine.plan(changed, Workload(4096), spec, engine.options())
     assert serving.fits is serving.verdict.needed is None
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    "repo_id", ["meta-llama/Meta-Llama-3-8B", "openai/gpt-oss-20b", "openai-community/gpt2", "google/gemma-3-4b-it"]
+)
+@pytest.mark.parametrize("dtype", ["stored", "int4"])
+def test_an_engine_that_refuses_a_model_says_the_same_on_every_device(name: str, repo_id: str, dtype: str) -> None:
+    model, workload, engine = inspection(repo_id).model, Workload(512, dtype=dtype), engine_named(name)
+    why = engine.refusal(model, workload)
+    serving = engine.plan(model, workload, parse_gpu("64GiB"), engine.options(), suggest=False)
+    assert (serving.notes[:1] == (f"cannot tell: {why}",)) is (why is not None)
+    assert not any(note.startswith("cannot tell") for note in serving.notes if why is None)
+
+
+def test_mlx_and_llama_cpp_say_why_they_do_not_load_a_model() -> None:
+    model = inspection("openai/gpt-oss-20b").model
+    assert engine_named("llama.cpp").refusal(model, Workload(512)) == (
+        "nothing says what type of GGUF a mxfp4 checkpoint is converted to: name it with --dtype"
+    )
+    changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, model_type="novel"))
+    assert engine_named("mlx").refusal(changed, Workload(512)) == "mlx-lm has no class for the model type 'novel'"
+    assert engine_named("mlx").refusal(model, Workload(512)) is None
