@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inspector.fit.verdict import Fit
     from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Part
-    from inspector.memory.layer_table import LedgerRow
+    from inspector.memory.layer_table import LayerRow
     from inspector.memory.training import TrainingEstimate
     from inspector.model import Model, Parameters
 
@@ -43,7 +43,7 @@ class Inspected(Protocol):
     def servings(self) -> tuple[Serving, ...]: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
-    def ledger(self) -> tuple[LedgerRow, ...]: ...
+    def layer_table(self) -> tuple[LayerRow, ...]: ...
 
 
 def outcome_record(
@@ -56,7 +56,7 @@ def outcome_record(
     if explain:
         record["explain"] = explanation_record(outcome)
     if layers:
-        record["layers"] = ledger_record(outcome.ledger())
+        record["layers"] = layer_table_record(outcome.layer_table())
     return record
 
 
@@ -181,8 +181,8 @@ def explanation_record(inspection: Inspected) -> list[Record]:
     return [part_record(part) for parts in accounts for part in parts]
 
 
-def ledger_record(rows: tuple[LedgerRow, ...]) -> list[Record]:
-    """The ledger as JSON objects; sizes are of one layer, in bytes."""
+def layer_table_record(rows: tuple[LayerRow, ...]) -> list[Record]:
+    """The layer table as JSON objects; sizes are of one layer, in bytes."""
     return [
         {
             "name": row.name,

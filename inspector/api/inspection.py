@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inspector.engines.serving import Serving
     from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Workload
-    from inspector.memory.layer_table import LedgerRow
+    from inspector.memory.layer_table import LayerRow
     from inspector.model import Model
 
 AT_ONCE = 8
@@ -62,12 +62,15 @@ class Inspection:
         """What the reader of the numbers should know, each once."""
         return tuple(dict.fromkeys(self.checkpoint.warnings + self.model.warnings + self.estimate.warnings))
 
-    def ledger(self) -> tuple[LedgerRow, ...]:
+    def layer_table(self) -> tuple[LayerRow, ...]:
         """What each layer is, holds and caches, and where each number comes from: `--layers`."""
-        from inspector.memory.layer_table import build_ledger
+        from inspector.memory.layer_table import build_layer_table
 
         checkpoint, estimate = self.checkpoint, self.estimate
-        return build_ledger(self.model, checkpoint.config, estimate.workload, estimate.kv_dtype, checkpoint.format)
+        return build_layer_table(self.model, checkpoint.config, estimate.workload, estimate.kv_dtype, checkpoint.format)
+
+    ledger = layer_table
+    """The name in version 0.1.0; gone a release later."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `--json`: sizes in bytes, unknown values None."""

@@ -84,9 +84,9 @@ def answer_of(
         for inspection in good if len(models) == 1 else ():
             print_report(out.console, inspection, explain=explain)
         if layers:
-            from inspector.report.layer_table import print_ledger
+            from inspector.report.layer_table import print_layer_table
 
             for inspection in good:
-                print_ledger(out.console, inspection)
+                print_layer_table(out.console, inspection)
 
     return Answer(models, records, text, array=len(models) > 1)

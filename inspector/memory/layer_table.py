@@ -1,4 +1,4 @@
-"""The ledger: what each layer is, holds and caches, and where each of these numbers comes from."""
+"""The layer table: what each layer is, holds and caches, and where each of these numbers comes from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inspector.model.provenance import value_and_origin
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LayerRow:
     """Equal layers, or a part outside of them. Sizes are of one layer; None where they are not known.
 
     Attributes:
@@ -49,9 +49,9 @@ class LedgerRow:
         return len(self.layers) or 1
 
 
-def build_ledger(
+def build_layer_table(
     model: Model, config: Mapping[str, Any], workload: Workload, kv_dtype: str | None, container: str
-) -> tuple[LedgerRow, ...]:
+) -> tuple[LayerRow, ...]:
     """One row for all layers that are equal in kind, parameters and bytes, then the parts outside of the layers.
 
     The rows' parameters and bytes, times their counts, add up to the model's; so do the caches. Where the files do not
@@ -74,10 +74,10 @@ def build_ledger(
         keys = _keys(layer, text, config, container, kinds)
         rows.append(_layer_row(layer, share, tuple(indices), parameters.stack, workload, kv_bits, keys))
     for name, share in parameters.outside.items():
-        rows.append(LedgerRow(name, (), "", share.parameters, share.bytes, 0, 0, _tensors_text(share), {}))
+        rows.append(LayerRow(name, (), "", share.parameters, share.bytes, 0, 0, _tensors_text(share), {}))
     missing = parameters.total - sum((row.parameters or 0) * row.count for row in rows)
     if missing > 0:
-        rows.append(LedgerRow("made anew", (), "", missing, 0, 0, 0, "in no file: the class makes it", {}))
+        rows.append(LayerRow("made anew", (), "", missing, 0, 0, 0, "in no file: the class makes it", {}))
     return tuple(rows)
 
 
@@ -97,10 +97,10 @@ def _layer_row(
     workload: Workload,
     kv_bits: int,
     config: Mapping[str, tuple[Any, str]],
-) -> LedgerRow:
+) -> LayerRow:
     request = CacheRequest(workload.context, workload.batch, kv_bits)
     per_token = None if layer is None else layer.values_per_token
-    return LedgerRow(
+    return LayerRow(
         "layers",
         indices,
         "unknown" if layer is None else layer.title,

@@ -1,4 +1,4 @@
-"""The layers' ledger, for a person and as JSON."""
+"""The layer table, for a person and as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from inspector.memory.layer_table import LedgerRow, indices_text
+from inspector.memory.layer_table import LayerRow, indices_text
 from inspector.report.text import indented, label, plain_table, tokens_text
 from inspector.report.units import bytes_text, inert, number_text
 
@@ -19,9 +19,9 @@ MAX_INDICES = 12
 """Characters of a row's indices that the table shows; longer ones stand below it."""
 
 
-def print_ledger(console: Console, inspection: Inspection) -> None:
+def print_layer_table(console: Console, inspection: Inspection) -> None:
     """A row for equal layers, with what one of them takes; below, where the numbers come from."""
-    rows, workload = inspection.ledger(), inspection.estimate.workload
+    rows, workload = inspection.layer_table(), inspection.estimate.workload
     console.print()
     console.print(
         Text.assemble(
@@ -42,7 +42,7 @@ def print_ledger(console: Console, inspection: Inspection) -> None:
         _origin(console, key, f"{_value_text(value)}, {where}")
 
 
-def _name(row: LedgerRow) -> str:
+def _name(row: LayerRow) -> str:
     """What a row is called: with its indices where they are short."""
     if not row.layers:
         return inert(row.name if "." in row.name else label(row.name))

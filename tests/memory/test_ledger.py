@@ -1,4 +1,4 @@
-"""The ledger: its rows add up to the model's totals, and say where each number was found."""
+"""The layer table: its rows add up to the model's totals, and say where each number was found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inspection(name: str, **config: object) -> Inspection:
 @pytest.mark.parametrize("path", sorted(SNAPSHOTS.glob("*--*.json")), ids=lambda path: path.stem)
 def test_rows_add_up_to_the_models_totals(path: Path) -> None:
     found = inspect_checkpoint(snapshot.loads(path.read_text()), Settings(), ())
-    rows = found.ledger()
+    rows = found.layer_table()
     parameters = found.model.parameters
     assert sum((row.parameters or 0) * row.count for row in rows) == parameters.total
     assert sum((row.bytes or 0) * row.count for row in rows) == parameters.stored_bytes
@@ -34,7 +34,7 @@ def test_rows_add_up_to_the_models_totals(path: Path) -> None:
 
 
 def test_a_plain_decoder_has_one_row_of_layers() -> None:
-    layers, *rest = inspection("meta-llama/Meta-Llama-3-8B").ledger()
+    layers, *rest = inspection("meta-llama/Meta-Llama-3-8B").layer_table()
     assert (layers.kind, layers.count, layers.parameters, layers.bytes) == (
         "full_attention",
         32,
@@ -54,7 +54,7 @@ def test_a_plain_decoder_has_one_row_of_layers() -> None:
 
 
 def test_layers_of_two_kinds_have_a_row_each_and_other_lists_are_apart() -> None:
-    sliding, full, *rest = inspection("google/gemma-3-4b-it").ledger()
+    sliding, full, *rest = inspection("google/gemma-3-4b-it").layer_table()
     assert (sliding.kind, sliding.count) == ("sliding_attention", 29)
     assert (full.kind, full.layers) == ("full_attention", (5, 11, 17, 23, 29))
     assert sliding.kv_bytes == 1023 * 2 * 4096
@@ -64,13 +64,13 @@ def test_layers_of_two_kinds_have_a_row_each_and_other_lists_are_apart() -> None
 
 
 def test_a_value_under_another_name_is_found_there() -> None:
-    layers = inspection("openai-community/gpt2").ledger()[0]
+    layers = inspection("openai-community/gpt2").layer_table()[0]
     assert layers.config["num_key_value_heads"] == (12, "num_attention_heads")
     assert layers.config["head_dim"] == (64, "hidden_size / num_attention_heads")
 
 
 def test_dense_layers_and_mixtures_of_one_kind_are_told_apart() -> None:
-    dense, mixture, *_ = inspection("deepseek-ai/DeepSeek-V3").ledger()
+    dense, mixture, *_ = inspection("deepseek-ai/DeepSeek-V3").layer_table()
     assert (dense.layers, mixture.layers) == (tuple(range(3)), tuple(range(3, 61)))
     assert dense.kv_bytes_per_token == mixture.kv_bytes_per_token == 2 * (512 + 64)
 
