@@ -62,7 +62,7 @@ class DeviceSettings:
     gpus: tuple[str, ...] = setting(
         (),
         help=f"Also say whether it fits: {GPU_EXAMPLES}; may be repeated.",
-        docs="the cards to answer for, a `+` between unlike ones that work together (`'RTX 4090 + RTX 3060 12GB'`); may"
+        docs="the GPUs to answer for, a `+` between unlike ones that work together (`'RTX 4090 + RTX 3060 12GB'`); may"
         " be repeated",
         option="--gpu",
         metavar="GPU",
@@ -112,8 +112,8 @@ class Settings(DeviceSettings, EngineSettings):
             raise UsageError("all known GPUs, or those of --gpu: not both")
         if needs_device and not (self.gpus or self.all_gpus):
             raise UsageError(
-                f"what {self.engine} takes depends on the card: it fills its share of it",
-                "Name the cards, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
+                f"what {self.engine} takes depends on the GPU: it fills its share of it",
+                "Name the GPUs, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
             )
         if self.serving:
             from inspector.engines.settings import check_engine_settings

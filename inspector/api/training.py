@@ -154,7 +154,7 @@ def _measured(
     checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, sharding: Sharding
 ) -> Mapping[str, int]:
     if sharding.cards > 1 or sharding.offload:
-        raise UsageError("--measure runs one card", "Leave the parallel options out.")
+        raise UsageError("--measure runs one GPU", "Leave the parallel options out.")
     try:
         from inspector.measure.training import measure_training
     except ImportError as error:

@@ -16,7 +16,7 @@ from inspector.errors import InspectError, UsageError
 @click.option(
     "--dtype", default="stored", show_default=True, metavar="TYPE", help="Precision of the weights in the run."
 )
-@click.option("--gpu", metavar="GPU", help=f"The card, where the log does not tell: {GPU_HELP.partition(';')[0]}.")
+@click.option("--gpu", metavar="GPU", help=f"The GPU, where the log does not tell: {GPU_HELP.partition(';')[0]}.")
 @json_option
 def check_log(
     file: str,
@@ -37,7 +37,7 @@ def check_log(
 
     specs = device_specs((gpu,)) if gpu else ()
     if len(specs) > 1:
-        raise UsageError("check-log compares one kind of card", "Name it: --gpu 'RTX 4090'.")
+        raise UsageError("check-log compares one kind of GPU", "Name it: --gpu 'RTX 4090'.")
     out = Output(output)
     try:
         with open_log(file) as raw:

@@ -22,7 +22,7 @@ COMMANDS = {
     "gpus": ("gpus", "List the devices it knows, and those of this machine."),
     "lock": ("lock", "Write a manifest of what models are now, for verify."),
     "show": ("show", "Report what a model is and what it takes."),
-    "train": ("train", "What one training step takes on the fullest card: the peak, what lives at it, and its phase."),
+    "train": ("train", "What one training step takes on the fullest GPU: the peak, what lives at it, and its phase."),
     "verify": ("verify", "Check that models are what a manifest says."),
 }
 """Command -> its module in this folder, where its function has the module's name, and its line in the list."""

@@ -52,7 +52,7 @@ def train(
     output: str,
     **settings: Any,
 ) -> int:
-    """What one training step takes on the fullest card: the peak, what lives at it, and the phase that has it."""
+    """What one training step takes on the fullest GPU: the peak, what lives at it, and the phase that has it."""
     from inspector.api import training as api_training
 
     out = Output(output)

@@ -57,7 +57,7 @@ def changes_that_fit(
     if min_count is not None and min_count > spec.count:
         size = needed(workload, min_count)
         if size is not None:
-            found["--gpu"] = Change(f"--gpu '{min_count}x{spec.name}'", f"{min_count} such GPUs", size)
+            found["--gpu"] = Change(f"--gpu '{min_count}x{spec.name}'", f"{min_count} GPUs", size)
     return tuple(found.values())
 
 
@@ -87,7 +87,7 @@ def _smaller_workloads(
 ) -> Iterator[tuple[str, str, Workload]]:
     if max_context:
         changed = dataclasses.replace(workload, context=max_context)
-        yield f"--context {max_context}", f"{max_context:,} tokens per sequence", changed
+        yield f"--context {max_context}", f"{max_context:,} tokens a sequence", changed
     if max_batch:
         changed = dataclasses.replace(workload, batch=max_batch)
         yield f"--batch {max_batch}", f"{max_batch:,} sequences at once", changed

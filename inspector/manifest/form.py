@@ -180,7 +180,7 @@ def _entry(node: Any) -> Entry:
     parse_model(str(model), revision)
     gpus = _texts(given["gpus"]) if "gpus" in given else ()
     if "auto" in map(str.lower, gpus):
-        raise _Wrong(given["gpus"], "`auto` is another card on each machine", "Name the card, or its size: 24GiB.")
+        raise _Wrong(given["gpus"], "`auto` is another GPU on each machine", "Name the GPU, or its size: 24GiB.")
     settings = Settings(**{name: _read(each, given[name]) for name, each in SETTINGS.items() if name in given})
     device_specs(gpus)
     expected = _expected(given["expected"], gpus) if "expected" in given else Expected()

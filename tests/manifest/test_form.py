@@ -92,7 +92,7 @@ def test_tolerances_are_shares(tmp_path: Path, text: str, share: float) -> None:
         ("- model: org/a\n  gpus: [H100]\n  expected: {fits: maybe}\n", "line 3: a verdict is true, false or unknown"),
         ("- model: org/a\n  gpus: [H100]\n  expected: {fits: {A100: true}}\n", "`fits` has no key 'A100'"),
         ("- model: org/a\n  gpus: [RTX 4900]\n  expected: {fits: true}\n", "line 1: unknown GPU"),
-        ("- model: org/a\n  gpus: [auto]\n  expected: {fits: true}\n", "line 2: `auto` is another card"),
+        ("- model: org/a\n  gpus: [auto]\n  expected: {fits: true}\n", "line 2: `auto` is another GPU"),
         ("- model: org/a\n  commit: abc\n", "line 2: a commit is 40"),
         ("- model: org/a\n  expected: {total: -1}\n", "line 2: a whole number from 0"),
         ("- model: org/a\n  expected: {total: 1.5}\n", "a whole number from 0"),

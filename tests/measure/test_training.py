@@ -102,5 +102,5 @@ def test_without_torch_the_command_says_what_to_install(
 
 
 def test_only_one_card_is_measured() -> None:
-    with pytest.raises(UsageError, match="one card"):
+    with pytest.raises(UsageError, match="one GPU"):
         inspector.train("meta-llama/Llama-3.2-1B", offline=True, measure=True, sharding={"fsdp": 2})

@@ -228,7 +228,7 @@ def _changes(
         text = f"{layers} of {len(facts.layers) + 1} layers on {where}, the rest on the CPU"
         add(f"--n-gpu-layers {layers}", text, replace(chosen, n_gpu_layers=layers))
     for cards in () if spec.mixed else range(spec.count + 1, MAX_CARDS + 1):
-        if add(f"--gpu '{cards}x{spec.name}'", f"{cards} such GPUs", chosen, cards):
+        if add(f"--gpu '{cards}x{spec.name}'", f"{cards} GPUs", chosen, cards):
             break
     return tuple(found)
 

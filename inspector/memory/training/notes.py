@@ -35,7 +35,7 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
         found.append(f"{setup.optimizer}: the states follow the library's source, and were not measured")
     if paged:
         found.append(
-            f"{paged / 2**30:.2f} GiB of optimizer states are paged: they move between card and CPU as needed, and are"
+            f"{paged / 2**30:.2f} GiB of optimizer states are paged: they move between GPU and CPU as needed, and are"
             " not in the peak"
         )
     if setup.precision == "bf16-master":
@@ -95,4 +95,4 @@ def _spread(setup: TrainingSetup, sharding: Sharding) -> str:
     divided = "; adapters and states are divided like the weights" if setup.adapters else ""
     torch = sharding.fsdp > 1 or sharding.tp > 1 or sharding.pp > 1 or (sharding.ddp > 1 and sharding.zero in (None, 1))
     shares = ", with shares as torch's own classes make them" if torch else ""
-    return f"{sharding.words()}: an estimate for the fullest card{shares}{kind}{divided}"
+    return f"{sharding.words()}: an estimate for the fullest GPU{shares}{kind}{divided}"

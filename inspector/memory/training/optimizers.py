@@ -133,7 +133,7 @@ def _bitsandbytes(name: str, trained: Trained, part: Callable[[float | None, str
     if size is None:
         size = math.ceil(on_card((trained.total,)))
     if paged:
-        formula += f"; the states of tensors with {SMALLEST_PAGED:,} values or more are paged, scales stay on the card"
+        formula += f"; the states of tensors with {SMALLEST_PAGED:,} values or more are paged, scales stay on the GPU"
     return part(size, f"{trained.total:,} trainable parameters x {formula}", BITSANDBYTES)
 
 

@@ -36,10 +36,10 @@ class Sharding:
         shard_embeddings: embedding and head are FSDP units of their own, and not gathered while blocks are at work.
     """
 
-    ddp: int = setting(1, help="Data-parallel cards.", metavar="N", least=1)
+    ddp: int = setting(1, help="Data-parallel GPUs.", metavar="N", least=1)
     bucket_view: bool = setting(False, help="DDP's gradient_as_bucket_view.", docs="DDP's `gradient_as_bucket_view`")
-    zero: int | None = setting(None, help="Stage of DeepSpeed's ZeRO, over the cards of --ddp.", least=0, most=3)
-    fsdp: int = setting(1, help="Cards of torch's fully_shard (FSDP2).", metavar="N", least=1)
+    zero: int | None = setting(None, help="Stage of DeepSpeed's ZeRO, over the GPUs of --ddp.", least=0, most=3)
+    fsdp: int = setting(1, help="GPUs of torch's fully_shard (FSDP2).", metavar="N", least=1)
     fp8_gather: bool = setting(
         False,
         help="FSDP gathers blocks in fp8, for --fp8 torchao.",
@@ -84,17 +84,17 @@ class Sharding:
         if self.zero not in (None, 0, 1, 2, 3):
             raise UsageError(f"there is no ZeRO stage {self.zero}", "Known: 0, 1, 2, 3.")
         if self.fsdp > 1 and (self.ddp > 1 or self.zero):
-            raise UsageError("one of DDP, ZeRO and FSDP at a time", "For HSDP: --fsdp CARDS --hsdp REPLICAS.")
+            raise UsageError("one of DDP, ZeRO and FSDP at a time", "For HSDP: --fsdp GPUS --hsdp REPLICAS.")
         if self.shard_embeddings and self.fsdp == 1:
-            raise UsageError("embedding and head are units of FSDP", "Add --fsdp CARDS.")
+            raise UsageError("embedding and head are units of FSDP", "Add --fsdp GPUS.")
         if self.fp8_gather and self.fsdp == 1:
-            raise UsageError("weights are gathered by FSDP", "Add --fsdp CARDS.")
+            raise UsageError("weights are gathered by FSDP", "Add --fsdp GPUS.")
         if self.hsdp > 1 and self.fsdp == 1:
-            raise UsageError("HSDP shards within each group", "Add --fsdp CARDS, the cards of a group.")
+            raise UsageError("HSDP shards within each group", "Add --fsdp GPUS, the GPUs of a group.")
         if self.bucket_view and self.ddp == 1:
-            raise UsageError("buckets are DDP's", "Add --ddp CARDS.")
+            raise UsageError("buckets are DDP's", "Add --ddp GPUS.")
         if self.sp and self.tp == 1:
-            raise UsageError("sequence parallel is a form of tensor parallel", "Add --tp CARDS.")
+            raise UsageError("sequence parallel is a form of tensor parallel", "Add --tp GPUS.")
         unknown = [name for name in self.offload if name not in OFFLOADS]
         if unknown:
             raise UsageError(f"cannot offload '{unknown[0]}'", f"Known: {', '.join(OFFLOADS)}.")
@@ -108,7 +108,7 @@ class Sharding:
         if self.nvme and self.zero != 3:
             raise UsageError("ZeRO-3 alone swaps to NVMe", "Add --zero 3.")
         if "params" in self.away and self.zero != 3 and self.fsdp == 1:
-            raise UsageError("parameters are offloaded by ZeRO-3 and FSDP", "Add --zero 3, or --fsdp CARDS.")
+            raise UsageError("parameters are offloaded by ZeRO-3 and FSDP", "Add --zero 3, or --fsdp GPUS.")
 
     @property
     def cards(self) -> int:

@@ -191,7 +191,7 @@ class _Card:
             states = replace(states, formula=f"({states.formula}) x {share:.4g}")
         if by_states > 1 and state_size is not None:
             state_size = _up(state_size, by_states)
-            states = replace(states, formula=f"({states.formula}) / {by_states} cards")
+            states = replace(states, formula=f"({states.formula}) / {by_states} GPUs")
         buffers = self.sizes.bytes_of(self.found.buffers)
         if buffers and size is not None:
             size, formula = size + buffers, f"{formula} + {buffers:,} B of causal masks"
@@ -241,7 +241,7 @@ class _Card:
             beside = step_temporaries(_base_setup(setup), Trained(self.what.saved, self.what.saved))
             step = replace(step, bytes=(step.bytes or 0) + (beside.bytes or 0))
         if cards > 1:
-            step = replace(step, bytes=_up(step.bytes or 0, cards), formula=f"({step.formula}) / {cards} cards")
+            step = replace(step, bytes=_up(step.bytes or 0, cards), formula=f"({step.formula}) / {cards} GPUs")
         if self.sharding.zero and setup.precision == "bf16-master":
             # Cast when the optimizer steps: by stages 1 and 2 all at once, by stage 3 a group at a time.
             single = 4 * min(_up(trained.total, cards), SUB_GROUP if self.sharding.zero == 3 else trained.total)
@@ -308,7 +308,7 @@ class _Card:
         layers, sizes = self.found.layers, self.sizes
         if peak.phase == "optimizer":
             formula = f"{gradient_bytes:,} B" + (
-                f" / {self.sharding.shards[1]} cards" if self.sharding.shards[1] > 1 else ""
+                f" / {self.sharding.shards[1]} GPUs" if self.sharding.shards[1] > 1 else ""
             )
             if self.sharding.cards == 1 and not self.what.saved:
                 formula = f"{self.what.total:,} trainable parameters x {self.setup.trained_bytes} B"
