@@ -22,12 +22,8 @@ def compose(name: str, text: str) -> Any:
     Raises:
         UsageError: no YAML, or too much of it; the message names file and line.
     """
-    import importlib
+    import yaml
 
-    try:
-        yaml: Any = importlib.import_module("yaml")
-    except ImportError:
-        raise UsageError(f"{name}: reading YAML needs PyYAML", "Install it, or give an ID a line.") from None
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"{name} is larger than any list of models in YAML", "Give an ID a line instead.")
     try:
