@@ -30,6 +30,11 @@ from inspector.model.parameters.names import (
     stack,
 )
 
+INDEX_DTYPES = frozenset({"I64", "U64", "BOOL"})
+BYTES = frozenset({"I8", "U8"})
+WHOLE_DTYPES = BYTES | {"I16", "U16", "I32", "U32"}
+"""What packed weights are stored in, too: a value a byte, or several in each."""
+
 
 def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Parameters:
     """Count what `sum(p.numel() for p in model.parameters())` gives for the class that the config names.
@@ -95,9 +100,30 @@ class _Counter:
         for tensor_group in tensor_groups:
             if tensor_group.role in (PARAMETER, OVERHEAD):
                 tensor_group.role = self._role(tensor_group, packed, unknown)
+        self._whole_numbers(tensor_groups)
         self._drop_twins(tensor_groups)
         self._note(unknown)
         return tensor_groups
+
+    def _whole_numbers(self, tensor_groups: list[TensorGroup]) -> None:
+        """Tensors of whole numbers that no packing explains are no parameters, which are trained and so fractions.
+
+        64-bit ones and flags are indices and masks (EAGLE-3's d2t and t2d): buffers. The others may be weights in a
+        packing that nothing tells.
+        """
+        for each in tensor_groups:
+            dtype = each.group.dtype
+            as_stored = each.numel == each.group.numel and (not each.packed or dtype not in BYTES)
+            if each.role != PARAMETER or not as_stored:
+                continue
+            if dtype in INDEX_DTYPES:
+                each.role = BUFFERS
+            elif dtype in WHOLE_DTYPES and self.unknown_method is None:
+                self.exact = False
+                self.notes.append(
+                    f"{each.count} tensors of whole numbers ({each.group.template}, {each.group.dtype}) count as"
+                    " stored: what they stand for is not known"
+                )
 
     def _unpacked(self) -> Iterable[tuple[Group, str, int | None, bool]]:
         """Every group, the template and the number of the parameters it stands for, and whether it is packed."""
