@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
@@ -45,6 +45,71 @@ def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layer
     inside = [tensor_group for tensor_group in held if stack(tensor_group.group.template) == layers]
     found += [*_missing_layers(inside, architecture), *_vocabulary(held, architecture, layers, alone)]
     return found + list(_experts(inside, architecture) if alone else ())
+
+
+_ROWS = (
+    ".k_proj.weight",
+    ".kv_a_proj_with_mqa.weight",
+    ".query_key_value.weight",
+    ".qkv_proj.weight",
+    ".c_attn.weight",
+)
+_STATES = ("conv1d.weight", ".A_log")
+_MEDIA = ("vision", "audio", "projector")
+
+
+def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers: str | None, *, known: bool) -> bool:
+    """Whether the layers' tensors must be weighed against the config: its type or its class (`known`) is unknown, or a
+    quick look finds a layer's keys, or its recurrence, of other sizes than its spec, or none at all.
+
+    A look may be wrong: what is weighed, and agrees, stays as it was.
+    """
+    if layers is None or not architecture.is_decoder or not architecture.layers:
+        return layers is not None and not architecture.exact
+    if not known or not architecture.exact:
+        return True
+    if "language_model" not in layers and not (architecture.architecture or "").endswith(
+        ("ForCausalLM", "LMHeadModel")
+    ):
+        stacks = {stack(each.group.template) for each in groups if each.role == "parameter"} - {None}
+        if len([front for front in stacks if component(f"{front}.{{}}.weight") not in _MEDIA]) > 1:
+            return False  # which of them the config's language part is, names do not tell
+    front, hidden, specs = f"{layers}.{{}}.", architecture.hidden_size or 1, architecture.layers
+    seen: set[int] = set()
+    for each in groups:
+        name = each.group.template if not each.packed else each.name
+        if each.role != "parameter" or not name.endswith((*_ROWS, *_STATES)) or not name.startswith(front):
+            continue
+        if "indexer" in name or ("_attn." in name and "self_attn." not in name and "linear_attn." not in name):
+            continue
+        seen.update(each.layers)
+        rows = each.numel // hidden
+        if name.endswith(_ROWS[0]):
+            kinds = {id(layer): layer for index in each.layers if index < len(specs) for layer in [specs[index]]}
+            for layer in kinds.values():
+                heads = (getattr(layer, "num_key_value_heads", None), architecture.num_key_value_heads)
+                width = getattr(layer, "head_dim", None)
+                if width is not None and rows not in [width * count for count in heads if count]:
+                    return True
+        elif name.endswith(_ROWS[1:]):
+            kinds = {id(layer): layer for index in each.layers if index < len(specs) for layer in [specs[index]]}
+            for layer in kinds.values():
+                rank, rope = getattr(layer, "kv_lora_rank", None), getattr(layer, "qk_rope_head_dim", None)
+                if rank is not None and rope is not None and rank + rope != rows:
+                    return True
+        elif name.endswith(_STATES[0]):
+            for index in each.layers:
+                states = getattr(specs[index], "states", None) if index < len(specs) else None
+                if (
+                    states
+                    and each.group.shape
+                    and len(states[0].shape) == 2
+                    and states[0].shape[0] != max(each.group.shape)
+                ):
+                    return True
+    return bool(seen) and any(
+        index not in seen and hasattr(layer, "num_key_value_heads") for index, layer in enumerate(specs)
+    )
 
 
 def dtype_note(stored_dtype: str | None, architecture: Architecture) -> tuple[str, ...]:

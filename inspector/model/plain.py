@@ -10,7 +10,7 @@ from inspector.model.architecture import read_architecture
 from inspector.model.config.read import read_quantization
 from inspector.model.lint import dtype_note
 from inspector.model.model import Model
-from inspector.model.parameters.count import count_parameters
+from inspector.model.parameters.count import count_and_weigh
 
 
 def plain_model(checkpoint: Checkpoint) -> Model:
@@ -24,13 +24,13 @@ def plain_model(checkpoint: Checkpoint) -> Model:
     for tensor in checkpoint.tensors:
         dtype = plain_dtype(tensor.dtype)
         bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
-    count = count_parameters
-    if checkpoint.format == "gguf":
-        from inspector.model.parameters.gguf import (
-            count_gguf as count,  # its patterns take longer to compile than others to count
-        )
     stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
-    parameters = count(checkpoint, architecture)
+    if checkpoint.format == "gguf":  # its patterns take longer to compile than others to count
+        from inspector.model.parameters.gguf import count_gguf
+
+        parameters = count_gguf(checkpoint, architecture)
+    else:
+        parameters, architecture = count_and_weigh(checkpoint, architecture)
     if parameters.quantization is not None:
         architecture = replace(architecture, quantization=parameters.quantization)
     return Model(

@@ -9,7 +9,7 @@ from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
 from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
-from inspector.model.lint import lint
+from inspector.model.lint import lint, suspicious
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, find_class
 from inspector.model.parameters.counter import ParameterCounter
@@ -41,16 +41,30 @@ def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Para
 
     Never raises: what cannot be told is counted as stored, with `exact=False` and a note.
     """
-    counter, tensor_groups = _sorted(checkpoint, architecture)
-    counter.notes += lint(tensor_groups, architecture, counter.stack)
-    if not any(tensor_group.packed for tensor_group in tensor_groups):
-        return _sum_up(tensor_groups, counter, architecture)
+    return count_and_weigh(checkpoint, architecture, weigh=False)[0]
+
+
+def count_and_weigh(
+    checkpoint: Checkpoint, architecture: Architecture, *, weigh: bool = True
+) -> tuple[Parameters, Architecture]:
+    """The parameters, and the architecture as the tensors show it: where its class is unknown, or its sizes are not
+    the config's (`inspector.model.evidence`)."""
+    counter, groups = _sorted(checkpoint, architecture)
+    if weigh and suspicious(groups, architecture, counter.stack, known=counter.model_class is not None):
+        from inspector.model.evidence import weighed
+
+        architecture, again = weighed(checkpoint.config, architecture, groups, counter.stack)
+        if again:
+            counter, groups = _sorted(checkpoint, architecture)
+    counter.notes += lint(groups, architecture, counter.stack)
+    if not any(group.packed for group in groups):
+        return _sum_up(groups, counter, architecture), architecture
     from inspector.model.packing import describe
 
-    quantization, notes, certain = describe(tensor_groups, checkpoint.config)
+    quantization, notes, certain = describe(groups, checkpoint.config)
     counter.notes += notes
     counter.exact &= certain
-    return replace(_sum_up(tensor_groups, counter, architecture), quantization=quantization)
+    return replace(_sum_up(groups, counter, architecture), quantization=quantization), architecture
 
 
 def parameter_groups(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[TensorGroup], str | None]:

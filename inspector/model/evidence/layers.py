@@ -1,0 +1,289 @@
+"""Weighs the layers that a config gives against the layers that the files hold: where they differ, the shapes win."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
+from inspector.model.evidence.mechanism import Mechanism, Stored, mechanism_of
+from inspector.model.evidence.roles import role_of
+from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.cross import CrossAttention
+from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.hybrid import HybridAttention
+from inspector.model.layers.indexed import IndexedAttention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.linear import LinearAttention
+from inspector.model.layers.no_cache import NoCache
+from inspector.model.layers.sliding import SlidingAttention
+from inspector.model.layers.unknown import UnknownLayer
+from inspector.model.model import Architecture
+
+if TYPE_CHECKING:
+    from inspector.model.parameters.names import TensorGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the files say of the decoder's layers.
+
+    Attributes:
+        hidden: width of the residual stream, as the layers' norms or the embedding have it.
+        mechanisms: layer -> what it keeps; None for a layer without a tensor of a known role.
+        encoder: the files hold an encoder beside the decoder.
+        attentions: in each layer, where that is one number: 2 of LongCat-Flash.
+    """
+
+    hidden: int | None
+    mechanisms: Mapping[int, Mechanism | None]
+    encoder: bool = False
+    attentions: int = 1
+
+    @property
+    def told(self) -> bool:
+        """Whether any layer shows what it keeps."""
+        return any(one is not None and one.told for one in self.mechanisms.values())
+
+
+def find_layers(groups: Iterable[TensorGroup], stack: str, config: Mapping[str, Any]) -> Found:
+    """Reads the mechanism of each layer; equal layers are read once.
+
+    Args:
+        groups: of the checkpoint; those of the stack count, also of layers beyond the config's last.
+        stack: the name of the list of layers, "model.layers".
+        config: the language part's keys.
+    """
+    front = f"{stack}.{PLACEHOLDER}."
+    inside = [each for each in groups if each.role in ("parameter", "other") and each.group.template.startswith(front)]
+    norms: dict[int, int] = {}
+    layers: dict[int, list[int]] = {}
+    for number, each in enumerate(inside):
+        name, shape = each.group.template.removeprefix(front), each.group.shape
+        if len(shape) == 1 and name.count(".") == 1 and "norm" in name.lower().replace("ln", "norm"):
+            norms[shape[0]] = norms.get(shape[0], 0) + each.count
+        for layer in each.layers:
+            layers.setdefault(layer, []).append(number)
+    hidden = max(norms, key=lambda size: (norms[size], size), default=None) or _embedding_width(groups)
+    known: dict[tuple[int, ...], Mechanism | None] = {}
+    found: dict[int, Mechanism | None] = {}
+    for layer, numbers in sorted(layers.items()):
+        key = tuple(numbers)
+        if key not in known:
+            tensors = {}
+            for number in numbers:
+                each = inside[number]
+                name = each.group.template.removeprefix(front)
+                if each.packed:
+                    name = each.name.rpartition(front)[2] or name
+                tensors[name] = Stored(each.group.template, each.numel, each.group.shape, each.packed)
+            known[key] = mechanism_of(tensors, hidden, config)
+        found[layer] = known[key]
+    encoder = "decoder" in stack and any("encoder" in each.group.template.split(".")[:3] for each in groups)
+    return Found(hidden, found, encoder, _attentions(inside, front))
+
+
+def _attentions(inside: Iterable[TensorGroup], front: str) -> int:
+    """How many attentions each layer holds: "self_attn.{}.o_proj.weight" is there as often in each."""
+    counts = {
+        number
+        for each in inside
+        if (name := each.group.template.removeprefix(front)).count(PLACEHOLDER) == 1
+        and role_of(name) in ("k", "latent")
+        for number in each.layers.values()
+    }
+    return counts.pop() if len(counts) == 1 else 1
+
+
+def _embedding_width(groups: Iterable[TensorGroup]) -> int | None:
+    from inspector.model.lint import EMBEDDINGS
+
+    for each in groups:
+        module, _, leaf = each.group.template.rpartition(".")
+        if leaf == "weight" and module.rpartition(".")[2] in EMBEDDINGS and len(each.group.shape) == 2:
+            return each.group.shape[1]
+    return None
+
+
+def weigh_layers(found: Found, architecture: Architecture, config: Mapping[str, Any]) -> Architecture:
+    """The architecture with the layers that the files show, a note for each kind of difference.
+
+    A layer of a known class stays as the class has it wherever its sizes are the shapes', or the shapes do not tell.
+    """
+    layers = list(architecture.layers)
+    if not layers or not architecture.is_decoder or not found.told:
+        return architecture
+    if not architecture.exact and found.attentions > 1 and len(found.mechanisms) == len(layers):
+        layers = [layer for layer in layers for _ in range(found.attentions)]
+        found = replace(found, mechanisms={i: found.mechanisms.get(i // found.attentions) for i in range(len(layers))})
+    reader = _Reader(architecture, config, found)
+    wrong: dict[str, list[int]] = {}
+    for index, layer in enumerate(layers):
+        if index not in found.mechanisms and architecture.exact:
+            continue
+        change = reader.read(layer, found.mechanisms.get(index))
+        if change is not None:
+            layers[index], note = change
+            if note:
+                wrong.setdefault(note, []).append(index)
+    if tuple(layers) == architecture.layers:
+        return architecture
+    count = len(layers)
+    notes = tuple(
+        f"{note}{'' if len(where) == count else f' (layers {format_indices(where)})'}: the tensors count"
+        for note, where in wrong.items()
+    )
+    same: dict[Layer, Layer] = {}
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
+    heads, head_dim = _heads_of(layers, architecture)
+    return replace(
+        architecture,
+        layers=tuple(same.setdefault(layer, layer) for layer in layers),
+        sliding_window=windows[0] if windows else None,
+        exact=architecture.exact and not wrong,
+        notes=architecture.notes + notes,
+        num_key_value_heads=heads,
+        head_dim=head_dim,
+    )
+
+
+def _heads_of(layers: list[Layer], architecture: Architecture) -> tuple[int | None, int | None]:
+    """Key/value heads and head dimension, None where layers differ; the config's where no layer has any."""
+    rows = {(layer.num_key_value_heads, layer.head_dim) for layer in layers if isinstance(layer, Attention)}
+    if not rows:
+        return architecture.num_key_value_heads, architecture.head_dim
+    heads, sizes = {one[0] for one in rows}, {one[1] for one in rows}
+    return heads.pop() if len(heads) == 1 else None, sizes.pop() if len(sizes) == 1 else None
+
+
+PLAIN_KINDS = frozenset(
+    {"full_attention", "sliding_attention", "chunked_attention", "linear_attention", "indexed_attention"}
+    | {"conv", "hybrid", "linear attention"}
+)
+"""Names of kinds that say no more than the tensors do."""
+
+
+class _Reader:
+    """Reads a mechanism as a layer, beside the layer that the config gives."""
+
+    def __init__(self, architecture: Architecture, config: Mapping[str, Any], found: Found) -> None:
+        self.architecture, self.config, self.known = architecture, config, architecture.exact
+        self.encoder = found.encoder
+
+    def read(self, layer: Layer, seen: Mechanism | None) -> tuple[Layer, str] | None:
+        """The layer that the files show in place of one that the config gives, and the note; None where it stays."""
+        if isinstance(layer, UnknownLayer) and (self.known or layer.name not in PLAIN_KINDS):
+            return None  # the config names a mechanism of its own, which the widths alone do not tell
+        if seen is not None and seen.cross and not seen.rows and not seen.recurrent:
+            return None if self.known else (UnknownLayer("rows of an image or an encoder", 0), "")
+        if seen is None or not seen.told:
+            if isinstance(layer, NoCache) or (self.known and not isinstance(layer, Attention | LatentAttention)):
+                return None
+            note = "" if not self.known else "the files hold no keys and values of some layers"
+            return NoCache(), note
+        if isinstance(layer, NoCache):
+            return None
+        if seen.recurrent and not seen.rows:
+            return self._state(layer, seen)
+        if isinstance(layer, LinearAttention) or (isinstance(layer, UnknownLayer) and layer.row == 0):
+            return None if isinstance(layer, LinearAttention) else self._state(layer, seen)
+        if seen.latent is not None:
+            return self._latent(layer, seen)
+        return self._heads(layer, seen)
+
+    def _state(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
+        states = seen.states
+        if self.known:
+            if not isinstance(layer, LinearAttention) or not states or not seen.shape or not layer.states:
+                return None
+            kernel = layer.states[0].shape
+            if len(kernel) != 2 or kernel[0] == states[0].shape[0] or len(states) != len(layer.states):
+                return None
+            names = " x ".join(layer.keys[:2])
+            note = f"{seen.tensor} has {states[0].shape[0]:,} channels, config.json's {names} give {kernel[0]:,}"
+            return LinearAttention(states, layer.keys), note
+        if isinstance(layer, LinearAttention) and not states:
+            return None
+        return (LinearAttention(states) if states else UnknownLayer("state of unknown size", 0)), ""
+
+    def _latent(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
+        rank, rope = seen.latent or (0, 0)
+        plain = layer.attention if isinstance(layer, IndexedAttention) else layer
+        if self.known:
+            if not isinstance(plain, LatentAttention) or plain.qk_rope_head_dim == 0:
+                return None
+            if plain.kv_lora_rank + plain.qk_rope_head_dim == rank + rope:
+                return None
+            note = (
+                f"{seen.tensor} makes rows of {rank + rope:,}, config.json's kv_lora_rank and qk_rope_head_dim are"
+                f" {plain.kv_lora_rank:,} and {plain.qk_rope_head_dim:,}"
+            )
+            new = replace(plain, kv_lora_rank=rank, qk_rope_head_dim=rope)
+            return (replace(layer, attention=new) if isinstance(layer, IndexedAttention) else new), note
+        sizes = [self.config.get(key) for key in ("qk_nope_head_dim", "v_head_dim", "q_lora_rank")]
+        nope, value, query = (size if isinstance(size, int) else None for size in sizes)
+        window = plain.sliding_window if isinstance(plain, SlidingAttention) else None
+        latent = LatentAttention(rank, rope, window, nope, value, query)
+        return (IndexedAttention(latent, seen.index) if seen.index else latent), ""
+
+    def _heads(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
+        keys, values = seen.keys or 0, seen.values or 0
+        plain = layer.attention if isinstance(layer, IndexedAttention | HybridAttention) else layer
+        if self.known:
+            if not isinstance(plain, Attention) or self._agrees(plain, keys, values):
+                return None
+            made = self._attention(plain, keys, values, seen)
+            note = (
+                f"{seen.tensor} makes keys of {keys:,} ({made.num_key_value_heads} KV heads of {made.head_dim}),"
+                f" config.json's num_key_value_heads and head_dim are {plain.num_key_value_heads:,} and"
+                f" {plain.head_dim:,}"
+            )
+        else:
+            made, note = self._attention(plain, keys, values, seen), ""
+            if made == layer and not seen.index and not seen.recurrent:
+                return None
+        if isinstance(layer, IndexedAttention | HybridAttention):
+            return replace(layer, attention=made), note
+        if not self.known and seen.recurrent:
+            return (HybridAttention(made, seen.states) if seen.states else UnknownLayer("state of unknown size")), note
+        return (IndexedAttention(made, seen.index) if seen.index and not self.known else made), note
+
+    def _agrees(self, plain: Attention, keys: int, values: int) -> bool:
+        heads = (plain.num_key_value_heads, self.architecture.num_key_value_heads)
+        return any(count is not None and count * plain.head_dim == keys for count in heads) and any(
+            count is not None and count * plain.v_head_dim == values for count in heads
+        )
+
+    def _attention(self, plain: Layer, keys: int, values: int, seen: Mechanism) -> Attention:
+        """The attention of these widths, with the window that the config gives it."""
+        size = self._head_dim(plain, keys, seen)
+        heads = keys // size
+        value = values // heads if values % heads == 0 else values
+        if values % heads:
+            heads, size = 1, keys
+        window = plain.sliding_window if isinstance(plain, SlidingAttention | CrossAttention) else None
+        if isinstance(plain, CrossAttention) or (seen.cross and self.encoder):
+            tokens = plain.encoder_tokens if isinstance(plain, CrossAttention) else None
+            if tokens is None and "num_mel_bins" in self.config:  # an audio encoder pads its input to one length
+                tokens = self.config.get("max_source_positions")
+            row = sum(seen.cross) if seen.cross and sum(seen.cross) != keys + values else None
+            return CrossAttention(heads, size, value, tokens, window, row)
+        if window is not None:
+            return SlidingAttention(heads, size, value, window)
+        if isinstance(plain, ChunkedAttention):
+            return ChunkedAttention(heads, size, value, plain.attention_chunk_size)
+        return FullAttention(heads, size, value)
+
+    def _head_dim(self, plain: Layer, keys: int, seen: Mechanism) -> int:
+        """Width of a head: as its norm has it, as the config names it, or queries over heads; at worst all in one."""
+        facts = self.architecture
+        count = facts.num_attention_heads
+        options = (
+            seen.head_dim,
+            plain.head_dim if isinstance(plain, Attention) else None,
+            facts.head_dim,
+            seen.queries // count if seen.queries and count and seen.queries % count == 0 else None,
+        )
+        return next((size for size in options if size and keys % size == 0), keys)

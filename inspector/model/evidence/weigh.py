@@ -1,0 +1,64 @@
+"""Weighs a config against the files' tensors: hidden size, vocabulary, layers and what each layer keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from inspector.model.architecture import architecture_of
+from inspector.model.config.common import language_part, read_common
+from inspector.model.config.read import read_config
+from inspector.model.config.text import TextConfig
+from inspector.model.evidence.layers import Found, find_layers, weigh_layers
+from inspector.model.model import Architecture
+
+if TYPE_CHECKING:
+    from inspector.model.parameters.names import TensorGroup
+
+
+def weighed(
+    config: Mapping[str, Any], architecture: Architecture, groups: list[TensorGroup], stack: str | None
+) -> tuple[Architecture, bool]:
+    """The architecture as the tensors show it, and whether its layers are now other ones to count by.
+
+    Args:
+        config: config.json as parsed.
+        architecture: what was read of it.
+        groups: the checkpoint's tensors, sorted.
+        stack: the name of the list of layers in the files.
+    """
+    if stack is None:
+        return architecture, False
+    text = read_config(config)
+    found = find_layers(groups, stack, _keys(config, text))
+    flat = _flat(config, architecture, text, found)
+    if flat is not None:
+        text, architecture = flat
+        found = find_layers(groups, stack, _keys(config, text))
+        return weigh_layers(found, architecture, _keys(config, text)), True
+    return weigh_layers(found, architecture, _keys(config, text)), False
+
+
+def _keys(config: Mapping[str, Any], text: TextConfig) -> dict[str, Any]:
+    """The language part's keys: as the file has them, and under the standard names."""
+    part = language_part(config) or config
+    return {**part, **{key: value for key, value in text.values.items() if value is not None}}
+
+
+def _flat(
+    config: Mapping[str, Any], architecture: Architecture, text: TextConfig, found: Found
+) -> tuple[TextConfig, Architecture] | None:
+    """The config read by its own keys, where its type's class finds none of them and the tensors have their sizes:
+    LLaVA-1.5's first files keep the language part's keys at the top, where transformers does not look."""
+    if not text.exact or found.hidden in (None, architecture.hidden_size):
+        return None
+    reason = (
+        f"the layers' hidden size is {found.hidden:,} in the files, {architecture.hidden_size} by {text.model_type}'s"
+        " class: the keys at the top of config.json count"
+    )
+    again = read_common(config, text.model_type, reason)
+    if again.get("hidden_size") != found.hidden:
+        return None
+    new = architecture_of(again, config, architecture.quantization)
+    return again, replace(new, vision=architecture.vision or new.vision, audio=architecture.audio or new.audio)
