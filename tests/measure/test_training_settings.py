@@ -17,7 +17,7 @@ from inspector.errors import UsageError
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.memory import Workload
 from inspector.memory.training import TrainingEstimate, TrainingSetup, read_weights, training_estimate
-from inspector.memory.training.compiled import KEPT
+from inspector.memory.training.compiled import kept_by_type
 from inspector.memory.training.recompute import recomputed_blocks, without_scores
 from inspector.memory.training.sizes import Sizes
 from inspector.memory.training.table import read_table
@@ -256,10 +256,10 @@ def test_compiled_blocks_keep_what_torchs_partitioner_keeps() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     found = json.loads(done.stdout)
     adapted, two = found.pop("llama with all-linear"), found.pop("llama with q_proj,v_proj")
-    assert found == KEPT
-    assert adapted == {**KEPT["llama"], "Tr": 14}  # two bytes for each of seven adapters, as in eager blocks
+    assert found == kept_by_type()
+    assert adapted == {**kept_by_type()["llama"], "Tr": 14}  # two bytes for each of seven adapters, as in eager blocks
     # No adapter needs the input of gate and up, nor that of down.
-    assert two == {**KEPT["llama"], "Th": 6, "Tf": 4, "Tr": 4}
+    assert two == {**kept_by_type()["llama"], "Th": 6, "Tf": 4, "Tr": 4}
 
 
 def test_compiling_spares_fp32_copies_and_outputs_of_activations() -> None:

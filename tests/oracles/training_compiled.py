@@ -1,11 +1,12 @@
 """What a block keeps for the backward pass under torch.compile: measured on the CPU, block by block.
 
-    python -m tests.oracles.training_compiled
+    python -m tests.oracles.training_compiled [--write]
 
 torch's own partitioner decides what is kept and what is computed again (`min_cut_rematerialization_partition`, as the
 default backend has it; "aot_eager_decomp_partition" stops short of compiling the two graphs it makes). One block of
 each class runs in bf16 on sizes that differ, so that the shape of what is kept tells the product of sizes. Prints JSON:
 model type -> {product: bytes}, as inspector.memory.training.compiled has it; and the same of a Llama with adapters.
+With --write, inspector/data/compiled.json has them instead, without the adapters'.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+DATA = Path(__file__).parents[2] / "inspector" / "data"
 TOKENS = 512
 SIZES = {"h": 390, "f": 1000, "q": 320, "k": 64, "a": 5, "kv": 1, "r": 7}
 CONFIG: dict[str, Any] = {
@@ -101,5 +105,16 @@ def measured() -> dict[str, dict[str, int]]:
     return found | {f"llama with {targets}": kept("llama", targets) for targets in ("all-linear", "q_proj,v_proj")}
 
 
+def render(kept_by_type: dict[str, dict[str, int]]) -> str:
+    """The text of inspector/data/compiled.json."""
+    versions = f'"torch": "{torch.__version__.split("+")[0]}", "transformers": "{transformers.__version__}"'
+    head = f'{{"generator": "python -m tests.oracles.training_compiled --write", {versions}, "kept": {{'
+    rows = [f"{json.dumps(name)}: {json.dumps(kept_by_type[name], separators=(',', ':'))}" for name in sorted(TYPES)]
+    return head + "\n" + ",\n".join(rows) + "\n}}\n"
+
+
 if __name__ == "__main__":
-    json.dump(measured(), sys.stdout, indent=1)
+    if sys.argv[1:] == ["--write"]:
+        (DATA / "compiled.json").write_text(render(measured()), "utf-8")
+    else:
+        json.dump(measured(), sys.stdout, indent=1)

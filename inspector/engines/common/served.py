@@ -7,20 +7,11 @@ from dataclasses import dataclass, field
 from inspector.errors import UsageError
 from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
 from inspector.memory.quantization.recipes import RECIPES, weight_bytes
+from inspector.model.config.light import by_hand, traits_of
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Model, Quantization
 
 GIB = 1024**3
-
-_ROTARY_FREE = frozenset({"bloom", "gpt2", "gpt_bigcode", "mpt", "opt", "bert", "roberta", "xlm-roberta"})
-"""Model types whose positions are learned or are a bias: they have no rotary table."""
-
-_TWO_ROTARY_TABLES = frozenset({"gemma3", "gemma3_text", "gemma3n", "gemma3n_text"})
-"""Model types that rotate their sliding layers by another base, and so keep a second table."""
-
-_FLOAT32_STATES = ("kimi_linear", "qwen3_5")
-"""How model types begin whose recurrent matrices vLLM keeps in float32; for others `mamba_ssm_cache_dtype` "auto" is
-the model's own precision (vllm/model_executor/layers/mamba/mamba_utils.py, models/config.py)."""
 
 _GEMMA3_SCALED_POSITIONS, _GEMMA3_SCALING = 131072, 8
 """Gemma 3 from 4B on stretches its full layers' positions by 8, on top of the maximum that its config names, and
@@ -196,7 +187,7 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
         mixture=mixture,
         vision=vision,
         rotary_bytes=_rotary_bytes(model, element_bytes),
-        recurrent_bytes=4 if (shape.model_type or "").startswith(_FLOAT32_STATES) else element_bytes,
+        recurrent_bytes=4 if shape.model_type in by_hand("vllm_float32_states") else element_bytes,
         quantization=packing.method if packing else None,
         packing=packing,
         latents_packed=linear_bytes < element_bytes and (packing is None or is_packed(packing, "kv_b_proj")),
@@ -281,11 +272,12 @@ def _rotary_bytes(model: Model, element_bytes: int) -> int:
     precision; layers with equal settings share one. The whole head is taken to rotate: a bound where only part does.
     """
     shape = model.architecture
-    if shape.model_type in _ROTARY_FREE or not shape.max_position_embeddings:
+    if traits_of(shape.model_type or "").get("rotary") == 0 or not shape.max_position_embeddings:
         return 0
     widths = [_rotary_dim(layer) for layer in shape.layers]
     tables = 1
-    if shape.model_type in _TWO_ROTARY_TABLES and any(layer.kind == "sliding_attention" for layer in shape.layers):
+    slides = any(layer.kind == "sliding_attention" for layer in shape.layers)
+    if slides and shape.model_type in by_hand("vllm_two_rotary_tables"):
         tables = 1 + (_GEMMA3_SCALING if shape.max_position_embeddings >= _GEMMA3_SCALED_POSITIONS else 1)
     return tables * shape.max_position_embeddings * max(widths, default=0) * element_bytes
 

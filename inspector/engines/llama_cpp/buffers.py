@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cells_of, layer_cache_bytes
+from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory.precision import FILE_TYPE_NAMES, STORED
 from inspector.model.layers.chunked import ChunkedAttention
 from inspector.model.layers.full import Attention, FullAttention
@@ -42,10 +43,6 @@ _CONVERTED: dict[str, tuple[int, int, int]] = {
 }
 """A precision's GGUF type: values a block, bytes a block, and bytes of a value that the model computes with. int8 is
 Q8_0; int4 and fp8 name no single type."""
-
-_WINDOWLESS = frozenset({"mistral", "mixtral", "phi3", "qwen2", "qwen2_moe", "starcoder2"})
-"""Model types whose window llama.cpp does not use: measured with build 11549 for the architectures llama (Mistral,
-Mixtral), qwen2 and phi3; qwen2_moe and starcoder2 are taken to be alike."""
 
 _TEXT = ("embedding", "head", "norm")
 _ASIDE = ("vision", "audio", "projector")
@@ -147,7 +144,7 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
     most = max(parameters.by_layer, default=1) or 1
     matrix = shape.hidden_size * (width or 0) * (experts.total if experts else 1)
     return GgufFacts(
-        layers=tuple(map(_full, shape.layers)) if shape.model_type in _WINDOWLESS else shape.layers,
+        layers=tuple(map(_full, shape.layers)) if shape.model_type in gguf_table()["windowless"] else shape.layers,
         layer_bytes=layers,
         embedding=embedding,
         output=(head or sizes.get("embedding", 0)) + sizes.get("norm", 0),

@@ -6,17 +6,19 @@ transformers 5.23 and checked against peaks measured under fake tensors (tests/o
 
 Letters: h hidden size, f intermediate size, a heads, q = a * head dimension, k = key/value heads * head dimension,
 e bytes of the compute precision, T = batch * context tokens. Assumed: sdpa attention where the class has it,
-`logits_to_keep=1`, no padding among the prompts, text alone (memory/vision.py has the encoders). The tables hold
+`logits_to_keep=1`, no padding among the prompts, text alone (memory/vision.py has the encoders). `Habits` hold
 what single classes do otherwise. Of 17 models met for the first time 12 were within 1.2 %; the five that were off, by
-11 to 56 %, had such a habit, and are in the tables now.
+11 to 56 %, had such a habit, and are in data/by_hand.json now.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from inspector.memory.estimate import Part
+from inspector.model.config.light import by_hand, traits_of
 from inspector.model.layers.layer import CacheRequest, Layer
 from inspector.model.model import Architecture
 
@@ -33,50 +35,66 @@ class Eager(NamedTuple):
     queries: int
 
 
-EAGER = {
-    "bloom": Eager(14, 16, 2, 3),
-    "gemma2": Eager(10, 8, 1, 3),
-    "gpt_oss": Eager(6, 12, 1, 3),
-    "gptj": Eager(10, 12, 2, 7),
-    "mpt": Eager(12, 12, 2, 3),
-    # Not measured: the most of those above.
-    **dict.fromkeys(("codegen", "gpt_neo", "granite_swa", "mimo_v2_flash", "openai-gpt", "xglm"), Eager(14, 16, 2, 7)),
-}
+UNMEASURED_EAGER = Eager(14, 16, 2, 7)
+"""The most of those that were measured."""
 
-MULTI_QUERY_MATH = frozenset({"falcon"})
-"""Hand one key/value head to sdpa unrepeated: CUDA's fused kernels refuse, the math kernel computes in fp32."""
-
-ALWAYS_MASKED = frozenset({"falcon", "qwen2_moe"})
-"""Build a context x context mask even where no window asks for it."""
-
-SOFTMAX_ROUTERS = ("ernie", "flex_olmo", "gpt_oss", "granite", "hunyuan", "jamba", "mixtral", "olmoe", "phimoe", "qwen")
-"""First words of types whose router hands on its weights in the compute precision; DeepSeek and its kin: fp32."""
-
-GATE_AND_UP_IN_ONE = frozenset({"glm", "glm4", "phi3", "phi4_multimodal", "zamba2"})
-"""One `gate_up_proj`, whose output stays alive as a whole."""
-
-ACTIVATION_COPIES = {"gelu_new": 4, "gelu_fast": 4, "gelu_python": 4, "bloom": 5, "relu2": 3, "xielu": 5.5}
+ACTIVATION_COPIES = {"gelu_new": 4, "gelu_fast": 4, "gelu_python": 4, "relu2": 3, "xielu": 5.5}
 """Tensors of the width f in a plain MLP whose activation is written out in torch operations; 2 for one kernel."""
 
-STREAM = {"gpt2": 6, "gpt_bigcode": 6, "exaone4": 3, "mpt": 5, "olmo2": 3, "olmo3": 3, "qwen2_moe": 5, "stablelm": 6}
-"""Tensors of the width h beside the MLP's; elsewhere 4: embeddings, layer input, residual sum, normed."""
 
-ROTATION = ((5, -2), (2, 3))
-"""(tensors of width q, of width k) above the layer's own cache, while queries are normed in fp32 or rotated, and while
-keys are rotated; the larger sum counts."""
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What single classes do otherwise: measured of the class (data/configs.json, "traits") or told by hand
+    (data/by_hand.json, "activations").
 
-FP32_ROTATION = {"cohere": ((9, 2), (5, 8)), "ernie4_5": ((7, 2),), "olmo2": ((5, 4),), "olmo3": ((5, 4),)}
-"""The same of classes that rotate in fp32."""
+    Attributes:
+        eager: of a class without sdpa.
+        gated: the MLP has a gate; asked where the architecture does not say.
+        math: hands one key/value head to sdpa unrepeated: the math kernel computes in fp32.
+        masked: builds a context x context mask even where no window asks for it.
+        router_16: the router's weights reach the experts in the compute precision; DeepSeek's and its kin's in fp32.
+        gate_up: one `gate_up_proj`, whose output stays alive as a whole.
+        activation_copies: as above, of a class whose config names no activation.
+        expert_widths: tensors of the expert's width at the gate, a copy.
+        stream: tensors of the width h beside the MLP's: embeddings, layer input, residual sum, normed.
+        rotation: (tensors of width q, of width k) above the layer's own cache, while queries are normed in fp32 or
+            rotated, and while keys are rotated; the larger sum counts.
+        rotary: pairs of cosine and sine tables: two kinds of positions, or none.
+        fp32_keys: casts the cached keys to fp32.
+    """
 
-ROTARY_TABLES = {"bloom": 0, "gpt2": 0, "gpt_bigcode": 0, "gemma3": 2, "mpt": 0, "opt": 0}
-"""Pairs of cosine and sine tables, one elsewhere: two kinds of positions, or none."""
+    eager: Eager | None = None
+    gated: bool = False
+    math: bool = False
+    masked: bool = False
+    router_16: bool = False
+    gate_up: bool = False
+    activation_copies: float = 2
+    expert_widths: int = 4
+    stream: int = 4
+    rotation: tuple[tuple[int, int], ...] = ((5, -2), (2, 3))
+    rotary: int = 1
+    fp32_keys: bool = False
+
+
+@lru_cache(maxsize=1024)
+def habits_of(model_type: str) -> Habits:
+    """Of a model type, or of the language part that it is the whole of."""
+    measured = traits_of(model_type)
+    told = by_hand("activations").get(model_type) or by_hand("activations").get(model_type.removesuffix("_text"), {})
+    found = {name: measured[name] for name in ("gated", "router_16", "gate_up", "rotary") if name in measured} | told
+    if "eager" in told:
+        found["eager"] = Eager(*told["eager"])
+    elif measured.get("eager"):
+        found["eager"] = UNMEASURED_EAGER
+    return Habits(**found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     """One forward pass, with the facts that every block needs."""
 
-    model_type: str
+    habits: Habits
     hidden: int
     intermediate: int
     heads: int
@@ -147,8 +165,8 @@ def _run_of(architecture: Architecture, context: int, batch: int, element: int) 
     # Config classes leave the width out where it is 4 h (GPT2Config.n_inner, FalconConfig.ffn_hidden_size, Bloom, MPT).
     intermediate = architecture.intermediate_size or 4 * hidden
     keys = (architecture.num_key_value_heads or heads) * head_dim
-    model_type = (architecture.model_type or "").removesuffix("_text")
-    return _Run(model_type, hidden, intermediate, heads, head_dim, heads * head_dim, keys, context, batch, element)
+    habits = habits_of(architecture.model_type or "")
+    return _Run(habits, hidden, intermediate, heads, head_dim, heads * head_dim, keys, context, batch, element)
 
 
 def _mlp(run: _Run, architecture: Architecture) -> Part:
@@ -156,11 +174,12 @@ def _mlp(run: _Run, architecture: Architecture) -> Part:
     ones hold the input and the output of the activation (2 f), and what it is written out in (up to 4 f)."""
     gated = architecture.mlp_gated
     if gated is None:
-        gated = architecture.hidden_act in ("silu", "swish") or run.model_type.startswith("gemma")
-    copies: float = 4 if run.model_type in GATE_AND_UP_IN_ONE else 3
+        gated = run.habits.gated or architecture.hidden_act in ("silu", "swish")
+    copies: float = 4 if run.habits.gate_up else 3
     if not gated:
-        copies = ACTIVATION_COPIES.get(architecture.hidden_act or run.model_type, 2)
-    stream = STREAM.get(run.model_type, 4) if architecture.is_decoder else 3
+        named = architecture.hidden_act
+        copies = ACTIVATION_COPIES.get(named, 2) if named else run.habits.activation_copies
+    stream = run.habits.stream if architecture.is_decoder else 3
     formula = f"{copies} * {run.intermediate:,} + {stream} * {run.hidden:,}"
     return run.part("mlp", int(copies * run.intermediate) + stream * run.hidden, formula, _kept_scores(run))
 
@@ -170,9 +189,9 @@ def _experts(run: _Run, architecture: Architecture, active: int) -> Part:
     token is copied to each of its experts. The worst moment is the gate (h + 4 f a copy; GPT-OSS, with biases and
     clamps, h + 9 f) or the weighting of the outputs (4 h; with fp32 router weights two of them are fp32)."""
     width = architecture.moe_intermediate_size or run.intermediate
-    gate = run.hidden + (9 if run.model_type == "gpt_oss" else 4) * width
-    weighted = (4 if run.model_type.startswith(SOFTMAX_ROUTERS) else 2 + 8 // run.element) * run.hidden
-    copy, stream = max(gate, weighted), STREAM.get(run.model_type, 4)
+    gate = run.hidden + run.habits.expert_widths * width
+    weighted = (4 if run.habits.router_16 else 2 + 8 // run.element) * run.hidden
+    copy, stream = max(gate, weighted), run.habits.stream
     formula = f"{active} * {copy:,} + {stream} * {run.hidden:,}"
     return run.part("experts", active * copy + stream * run.hidden, formula, _kept_scores(run))
 
@@ -183,16 +202,16 @@ def _attention(run: _Run, architecture: Architecture, *, masked: bool) -> Part:
     A mask rules out flash attention: key/value heads are repeated, and the memory-efficient kernel takes an additive
     copy of the mask (e bytes; another, not counted, where the context is no multiple of 16). Eager classes hold scores.
     """
-    stream, square = min(3, STREAM.get(run.model_type, 4) - 1) * run.hidden, run.batch * run.context**2
+    stream, square = min(3, run.habits.stream - 1) * run.hidden, run.batch * run.context**2
     widths = (layer.prefill_width(run.heads) for layer in architecture.layers)
     if width := next((width for width in widths if width is not None), None):
         return run.part("attention", stream + run.hidden + width, f"4 * {run.hidden:,} + {width:,}")
     if score_bytes := _score_bytes(run):
-        math = 6 if run.model_type in MULTI_QUERY_MATH else 4  # 6: the queries and their copies are fp32
-        width = stream + (EAGER[run.model_type].queries if run.model_type in EAGER else math) * run.queries
+        eager, math = run.habits.eager, 6 if run.habits.math else 4  # 6: the queries and their copies are fp32
+        width = stream + (eager.queries if eager else math) * run.queries
         text = f" + {run.batch} * {run.context:,}^2 * {run.heads} heads * {score_bytes} B"
         return run.part("attention", width, f"{width:,}", square * run.heads * score_bytes, text)
-    width = max(a * run.queries + b * run.keys for a, b in FP32_ROTATION.get(run.model_type, ROTATION))
+    width = max(a * run.queries + b * run.keys for a, b in run.habits.rotation)
     rotation = run.part("attention", stream + width, f"{stream:,} + {width:,}")
     if not masked:
         return rotation
@@ -204,35 +223,36 @@ def _attention(run: _Run, architecture: Architecture, *, masked: bool) -> Part:
 
 def _score_bytes(run: _Run) -> int:
     """Bytes of attention scores for a pair of tokens and a head; 0 where a fused kernel keeps none."""
-    if eager := EAGER.get(run.model_type):
+    if eager := run.habits.eager:
         return eager.single if run.element == 4 else eager.half
     # Flash attention takes no fp32 and the memory-efficient kernel no grouped heads: the math kernel is left.
-    return 8 if run.model_type in MULTI_QUERY_MATH or (run.element == 4 and run.keys < run.queries) else 0
+    return 8 if run.habits.math or (run.element == 4 and run.keys < run.queries) else 0
 
 
 def _kept_scores(run: _Run) -> int:
     """Eager classes return the scores, and their callers keep them until the next layer's replace them."""
-    kept = EAGER[run.model_type].kept if run.model_type in EAGER else 0
+    kept = run.habits.eager.kept if run.habits.eager else 0
     return kept * run.batch * run.heads * run.context**2 * run.element
 
 
 def _masked(architecture: Architecture, context: int) -> bool:
     """Whether a boolean mask is built: sdpa's own causal flag covers no window (`_ignore_causal_mask_sdpa`)."""
     windows = [layer.window for layer in architecture.layers if not layer.widths]  # latents' were not measured
-    return architecture.model_type in ALWAYS_MASKED or any(window and context >= window for window in windows)
+    masked = habits_of(architecture.model_type or "").masked
+    return masked or any(window and context >= window for window in windows)
 
 
 def _mask(run: _Run, architecture: Architecture, *, masked: bool) -> Part:
     """Masks that live from the first layer to the last: boolean ones for sdpa, additive ones (e bytes) for eager
     classes, one a kind of layer."""
-    size = len(architecture.layer_kinds) * run.element if run.model_type in EAGER else int(masked)
+    size = len(architecture.layer_kinds) * run.element if run.habits.eager else int(masked)
     return Part("mask", run.batch * run.context**2 * size, f"{run.batch} * {run.context:,}^2 * {size} B", SOURCE)
 
 
 def _rotary(run: _Run, architecture: Architecture) -> Part:
     """Cosines and sines of the positions, shared by the batch (MLA's are narrow and left out)."""
     rotates = architecture.is_decoder and "latent_attention" not in architecture.layer_kinds
-    pairs = ROTARY_TABLES.get(run.model_type, 1) if rotates else 0
+    pairs = run.habits.rotary if rotates else 0
     values, formula = 2 * pairs * run.context * run.head_dim, f"{2 * pairs} * {run.context:,} * {run.head_dim}"
     return Part("rotary", values * run.element, f"{formula} * {run.element} B", SOURCE)
 
@@ -275,11 +295,11 @@ def _copied_values(run: _Run, layer: Layer) -> int:
     row = layer.values_per_token or 0
     # `torch.cat` makes the new keys, then the new values, beside the old; a window's cache makes both first.
     copied = row if layer.window is not None else row // 2
-    if run.model_type in MULTI_QUERY_MATH:
+    if run.habits.math:
         # In fp32: keys, values and two rows of scores; the keys once more for each head if there is a batch to spread.
         copied = 4 * run.keys + 4 * run.heads + (2 * run.queries if run.batch > 1 else 0)
     elif _score_bytes(run) and run.keys < run.queries:
-        copied = (2 if run.model_type in EAGER else 3) * run.queries
-    elif run.model_type == "gptj":  # casts the keys to fp32
+        copied = (2 if run.habits.eager else 3) * run.queries
+    elif run.habits.fp32_keys:
         copied = row // 2 * 4 // run.element
     return tokens * copied

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.hub.formats.gguf.config import gguf_table
+from inspector.model.config.light import traits_of
 from inspector.model.model import Architecture, Model
 from inspector.model.parameters.names import TensorGroup, component, stack
 
@@ -147,7 +148,7 @@ def _made(tensor_group: TensorGroup, part: str, shape: Architecture) -> Iterable
         name = "attn_output" if part == "attention" else "ffn_down"
     if name is None or len(dims) > (3 if part == "experts" else 2):
         return
-    row = dims[0] if module in _TRANSPOSED and shape.model_type == "gpt2" else dims[-1]
+    row = dims[0] if module in _TRANSPOSED and traits_of(shape.model_type or "").get("conv1d") else dims[-1]
     if name == "attn_kv_b":
         yield from _latent(tensor_group, row, shape)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.training.compiled import KEPT
+from inspector.memory.training.compiled import kept_by_type
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
 from inspector.memory.training.sharding import Sharding
@@ -14,7 +14,7 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
     found = []
     if setup.attention == "flash":
         found.append("flash: not measured; taken to keep what torch's own flash kernel keeps")
-    if setup.compiled and model.architecture.model_type not in KEPT:
+    if setup.compiled and model.architecture.model_type not in kept_by_type():
         found.append("torch.compile: what it keeps was not measured for this type; what eager blocks keep is a bound")
     elif setup.compiled:
         found.append(

@@ -11,18 +11,12 @@ from inspector.memory.training.fp8 import with_casts
 from inspector.memory.training.recompute import each, mentions, mixed_layers, recomputed_blocks, without_scores
 from inspector.memory.training.table import Layer, Piece, Profile, Sum, TypeTable, read_table
 from inspector.memory.training.tensors import Weights
+from inspector.model.config.light import by_hand
 from inspector.model.model import Architecture
-
-LANGUAGE_PARTS = {"gemma3": "gemma3_text"}
-"""Types of several modalities whose language part has a table: nothing but text passes then."""
 
 GLOBAL_EVERY = 3
 """Of an encoder's blocks every so many-th sees all tokens: ModernBERT's default, which all published ones have. An
 `Architecture` does not tell these blocks apart."""
-
-ALWAYS_TIED = ("t5", "umt5")
-"""Types whose class ties its weights whatever the config says (T5Config.__post_init__), which there means whether the
-decoder's output is scaled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ def find_profile(
             decoder's, mixtures with plain blocks before them.
     """
     model_type = architecture.model_type or ""
-    table = _table(LANGUAGE_PARTS.get(model_type, model_type), architecture)
+    table = _table(by_hand("training_language_part").get(model_type, model_type), architecture)
     if table is None:
         return f"no table for the model type '{model_type}'"
     if not architecture.layers:
@@ -197,7 +191,7 @@ def _kinds(profile: Profile, architecture: Architecture, tensors: Weights | None
         encoders = tensors.encoder_layers if tensors is not None else 0
         if not encoders or not layers:
             return "the names of the tensors do not tell the encoder's layers from the decoder's"
-        if architecture.tie_word_embeddings is False and architecture.model_type not in ALWAYS_TIED:
+        if architecture.tie_word_embeddings is False and architecture.model_type not in by_hand("always_tied"):
             return f"the table of '{architecture.model_type}' is for one embedding that encoder, decoder and head share"
         return [*_stack("encoder", encoders, entries), "bridge", *_stack("decoder", len(layers), entries)]
     if "sparse" in entries:

@@ -15,10 +15,8 @@ from inspector.memory.training.phases import Block
 from inspector.memory.training.sizes import Sizes
 from inspector.memory.training.table import Layer
 from inspector.memory.training.tensors import Weight, Weights, adapter_size, only_vectors
+from inspector.model.config.light import traits_of
 from inspector.model.model import Model
-
-CONV1D = frozenset({"gpt2", "openai-gpt"})
-"""Types whose linear layers are stored with inputs first."""
 
 COPIES = {"bf16": 4, "mixed": 2}
 """Bytes an adapter keeps of each value of its input: an fp32 copy, or under autocast a bf16 one."""
@@ -231,8 +229,8 @@ def _of_stacks(layer: Layer) -> dict[str, float]:
 
 
 def _width(group: Weight, model_type: str | None) -> int:
-    """Values of a linear layer's input, a token."""
-    return group.shape[0] if model_type in CONV1D else group.shape[1]
+    """Values of a linear layer's input, a token. GPT-2's Conv1D stores inputs first."""
+    return group.shape[0] if traits_of(model_type or "").get("conv1d") else group.shape[1]
 
 
 def _shares(setup: TrainingSetup) -> bool:

@@ -32,6 +32,10 @@ Entry = Mapping[str, Any]
     parts       sub-configs that the class makes even where the file has none
     decisive    fields that are not read here and yet change the facts, with their defaults: files that have another
                 value go to the class
+    traits      what the model itself tells, where it is not as in most (built on the meta device):
+                eager (a decoder without sdpa), gate_up (one projection for gate and up), conv1d (linear layers store
+                inputs first), router_16 (the experts get bf16 weights), rotary (kinds of positions that are
+                rotated: 0 or 2)
     text        [key of the language part, its type, whether its own model_type counts]
     text_defaults   what the language part is made from where the file has none
     merged      a language part that the file has is laid over `text_defaults`
@@ -55,6 +59,14 @@ def table() -> Mapping[str, Entry]:
     data = json.loads(_DATA.joinpath("configs.json").read_text("utf-8"))
     types: dict[str, Entry] = data["types"]
     return types
+
+
+def traits_of(model_type: str) -> Mapping[str, Any]:
+    """A type's traits and whether it is `gated`, where known; those of its language part where it is the whole."""
+    entry = table().get(model_type, {})
+    while "text" in entry:
+        entry = table().get(entry["text"][1], {})
+    return {name: entry[name] for name in ("gated",) if name in entry} | entry.get("traits", {})
 
 
 @cache
