@@ -66,7 +66,8 @@ def traits_of(model_type: str) -> Mapping[str, Any]:
     entry = table().get(model_type, {})
     while "text" in entry:
         entry = table().get(entry["text"][1], {})
-    return {name: entry[name] for name in ("gated",) if name in entry} | entry.get("traits", {})
+    gated = {"gated": entry["gated"]} if "gated" in entry else {}
+    return {**gated, **entry.get("traits", {})}
 
 
 @cache
