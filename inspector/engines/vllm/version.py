@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from inspector.model.config.light import by_hand
+
 NEWEST = (0, 33)
 """The newest version whose sources were read; a later one is taken to account alike."""
 
@@ -50,12 +52,10 @@ class VllmVersion:
         """
         if not (0, 22) <= self.release <= (0, 28):
             return False
-        if self.release >= (0, 24) and model_type in ("deepseek_v2", "granitemoe", "qwen2_moe"):
-            return True
-        if self.release >= (0, 25):
-            return not mixture and not hybrid
-        types = ("qwen3",) if self.release == (0, 22) else ("qwen3", "llama", "mistral")
-        return model_type in types and not (quantized and self.release < (0, 24))
+        since = by_hand("vllm_second_runner").get(model_type or "")
+        if since is not None and self.release >= parse_version(since).release:
+            return not (quantized and self.release < (0, 24))
+        return self.release >= (0, 25) and not mixture and not hybrid
 
     @property
     def hybrids_cache_prefixes(self) -> bool:
