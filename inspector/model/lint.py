@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
-from inspector.model.config.light import by_hand
+from inspector.model.config.light import Entry, table
 from inspector.model.model import Architecture
 from inspector.model.parameters.names import TensorGroup, component, stack
 
@@ -16,6 +16,11 @@ EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embedding
 
 LOADED_DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 """config.json's `dtype` -> safetensors' name of it."""
+
+
+def _row(architecture: Architecture) -> Entry:
+    """What the table says of the model's type."""
+    return table().get(architecture.model_type or "", {})
 
 
 def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layers: str | None) -> list[str]:
@@ -33,7 +38,7 @@ def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layer
     name, places = architecture.architecture or "", (layers or "").split(".")
     alone = name.endswith(("ForCausalLM", "LMHeadModel"))
     language = alone or (name.endswith("ForConditionalGeneration") and "language_model" in places)
-    if not language or layers is None or "decoder" in places or architecture.model_type in by_hand("counted_otherwise"):
+    if not language or layers is None or "decoder" in places or _row(architecture).get("counted_otherwise"):
         return found
     held = [tensor_group for tensor_group in tensor_groups if tensor_group.role == "parameter"]
     inside = [tensor_group for tensor_group in held if stack(tensor_group.group.template) == layers]
@@ -136,7 +141,7 @@ def _missing_layers(inside: list[TensorGroup], architecture: Architecture) -> It
 def _vocabulary(held: list[TensorGroup], architecture: Architecture, layers: str, with_head: bool) -> Iterator[str]:
     """Rows of the token embedding and the head that are not the config's vocabulary."""
     vocabulary = architecture.vocab_size
-    if architecture.model_type in by_hand("more_embedding_rows"):
+    if _row(architecture).get("more_embedding_rows"):
         return
     parent = layers.rpartition(".")[0]
     for tensor_group in held:

@@ -13,12 +13,13 @@ what single classes do otherwise. Of 17 models met for the first time 12 were wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inspector.memory.estimate import Part
-from inspector.model.config.light import by_hand, traits_of
+from inspector.model.config.light import table, traits_of
 from inspector.model.layers.layer import CacheRequest, Layer
 from inspector.model.model import Architecture
 
@@ -81,8 +82,10 @@ class Habits:
 def habits_of(model_type: str) -> Habits:
     """Of a model type, or of the language part that it is the whole of."""
     measured = traits_of(model_type)
-    told = by_hand("activations").get(model_type) or by_hand("activations").get(model_type.removesuffix("_text"), {})
-    found = {name: measured[name] for name in ("gated", "router_16", "gate_up", "rotary") if name in measured} | told
+    rows = (table().get(name, {}) for name in (model_type, model_type.removesuffix("_text")))
+    told: Mapping[str, Any] = next((row["activations"] for row in rows if "activations" in row), {})
+    kept = ("gated", "router_16", "gate_up", "rotary")
+    found = {**{name: measured[name] for name in kept if name in measured}, **told}
     if "eager" in told:
         found["eager"] = Eager(*told["eager"])
     elif measured.get("eager"):

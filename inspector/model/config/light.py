@@ -41,6 +41,8 @@ Entry = Mapping[str, Any]
     merged      a language part that the file has is laid over `text_defaults`
     cache       what its layers' caches do otherwise than others': each file of inspector/model/layers says which facts
                 it reads; from inspector/data/by_hand.json where nothing measures them
+    activations what the class does otherwise at inference (inspector/memory/inference/activations.py), by hand
+    counted_otherwise, more_embedding_rows  what inspector/model/lint.py does not compare, by hand
     mlp_width   times the hidden size that the MLP is wide where the config does not say
     tied        "text" where `tie_word_embeddings` is the language part's, "either" where one of the two ties
 """
