@@ -153,7 +153,7 @@ def test_a_hub_that_tells_its_limits_sees_no_request_above_them(hub: LoopbackHub
 
 
 def test_a_hub_that_only_refuses_is_waited_for(hub: LoopbackHub) -> None:
-    limits = Limits(1.0, {"api": 10, "resolvers": 40}, tell=False)
+    limits = Limits(1.5, {"api": 7, "resolvers": 28}, tell=False)  # few: a busy machine asks above them, too
     limit(hub, limits)
     ids = [f"org/m{i}" for i in range(15)]
     for model in ids:
