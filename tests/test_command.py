@@ -86,7 +86,7 @@ def test_a_gated_repo_falls_back_to_its_bundled_snapshot(run: Run, loopback_hub:
         (["org/model", "--dtype", "fp7"], 2, "fp7"),
         (["org/model", "--context", "0"], 2, "context"),
         (["org/model", "--batch", "0"], 2, "batch"),
-        (["org/model", "--image-size", "1024x0"], 2, "size of a picture"),
+        (["org/model", "--image-size", "1024x0"], 2, "size of an image"),
         (["org/model", "--images", "-1"], 2, "images"),
         (["a/b/c"], 2, "a/b/c"),
         (["./no/such/folder"], 3, "no/such/folder"),

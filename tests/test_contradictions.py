@@ -52,8 +52,8 @@ def test_training_refuses_what_it_would_leave_out(capsys: pytest.CaptureFixture[
         (LLAMA, "--gpu 24GiB --tp 2", "--tp is a setting of serving engines"),
         (LLAMA, "--gpu 24GiB+12GiB --engine vllm --tp 1", "Name as many as take part."),
         (LLAMA, "--gpu 24GiB --engine mlx --quantized-kv-start 0", "Add --kv-bits"),
-        (GEMMA, "--gpu 24GiB --images 0 --image-size 512", "no pictures have no size"),
-        (GEMMA, "--gpu 24GiB --images 1 --formulas article", "the article counts no pictures"),
+        (GEMMA, "--gpu 24GiB --images 0 --image-size 512", "no images have no size"),
+        (GEMMA, "--gpu 24GiB --images 1 --formulas article", "the article counts no images"),
         (GEMMA, "--gpu 24GiB --images 2 --engine mlx", "not under mlx"),
         (GEMMA, "--gpu 24GiB --image-size 512 --engine sglang", "not under sglang"),
     ],
@@ -73,7 +73,7 @@ def test_an_engine_that_counts_no_pictures_is_not_said_to(capsys: pytest.Capture
 
 def test_a_size_of_pictures_is_not_silently_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", LLAMA, "--offline", "--image-size", "512"]) == 0
-    assert "no picture is counted: the model sees none" in capsys.readouterr().err
+    assert "no image is counted: the model takes none" in capsys.readouterr().err
 
 
 def test_batch_counts_pictures_as_show_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class Settings(DeviceSettings, EngineSettings):
             raise UsageError(f"images must be 0 to {2**20:,}, not {self.images}")
         size = self.image_size
         if size is not None and not (len(size) == 2 and all(1 <= side <= 2**16 for side in size)):
-            raise UsageError(f"a picture's sides must be 1 to {2**16:,} pixels, not {size}")
+            raise UsageError(f"an image's sides must be 1 to {2**16:,} pixels, not {size}")
         if self.dtype != "stored" or self.kv_dtype is not None:
             from inspector.memory.precision import FILE_TYPE_NAMES, RECIPE_NAMES, parse_precision
 
@@ -126,15 +126,15 @@ class Settings(DeviceSettings, EngineSettings):
 
     def _check_pictures(self) -> None:
         if self.images == 0:
-            raise UsageError("no pictures have no size", "Leave out --image-size, or --images 0.")
+            raise UsageError("no images have no size", "Leave out --image-size, or --images 0.")
         if self.formulas == "article":
-            raise UsageError("the article counts no pictures", "Leave out --images and --image-size.")
+            raise UsageError("the article counts no images", "Leave out --images and --image-size.")
         if not self._engine_is("counts_images"):
             from inspector.engines.registry import engines
 
             counting = " and ".join(each.name for each in engines() if each.counts_images)
             raise UsageError(
-                f"pictures are counted under {counting}, not under {self.engine}",
+                f"images are counted under {counting}, not under {self.engine}",
                 "Leave out --images and --image-size.",
             )
 

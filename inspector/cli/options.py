@@ -40,7 +40,7 @@ class PictureSize(click.ParamType[tuple[int, int]]):
         sides = str(value).lower().split("x") if not isinstance(value, tuple) else [str(side) for side in value]
         whole = [int(side) for side in sides if side.isascii() and side.isdigit() and len(side) < 6]
         if len(whole) != len(sides) or len(sides) > 2 or not all(1 <= side <= 2**16 for side in whole):
-            self.fail(f"'{value}' is no size of a picture; try 1024x768, or 1024 for a square", param, ctx)
+            self.fail(f"'{value}' is no size of an image; try 1024x768, or 1024 for a square", param, ctx)
         return whole[0], whole[-1]
 
 

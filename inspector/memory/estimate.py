@@ -65,9 +65,9 @@ class WorkloadSettings(RunSettings):
     )
     images: int | None = setting(
         None,
-        help="Pictures a sequence, for models that see (vLLM: the most). Default: one, if it fits the context.",
-        docs="pictures a sequence of a model that sees (vLLM: the most that a prompt may have); default one, if its"
-        " tokens fit the context; `0` for text alone",
+        help="Images per sequence, with a vision encoder (vLLM: the most). Default: one, if it fits the context.",
+        docs="images per sequence of a model with a vision encoder (vLLM: the most that a prompt may have); default"
+        " one, if its tokens fit the context; `0` for text alone",
         least=0,
         most=2**20,
         metavar="N",

@@ -185,7 +185,7 @@ def test_a_default_picture_that_the_context_cannot_hold_is_not_counted_and_said_
     model = model_of(gemma())
     short = estimate(model, Workload(128))
     assert short.activations.bytes == estimate(model, Workload(128, images=0)).activations.bytes
-    assert any("no picture is counted" in warning for warning in short.warnings)
+    assert any("no image is counted" in warning for warning in short.warnings)
     asked = estimate(model, Workload(128, images=1))
     assert any("are more than the context of 128" in warning for warning in asked.warnings)
 
@@ -193,7 +193,7 @@ def test_a_default_picture_that_the_context_cannot_hold_is_not_counted_and_said_
 def test_a_model_that_sees_nothing_says_so_where_pictures_are_asked_for() -> None:
     blind = dataclasses.replace(gemma(), vision=False, vision_tower=None)
     assert any("sees none" in note for note in estimate(model_of(blind), Workload(4096, images=2)).warnings)
-    assert not any("picture" in note for note in estimate(model_of(blind), Workload(4096)).warnings)
+    assert not any("image" in note for note in estimate(model_of(blind), Workload(4096)).warnings)
 
 
 def test_an_encoder_of_no_known_kind_is_said_to_be_left_out() -> None:

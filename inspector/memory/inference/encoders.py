@@ -93,7 +93,7 @@ def encoder_peak(tower: VisionTower, pictures: Pictures, attention: str = "sdpa"
     pixels = pictures.values * tower.habits.pixel_bytes
     width, height = pictures.size
     formula = (
-        f"{sum(count for _, count in pictures.runs):,} pictures or tiles, {width} x {height} pixels a picture:"
+        f"{sum(count for _, count in pictures.runs):,} images or tiles, {width} x {height} pixels per image:"
         f" {largest.name} ({largest.formula})"
         f" + {pictures.values:,} pixel values * {tower.habits.pixel_bytes} B"
     )
@@ -138,12 +138,10 @@ def with_media(
     images = 1 if workload.images is None else workload.images
     size = workload.image_size or default_size(vision)
     encoding = encode_pictures(vision, images=images, batch=workload.batch, size=size)
-    counted = (
-        f"{images} picture{'s' if images > 1 else ''} of {size[0]} x {size[1]} pixels ({encoding.tokens:,} tokens)"
-    )
+    counted = f"{images} image{'s' if images > 1 else ''} of {size[0]} x {size[1]} pixels ({encoding.tokens:,} tokens)"
     if encoding.tokens > workload.context:
         if workload.images is None:  # no such prompt can have one
-            return text, None, (f"no picture is counted: {counted} are more than the context",)
+            return text, None, (f"no image is counted: {counted} are more than the context",)
         notes: tuple[str, ...] = (f"{counted} a sequence are more than the context of {workload.context:,}",)
     else:
         notes = () if workload.images else (f"{counted} a sequence counted in the activations; see --images",)

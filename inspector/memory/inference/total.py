@@ -62,7 +62,7 @@ def estimate(model: Model, workload: Workload) -> Estimate:
 
         notes += file_type_notes(model, workload.dtype)
     if (workload.images or workload.image_size) and not architecture.vision:
-        notes += ("no picture is counted: the model sees none",)
+        notes += ("no image is counted: the model takes none",)
     return Estimate(
         workload,
         weights=weights(model, workload.dtype),
