@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import re
+from collections.abc import Collection, Container, Iterable
 
 from inspector.errors import UnsupportedFormat
 from inspector.hub.checkpoint import File
@@ -29,6 +30,7 @@ FORMATS: dict[str, str] = {
     ".nemo": "NeMo",
     ".pdparams": "PaddlePaddle",
     ".engine": "TensorRT",
+    ".ftz": "fastText",
     ".ot": "Rust .ot",
     ".safetensors": "safetensors under other names",
 }
@@ -36,6 +38,13 @@ FORMATS: dict[str, str] = {
 CORE_ML_FOLDERS = (".mlpackage/", ".mlmodelc/")
 TENSORFLOW_PARTS = (".data-00000-of-00001", ".ckpt.index", ".ckpt.meta")
 """Ends of what TensorFlow 1 and SavedModels keep their variables in."""
+
+CTRANSLATE2_VOCABULARIES = tuple(
+    f"{kind}vocabulary.{ending}" for kind in ("", "shared_", "source_") for ending in ("json", "txt")
+)
+"""What CTranslate2 writes beside its model.bin."""
+_FASTTEXT = re.compile(r"cc\.[a-z]{2,3}\.\d+\.bin|lid\.\d+\.bin|wiki\.[a-z]{2,3}\.bin")
+"""Names of fastText's published models; others are called model.bin, without a config."""
 
 _NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.bin", "scheduler.pt", "scaler.pt")
 _READABLE = "safetensors, PyTorch and GGUF files can be read"
@@ -68,6 +77,17 @@ def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
     return UnsupportedFormat(f"{missing}; it holds {held}", _hint(formats))
 
 
+def _foreign_bin(base: str, beside: Container[str]) -> str | None:
+    """Whose a `.bin` is that is not PyTorch's, by its name and the files beside it; None where nothing tells."""
+    if base.startswith("params_shard_"):
+        return "MLC"
+    if base != "model.bin" and not _FASTTEXT.fullmatch(base):
+        return None
+    if any(name in beside for name in CTRANSLATE2_VOCABULARIES):
+        return "CTranslate2"
+    return "fastText" if "config.json" not in beside else None
+
+
 def _formats(files: tuple[File, ...]) -> dict[str, list[File]]:
     formats: dict[str, list[File]] = {}
     names = {file.name for file in files}
@@ -78,7 +98,7 @@ def _formats(files: tuple[File, ...]) -> dict[str, list[File]]:
     return formats
 
 
-def _format(lowered: str, name: str, names: Container[str]) -> str | None:
+def _format(lowered: str, name: str, names: Collection[str]) -> str | None:
     """What to call a file's format, None where it holds no weights."""
     base = lowered.rsplit("/", 1)[-1]
     if base in _NO_WEIGHTS:
@@ -87,6 +107,11 @@ def _format(lowered: str, name: str, names: Container[str]) -> str | None:
         return "Core ML"
     if base.endswith(".bin") and f"{name[:-4]}.xml" in names:
         return "OpenVINO"
+    if base.endswith(".bin"):
+        folder = name[: len(name) - len(base)]
+        foreign = _foreign_bin(base, {each.removeprefix(folder) for each in names if each.startswith(folder)})
+        if foreign is not None:
+            return foreign
     if base.endswith(TENSORFLOW_PARTS):
         return "TensorFlow checkpoint" if ".ckpt" in base else "TensorFlow SavedModel"
     if base.endswith((".onnx.data", ".onnx_data")) or ".onnx_data_" in base:

@@ -20,18 +20,20 @@ class Choice:
         name: the file's, or the index's.
         is_index: it names shards.
         variant: such as "fp16"; None for the plain ones.
+        shards: of a whole set of numbered shards that no index names; `name` is then the first of them.
     """
 
     name: str
     is_index: bool = False
     variant: str | None = None
+    shards: tuple[str, ...] = ()
 
 
 def choose(names: Collection[str], variant: str | None = None) -> Choice | None:
     """The weights among these names of one folder, None where there are none of such a name.
 
-    Plain files come before variants, the formats in the registry's order, a single file before shards, as the libraries
-    do it.
+    Plain files come before shards that no index names, these before variants, the formats in the registry's order, a
+    single file before shards, as the libraries do it.
 
     Args:
         variant: that is looked for first.
@@ -41,11 +43,27 @@ def choose(names: Collection[str], variant: str | None = None) -> Choice | None:
         found = _of_variant(names, wanted)
         if found is not None:
             return found
+    shards = next((whole for each in FORMATS if (whole := whole_set(names, each.ending))), ())
+    if shards:
+        return Choice(shards[0], shards=shards)
     for other in variants(names):
         found = _of_variant(names, other)
         if found is not None:
             return found
     return None
+
+
+def whole_set(names: Iterable[str], ending: str) -> tuple[str, ...]:
+    """The shards `model-00001-of-00003.safetensors` to `-00003-of-00003` of one folder, where there is one such set of
+    a usual name and all of it is there; else none."""
+    stems = "|".join(stem for each in FORMATS if each.ending == ending for stem in each.stems)
+    sets: dict[tuple[str, int], dict[int, str]] = {}
+    for name in names:
+        match = re.fullmatch(rf"({stems})-([0-9]{{5,6}})-of-([0-9]{{5,6}}){re.escape(ending)}", name)
+        if match:
+            sets.setdefault((match[1], int(match[3])), {})[int(match[2])] = name
+    whole = [shards for (_, count), shards in sets.items() if shards.keys() == set(range(1, count + 1))]
+    return tuple(whole[0][number] for number in sorted(whole[0])) if len(whole) == 1 else ()
 
 
 def variants(names: Iterable[str]) -> list[str]:

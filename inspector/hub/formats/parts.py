@@ -9,7 +9,7 @@ from typing import Any
 from inspector.errors import FileMissing, UnreadableModel
 from inspector.hub.checkpoint import Checkpoint, File, Part, PartKind, Source, Weights
 from inspector.hub.formats.documents import CONFIG_FILE, Index, parse_config, parse_index
-from inspector.hub.formats.file_names import Choice
+from inspector.hub.formats.file_names import Choice, whole_set
 from inspector.hub.formats.place import Place
 from inspector.hub.formats.registry import format_of
 from inspector.hub.formats.weights import WeightsFile, sharded
@@ -40,22 +40,13 @@ def read_models(
     """
     configs = [name for each in found if (name := each.folder + CONFIG_FILE) in by_name and with_configs]
     indexes = [each.folder + each.choice.name for each in found if each.choice.is_index]
-    files = [by_name[each.folder + each.choice.name] for each in found if not each.choice.is_index]
+    alone = [each for each in found if not each.choice.is_index and not each.choice.shards]
+    files = [by_name[each.folder + each.choice.name] for each in alone]
     bodies, headers = place.gather([*configs, *indexes], files)
     documents = dict(zip([*configs, *indexes], bodies, strict=True))
     read = {file.name: header for file, header in zip(files, headers, strict=True)}
-    parsed = {name: parse_index(documents[name], place.where, name) for name in indexes}
-    shards: list[File] = []
-    for each in found:
-        if each.choice.is_index:
-            for shard in parsed[each.folder + each.choice.name].shards:
-                file = by_name.get(each.folder + shard)
-                if file is None:
-                    raise FileMissing(
-                        f"{place.where} has no {each.folder}{shard}, which its index names",
-                        "The upload or download may be under way or incomplete.",
-                    )
-                shards.append(file)
+    parsed = {each: _index_of(each, documents, by_name, place.where) for each in found if each not in alone}
+    shards = [by_name[each.folder + shard] for each, index in parsed.items() for shard in index.shards]
     if len(shards) > MAX_SHARDS:
         raise UnreadableModel(f"{place.where} names {len(shards):,} shards, more than any model has")
     if shards:
@@ -68,8 +59,8 @@ def read_models(
         where = f"{each.folder.rstrip('/')} of {place.where}" if each.folder else place.where
         body = documents.get(each.folder + CONFIG_FILE)
         config = {} if body is None else parse_config(body, where)
-        if each.choice.is_index:
-            index = parsed[name]
+        index = parsed.get(each)
+        if index is not None:
             own = {shard: read[each.folder + shard] for shard in index.shards}
             join = _joined(index, own, where)
             sizes = {shard: by_name[each.folder + shard].size for shard in index.shards}
@@ -78,6 +69,42 @@ def read_models(
         else:
             results.append((config, one_file(by_name[name], read[name], where)))
     return results
+
+
+def _index_of(each: Found, documents: Mapping[str, bytes], by_name: Mapping[str, File], where: str) -> Index:
+    """The index of a folder's shards; of a whole set that no index names, or names otherwise, one with a warning.
+
+    Raises:
+        FileMissing: a shard that the index names, and there is no whole set instead.
+    """
+    name = each.folder + each.choice.name
+    if each.choice.shards:
+        return Index(each.choice.shards, None, {}, (f"{len(each.choice.shards)} shards, which no index names",))
+    index = parse_index(documents[name], where, name)
+    missing = next((shard for shard in index.shards if each.folder + shard not in by_name), None)
+    if missing is None:
+        return index
+    beside = [file.removeprefix(each.folder) for file in by_name if file.startswith(each.folder)]
+    instead = instead_of(index, missing, beside, name)
+    if instead is None:
+        raise FileMissing(
+            f"{where} has no {each.folder}{missing}, which its index names",
+            "The upload or download may be under way or incomplete.",
+        )
+    return instead
+
+
+def instead_of(index: Index, missing: str, names: Iterable[str], index_name: str) -> Index | None:
+    """What to read where an index names a shard that is not there: a whole set of shards of other numbers.
+
+    The set must be another than the index's own, so that a set cut short is not taken for a smaller one.
+    """
+    found = format_of(missing)
+    shards = whole_set(names, found.ending) if found is not None else ()
+    if not shards or set(shards) & set(index.shards):
+        return None
+    note = f"{index_name} is out of date: it names {missing[:100]}, which is not there; read from the {len(shards)}"
+    return Index(shards, None, {}, (f"{note} shards that are",))
 
 
 def one_file(file: File, header: WeightsFile, where: str) -> Weights:

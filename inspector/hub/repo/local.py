@@ -19,6 +19,7 @@ from inspector.hub.formats.documents import (
     MODULES_FILE,
     NO_CONFIG,
     WEIGHTS_FILE,
+    Index,
     parse_config,
     parse_index,
 )
@@ -101,19 +102,13 @@ def _read_folder(
     folder: Path, repo_id: str, where: str, source: Source, commit: str | None, selector: str | None = None
 ) -> Checkpoint:
     weights: Weights | None = None
-    if selector is None and exists(folder / WEIGHTS_FILE):
+    index = _index(folder, where) if selector is None else None
+    if selector is None and index is None and exists(folder / WEIGHTS_FILE):
         header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
         weights = single(header, File(WEIGHTS_FILE, None), where)
         if exists(folder / INDEX_FILE):
             weights = _noted(weights, f"{INDEX_FILE} and its shards do not count: {WEIGHTS_FILE} comes first")
-    elif selector is None and exists(folder / INDEX_FILE):
-        index = parse_index(read_start(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
-        for shard in index.shards:
-            if not exists(folder / shard):
-                raise FileMissing(
-                    f"{where} has no {shard}, which its index names",
-                    f"Of {len(index.shards)} shards all must be there; was the download cut short?",
-                )
+    elif index is not None:
         headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
         listed = [File(path.name, path.stat().st_size) for path in folder.glob("*.safetensors") if path.is_file()]
         weights = sharded(index, headers, listed=listed)
@@ -131,6 +126,41 @@ def _read_folder(
 
         weights = read_modules(place, {file.name: file for file in place.files()}, config, weights) or weights
     return _checkpoint(folder, repo_id, where, source, commit, weights)
+
+
+def _index(folder: Path, where: str) -> Index | None:
+    """The index of the folder's shards; where it is out of date, what names the shards that are there.
+
+    A file named model.safetensors comes before an index, as transformers has it, unless it is one of the shards and
+    all of them are there: then the index knows more of the model.
+
+    Raises:
+        FileMissing: a shard that the index names, and there is no whole set instead.
+        UnreadableModel: it is no index.
+    """
+    if not exists(folder / INDEX_FILE):
+        return None
+    alone = exists(folder / WEIGHTS_FILE)
+    try:
+        index = parse_index(read_start(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
+    except UnreadableModel:
+        if alone:
+            return None
+        raise
+    missing = next((shard for shard in index.shards if not exists(folder / shard)), None)
+    if alone:
+        return index if missing is None and WEIGHTS_FILE in index.shards else None
+    if missing is None:
+        return index
+    from inspector.hub.formats.parts import instead_of
+
+    instead = instead_of(index, missing, [path.name for path in folder.iterdir()], INDEX_FILE)
+    if instead is None:
+        raise FileMissing(
+            f"{where} has no {missing}, which its index names",
+            f"Of {len(index.shards)} shards all must be there; was the download cut short?",
+        )
+    return instead
 
 
 def _noted(weights: Weights, note: str) -> Weights:

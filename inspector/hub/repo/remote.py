@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound
+from inspector.errors import AccessError, HubError, RevisionNotFound
 from inspector.hub.checkpoint import Checkpoint, File, Weights
 from inspector.hub.client.requests import Meter
 from inspector.hub.client.workers import Task
-from inspector.hub.formats.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE
+from inspector.hub.formats.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE, Index
 from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, single
 from inspector.hub.formats.weights import sharded
 from inspector.hub.repo.files import Found, Headers, Listing, RepoFiles
@@ -290,17 +290,24 @@ def _from_shards(
     _one_commit(task, commit=commit)
     if index is None:
         return _other_formats(files, pinned, config.result, listing)
+    headers = _shard_headers(files, index, pinned, commit)
+    missing = next((shard for shard, header in headers.items() if header is None), None)
+    if missing is not None:
+        from inspector.hub.repo.remote_place import instead_of_missing
+
+        index = instead_of_missing(files, index, missing, listing or files.listing(pinned))
+        headers = _shard_headers(files, index, pinned, commit)
+    return sharded(index, {shard: header for shard, header in headers.items() if header is not None})
+
+
+def _shard_headers(files: RepoFiles, index: Index, pinned: str, commit: str | None) -> dict[str, Header | None]:
+    """Each shard's header, all of one commit; None of a shard that is not there."""
     reads = files.first_reads(index)
     tasks = {shard: files.header(pinned, shard, reads[shard]) for shard in index.shards}
-    headers: dict[str, Header] = {}
-    for shard, found in zip(tasks, files.all(list(tasks.values())), strict=True):
-        if found.value is None:
-            raise FileMissing(
-                f"{files.repo} has no {shard}, which its index names", "The upload may be under way or incomplete."
-            )
-        headers[shard] = found.value
-    _one_commit(*tasks.values(), commit=commit)
-    return sharded(index, headers)
+    found = files.all(list(tasks.values()))
+    if all(each.value is not None for each in found):
+        _one_commit(*tasks.values(), commit=commit)
+    return {shard: each.value for shard, each in zip(tasks, found, strict=True)}
 
 
 def _other_formats(

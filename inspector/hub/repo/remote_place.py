@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from inspector.errors import FileMissing, HubError, InspectError, RepoNotFound
 from inspector.hub.checkpoint import File, Weights
 from inspector.hub.client.workers import Task
-from inspector.hub.formats.documents import Index
+from inspector.hub.formats.documents import INDEX_FILE, Index
 from inspector.hub.formats.modules import read_modules
+from inspector.hub.formats.parts import instead_of
 from inspector.hub.formats.reader import RangeReader
 from inspector.hub.formats.registry import header_of
 from inspector.hub.formats.weights import WeightsFile
@@ -51,6 +52,24 @@ def read_remote_modules(
     """
     place = RemotePlace(files, revision, None, has_config=config is not None)
     return read_modules(place, {file.name: file for file in listing.files}, config, root)
+
+
+def instead_of_missing(files: RepoFiles, index: Index, missing: str, listing: Task[Found[Listing]]) -> Index:
+    """What to read where a shard that the index names is not there: a whole set that the list of files shows.
+
+    Raises:
+        FileMissing: there is none, or no list.
+    """
+    instead = None
+    for done in files.as_done(listing):
+        listed = None if done.error is not None else done.result.value
+        if listed is not None:
+            instead = instead_of(index, missing, [file.name for file in listed.files], INDEX_FILE)
+    if instead is None:
+        raise FileMissing(
+            f"{files.repo} has no {missing}, which its index names", "The upload may be under way or incomplete."
+        )
+    return instead
 
 
 class RemotePlace:
