@@ -46,7 +46,7 @@ KNOWN_BREACHES: set[tuple[str, str]] = set()
 """(earlier step, later step) of imports that are still to go."""
 
 MAX_FUNCTION_LINES = 60
-KNOWN_LONG = {"batch", "notes"}
+KNOWN_LONG = {("memory/training/notes.py", "notes")}
 """Functions that are still longer: this only shrinks."""
 
 BELOW_ALL = {"errors", "version", "settings"}
@@ -181,8 +181,10 @@ def test_no_function_is_long(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
-    long = [(each.name, code_lines(each)) for each in functions if code_lines(each) > MAX_FUNCTION_LINES]
-    assert [name for name, _ in long if name not in KNOWN_LONG] == [], long
+    long = {
+        (path.relative_to(PACKAGE).as_posix(), each.name) for each in functions if code_lines(each) > MAX_FUNCTION_LINES
+    }
+    assert long <= KNOWN_LONG
 
 
 @each_file
