@@ -192,7 +192,7 @@ def test_a_default_picture_that_the_context_cannot_hold_is_not_counted_and_said_
 
 def test_a_model_that_sees_nothing_says_so_where_pictures_are_asked_for() -> None:
     blind = dataclasses.replace(gemma(), vision=False, vision_tower=None)
-    assert any("sees none" in note for note in estimate(model_of(blind), Workload(4096, images=2)).warnings)
+    assert any("takes none" in note for note in estimate(model_of(blind), Workload(4096, images=2)).warnings)
     assert not any("image" in note for note in estimate(model_of(blind), Workload(4096)).warnings)
 
 
