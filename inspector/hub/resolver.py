@@ -150,7 +150,7 @@ class Resolver:
         """What answers where the Hub does not: a copy kept on this machine, else a bundled snapshot."""
         kept = self._kept(repo, self._cache.commit(repo))
         if kept is not None:
-            note = f"{_reason(error)}: this is commit {kept.revision}, kept on this machine; it may be out of date"
+            note = f"{_reason(error)}: this is commit {kept.revision}, cached; it may be out of date"
             return replace(kept, warnings=(note, *kept.warnings))
         return _bundled(repo, _reason(error))
 
@@ -161,7 +161,7 @@ class Resolver:
         if checkpoint is None:
             asked = str(repo) if repo.selector is None else f"{repo}:{repo.selector}"
             raise HubUnreachable(
-                f"{asked} is not kept on this machine, and offline nothing is asked",
+                f"{asked} is not cached, and offline nothing is asked",
                 "Ask for it once without --offline (and with HF_HUB_OFFLINE unset).",
             )
         return checkpoint

@@ -196,7 +196,7 @@ def test_each_pick_is_kept_by_itself(hub: LoopbackHub, resolver: Resolver) -> No
     with Resolver(endpoint=hub.url, offline=True) as offline:
         assert offline.resolve("org/name:Q2_K").files == first["Q2_K"].files
         assert offline.resolve(f"org/name@{repo.head}:Q8_0").files == first["Q8_0"].files
-        with pytest.raises(HubUnreachable, match="org/name:Q6_K is not kept"):
+        with pytest.raises(HubUnreachable, match="org/name:Q6_K is not cached"):
             offline.resolve("org/name:Q6_K")
     repo.commit({"other-Q2_K.gguf": gguf(SMALL, "Q2_K", SMALL_METADATA)})
     assert resolver.resolve("org/name:Q2_K").files[0].name == "other-Q2_K.gguf"
