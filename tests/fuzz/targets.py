@@ -223,7 +223,7 @@ def config_values() -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def packed_values() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Keys and values of all recipes."""
-    from inspector.model.packing import METHODS
+    from inspector.model.packing.registry import METHODS
 
     keys: set[str] = set()
     values: set[str] = set()

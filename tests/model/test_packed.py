@@ -18,7 +18,7 @@ from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.model.build import build_model
 from inspector.model.model import Model, Quantization
-from inspector.model.packing import METHODS, NOT_STORED
+from inspector.model.packing.registry import METHODS, NOT_STORED
 
 STORED = json.loads((Path(__file__).parent / "packed.json").read_text(encoding="utf-8"))
 CASES = {case["case"]: case for case in STORED["cases"]}

@@ -10,9 +10,9 @@ from typing import Any
 from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
 from inspector.model.config.read import find_recipe, read_quantization
 from inspector.model.model import Quantization
+from inspector.model.packing.packing import PLAIN, Packing
 from inspector.model.packing.patterns import Matching, as_glob
-from inspector.model.packing.recipe import listed
-from inspector.model.packing.rules import PLAIN
+from inspector.model.packing.registry import all_packings, packing_of
 from inspector.model.parameters.names import TensorGroup, component, stack
 
 MAX_NAMES = 12
@@ -20,16 +20,6 @@ MAX_NAMES = 12
 
 MAX_TEXTS, MAX_LENGTH, MAX_MODULES, MAX_CHECKS = 2_000, 300, 1_000, 500
 """Bounds on what a hostile recipe can make the tool compare."""
-
-WITHOUT_RECIPE = (
-    (("weight_scale_2",), "modelopt"),
-    (("qweight",), "gptq"),
-    (("absmax", "SCB"), "bitsandbytes"),
-    (("_qdata",), "torchao"),
-    (("_blocks",), "mxfp4"),
-    (("weight_scale_inv", "weight_scale", "scale_inv"), "fp8"),
-)
-"""Ends of names -> the method that writes them, for configs without a recipe."""
 
 
 def describe(
@@ -74,7 +64,8 @@ def describe(
 
 def _guessed(packed: Iterable[TensorGroup], tensor_groups: Iterable[TensorGroup]) -> Quantization:
     ends = [tensor_group.group.template for tensor_group in tensor_groups]
-    method = next((name for marks, name in WITHOUT_RECIPE if any(end.endswith(marks) for end in ends)), "unknown")
+    signs = {name: packing.signs for name, packing in all_packings().items() if packing.signs}
+    method = next((name for name, marks in signs.items() if any(end.endswith(marks) for end in ends)), "unknown")
     bits = {tensor_group.group.nbytes * 8 // tensor_group.numel for tensor_group in packed}
     return Quantization(method, bits.pop() if len(bits) == 1 else None, None)
 
@@ -155,7 +146,8 @@ def contradictions(tensor_groups: Iterable[TensorGroup], recipe: Mapping[str, An
     Packed although listed: the list has the module's whole name, or its end. Plain although not listed: the same
     matrix is packed in most other layers, and no text of the recipe could mean the module.
     """
-    texts = [text for text in listed(recipe) if len(text) <= MAX_LENGTH][:MAX_TEXTS]
+    listed = (packing_of(method) or Packing()).left_plain(recipe)
+    texts = [text for text in listed if len(text) <= MAX_LENGTH][:MAX_TEXTS]
     by_module: dict[str, dict[bool, set[int]]] = {}
     for tensor_group in tensor_groups:
         layers = by_module.setdefault(_module(tensor_group), {})

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Tensor
-from inspector.model.packing.methods import FP8, MODELOPT, MXFP4, Rules, beside, table_of
-from inspector.model.packing.recipe import Schemes, method_of, schemes_of
-from inspector.model.packing.rules import PLAIN, Rule, Scheme, overhead
+from inspector.model.packing.packing import PLAIN, Packing, Rule, Rules, Scheme, Schemes, beside, overhead
+from inspector.model.packing.recipe import method_of
+from inspector.model.packing.registry import facts_of, packing_of
 from inspector.model.parameters.names import Group
 
 
@@ -78,22 +78,20 @@ def unpack(
         mlx: the recipe is MLX's own.
     """
     method = method_of(recipe, mlx=mlx) if recipe is not None else ""
-    rules = table_of(method)
-    if rules is None or recipe is None:
-        recipe = recipe or {}
-    known = rules is not None
-    keys = _Keys(rules if rules is not None else table_of("modelopt") or {})
+    packing = packing_of(method)
+    known = packing is not None
+    keys = _Keys(packing.tensors if packing else facts_of("modelopt").tensors)
+    packing = packing or Packing()
     families: dict[str, dict[str, list[Group]]] = {}
     for group in groups:
         parameter, key = keys.split(group.template)
         families.setdefault(parameter, {}).setdefault(key, []).append(group)
-    schemes = schemes_of(recipe, method)
-    by_shape = all(table is not rules for table in (FP8, MODELOPT, MXFP4))
+    schemes = packing.schemes(recipe or {})
     mixed = {
         parameter
         for parameter, parts in families.items()
         if known and _holds_weight(parts, keys)
-        if (by_shape and _is_mixed(parts)) or (schemes.find and _is_open(parts, schemes.shared, keys))
+        if (not packing.counts_alone and _is_mixed(parts)) or (schemes.find and _is_open(parts, schemes.shared, keys))
     }
     found: list[Unpacked] = []
     for parameter, parts in families.items():
@@ -107,7 +105,7 @@ def unpack(
 def not_known(recipe: Mapping[str, Any], *, mlx: bool = False) -> str | None:
     """The method's name where this version does not know how it packs its weights; None where it does."""
     method = method_of(recipe, mlx=mlx)
-    return method if table_of(method) is None else None
+    return method if packing_of(method) is None else None
 
 
 def _holds_weight(parts: Mapping[str, list[Group]], keys: _Keys) -> bool:

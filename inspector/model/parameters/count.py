@@ -59,7 +59,7 @@ def count_and_weigh(
     counter.notes += lint(groups, architecture, counter.stack)
     if not any(group.packed for group in groups):
         return _sum_up(groups, counter, architecture), architecture
-    from inspector.model.packing import describe
+    from inspector.model.packing.report import describe
 
     quantization, notes, certain = describe(groups, checkpoint.config)
     counter.notes += notes
@@ -144,7 +144,7 @@ class _Counter:
         recipe, mlx = find_recipe(self.config) or (None, False)
         if recipe is None and not any(group.template.endswith(SIGNS) for group in self.groups):
             return [(group, group.template, group.numel, False) for group in self.groups]
-        from inspector.model.packing import not_known, unpack
+        from inspector.model.packing.unpack import not_known, unpack
 
         self.unknown_method = not_known(recipe, mlx=mlx) if recipe is not None else None
         return unpack(self.groups, self.tensors, recipe, mlx=mlx)

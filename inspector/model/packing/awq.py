@@ -1,0 +1,35 @@
+"""AWQ."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from inspector.hub.dtypes import DTYPE_BITS
+from inspector.model.packing.gptq import Exl3
+from inspector.model.packing.packing import PLAIN, Packing, Parts, Rules, Scheme, whole_bits
+from inspector.model.parameters.names import Group
+
+
+def awq(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
+    """gemm: qweight (in, out * bits / 32) beside scales (groups, out). gemv: (out, in * bits / 32); gemv_fast: int16
+    words, 4 rows interleaved. Source: AutoAWQ's WQLinear_GEMM, WQLinear_GEMV and WQLinear_GEMVFast.
+    """
+    word = DTYPE_BITS[stored.dtype]
+    if stored.dtype in PLAIN or len(stored.shape) < 2:
+        return stored.numel if stored.dtype in PLAIN else None
+    scales, zeros = parts.get("scales"), parts.get("qzeros")
+    if scales is not None and zeros is not None and len(scales.shape) == len(zeros.shape) == len(stored.shape):
+        into, columns = stored.shape[-2:]
+        packed_zeros = zeros.shape[-1] == columns and zeros.shape[-2] == scales.shape[-2]
+        if packed_zeros and whole_bits(columns * word, scales.shape[-1]) and into % max(1, scales.shape[-2]) == 0:
+            return math.prod(stored.shape[:-1]) * scales.shape[-1]
+    bits = scheme.bits or 4
+    return stored.numel * word // bits if bits <= word else None
+
+
+class Awq(Packing):
+    """AWQ: engines fall back to kernels of its own where Marlin's do not take a width."""
+
+    tensors: ClassVar[Rules] = {**Exl3.tensors, "qweight": awq}
+    grouped = True

@@ -1,0 +1,110 @@
+"""compressed-tensors: integers and floats, in groups, channels, blocks, and sparse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from inspector.model.packing.groups import group_scheme, shared_scheme, weight_groups
+from inspector.model.packing.modelopt import Modelopt
+from inspector.model.packing.packing import (
+    MAX_LISTED,
+    WHOLE_BITS,
+    Packing,
+    Parts,
+    Rules,
+    Scheme,
+    Schemes,
+    beside,
+    every,
+    overhead,
+)
+from inspector.model.packing.patterns import Matching
+from inspector.model.parameters.names import Group
+
+
+def compressed(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
+    """compressed-tensors' weight_packed: pack-quantized (int32), nvfp4, mxfp4 and mxfp6 (bytes), marlin-24.
+
+    pack-quantized has (out, words of a row). In older versions a word holds 32 // bits values, later ones have no gaps:
+    the same at 2, 4 and 8 bits. A scale a group tells the row's width, whatever the bits and the padding.
+    marlin-24 keeps two of four values, and 2 bits of metadata for each: meta (int16) has 1 element for 16 weights.
+    Source: the compressors of compressed-tensors 0.11 and 0.20.
+    """
+    if "meta" in parts:
+        return 16 * parts["meta"].numel if parts["meta"].dtype == "I16" else None
+    if stored.dtype == "U8":
+        return stored.numel * 4 // 3 if scheme.bits == 6 else 2 * stored.numel
+    if stored.dtype != "I32" or not stored.shape:
+        return None
+    rows, words = math.prod(stored.shape[:-1]), stored.shape[-1]
+    scale, size = parts.get("weight_scale"), scheme.group_size
+    if scale is not None and size and len(scale.shape) == len(stored.shape) and scale.shape[-1] > 1:
+        width = scale.shape[-1] * size
+        if any(words in (-(-width * bits // 32), -(-width // (32 // bits))) for bits in WHOLE_BITS):
+            return rows * width
+    if not scheme.bits or scheme.bits > 32:
+        return None
+    if 32 % scheme.bits == 0:
+        return rows * words * (32 // scheme.bits)
+    if scheme.gapless is None:
+        return None
+    return rows * (words * 32 // scheme.bits if scheme.gapless else words * (32 // scheme.bits))
+
+
+def kept_values(stored: Group, parts: Parts, scheme: Scheme) -> int:
+    """Sparse formats' `compressed`: the values that are not zero; their bitmask has one bit a parameter.
+
+    2:4 sparse keeps exactly half. Otherwise a row's bits are padded to bytes: exact for widths that 8 divides.
+    """
+    del scheme
+    mask = parts.get("bitmask") or parts.get(".bitmask")
+    if mask is None:
+        return 2 * stored.numel
+    width = mask.shape[-1] * 8 if mask.shape else 0
+    halves = 2 * stored.numel
+    rows = mask.numel // mask.shape[-1] if width else 0
+    return halves if rows and 0 <= width * rows - halves < 8 * rows and len(stored.shape) == 2 else mask.numel * 8
+
+
+class CompressedTensors(Packing):
+    """Groups of modules by their names or classes, each with its own scheme."""
+
+    tensors: ClassVar[Rules] = {
+        **Modelopt.tensors,
+        "weight_packed": compressed,
+        **every(overhead, "weight_shape weight_g_idx scale_packed"),
+        **every(beside, "meta bitmask row_offsets shape .bitmask .row_offsets .shape"),
+        "compressed": kept_values,
+        ".compressed": kept_values,
+    }
+    grouped = True
+    marlin = True
+
+    def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
+        return shared_scheme(recipe)
+
+    def schemes(self, recipe: Mapping[str, Any]) -> Schemes:
+        default = self.scheme(recipe)
+        if len(weight_groups(recipe)) < 2:
+            return Schemes(default, default)
+        return Schemes(default, default, _by_target(recipe, Matching()))
+
+
+def _by_target(recipe: Mapping[str, Any], match: Matching) -> Callable[[str], Scheme | None]:
+    """compressed-tensors' targets: a module's name or "re:" and a pattern come before a class's name."""
+    named: list[tuple[str, Scheme]] = []
+    for group in weight_groups(recipe):
+        targets = group.get("targets")
+        for target in targets[:MAX_LISTED] if isinstance(targets, list) else ():
+            if isinstance(target, str):
+                named.append((target, group_scheme(group, recipe)))
+
+    def find(name: str) -> Scheme | None:
+        for target, scheme in named:
+            if target == name or (target.startswith("re:") and match.matches(target.removeprefix("re:"), name)):
+                return scheme
+        return next((scheme for target, scheme in named if target == "Linear"), None)
+
+    return find

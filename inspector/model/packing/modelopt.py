@@ -1,0 +1,57 @@
+"""NVIDIA's modelopt: NVFP4, FP8, int4, and mixtures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from inspector.model.packing.groups import shared_scheme, weight_groups
+from inspector.model.packing.packing import (
+    SCALES,
+    SIZES,
+    TAILS,
+    Packing,
+    Rules,
+    Scheme,
+    beside,
+    every,
+    first,
+    mapping,
+    overhead,
+    two_a_byte,
+)
+
+
+class Modelopt(Packing):
+    """modelopt names its algorithm: NVFP4, FP8, W4A16_AWQ, W4A8_AWQ, MXFP4, FP8_PB_WO, MIXED_PRECISION, ..."""
+
+    tensors: ClassVar[Rules] = {
+        "weight": two_a_byte,
+        **SCALES,
+        **TAILS,
+        **every(overhead, "pre_quant_scale svdquant_lora_a svdquant_lora_b"),
+        **every(beside, "weight_sf weight_sf_rowmajor"),
+    }
+    signs: ClassVar[tuple[str, ...] | None] = ("weight_scale_2",)
+    counts_alone = True
+    grouped = True
+    marlin = True
+    algorithm: ClassVar[str] = ""
+
+    def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
+        inner = mapping(recipe.get("quantization")) or recipe
+        algorithm = inner.get("quant_algo", self.algorithm)
+        algorithm = algorithm.upper() if isinstance(algorithm, str) else ""
+        size = first(inner, SIZES) or (16 if "NVFP4" in algorithm else 32 if "MXFP" in algorithm else None)
+        bits = next((n for mark, n in (("FP4", 4), ("W4", 4), ("INT4", 4), ("8", 8)) if mark in algorithm), None)
+        if bits is None and weight_groups(recipe):
+            return shared_scheme(recipe)
+        return Scheme(bits, size)
+
+
+class Nvfp4(Modelopt):
+    """NVFP4 under its own name."""
+
+    signs: ClassVar[tuple[str, ...] | None] = None
+    marlin = False
+    algorithm = "NVFP4"
