@@ -13,6 +13,7 @@ from inspector.engines.common.loaded_weights import check_degrees, round_up
 from inspector.engines.common.served import ServedModel, is_packed
 from inspector.errors import UsageError
 from inspector.model.layers.layer import Layer
+from inspector.model.packing.registry import facts_of
 
 VOCABULARY_MULTIPLE = 64
 MARLIN_N, MARLIN_K = 64, 128
@@ -20,8 +21,6 @@ MARLIN_N, MARLIN_K = 64, 128
 
 MOST = 64
 """Degrees that a hint tries."""
-
-_GROUPED = ("awq", "gptq", "auto-round", "compressed-tensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class LayoutRules:
         divides_vocabulary: the padded vocabulary has to divide; else it is padded further.
         divides_experts: the experts have to divide over the ranks that they are dealt out to.
         pads_for_marlin: widths that Marlin's kernels do not take are padded.
-        bitsandbytes_on_one_rank: prequantized bitsandbytes is loaded without tensor parallelism alone.
+        packed_on_one_rank: prequantized bitsandbytes is loaded without tensor parallelism alone.
     """
 
     engine: str
@@ -42,7 +41,7 @@ class LayoutRules:
     divides_vocabulary: bool = False
     divides_experts: bool = False
     pads_for_marlin: bool = False
-    bitsandbytes_on_one_rank: bool = False
+    packed_on_one_rank: bool = False
 
 
 def check_layout(
@@ -106,11 +105,12 @@ def _broken(
     packing = model.packing
     if packing is None:
         return
-    if packing.method == "bitsandbytes" and tensor_parallel > 1 and rules.bitsandbytes_on_one_rank:
+    facts = facts_of(packing.method)
+    if facts.one_rank_only and tensor_parallel > 1 and rules.packed_on_one_rank:
         yield "Prequant BitsAndBytes models with tensor parallelism is not supported"
     if packing.block is not None:
         yield from _blocks(model, packing.block, tensor_parallel, data_parallel, whole_experts)
-    elif packing.method in _GROUPED or "nvfp4" in packing.method or packing.method == "modelopt":
+    elif facts.grouped:
         yield from _groups(model, rules, tensor_parallel, data_parallel, whole_experts)
 
 
@@ -223,9 +223,9 @@ def _groups(
         if inner % least:
             yield f"the experts' width on a rank, {inner}, is not divisible by a group of {least}"
     # AWQ falls back to kernels of its own, and Exllama takes what computes in half precision.
-    if rules.pads_for_marlin or packing.method == "awq" or model.compute != "bf16" or tensor_parallel == 1:
+    if rules.pads_for_marlin or model.compute != "bf16" or tensor_parallel == 1:
         return
-    if packing.bits not in (4, 8) or "fp" in packing.method:
+    if packing.bits not in (4, 8) or not facts_of(packing.method).marlin:
         return
     for name, width in _inputs(model, tensor_parallel):
         if width % MARLIN_K:

@@ -172,7 +172,7 @@ def layer_matrices(model: ServedModel, tensor_parallel: int) -> tuple[int, ...]:
     if model.intermediate_size is not None:
         inner = ceil_div(model.intermediate_size, tensor_parallel)
         sizes += [(2 if model.mlp_gated else 1) * model.hidden_size * inner, model.hidden_size * inner]
-    if model.mixture is not None and model.quantization != "mxfp4":
+    if model.mixture is not None and not model.padded_experts:
         inner = ceil_div(model.mixture.intermediate_size, tensor_parallel)
         stack = model.mixture.total * model.hidden_size * inner
         sizes += [2 * stack, stack]
@@ -185,7 +185,7 @@ def _experts(model: ServedModel, weights: Weights, ranks: int, mxfp4: Mxfp4Kerne
     if mixture is None or not (mixture.total and mixture.intermediate_size):
         return ceil_div(weights.experts, ranks)
     cuts, held = (1, ceil_div(mixture.total, ranks)) if whole else (ranks, mixture.total)
-    if model.quantization != "mxfp4":
+    if not model.padded_experts:
         return ceil_div(weights.experts * held, mixture.total * cuts)
     inner = ceil_div(mixture.intermediate_size, cuts)
     padded_hidden, padded_inner = mxfp4_padding(model.hidden_size, inner, mxfp4)

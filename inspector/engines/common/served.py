@@ -10,6 +10,7 @@ from inspector.memory.quantization.recipes import RECIPES, weight_bytes
 from inspector.model.config.light import by_hand, traits_of
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Model, Quantization
+from inspector.model.packing.registry import facts_of
 
 GIB = 1024**3
 
@@ -134,6 +135,11 @@ class ServedModel:
     int8_activations: bool = False
     model_type: str | None = None
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def padded_experts(self) -> bool:
+        """Whether kernels of the packing's own hold the experts padded."""
+        return facts_of(self.quantization).padded_experts
 
 
 def has_latents(model: ServedModel) -> bool:

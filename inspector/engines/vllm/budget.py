@@ -284,7 +284,7 @@ def layout_rules(release: tuple[int, int]) -> LayoutRules:
         "--enable-expert-parallel",
         divides_vocabulary=True,
         pads_for_marlin=release >= PADDING_RELEASE,
-        bitsandbytes_on_one_rank=release < PREQUANTIZED_RELEASE,
+        packed_on_one_rank=release < PREQUANTIZED_RELEASE,
     )
 
 

@@ -57,7 +57,7 @@ def activation_shares(
     encoding = alive | {"encoder": encoder_peak_bytes(model, tokens, sequences, tensor_parallel)}
     if later_stage:  # the hidden states and the residual that come from the stage before
         alive["earlier_stage"] = 2 * tokens * model.hidden_size * model.element_bytes
-    if model.mixture is not None and version.kept_workspaces and model.quantization != "mxfp4":
+    if model.mixture is not None and version.kept_workspaces and not model.padded_experts:
         alive["mixture_workspace"] = mixture_workspace(
             model.mixture, model.hidden_size, tokens, tensor_parallel, model.element_bytes
         )
