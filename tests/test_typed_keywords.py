@@ -36,6 +36,9 @@ inspector.train("gpt2", method="lora", lora_rnk=8)  # wrong
 inspector.train("gpt2", kv_dtype="fp8")  # wrong
 inspector.inspect_each(["gpt2"], context=3)  # wrong
 inspector.ainspect("gpt2", images="none")  # wrong
+inspector.inspect_many(["gpt2"], jbs=3)  # wrong
+inspector.ainspect_many(["gpt2"], context="3")  # wrong
+inspector.inspect_many_on_ray(["gpt2"], contxt=3)  # wrong
 model.estimate(contxt=3)  # wrong
 model.fit("24GiB", batch="4")  # wrong
 model.train(sharding=3)  # wrong
@@ -58,7 +61,9 @@ def test_a_type_checker_finds_a_wrong_keyword_and_a_wrong_type(tmp_path: Path) -
     assert found == wrong, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["inspect", "fit", "train", "ainspect", "inspect_each", "inspect_pair", "load"])
+@pytest.mark.parametrize(
+    "name", ["inspect", "fit", "train", "ainspect", "inspect_each", "inspect_pair", "inspect_many", "load"]
+)
 def test_help_shows_the_arguments(name: str) -> None:
     function = getattr(inspector, name)
     assert function.__name__ == name
@@ -75,3 +80,11 @@ def test_every_setting_is_a_keyword_of_inspect() -> None:
 def test_a_wrong_keyword_is_an_error_at_once() -> None:
     with pytest.raises(TypeError, match="contxt"):
         inspector.inspect("gpt2", contxt=3)  # type: ignore[call-arg]
+
+
+def test_fit_is_a_function_whatever_was_imported() -> None:
+    """A folder of the package has its name."""
+    import inspector.fit.verdict
+
+    assert inspector.fit.__name__ == "fit"
+    assert inspector.fit("openai-community/gpt2", "24GiB", offline=True).fits

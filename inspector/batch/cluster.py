@@ -12,10 +12,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from inspector.api.inspection import device_specs
-from inspector.api.settings import Settings
+from inspector.api.settings import Settings, chosen
 from inspector.batch.limits import (
     LOOK_AGAIN_SECONDS,
     MARGIN_SECONDS,
@@ -33,6 +34,7 @@ from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter, Re
 from inspector.hub.client.settings import Settings as HubSettings
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import error_record
+from inspector.settings import asking
 
 LIMIT_HEADERS = ("ratelimit", "ratelimit-policy", "retry-after")
 ATTEMPTS = 3
@@ -159,19 +161,23 @@ class Worker:
         return self._work(model)
 
 
-def inspect_many_on_ray(
-    ids: Iterable[str],
-    *,
-    workers: int | None = None,
-    jobs: int = JOBS,
-    ordered: bool = False,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    offline: bool | None = None,
-    endpoint: str | None = None,
-    timeout: float | None = None,
-    **settings: Any,
-) -> Generator[Record, None, None]:
+@dataclass(frozen=True, kw_only=True)
+class ClusterQuestion(Settings):
+    """What `inspect_many_on_ray` is asked."""
+
+    ids: Iterable[str] = field(kw_only=False)
+    workers: int | None = None
+    jobs: int = JOBS
+    ordered: bool = False
+    revision: str | None = None
+    token: str | bool | None = None
+    offline: bool | None = None
+    endpoint: str | None = None
+    timeout: float | None = None
+
+
+@asking(ClusterQuestion)
+def inspect_many_on_ray(question: ClusterQuestion) -> Generator[Record, None, None]:
     """`inspect_many` over a Ray cluster: the same records for the same IDs, however many workers are lost.
 
     Connects to the cluster that RAY_ADDRESS names, or begins one on this machine, unless the program has done so.
@@ -182,16 +188,17 @@ def inspect_many_on_ray(
         workers: processes; None: as many as the cluster has CPUs. Those for which there is no room do no work.
         jobs: models at a time in each.
         ordered: give the records in the order of the IDs.
-        revision: as for `inspect_many`; so are token, offline and settings. A token is handed to the workers.
+        revision: as for `inspect_many`; so are token, offline and the settings. A token is handed to the workers.
         endpoint: the Hub's address; None: as HF_ENDPOINT says here, whatever it says there; so is timeout.
 
     Raises:
         UsageError: at once, for arguments that no model can be inspected with, or where Ray is not installed.
     """
+    jobs, workers, token = question.jobs, question.workers, question.token
     if not 1 <= jobs <= MAX_JOBS or (workers is not None and not 1 <= workers <= 10_000):
         raise UsageError("so many workers, or models at a time, cannot be", f"From 1 to {MAX_JOBS} models in each.")
-    device_specs(Settings(**settings).gpus)
-    hub = HubSettings.of(token=token, offline=offline, endpoint=endpoint, timeout=timeout)
+    device_specs(question.gpus)
+    hub = HubSettings.of(token=token, offline=question.offline, endpoint=question.endpoint, timeout=question.timeout)
     source = {
         "token": token,
         "offline": hub.offline,
@@ -203,7 +210,8 @@ def inspect_many_on_ray(
         import ray  # noqa: F401
     except ImportError:
         raise UsageError("a cluster needs Ray", "Install it: pip install 'llm-inspect[ray]'.") from None
-    return _records(ids, workers, jobs, ordered, (source, revision, settings))
+    asked = (source, question.revision, chosen(Settings, question))
+    return _records(question.ids, workers, jobs, question.ordered, asked)
 
 
 def _records(

@@ -7,10 +7,11 @@ import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from inspector.api.inspection import device_specs, inspect_checkpoint
-from inspector.api.settings import Settings
+from inspector.api.settings import Access, Settings
 from inspector.batch.limits import HubRateLimiter
 from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
 from inspector.errors import InspectError, UsageError
@@ -18,6 +19,7 @@ from inspector.hub import Resolver
 from inspector.hub.client.workers import Task, Workers
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import SCHEMA, error_record, inspection_record
+from inspector.settings import asking
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
@@ -33,17 +35,18 @@ Done = tuple[int, Record]
 """The place of an ID in the list, and its record."""
 
 
-def inspect_many(
-    ids: Iterable[str],
-    *,
-    resolver: Resolver | None = None,
-    jobs: int = JOBS,
-    ordered: bool = False,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    offline: bool | None = None,
-    **settings: Any,
-) -> Generator[Record, None, None]:
+@dataclass(frozen=True, kw_only=True)
+class ManyQuestion(Access, Settings):
+    """What `inspect_many` is asked."""
+
+    ids: Iterable[str] = field(kw_only=False)
+    jobs: int = JOBS
+    ordered: bool = False
+    revision: str | None = None
+
+
+@asking(ManyQuestion)
+def inspect_many(question: ManyQuestion) -> Generator[Record, None, None]:
     """Inspect many models at a time: a record for each, as it is done.
 
     A record is the JSON object of `--json` (sizes in bytes) with the keys `id`, as it was given, and `outcome`: "ok";
@@ -58,43 +61,34 @@ def inspect_many(
         jobs: models at a time; each has a few requests under way, at most `MAX_CONNECTIONS` together.
         ordered: give the records in the order of the IDs, not in that of completion.
         revision: of all IDs that name none.
-        token: as for `inspect`; so are offline and `settings`.
+        token: as for `inspect`; so are offline and the settings.
 
     Raises:
         UsageError: at once, for arguments that no model can be inspected with.
     """
-    work, resolver, own = _prepare(resolver, jobs, revision, token, offline, settings)
-    return _records(ids, work, resolver, own, jobs, ordered)
+    return _records(question.ids, *_prepare(question), question.jobs, question.ordered)
 
 
-def ainspect_many(ids: Iterable[str], **arguments: Any) -> AsyncGenerator[Record, None]:
+@asking(ManyQuestion)
+def ainspect_many(question: ManyQuestion) -> AsyncGenerator[Record, None]:
     """`inspect_many` for callers that run an event loop: the same arguments, the same records, `async for`."""
-    jobs, ordered = arguments.pop("jobs", JOBS), arguments.pop("ordered", False)
-    given, revision = arguments.pop("resolver", None), arguments.pop("revision", None)
-    token, offline = arguments.pop("token", None), arguments.pop("offline", None)
-    work, resolver, own = _prepare(given, jobs, revision, token, offline, arguments)
-    return _arecords(ids, work, resolver, own, jobs, ordered)
+    return _arecords(question.ids, *_prepare(question), question.jobs, question.ordered)
 
 
-def _prepare(
-    resolver: Resolver | None,
-    jobs: int,
-    revision: str | None,
-    token: str | bool | None,
-    offline: bool | None,
-    settings: dict[str, Any],
-) -> tuple[Work, Resolver, bool]:
+def _prepare(question: ManyQuestion) -> tuple[Work, Resolver, bool]:
     """The work for one ID, the resolver it uses, and whether that is ours to close."""
+    jobs = question.jobs
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"{jobs} models at a time cannot be", f"From 1 to {MAX_JOBS}.")
-    asked = Settings(**settings)
-    specs = device_specs(asked.gpus)
-    own = resolver is None
-    source = resolver or Resolver(token=token, offline=offline, max_connections=max(MAX_CONNECTIONS, jobs))
+    specs = device_specs(question.gpus)
+    own = question.resolver is None
+    source = question.resolver or Resolver(
+        token=question.token, offline=question.offline, max_connections=max(MAX_CONNECTIONS, jobs)
+    )
     if source.rate_limiter is None:
         source.rate_limiter = HubRateLimiter()
 
-    return work_with(source, revision, asked, specs), source, own
+    return work_with(source, question.revision, question, specs), source, own
 
 
 def work_with(source: Resolver, revision: str | None, asked: Settings, specs: tuple[GpuSpec, ...]) -> Work:

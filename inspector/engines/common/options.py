@@ -12,6 +12,8 @@ def version() -> Any:
     return setting(
         None,
         help="Of vLLM, or llama.cpp's build. Default: the newest that is known.",
+        docs="`0.19`, whose accounting differs between versions; `b9525`, a build of llama.cpp; default the newest that"
+        " is known",
         option="--engine-version",
         metavar="X.Y",
     )
@@ -19,7 +21,14 @@ def version() -> Any:
 
 def tensor_parallel() -> Any:
     """`tensor_parallel: int | None`: ranks that split each layer; None for all devices of the layout."""
-    return setting(None, help="Tensor parallel. Default: all GPUs.", option="--tp", metavar="N", least=1)
+    return setting(
+        None,
+        help="Tensor parallel. Default: all GPUs.",
+        docs="tensor parallel degree; default: all GPUs of `--gpu` split each layer",
+        option="--tp",
+        metavar="N",
+        least=1,
+    )
 
 
 def pipeline_parallel() -> Any:
@@ -32,6 +41,7 @@ def expert_parallel() -> Any:
     return setting(
         None,
         help="Ranks that whole experts are dealt out to (vLLM, SGLang): 1, or --tp times --dp. Default: 1.",
+        docs="ranks that whole experts are dealt out to: 1 (default), or `--tp` times `--dp`",
         option="--ep",
         metavar="N",
         least=1,

@@ -13,9 +13,27 @@ class LlamaCppOptions:
     """llama.cpp's options, under its own names; each says of itself what it is."""
 
     version: str | None = version()
-    n_gpu_layers: int | None = setting(None, help="llama.cpp's layers on the GPUs. Default: all.", metavar="N", least=0)
-    n_ubatch: int | None = setting(
-        None, help="llama.cpp's tokens a step. Default: 512.", unit="tokens", metavar="N", least=1
+    n_gpu_layers: int | None = setting(
+        None,
+        help="llama.cpp's layers on the GPUs. Default: all.",
+        docs="layers on the GPUs, the output being one of them; default all",
+        metavar="N",
+        least=0,
     )
-    cache_type_k: str | None = setting(None, help="llama.cpp's keys: f16 (default), q8_0, q4_0, ...", metavar="TYPE")
-    cache_type_v: str | None = setting(None, help="llama.cpp's values, likewise.", metavar="TYPE")
+    n_ubatch: int | None = setting(
+        None,
+        help="llama.cpp's tokens a step. Default: 512.",
+        docs="tokens a step; default 512",
+        unit="tokens",
+        metavar="N",
+        least=1,
+    )
+    cache_type_k: str | None = setting(
+        None,
+        help="llama.cpp's keys: f16 (default), q8_0, q4_0, ...",
+        docs="of keys: `f16` (default), `bf16`, `f32`, `q8_0`, `q5_1`, `q5_0`, `q4_1`, `q4_0`, `iq4_nl`",
+        metavar="TYPE",
+    )
+    cache_type_v: str | None = setting(
+        None, help="llama.cpp's values, likewise.", docs="of values, likewise", metavar="TYPE"
+    )

@@ -14,12 +14,33 @@ class MlxOptions:
 
     tensor_parallel: int | None = tensor_parallel()
     prefill_step_size: int | None = setting(
-        None, help="mlx-lm's tokens a chunk of a prompt.", unit="tokens", metavar="N", least=1
+        None,
+        help="mlx-lm's tokens a chunk of a prompt.",
+        docs="tokens of a prompt's chunk; default 2048",
+        unit="tokens",
+        metavar="N",
+        least=1,
     )
     kv_bits: int | None = setting(
-        None, help="mlx-lm's quantized cache: 8, 4, ... bits.", unit="bits", metavar="N", least=1
+        None,
+        help="mlx-lm's quantized cache: 8, 4, ... bits.",
+        docs="a quantized cache: bits (2, 3, 4, 5, 6, 8)",
+        unit="bits",
+        metavar="N",
+        least=1,
     )
-    kv_group_size: int | None = setting(None, help="mlx-lm's groups of it. Default: 64.", metavar="N", least=1)
+    kv_group_size: int | None = setting(
+        None,
+        help="mlx-lm's groups of it. Default: 64.",
+        docs="group size of a quantized cache (32, 64, 128; default 64)",
+        metavar="N",
+        least=1,
+    )
     quantized_kv_start: int | None = setting(
-        None, help="mlx-lm quantizes from here. Default: 5000.", unit="tokens", metavar="N", least=0
+        None,
+        help="mlx-lm quantizes from here. Default: 5000.",
+        docs="tokens from which on the cache is quantized (default 5000)",
+        unit="tokens",
+        metavar="N",
+        least=0,
     )

@@ -16,12 +16,33 @@ class VllmOptions:
     tensor_parallel: int | None = tensor_parallel()
     pipeline_parallel: int | None = pipeline_parallel()
     data_parallel: int | None = setting(
-        None, help="Data parallel replicas (vLLM). Default: 1.", option="--dp", metavar="N", least=1
+        None,
+        help="Data parallel replicas (vLLM). Default: 1.",
+        docs="data parallel replicas of the attention; default 1",
+        option="--dp",
+        metavar="N",
+        least=1,
     )
     expert_parallel: int | None = expert_parallel()
-    gpu_memory_utilization: float | None = setting(None, help="vLLM's share of the GPU.", metavar="SHARE")
-    max_num_batched_tokens: int | None = setting(
-        None, help="vLLM's tokens a step.", unit="tokens", metavar="N", least=1
+    gpu_memory_utilization: float | None = setting(
+        None,
+        help="vLLM's share of the GPU.",
+        docs="vLLM's share of the GPU; default as vLLM's, by version",
+        metavar="SHARE",
     )
-    max_num_seqs: int | None = setting(None, help="vLLM's sequences a step.", metavar="N", least=1)
+    max_num_batched_tokens: int | None = setting(
+        None,
+        help="vLLM's tokens a step.",
+        docs="vLLM's tokens a step; default as vLLM's, by version and GPU",
+        unit="tokens",
+        metavar="N",
+        least=1,
+    )
+    max_num_seqs: int | None = setting(
+        None,
+        help="vLLM's sequences a step.",
+        docs="vLLM's sequences a step; default as vLLM's, by version and GPU",
+        metavar="N",
+        least=1,
+    )
     enforce_eager: bool = setting(False, help="vLLM without CUDA graphs.")

@@ -11,6 +11,18 @@ from inspector.model.model import Model
 
 def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) -> tuple[str, ...]:
     """One sentence each."""
+    found = _kernels(model, setup) + _optimizer(setup, paged) + _model(model, setup) + _trained(model, setup)
+    if sharding.cards > 1 or sharding.away:
+        found.append(_spread(setup, sharding))
+    if sharding.pp > 1 and sharding.grad_accum == 1:
+        found.append("as many microbatches as stages are taken to be in flight: --grad-accum says how many there are")
+    if sharding.schedule == "gpipe":
+        found.append("gpipe: the logits of earlier microbatches on the last stage are not counted")
+    return tuple(found)
+
+
+def _kernels(model: Model, setup: TrainingSetup) -> list[str]:
+    """How the passes compute."""
     found = []
     if setup.attention == "flash":
         found.append("flash: not measured; taken to keep what torch's own flash kernel keeps")
@@ -28,6 +40,12 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
         found.append(
             "Transformer Engine: what its layers keep follows its source (1.x) for gated decoders, not measured"
         )
+    return found
+
+
+def _optimizer(setup: TrainingSetup, paged: int) -> list[str]:
+    """What the optimizer keeps; `paged`: bytes of states that move between card and CPU."""
+    found = []
     if setup.optimizer == "fp8-lm":
         found.append("fp8-lm: by the paper, not measured; MS-AMP's fp8 gradients would take a byte less a parameter")
     own = setup.optimizer not in BLOCKS  # torchao's are measured
@@ -42,6 +60,12 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
         found.append(
             "bf16-master: as DeepSpeed keeps them (2 B weights, 2 B gradients, fp32 copy and states); estimated"
         )
+    return found
+
+
+def _model(model: Model, setup: TrainingSetup) -> list[str]:
+    """What is in the model beside plain text layers."""
+    found = []
     if model.architecture.quantization is not None:
         found.append(f"a {model.architecture.quantization.method} checkpoint is taken as unpacked before it is trained")
     if setup.method == "qlora" and model.architecture.experts is not None:
@@ -53,6 +77,12 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
         found.append("only text passes: images or sound would keep more")
     if setup.logits == "chunked":
         found.append("chunked logits follow Liger's fused linear cross entropy by its source, and were not measured")
+    return found
+
+
+def _trained(model: Model, setup: TrainingSetup) -> list[str]:
+    """Where only a part trains, or is kept."""
+    found = []
     if setup.adapters and setup.lora_targets != "all-linear":
         found.append(
             "targets of adapters: what other linear layers would keep is taken off; within the block an estimate"
@@ -71,13 +101,7 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
         found.append(
             "blocks in which only some parameters train are taken to keep what wholly trained ones keep: a bound"
         )
-    if sharding.cards > 1 or sharding.away:
-        found.append(_spread(setup, sharding))
-    if sharding.pp > 1 and sharding.grad_accum == 1:
-        found.append("as many microbatches as stages are taken to be in flight: --grad-accum says how many there are")
-    if sharding.schedule == "gpipe":
-        found.append("gpipe: the logits of earlier microbatches on the last stage are not counted")
-    return tuple(found)
+    return found
 
 
 def _spread(setup: TrainingSetup, sharding: Sharding) -> str:

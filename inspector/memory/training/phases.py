@@ -13,7 +13,7 @@ tensors: docs/training-accuracy.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inspector.memory.training.sizes import Sizes
@@ -104,16 +104,10 @@ def moments(
         embedding: the stretch of the embedding's gradient.
     """
     passes = passes or Passes()
-    cache: dict[int, _Measured] = {}
     layers = [block.layer for block in blocks]
     released = [sizes.bytes_of(layer.released) for layer in layers]
     sizes = Sizes(sizes.letters | {"@": sum(released)}, sizes.sequence)
-
-    def measured(piece: Piece) -> _Measured:
-        if id(piece) not in cache:
-            cache[id(piece)] = _measure(piece, sizes)
-        return cache[id(piece)]
-
+    measured = _measurer(sizes)
     found: list[Moment] = []
     old, waiting = passes.old_gradients, passes.let_go
 
@@ -160,6 +154,18 @@ def moments(
 
 def _all_but_two(sizes: Sequence[int]) -> int:
     return sum(sorted(sizes)[:-2]) if len(sizes) > 2 else 0
+
+
+def _measurer(sizes: Sizes) -> Callable[[Piece], _Measured]:
+    """`_measure`, once a piece: blocks share theirs."""
+    known: dict[int, _Measured] = {}
+
+    def measured(piece: Piece) -> _Measured:
+        if id(piece) not in known:
+            known[id(piece)] = _measure(piece, sizes)
+        return known[id(piece)]
+
+    return measured
 
 
 def _measure(piece: Piece, sizes: Sizes) -> _Measured:
