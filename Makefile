@@ -11,7 +11,7 @@ OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/devices tests/fit tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz oldest lint types format bench accuracy oracle oracle-training tables clean
+.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-training tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ run: $(VENV)/.run ## set up and inspect a model: make run MODEL=org/name
 
 test: $(VENV)/.test ## set up and run the tests
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+
+cases: $(VENV)/.test ## real-world reports: what the tool says of each is right
+	$(BIN)/python -m pytest --quiet tests/test_cases.py
 
 fuzz: $(VENV)/.test ## fuzz every reader: make fuzz SECONDS=1800 TARGETS="config gguf" (seconds each; default 60, all)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)

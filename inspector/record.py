@@ -128,6 +128,8 @@ def estimate_record(estimate: Estimate) -> Record:
             **dict.fromkeys(("dynamic", "dynamic_after_prefill", "static", "quantized")),
             **{part.name: part.bytes for part in estimate.kv_cache_allocated},
         },
+        "kv_cache_at_least": estimate.kv_cache.bytes if estimate.kv_cache.low is None else estimate.kv_cache.low,
+        "kv_cache_at_most": estimate.kv_cache.bytes,
         "kv_bytes_per_token": estimate.kv_bytes_per_token,
         **{name: getattr(workload, name) for name in settings_of(WorkloadSettings)},
         "kv_dtype": estimate.kv_dtype,

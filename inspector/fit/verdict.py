@@ -109,6 +109,8 @@ def check_fit(
 
     sized = estimate(model, workload)
     fits, per_card = _verdict(model, sized, spec.capacities)
+    if fits is False and _may_fit(model, sized, spec.capacities):
+        fits = None
     cards = card_shares(spec, per_card) if spec.mixed else ()
     needed, capacity = tightest_of(spec.capacities, per_card)
     longest = model.architecture.max_position_embeddings or MAX_CONTEXT
@@ -137,6 +139,16 @@ def check_fit(
         changes=changes,
         notes=_notes(model, spec, sized, needed, fits),
     )
+
+
+def _may_fit(model: Model, sized: Estimate, capacities: tuple[int, ...]) -> bool:
+    """Whether what does not fit by the most that the layers may keep would by the least, as far as it is known."""
+    cache, facts = sized.kv_cache, model.architecture
+    if not facts.layers_at_least or cache.low is None or cache.low == cache.bytes:
+        return False
+    lean = dataclasses.replace(facts, layers=facts.layers_at_least, layers_at_least=())
+    least = dataclasses.replace(sized, kv_cache=dataclasses.replace(cache, bytes=cache.low, parts=()))
+    return _verdict(dataclasses.replace(model, architecture=lean), least, capacities)[0] is not False
 
 
 def _changes(
@@ -297,7 +309,10 @@ def _notes(model: Model, spec: GpuSpec, sized: Estimate, needed: int | None, fit
     unknown = [part.name for part in sized.parts if part.bytes is None]
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")
-    if spec.count > 1 and fits is None and not unknown:
+    bounded = fits is None and needed is not None and bool(model.architecture.layers_at_least)
+    if bounded:
+        notes.append("cannot tell: it fits by the least that the KV cache may take, and not by the most")
+    if spec.count > 1 and fits is None and not unknown and not bounded:
         notes.append("cannot tell: the tensors' names do not say what each layer holds")
     if spec.mixed and needed is not None:
         notes.append("whole layers are split over the GPUs (device_map) so that the tightest has most left")

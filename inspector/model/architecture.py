@@ -96,6 +96,9 @@ def architecture_of(
         audio_tower=audio_tower,
     )
     _check(found)
+    if text.least and decoder:
+        least = layers_of(dataclasses.replace(text, values={**text.values, **text.least}), decoder=True)
+        found = dataclasses.replace(found, layers_at_least=() if least == layers else least)
     return found
 
 

@@ -57,7 +57,9 @@ class Architecture:
     Attributes:
         model_type: of the whole config (e.g. "gemma3", not "gemma3_text").
         architecture: the class that the config names first, e.g. "LlamaForCausalLM"; None where it names none.
-        layers: one entry a decoder (or encoder-only) layer, in order; `num_hidden_layers` of them.
+        layers: one entry a decoder (or encoder-only) layer, in order; `num_hidden_layers` of them. Where their
+            mechanism is not known, the most that they may keep.
+        layers_at_least: then the least that they may keep; else empty.
         dtype: the precision the config names ("bfloat16", "float16", "float32"), or None.
         is_decoder: generates text token by token and so keeps a KV cache.
         mlp_gated: gate, up and down projections (True), or two plain ones (False); None where unknown.
@@ -94,6 +96,7 @@ class Architecture:
     notes: tuple[str, ...] = ()
     vision_tower: VisionTower | None = None
     audio_tower: AudioTower | None = None
+    layers_at_least: tuple[Layer, ...] = ()
 
     @property
     def layer_kinds(self) -> dict[str, int]:

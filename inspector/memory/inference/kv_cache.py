@@ -147,4 +147,12 @@ def kv_cache(architecture: Architecture, workload: Workload, kv_dtype: str, elem
         f"unknown: no size is known for {', '.join(unknown)}" if unknown else f"the layers' caches, {kv_dtype}{scales}",
         source,
         tuple(parts),
+        low=_least_bytes(architecture, request),
+        high=total if architecture.layers_at_least else None,
     )
+
+
+def _least_bytes(architecture: Architecture, request: CacheRequest) -> int | None:
+    """The least that the layers may keep, where their mechanism is not known; else None."""
+    sizes = [layer.cache_bytes(request) for layer in architecture.layers_at_least]
+    return None if not sizes or None in sizes else sum(size or 0 for size in sizes)

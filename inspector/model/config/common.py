@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from inspector.model.config.meanings import read_meanings
 from inspector.model.config.text import KEYS, LAYER_COUNT_NAMES, TextConfig
 
 LANGUAGE_PARTS = (
@@ -23,7 +24,10 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_hidden_layers": LAYER_COUNT_NAMES,
     "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "num_query_heads", "decoder_attention_heads"),
-    "num_key_value_heads": ("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num"),
+    "num_key_value_heads": (
+        *("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
+        *("num_query_groups", "num_key_value_groups_total", "kv_heads"),
+    ),
     "head_dim": ("attention_head_dim", "head_size", "kv_channels", "d_head"),
     "intermediate_size": ("ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim", "decoder_ffn_dim"),
     "vocab_size": ("padded_vocab_size", "n_vocab"),
@@ -48,13 +52,31 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
         reason: why no better reader could be used, for the note.
     """
     values = {key: _first(config, key) for key in KEYS}
+    per_layer = read_meanings(config, values)
     notes = [f"{reason}; {NOTE}"]
+    least: dict[str, Any] = {}
     for bound in (_heads_bound, _window_bound, _latent_bound):
+        window = values["sliding_window"]
         note = bound(config, values)
         if note:
             notes.append(note)
+            least |= _least(bound.__name__, window, values)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
-    return TextConfig(model_type, None, values, role="decoder", exact=False, notes=tuple(notes))
+    return TextConfig(model_type, None, values, per_layer, role="decoder", exact=False, notes=tuple(notes), least=least)
+
+
+def _least(bound: str, window: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by which the layers keep the least, where a bound holds: one head, a window in all layers, the latent (as
+    one head that is as wide)."""
+    if bound == "_window_bound":
+        return {"sliding_window": window} if type(window) is int and window > 0 else {}
+    if bound == "_latent_bound":
+        rank, rope = values["kv_lora_rank"], values["qk_rope_head_dim"]
+        if type(rank) is int and type(rope) is int and rank + rope > 1:
+            width = (rank + rope) // 2
+            return {"num_key_value_heads": 1, "head_dim": width}
+        return {}
+    return {"num_key_value_heads": 1}
 
 
 BOUND = "so the KV cache is an upper bound"

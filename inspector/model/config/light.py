@@ -91,6 +91,38 @@ def cache_facts(model_type: str | None) -> Mapping[str, Any]:
     return facts
 
 
+TIES = "tie_word_embeddings"
+
+
+@lru_cache(maxsize=1)
+def tie_rules() -> Mapping[str, list[Any]]:
+    """Model type -> [language part, rule, outer and inner default], of classes that make one flag from the other."""
+    data = json.loads(resources.files("inspector").joinpath("data/ties.json").read_text("utf-8"))
+    types: dict[str, list[Any]] = data["types"]
+    return types
+
+
+def with_ties(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config with `tie_word_embeddings` as its class has it, outside and in the language part.
+
+    Older files have the flag in the language part alone. Some classes then set the outer one ("either"), some take
+    the inner one whatever the outer says ("text"), some overwrite the inner one ("down").
+    """
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not any(isinstance(value, Mapping) for value in config.values()):
+        return config
+    found = tie_rules().get(model_type)
+    if found is None:
+        return config
+    part, rule, outer_default, inner_default = found
+    inside = config.get(part)
+    inner = bool(inside.get(TIES, inner_default)) if isinstance(inside, Mapping) else inner_default
+    outer = bool(config.get(TIES, outer_default))
+    outer, inner = {"either": (outer or inner, inner), "text": (inner, inner), "down": (outer, outer)}[rule]
+    changed = {**config, TIES: outer}
+    return changed | {part: {**inside, TIES: inner}} if isinstance(inside, Mapping) else changed
+
+
 def read_light(
     config: Mapping[str, Any], model_type: str, types: Mapping[str, Entry] | None = None
 ) -> TextConfig | None:
@@ -102,6 +134,8 @@ def read_light(
         types: the table; the packaged one if not given.
     """
     types = table() if types is None else types
+    if "text" in types.get(model_type, {}):
+        config = with_ties(config)
     found = _language_part(config, model_type, types)
     if found is None:
         return None

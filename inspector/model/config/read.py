@@ -61,6 +61,7 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
     text = read_light(config, model_type)
     if text is None:
         text = _read_heavy(config, model_type)
+    text = _with_head_dims(text)
     entry, text_entry = table().get(model_type, {}), table().get(text.text_type or "", {})
     return dataclasses.replace(
         text,
@@ -69,6 +70,18 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
         always_shared_experts=text_entry.get("shared", 0),
         parts=tuple(part for part in entry.get("parts", ()) if config.get(part, True) is not None),
     )
+
+
+_HEAD_DIMS = ("head_dim", "v_head_dim", "qk_rope_head_dim", "qk_nope_head_dim")
+
+
+def _with_head_dims(text: TextConfig) -> TextConfig:
+    """A class that can make latents may be told to make plain heads instead, by no latent (`kv_lora_rank`) and head
+    dimensions of 0: then they are hidden_size / num_attention_heads wide (DeepSeek-VL2-tiny, DeepSeek-OCR)."""
+    zeros = [key for key in _HEAD_DIMS if text.get(key) == 0]
+    if text.get("kv_lora_rank") is not None or "qk_rope_head_dim" not in zeros or len(zeros) < 2:
+        return text
+    return dataclasses.replace(text, values={**text.values, **dict.fromkeys(zeros)})
 
 
 def check_layer_counts(config: Mapping[str, Any], depth: int = 0) -> None:

@@ -203,6 +203,7 @@ class TextConfig:
         always_shared_experts: shared experts that the class has whatever the config says (Llama 4).
         parts: names of the sub-configs, the class's own ones included (vision_config, audio_config, ...).
         exact: read as transformers reads it; False where read by common key names.
+        least: values by which the layers would keep the least that they may, where that is not known.
     """
 
     model_type: str | None
@@ -215,6 +216,7 @@ class TextConfig:
     parts: tuple[str, ...] = ()
     exact: bool = True
     notes: tuple[str, ...] = ()
+    least: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, key: str) -> Any:
         """The value of one of `KEYS`, or None."""

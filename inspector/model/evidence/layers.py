@@ -128,7 +128,7 @@ def weigh_layers(found: Found, architecture: Architecture, config: Mapping[str, 
             layers[index], note = change
             if note:
                 wrong.setdefault(note, []).append(index)
-    if tuple(layers) == architecture.layers:
+    if tuple(layers) == architecture.layers and not architecture.layers_at_least:
         return architecture
     count = len(layers)
     notes = tuple(
@@ -137,16 +137,31 @@ def weigh_layers(found: Found, architecture: Architecture, config: Mapping[str, 
     )
     same: dict[Layer, Layer] = {}
     windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
+    least = architecture.layers_at_least
+    if least:
+        other = replace(architecture, layers=least, layers_at_least=(), notes=())
+        least = weigh_layers(found, other, config).layers
     heads, head_dim = _heads_of(layers, architecture)
     return replace(
         architecture,
         layers=tuple(same.setdefault(layer, layer) for layer in layers),
         sliding_window=windows[0] if windows else None,
         exact=architecture.exact and not wrong,
-        notes=architecture.notes + notes,
+        notes=_still_true(architecture, found) + notes,
+        layers_at_least=() if least == tuple(layers) else least,
         num_key_value_heads=heads,
         head_dim=head_dim,
     )
+
+
+def _still_true(architecture: Architecture, found: Found) -> tuple[str, ...]:
+    """The notes without those on widths that the config leaves open, where the tensors of all layers show them."""
+    if architecture.exact or not all(one is not None and one.told for one in found.mechanisms.values()):
+        return architecture.notes
+    return tuple(note for note in architecture.notes if not note.startswith(OPEN_WIDTHS))
+
+
+OPEN_WIDTHS = ("no number of key/value heads is given", "whether the latent (kv_lora_rank)")
 
 
 def _heads_of(layers: list[Layer], architecture: Architecture) -> tuple[int | None, int | None]:

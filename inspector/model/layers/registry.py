@@ -129,7 +129,8 @@ def _read(name: str, reference: str, source: LayerSource, unknown: str | None = 
         mechanism: type[Layer] = load(reference)
         layer = mechanism.read(name, source)
     if layer is None:
-        layer = load(OF_FACTS["unknown"])(unknown or name)
+        row = 0 if unknown is None and reference == LAYER_TYPES["linear_attention"] else None
+        layer = load(OF_FACTS["unknown"])(unknown or name, row)
     return layer
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
+from inspector.model.config.light import with_ties
 from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
 from inspector.model.lint import lint, suspicious
 from inspector.model.model import Architecture, Parameters
@@ -34,6 +35,9 @@ INDEX_DTYPES = frozenset({"I64", "U64", "BOOL"})
 BYTES = frozenset({"I8", "U8"})
 WHOLE_DTYPES = BYTES | {"I16", "U16", "I32", "U32"}
 """What packed weights are stored in, too: a value a byte, or several in each."""
+
+UNKNOWN = "unknown"
+"""The component of what the class does not know."""
 
 
 def count_parameters(checkpoint: Checkpoint, architecture: Architecture) -> Parameters:
@@ -78,7 +82,7 @@ def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counte
     counter = _Counter(checkpoint, architecture, model_class)
     tensor_groups = counter.tensor_groups()
     if model_class and 2 * sum(
-        tensor_group.total for tensor_group in tensor_groups if tensor_group.role == OTHER
+        tensor_group.total for tensor_group in tensor_groups if tensor_group.role == OTHER or not tensor_group.known
     ) > sum(tensor_group.total for tensor_group in tensor_groups):
         # Nearly nothing matched: another model under this class's name, or names that nobody foresaw
         counter = _Counter(checkpoint, architecture, None)
@@ -90,7 +94,7 @@ class _Counter:
     """Sorts a checkpoint's tensors into tensor groups, and keeps the notes that this gives rise to."""
 
     def __init__(self, checkpoint: Checkpoint, architecture: Architecture, model_class: ModelClass | None) -> None:
-        self.config = checkpoint.config
+        self.config = with_ties(checkpoint.config)
         self.architecture = architecture
         self.model_class = model_class
         self.tensors = checkpoint.tensors
@@ -202,7 +206,10 @@ class _Counter:
         if status == "not_loaded":
             return OTHER
         unknown[tensor_group.group.template] += tensor_group.count
-        return PARAMETER if tensor_group.name.rpartition(".")[0] in self.model_class.modules else OTHER
+        if tensor_group.group.dtype.startswith(("I", "U", "BOOL")):  # a table of token ids (EAGLE-3's d2t, t2d)
+            return BUFFERS
+        tensor_group.known = tensor_group.name.rpartition(".")[0] in self.model_class.modules
+        return PARAMETER
 
     def _drop_twins(self, tensor_groups: list[TensorGroup]) -> None:
         """Counts every tied weight once, whichever of its names the file has; adds a head that is in no file."""
@@ -226,8 +233,18 @@ class _Counter:
                 heads.setdefault(kept, []).append(name)
         for kept, names in heads.items():  # one head may have two spellings, in memory and in files
             if kept in by_name and not by_name.keys() & set(names):
+                if self._is_draft(by_name):
+                    self.notes.append("a draft for speculative decoding: its head is its target's, and not counted")
+                    continue
                 self.missing_head += by_name[kept].total
                 self.notes.append(f"the file holds no {names[0]}: the class makes a new one, which is counted")
+
+    def _is_draft(self, by_name: Mapping[str, TensorGroup]) -> bool:
+        """Whether a layer beside the stack joins the embedding with a target's hidden states (EAGLE, arXiv
+        2401.15077): "fc.weight", of several hidden sizes."""
+        hidden = self.architecture.hidden_size or 0
+        shapes = (each.group.shape for each in by_name.values() if each.group.template.endswith("fc.weight"))
+        return any(len(shape) == 2 and shape[0] == hidden and shape[1] in (2 * hidden, 3 * hidden) for shape in shapes)
 
     def _ties(self, by_name: Mapping[str, TensorGroup]) -> dict[str, str]:
         """Twin -> the name that is kept, as far as they hold for this config."""
@@ -269,7 +286,8 @@ class _Counter:
             self.exact = False
             first = next(iter(unknown))
             self.notes.append(
-                f"{unknown.total()} tensors are not known of {self.architecture.architecture} (first: {first})"
+                f"{unknown.total()} tensors are not known of {self.architecture.architecture} (first: {first}):"
+                " counted as stored"
             )
         if self.unknown_method:
             self.exact = False
@@ -302,7 +320,7 @@ def _sum_up(tensor_groups: list[TensorGroup], counter: _Counter, architecture: A
         if tensor_group.role not in (PARAMETER, OVERHEAD):
             counted.aside[tensor_group.role] += tensor_group.total
             continue
-        part = component(tensor_group.name)
+        part = component(tensor_group.name) if tensor_group.known else UNKNOWN
         if tensor_group.role == PARAMETER:
             counted.components[part] += tensor_group.total
             counted.dtypes[tensor_group.group.dtype] += tensor_group.count * tensor_group.group.numel

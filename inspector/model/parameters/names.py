@@ -260,6 +260,7 @@ class TensorGroup:
         count: how many tensors.
         role: parameter, overhead, buffer, or why the class does not load them.
         packed: they hold a weight that is not stored as a plain float, or belong to one.
+        known: the class has such a parameter; what it does not know counts as stored, as a component of its own.
     """
 
     group: Group
@@ -269,6 +270,7 @@ class TensorGroup:
     count: int
     role: str = PARAMETER
     packed: bool = False
+    known: bool = True
 
     @property
     def total(self) -> int:

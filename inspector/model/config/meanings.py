@@ -1,0 +1,142 @@
+"""What keys say of each layer by their meaning, whatever model type has them: lists, patterns, periods, indices.
+
+Names differ from vendor to vendor; what a list of one word, number or flag a layer says, its name and its values tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+FULL, SLIDING, LINEAR, CHUNKED, NOTHING = (
+    "full_attention",
+    "sliding_attention",
+    "linear_attention",
+    "chunked_attention",
+    "mlp",
+)
+WORDS: tuple[tuple[str, str], ...] = (
+    (LINEAR, r"linear|mamba|recurrent|ssm|gdn|delta|kda|lightning|rglru|retnet|rwkv|conv"),
+    (SLIDING, r"slid|local|window|swa"),
+    (CHUNKED, r"chunk"),
+    (NOTHING, r"^(mlp|ffn|moe|dense|sparse)$"),
+    (FULL, r"full|global|softmax|attention|attn|standard"),
+)
+"""Kind -> what the words of a list by layer have in them; the first that fits counts."""
+LETTERS = {"M": LINEAR, "*": FULL, "-": NOTHING, "E": NOTHING, "L": SLIDING, "G": FULL, "S": SLIDING, "F": FULL}
+"""What the letters of a pattern mean: "M-M*-" of Nemotron-H, "LLLG" of EXAONE."""
+WORD_LIST = re.compile(r"layer.*type|block.*type|attn.*type|attention.*type|mixer.*type")
+FLAG_LIST = re.compile(r"attn_type_list|attention_type_list")
+INDEX_LIST = re.compile(
+    r"^(full_|global_)?(attn|attention)_(layers?|layer_(indices|idx|ids)|idxs?|indices)$|full_attn_idxs"
+)
+PATTERN = re.compile(r"pattern")
+LINEAR_PERIODS = ("layer_group_size", "full_attention_interval", "full_attn_interval", "linear_attn_period")
+"""Every so many layers one attends to everything; the others keep a state."""
+SLIDING_PERIODS = ("sliding_window_pattern", "global_attn_every_n_layers", "global_attention_interval")
+"""Every so many layers one attends to everything; the others slide."""
+STATE_KEYS = re.compile(r"^(mamba|ssm|linear|conv_kernel|lru|recurrent|delta)_?")
+HEAD_LISTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "num_key_value_heads_per_layer")
+
+
+def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Puts what keys say of all layers into `values`, and gives what differs from layer to layer.
+
+    Args:
+        config: the language part as the file has it.
+        values: what was read by common key names; `layer_types` and the heads are changed in place.
+    """
+    count = values.get("num_hidden_layers")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= 2_000:
+        return {}
+    if str(config.get("attention_head_type", "")).replace("_", "") == "multiquery":
+        values["num_key_value_heads"] = 1
+    per_layer = _head_lists(config, values, count)
+    _blocks(config, values, per_layer, count)
+    kinds = values.get("layer_types")
+    if not (isinstance(kinds, list) and len(kinds) == count):
+        kinds = _kinds(config, values, count)
+        if kinds is not None:
+            values["layer_types"] = kinds
+    return per_layer
+
+
+def _kinds(config: Mapping[str, Any], values: Mapping[str, Any], count: int) -> list[str] | None:
+    """The kind of each layer, by the first key that tells it."""
+    for key, value in config.items():
+        if isinstance(value, list) and len(value) == count and (found := _of_list(str(key), value)):
+            return found
+    for key, value in config.items():
+        if isinstance(value, str) and PATTERN.search(str(key)) and value and set(value) <= LETTERS.keys():
+            cycle = [LETTERS[letter] for letter in value]
+            return (cycle * (count // len(cycle) + 1))[:count]
+    other = LINEAR if any(STATE_KEYS.match(str(key)) for key in config) else SLIDING
+    if other == SLIDING and not values.get("sliding_window"):
+        other = ""
+    for key, value in config.items():
+        if not (INDEX_LIST.search(str(key)) and isinstance(value, list) and value and other):
+            continue
+        if all(isinstance(index, int) and 0 <= index < count for index in value):
+            return [FULL if index in value else other for index in range(count)]
+    for keys, kind in ((LINEAR_PERIODS, LINEAR), (SLIDING_PERIODS, SLIDING)):
+        period = next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+        if period and not isinstance(period, bool) and period > 1 and (kind == LINEAR or values.get("sliding_window")):
+            return [FULL if (index + 1) % period == 0 else kind for index in range(count)]
+    return None
+
+
+def _of_list(key: str, items: list[Any]) -> list[str] | None:
+    """The kinds that a list of one item a layer gives: words, or flags of 1 for attention and 0 for a state."""
+    if FLAG_LIST.search(key) and set(map(str, items)) <= {"0", "1"}:
+        return [FULL if str(item) == "1" else LINEAR for item in items]
+    if not WORD_LIST.search(key) or key.startswith(("mlp", "ffn", "moe")):
+        return None
+    kinds = [_of_word(item) for item in items]
+    return [kind for kind in kinds if kind is not None] if None not in kinds and set(kinds) != {NOTHING} else None
+
+
+def _of_word(word: Any) -> str | None:
+    text = str(word).lower()
+    return next((kind for kind, pattern in WORDS if re.search(pattern, text)), None)
+
+
+def _head_lists(config: Mapping[str, Any], values: dict[str, Any], count: int) -> dict[int, dict[str, Any]]:
+    """Key/value heads layer by layer (OpenELM); a layer without any attends to nothing (Nemotron-NAS's GGUFs)."""
+    for key in HEAD_LISTS:
+        heads = config.get(key)
+        if isinstance(heads, list) and len(heads) == count and all(type(number) is int for number in heads):
+            values["num_key_value_heads"] = next((number for number in heads if number), None)
+            if 0 in heads:
+                values["layer_types"] = [FULL if number else NOTHING for number in heads]
+            return {index: {"num_key_value_heads": number} for index, number in enumerate(heads) if number}
+    return {}
+
+
+def _blocks(
+    config: Mapping[str, Any], values: dict[str, Any], per_layer: dict[int, dict[str, Any]], count: int
+) -> None:
+    """One object a layer that says what its attention is (`block_configs` of pruned models): none, a linear map,
+    groups of so many heads, a window."""
+    blocks = config.get("block_configs")
+    queries = values.get("num_attention_heads")
+    if not isinstance(blocks, list) or len(blocks) != count:
+        return
+    kinds = []
+    for index, block in enumerate(blocks):
+        attention = block.get("attention") if isinstance(block, Mapping) else None
+        if not isinstance(attention, Mapping):
+            return
+        group, window = attention.get("n_heads_in_group"), attention.get("window_length")
+        if attention.get("no_op") or attention.get("replace_with_linear"):
+            kinds.append(NOTHING)
+            continue
+        kinds.append(SLIDING if type(window) is int and window > 0 else FULL)
+        own = per_layer.setdefault(index, {})
+        if type(group) is int and group > 0 and isinstance(queries, int):
+            own["num_key_value_heads"] = queries // group
+        if kinds[-1] == SLIDING:
+            own["sliding_window"] = window
+    values["layer_types"] = kinds
+    heads = {own.get("num_key_value_heads") for own in per_layer.values()}
+    values["num_key_value_heads"] = heads.pop() if len(heads) == 1 else values.get("num_key_value_heads")

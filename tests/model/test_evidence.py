@@ -1,0 +1,130 @@
+"""What the tensors say of each layer, where the class is unknown, and where it is known and they differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.hub.cache.snapshot import decode_tensors
+from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.memory.estimate import Workload
+from inspector.memory.inference.kv_cache import kv_cache
+from inspector.model.build import build_model
+from inspector.model.model import Model
+
+HIDDEN, LAYERS = 1024, 3
+SAMPLE: list[dict[str, Any]] = json.loads((Path(__file__).parent / "classes_sample.json").read_text("utf-8"))["builds"]
+CONFIG = {
+    "model_type": "nobody-knows",
+    "architectures": ["NobodyKnowsForCausalLM"],
+    "hidden_size": HIDDEN,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 16,
+    "vocab_size": 100,
+}
+
+
+def model_of(layer: dict[str, tuple[int, ...]], **config: Any) -> Model:
+    """A model whose layers hold these tensors beside a norm."""
+    tensors = [Tensor("model.embed_tokens.weight", "BF16", (100, HIDDEN))]
+    for index in range(LAYERS):
+        for name, shape in {"input_layernorm.weight": (HIDDEN,), **layer}.items():
+            tensors.append(Tensor(f"model.layers.{index}.{name}", "BF16", shape))
+    return build_model(Checkpoint("x/y", None, "local", {**CONFIG, **config}, tuple(tensors)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "values"),
+    [
+        ({"self_attn.k_proj.weight": (256, HIDDEN), "self_attn.v_proj.weight": (256, HIDDEN)}, 512),
+        ({"attention.wk.weight": (64, HIDDEN), "attention.wv.weight": (128, HIDDEN)}, 192),
+        ({"attn.Wqkv.weight": (1152, HIDDEN), "attn.out_proj.weight": (HIDDEN, 1024)}, 128),
+        ({"attn.c_attn.weight": (HIDDEN, 3072), "attn.c_proj.weight": (HIDDEN, HIDDEN)}, 2048),
+        ({"attn.kv_attn.weight": (HIDDEN, 128), "attn.q_attn.weight": (HIDDEN, HIDDEN)}, 128),
+        ({"self_attn.kv_a_proj_with_mqa.weight": (576, HIDDEN), "self_attn.kv_a_layernorm.weight": (512,)}, 576),
+        ({"attn.q_proj.weight": (1024, HIDDEN), "mlp.key.weight": (64, HIDDEN)}, 2048),
+        ({"mixer.A_log": (2048, 16), "mixer.conv1d.weight": (2048, 1, 4)}, 0),
+        ({"attn.r_proj.weight": (1024, HIDDEN), "attn.k_proj.weight": (1024, HIDDEN)}, 0),
+    ],
+)
+def test_widths_of_a_token_follow_from_names_and_shapes(layer: dict[str, tuple[int, ...]], values: int) -> None:
+    model = model_of(layer)
+    assert [one.values_per_token for one in model.architecture.layers] == [values] * LAYERS
+    assert not model.architecture.exact
+
+
+def test_a_known_class_whose_keys_are_others_says_tensor_key_and_both_values() -> None:
+    layer = {f"self_attn.{name}_proj.weight": (256, HIDDEN) for name in "kv"}
+    known = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": 8}
+    model = model_of(layer, **known)
+    assert model.architecture.num_key_value_heads == 4
+    assert not model.architecture.exact
+    note = next(note for note in model.warnings if "k_proj" in note)
+    assert "4 KV heads of 64" in note
+    assert "num_key_value_heads and head_dim are 8 and 64" in note
+    agrees = model_of(layer, **{**known, "num_key_value_heads": 4})
+    assert agrees.architecture.exact
+    assert not any("k_proj" in note for note in agrees.warnings)
+
+
+def test_layers_without_keys_cache_nothing() -> None:
+    tensors = [Tensor("model.layers.0.self_attn.k_proj.weight", "BF16", (256, HIDDEN))]
+    tensors += [Tensor(f"model.layers.{index}.input_layernorm.weight", "BF16", (HIDDEN,)) for index in range(LAYERS)]
+    model = build_model(Checkpoint("x/y", None, "local", CONFIG, tuple(tensors)))
+    assert [one.values_per_token for one in model.architecture.layers] == [512, 0, 0]
+
+
+def test_a_window_of_unknown_layers_bounds_the_cache_from_both_sides() -> None:
+    layer = {f"self_attn.{name}_proj.weight": (256, HIDDEN) for name in "kv"}
+    architecture = model_of(layer, sliding_window=128).architecture
+    part = kv_cache(architecture, Workload(context=1024), "bf16", 16)
+    assert (part.low, part.high, part.bytes) == (LAYERS * 127 * 512 * 2, LAYERS * 1024 * 512 * 2, part.high)
+    assert not any("key/value heads" in note for note in architecture.notes)
+
+
+@pytest.mark.parametrize(
+    ("keys", "kinds"),
+    [
+        ({"attn_type_list": [0, 1, 0], "num_key_value_heads": 2}, ["unknown", "full_attention", "unknown"]),
+        ({"layer_group_size": 3, "num_key_value_heads": 2}, ["unknown", "unknown", "full_attention"]),
+        ({"hybrid_pattern": "M*-", "num_key_value_heads": 2}, ["unknown", "full_attention", "no_cache"]),
+        ({"layer_kinds_type": ["swa", "global", "swa"], "sliding_window": 8}, ["sliding_attention", "full_attention"]),
+        ({"num_kv_heads": [2, 0, 4]}, ["full_attention", "no_cache", "full_attention"]),
+    ],
+)
+def test_keys_by_layer_are_read_by_their_meaning(keys: dict[str, Any], kinds: list[str]) -> None:
+    architecture = build_model(Checkpoint("x/y", None, "local", {**CONFIG, **keys}, ())).architecture
+    assert [one.kind for one in architecture.layers][: len(kinds)] == kinds
+
+
+def shuffled(value: Any) -> Any:
+    """A config in which every model type and class has a name that nobody knows."""
+    if isinstance(value, dict):
+        names = {"model_type": "nobody-knows", "architectures": ["NobodyKnowsForCausalLM"]}
+        return {key: names.get(key, shuffled(item)) for key, item in value.items()}
+    return value
+
+
+def test_classes_under_names_that_nobody_knows_are_told_by_their_tensors_and_keys() -> None:
+    """Acceptance: parameters of most, caches right or not known of most, and nothing wrong without a note."""
+    parameters = caches = count = 0
+    workload = Workload(context=4096)
+    for build in SAMPLE:
+        tensors = decode_tensors(build["tensors"])
+        known = build_model(Checkpoint("x/y", None, "local", build["config"], tensors)).architecture
+        if not known.is_decoder:
+            continue
+        config = {**shuffled(build["config"]), "model_type": "nobody-knows"}
+        model = build_model(Checkpoint("x/y", None, "local", config, tensors))
+        count += 1
+        parameters += model.parameters.total == build["parameters"]
+        told = kv_cache(model.architecture, workload, "bf16", 16)
+        right = told.bytes in (None, kv_cache(known, workload, "bf16", 16).bytes)
+        caches += right
+        assert model.architecture.notes
+    assert count >= 20
+    assert parameters >= 0.8 * count
+    assert caches >= 0.7 * count
