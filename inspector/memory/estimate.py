@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from inspector.memory.precision import RECIPE_NAMES
 from inspector.settings import setting
 
 Formulas = Literal["exact", "article"]
@@ -17,7 +18,7 @@ class RunSettings:
     Attributes:
         context: tokens per sequence, prompt and answer together; None for the smaller of 4,096 and the model's maximum.
         batch: sequences at once.
-        dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS` or `recipes.RECIPES`.
+        dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS` or `precision.RECIPES`.
         formulas: "exact" or "article".
     """
 
@@ -31,11 +32,13 @@ class RunSettings:
     batch: int = setting(1, help="Sequences at once.", docs="sequences at once; default 1", least=1, most=2**40)
     dtype: str = setting(
         "stored",
-        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included:"
-        " nf4, nf4-dq, fp4, awq, gptq, mxfp4, nvfp4.",
+        help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included: "
+        + ", ".join(RECIPE_NAMES)
+        + ".",
         docs="the weights: `stored` (default); a precision, every weight alike (`fp32`, `bf16`, `fp16`, `fp8`, `int8`,"
-        " `int4`); or a recipe with its scales and the parts that it leaves alone (`nf4`, `nf4-dq`, `fp4`, `awq`,"
-        " `gptq`, `mxfp4`, `nvfp4`); or a type of llama.cpp's quantize (`Q4_K_M`, `Q8_0`, `IQ4_XS`, `MXFP4_MOE`, ...:"
+        " `int4`); or a recipe with its scales and the parts that it leaves alone ("
+        + ", ".join(f"`{name}`" for name in RECIPE_NAMES)
+        + "); or a type of llama.cpp's quantize (`Q4_K_M`, `Q8_0`, `IQ4_XS`, `MXFP4_MOE`, ...:"
         " all of `llama-quantize`); with train for `--formulas article` alone",
         metavar="TYPE",
     )

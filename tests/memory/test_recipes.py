@@ -10,7 +10,8 @@ from inspector.api.settings import Settings
 from inspector.engines.common.served import served_model
 from inspector.errors import UsageError
 from inspector.memory import RECIPE_NAMES, Workload, estimate
-from inspector.memory.quantization.recipes import RECIPES, weight_bytes
+from inspector.memory.precision import RECIPES
+from inspector.memory.quantization.recipes import weight_bytes
 from inspector.model import Model
 from tests.memory.test_ledger import inspection
 from tests.model.test_parameters import LLAMA_2_7B, awq, count, gptq, llama, nf4

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
-from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, STORED, compute_precision
-from inspector.memory.quantization.recipes import RECIPES, weight_bytes
+from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPES, STORED, compute_precision
+from inspector.memory.quantization.recipes import weight_bytes
 from inspector.model.config.light import by_hand, traits_of
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Model, Quantization

@@ -1,50 +1,13 @@
-"""Quantization at load: what a recipe makes of 16-bit weights, scales included, and which parts it leaves alone."""
+"""Quantization at load: the bytes that a recipe of `inspector.memory.precision.RECIPES` makes of 16-bit weights."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
 
 from inspector.memory.estimate import Part
-from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, compute_precision
+from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPES, compute_precision
 from inspector.model.model import Model
-
-_OUTSIDE = frozenset({"embedding", "head", "norm", "router", "other"})
-_TOWERS = frozenset({"vision", "audio", "projector"})
-_NO_LINEAR = _OUTSIDE | {"experts"}
-"""bitsandbytes replaces nn.Linear modules; transformers 5 stacks a mixture's routed experts in one parameter."""
-
-
-class Recipe(NamedTuple):
-    """What a recipe does.
-
-    Attributes:
-        bits: of a quantized weight, with its share of scales and zero points.
-        keeps: components that stay at the precision the model computes in.
-        source: where the layout is from.
-    """
-
-    bits: Fraction
-    keeps: frozenset[str]
-    source: str
-
-
-RECIPES: dict[str, Recipe] = {
-    # 4 bits, and a float32 absmax for each 64; doubly quantized: a byte for each 64, and a float32 for 256 of those
-    "nf4": Recipe(Fraction(9, 2), _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
-    "fp4": Recipe(Fraction(9, 2), _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
-    "nf4-dq": Recipe(
-        4 + Fraction(8, 64) + Fraction(32, 64 * 256), _NO_LINEAR, "bitsandbytes quantize_4bit with compress_statistics"
-    ),
-    # 4 bits; for each 128 a float16 scale and a 4-bit zero point
-    "awq": Recipe(4 + Fraction(20, 128), _OUTSIDE | _TOWERS, "AutoAWQ WQLinear_GEMM, groups of 128"),
-    "gptq": Recipe(4 + Fraction(20, 128), _OUTSIDE | _TOWERS, "GPTQModel's QuantLinear, groups of 128; without g_idx"),
-    "mxfp4": Recipe(Fraction(17, 4), _OUTSIDE | _TOWERS, "OCP Microscaling Formats v1.0: an 8-bit scale for each 32"),
-    "nvfp4": Recipe(Fraction(9, 2), _OUTSIDE | _TOWERS, "modelopt NVFP4: an 8-bit scale for each 16"),
-}
-"""Recipes beside `PRECISION_BITS`, which count every weight alike. Zero points, biases and rows that don't fill a group
-are left out: within 0.2 % of Llama 2 7B's published layouts (tests/memory/test_recipes.py)."""
 
 
 def weight_bits(model: Model, dtype: str, component: str) -> Fraction:

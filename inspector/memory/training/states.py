@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from inspector.memory.estimate import Part
-from inspector.memory.quantization.recipes import RECIPES, weight_bytes
+from inspector.memory.precision import RECIPES
+from inspector.memory.quantization.recipes import weight_bytes
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.model.model import Model
 
