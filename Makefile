@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 MODEL ?= meta-llama/Meta-Llama-3-8B
 SECONDS ?= 60
 OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code_runs.py tests/hub tests/batch tests/report \
-  tests/devices tests/fit tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
+  tests/devices tests/verdict tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-training tables clean

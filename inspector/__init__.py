@@ -5,9 +5,6 @@ The names below are imported when they are first used, so that `import inspector
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-
 from inspector.version import __version__
 
 TYPE_CHECKING = False  # typing's own would cost its import, a fifth of the start-up
@@ -81,14 +78,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """The package keeps its functions' names: the import of the folder inspector.fit would put it in `fit`'s place."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in __all__ or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

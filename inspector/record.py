@@ -14,12 +14,12 @@ from inspector.settings import settings_of
 
 if TYPE_CHECKING:
     from inspector.engines.serving import Serving
-    from inspector.fit.verdict import Fit
     from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Part
     from inspector.memory.layer_table import LayerRow
     from inspector.memory.training import TrainingEstimate
     from inspector.model import Model, Parameters
+    from inspector.verdict.fit import Fit
 
 SCHEMA = 1
 

@@ -82,9 +82,8 @@ def test_a_wrong_keyword_is_an_error_at_once() -> None:
         inspector.inspect("gpt2", contxt=3)  # type: ignore[call-arg]
 
 
-def test_fit_is_a_function_whatever_was_imported() -> None:
-    """A folder of the package has its name."""
-    import inspector.fit.verdict
-
-    assert inspector.fit.__name__ == "fit"
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    """Once `inspector.fit.anything` was imported, `inspector.fit` would be the folder."""
+    modules = {path.stem for path in Path(inspector.__file__).parent.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert not modules & set(inspector.__all__)
     assert inspector.fit("openai-community/gpt2", "24GiB", offline=True).fits

@@ -25,10 +25,10 @@ from inspector.settings import asking
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.serving import Serving
-    from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Workload
     from inspector.memory.layer_table import LayerRow
     from inspector.model import Model
+    from inspector.verdict.fit import Fit
 
 AT_ONCE = 8
 """Models that `inspect_each` reads at the same time."""
@@ -194,7 +194,7 @@ def verdicts(
     engine = engine_named(asked.engine)
     answer = engine.planner(model, workload, engine.options(**asked.serving))
     if asked.all_gpus:
-        from inspector.fit.all_devices import fits_on_any
+        from inspector.verdict.all_devices import fits_on_any
 
         return fits_on_any(lambda spec: answer(spec, False).fit, engine.device_kinds), ()
     answers = [answer(spec, True) for spec in specs]

@@ -13,11 +13,11 @@ from inspector.memory.estimate import Estimate, WorkloadSettings
 from inspector.settings import asking, asking_it
 
 if TYPE_CHECKING:
-    from inspector.fit.verdict import Fit
     from inspector.hub import Checkpoint
     from inspector.memory.training import TrainingEstimate
     from inspector.memory.training.tensors import Weights
     from inspector.model import Model
+    from inspector.verdict.fit import Fit
 
 
 @dataclass(frozen=True)

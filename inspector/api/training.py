@@ -107,7 +107,7 @@ def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
     tensors = None if question.formulas == "article" else read_weights(checkpoint, model.architecture)
     training = train_model(checkpoint, model, tensors, workload, question)
     if question.gpus and tensors:
-        from inspector.fit.training import check_training
+        from inspector.verdict.training import check_training
 
         fits = tuple(
             check_training(model, workload, question.setup, question.over, tensors, spec)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from inspector.engines.common.log import Collection as Collected
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.serving import Serving
-    from inspector.fit.verdict import Fit
     from inspector.memory import Workload
     from inspector.model import Model
+    from inspector.verdict.fit import Fit
 
 
 @dataclass(frozen=True)

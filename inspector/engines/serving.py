@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from inspector.fit.changes import Change
-from inspector.fit.verdict import CardShare, Fit
 from inspector.memory import Part
+from inspector.verdict.changes import Change
+from inspector.verdict.fit import CardShare, Fit
 
 
 class CannotTell(ValueError):

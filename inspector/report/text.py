@@ -15,10 +15,10 @@ from inspector.report.units import bytes_text, count_text, device_text, gib_text
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
     from inspector.engines.serving import Serving
-    from inspector.fit.verdict import Fit
     from inspector.memory import Estimate, Part
     from inspector.model import Model
     from inspector.record import Record
+    from inspector.verdict.fit import Fit
 
 NARROWEST_NAME = 8
 """Columns that a name keeps in a table that has no room for it; numbers keep all of theirs."""

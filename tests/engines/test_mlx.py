@@ -31,8 +31,8 @@ from inspector.model.layers import (
 )
 from inspector.model.model import Model
 from tests.conftest import SNAPSHOTS
-from tests.fit.small_model import model as small_model
 from tests.oracles.mlx_models import CONFIGS, step_before
+from tests.verdict.small_model import model as small_model
 
 DATA = Path(__file__).parent.parent / "memory" / "data"
 RUNS = json.loads((DATA / "mlx_runs.json").read_text())["runs"]

@@ -12,9 +12,9 @@ from inspector.engines.common.served import Card, served_model
 from inspector.engines.common.unequal import alike_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.errors import UsageError
-from inspector.fit.changes import Change, changes_that_fit
 from inspector.memory import Workload, estimate
 from inspector.model import Model
+from inspector.verdict.changes import Change, changes_that_fit
 
 MAX_RANKS = 16
 """Devices that the search for changes goes up to."""

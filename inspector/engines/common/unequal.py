@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inspector.devices.spec import GpuSpec
-from inspector.fit.verdict import CardShare
+from inspector.verdict.fit import CardShare
 
 
 def stage_cards(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, ...], ...]:

@@ -15,10 +15,10 @@ from inspector.engines.llama_cpp.options import LlamaCppOptions
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError
-from inspector.fit.changes import Change
-from inspector.fit.verdict import CardShare
 from inspector.memory import Part, Workload, estimate
 from inspector.model import Model
+from inspector.verdict.changes import Change
+from inspector.verdict.fit import CardShare
 
 CONTEXT_BYTES = 512 * 1024**2
 """What a CUDA or ROCm process takes of a card beside llama.cpp's buffers, about: context, kernels, cuBLAS. Its own

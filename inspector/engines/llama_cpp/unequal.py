@@ -8,8 +8,8 @@ from typing import NamedTuple
 from inspector.devices.spec import GpuSpec
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, plan
 from inspector.engines.llama_cpp.cache import LlamaCppSettings
-from inspector.fit.layout import split_unequal
-from inspector.fit.verdict import CardShare
+from inspector.verdict.fit import CardShare
+from inspector.verdict.layout import split_unequal
 
 
 class Placed(NamedTuple):

@@ -16,9 +16,9 @@ from inspector.engines.mlx.graph import LARGE, SMALL, Queue
 from inspector.engines.mlx.options import MlxOptions
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError
-from inspector.fit.changes import Change
 from inspector.memory import STORED, Part, Workload, estimate
 from inspector.model import Model
+from inspector.verdict.changes import Change
 
 MAX_BATCH = 1024
 """Sequences that the search for the most of them tries."""

@@ -19,9 +19,9 @@ from inspector.engines.sglang import budget
 from inspector.engines.sglang.explain import explain_sglang
 from inspector.engines.sglang.options import SglangOptions
 from inspector.errors import UsageError
-from inspector.fit.verdict import CardShare
 from inspector.memory import Workload
 from inspector.model import Model
+from inspector.verdict.fit import CardShare
 
 BALANCE = 0.9
 """Ranks refuse a neighbour with less than this share of their own free memory."""

@@ -22,7 +22,7 @@ class Transformers(Engine):
 
     def planner(self, model: Model, workload: Workload, options: Any) -> Planner:
         """The estimate against the devices; each workload of the searches is sized once for all of them."""
-        from inspector.fit.verdict import check_fit, memoized
+        from inspector.verdict.fit import check_fit, memoized
 
         del options
         estimate = memoized()

@@ -25,9 +25,9 @@ from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
-from inspector.fit.verdict import CardShare
 from inspector.memory import Workload
 from inspector.model import Model
+from inspector.verdict.fit import CardShare
 
 
 def plan_vllm(

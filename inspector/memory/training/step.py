@@ -340,7 +340,7 @@ class _Card:
 
 
 def training_total(training: TrainingEstimate) -> Estimate:
-    """A training estimate as `fit.verdict.check_fit` takes it: the peak, and what lives beside torch's tensors."""
+    """A training estimate as `verdict.fit.check_fit` takes it: the peak, and what lives beside torch's tensors."""
     steady = training.parts[0]
     rest = None if training.peak is None else training.peak - (steady.bytes or 0)
     return Estimate(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.fit.layout import Layout, device_map_layout, split
 from inspector.memory import Part, Workload, estimate
 from inspector.model.layers import FullAttention, SlidingAttention
-from tests.fit.small_model import WORKLOAD, model, size
+from inspector.verdict.layout import Layout, device_map_layout, split
+from tests.verdict.small_model import WORKLOAD, model, size
 
 
 def test_weights_at_another_precision_are_split_by_parameters() -> None:

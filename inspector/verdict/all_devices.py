@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from inspector.devices.spec import GpuSpec, spec_of
 from inspector.devices.table import Device, list_devices
 from inspector.errors import UsageError
-from inspector.fit.verdict import Fit
+from inspector.verdict.fit import Fit
 
 COUNTS = (1, 2, 4, 8)
 """Cards of one kind that are tried: what one machine holds, and what divides heads evenly. Macs and laptops: one."""

@@ -9,11 +9,11 @@ import pytest
 from inspector.devices.spec import parse_gpu
 from inspector.devices.speed import active_bytes, decode_bound, prefill_bound
 from inspector.devices.table import list_devices
-from inspector.fit.all_devices import fits_on_any
-from inspector.fit.changes import offload_that_fits
-from inspector.fit.verdict import check_fit
 from inspector.memory import Workload, estimate
 from inspector.model import Model
+from inspector.verdict.all_devices import fits_on_any
+from inspector.verdict.changes import offload_that_fits
+from inspector.verdict.fit import check_fit
 from tests.conftest import Run
 from tests.memory.test_ledger import inspection
 

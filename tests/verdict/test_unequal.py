@@ -14,14 +14,14 @@ from inspector.devices.spec import GpuSpec, machine_specs, mixed_spec, parse_gpu
 from inspector.engines.common.unequal import stage_cards
 from inspector.engines.llama_cpp.buffers import cards_of
 from inspector.errors import UsageError
-from inspector.fit.layout import Layout, balanced, split_unequal
-from inspector.fit.verdict import Fit, check_fit
 from inspector.memory import Workload
 from inspector.model import Model
+from inspector.verdict.fit import Fit, check_fit
+from inspector.verdict.layout import Layout, balanced, split_unequal
 from tests.conftest import Run
 from tests.engines.planning import plan_serving
-from tests.fit.small_model import WORKLOAD, model, size
 from tests.memory.test_ledger import inspection
+from tests.verdict.small_model import WORKLOAD, model, size
 
 GIB = 1024**3
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.devices.spec import GpuSpec, parse_gpu
-from inspector.fit.verdict import Fit, check_fit, min_count
 from inspector.memory import Estimate, Part, Workload, estimate
 from inspector.model import Model
 from inspector.model.layers import UnknownLayer
-from tests.fit.small_model import LAYER, WORKLOAD, llama_3_8b, model, size
+from inspector.verdict.fit import Fit, check_fit, min_count
+from tests.verdict.small_model import LAYER, WORKLOAD, llama_3_8b, model, size
 
 
 def size_without_cache(model: Model, workload: Workload) -> Estimate:

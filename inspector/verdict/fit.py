@@ -10,10 +10,10 @@ from typing import NamedTuple
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.devices.table import Kind
-from inspector.fit.changes import Change, changes_that_fit, offload_that_fits
-from inspector.fit.layout import Layout, automatic_notes, device_map_layout, layer_weights
 from inspector.memory import Estimate, Workload, estimate
 from inspector.model import Model
+from inspector.verdict.changes import Change, changes_that_fit, offload_that_fits
+from inspector.verdict.layout import Layout, automatic_notes, device_map_layout, layer_weights
 
 MAX_CONTEXT = 2**24
 """Tokens that the search for the longest context tries where the model names no maximum of its own."""

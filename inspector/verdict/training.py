@@ -8,11 +8,11 @@ from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.errors import UsageError
-from inspector.fit.changes import Change
-from inspector.fit.verdict import Fit, check_fit, memoized
 from inspector.memory import Workload
 from inspector.memory.training import Sharding, TrainingSetup, Weights, training_estimate, training_total
 from inspector.model import Model
+from inspector.verdict.changes import Change
+from inspector.verdict.fit import Fit, check_fit, memoized
 
 CARDS = (2, 4, 8, 16, 32, 64, 128, 256)
 """Numbers of cards that the search for enough of them tries."""
