@@ -36,6 +36,7 @@ class Quantization:
         plain: modules whose weight matrices are not packed, outermost names first ("lm_head", "model.visual",
             "model.layers.{}.mlp.gate"); where some layers' are, with those that are not: "... (layers 0-2, 5)".
         plain_embeddings: the same for embeddings.
+        act_order: GPTQ's groups follow the activations (`desc_act`), so that a kernel has to look each row's up.
     """
 
     method: str
@@ -47,6 +48,7 @@ class Quantization:
     plain: tuple[str, ...] = ()
     plain_embeddings: tuple[str, ...] = ()
     block: tuple[int, int] | None = None
+    act_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
+from inspector.engines.vllm.loads import why_not_loaded
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.memory import Workload
@@ -41,6 +42,11 @@ def plan_vllm(
     """
 
     facts = cache(partial(served_model, model))  # of each plan the same, but for what a change makes another
+
+    release = _version(options).release
+    refused = why_not_loaded(model.architecture, release)
+    if refused is not None:
+        raise CannotTell(refused)
 
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
         return _account(model, facts, workload, spec, without(options, forgotten))
@@ -102,10 +108,14 @@ def _account(
     return serving.explained_by(lambda: explain_vllm(served, card, chosen, plan))
 
 
+def _version(options: VllmOptions) -> VllmVersion:
+    return VllmVersion() if options.version is None else parse_version(options.version)
+
+
 def _settings(workload: Workload, options: VllmOptions, tensor: int, pipeline: int) -> budget.VllmSettings:
     return budget.VllmSettings(
         max_model_len=workload.context,
-        version=VllmVersion() if options.version is None else parse_version(options.version),
+        version=_version(options),
         gpu_memory_utilization=options.gpu_memory_utilization,
         max_num_batched_tokens=options.max_num_batched_tokens,
         max_num_seqs=options.max_num_seqs,

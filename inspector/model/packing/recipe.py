@@ -20,7 +20,8 @@ def read_recipe(recipe: Mapping[str, Any], *, mlx: bool = False) -> Quantization
     """
     method = method_of(recipe, mlx=mlx)
     scheme = (packing_of(method) or Packing()).scheme(recipe)
-    return Quantization(method, scheme.bits, scheme.group_size, block=_block(recipe))
+    ordered = recipe.get("desc_act") is True and recipe.get("group_size") != -1
+    return Quantization(method, scheme.bits, scheme.group_size, block=_block(recipe), act_order=ordered)
 
 
 def _block(recipe: Mapping[str, Any]) -> tuple[int, int] | None:

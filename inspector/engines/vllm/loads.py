@@ -1,0 +1,94 @@
+"""What vLLM loads: its registry of architectures, the runner that each gets, and its methods of quantization.
+
+The table is inspector/data/engines/vllm.json, made by running vLLM's own registry (fixtures/make_engines.py).
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from inspector.engines.vllm.version import NEWEST, parse_version
+from inspector.model.layers.cross import CrossAttention
+from inspector.model.model import Architecture, Quantization
+
+PLUGINS_SINCE = (0, 11)
+"""Encoder-decoders but Whisper left with the V0 engine: the plugins' names are the last that were in the tree."""
+
+QUANTIZATIONS_SINCE = (0, 28)
+"""bitsandbytes left between 0.26 and 0.28; what else 0.33 does not have is refused from then on."""
+
+
+@cache
+def table() -> dict[str, Any]:
+    """The table, with its lists of names as sets."""
+    data = resources.files("inspector").joinpath("data/engines/vllm.json")
+    found: dict[str, Any] = json.loads(data.read_text("utf-8"))
+    for name in ("plugins", "backend", "no_backend", "no_quantizations"):
+        found[name] = frozenset(found[name].split())
+    return found
+
+
+def loaded_as(name: str) -> str | None:
+    """The architecture of vLLM's that a class is loaded as; None where vLLM has none.
+
+    A suffix may stand for another: LlamaForSequenceClassification is LlamaForCausalLM with another head
+    (vllm/model_executor/models/registry.py: _normalize_arch).
+    """
+    known, suffixes = table()["architectures"], table()["suffixes"]
+    if name in known:
+        return name
+    suffix = next((each for each in suffixes if name.endswith(each)), None)
+    if suffix is None:
+        return None
+    return next((other for each in suffixes if (other := name.replace(suffix, each)) in known), None)
+
+
+def runner(architecture: str | None) -> Literal["generate", "pooling"]:
+    """What vLLM runs a class for by default (vllm/config/model.py: _get_default_runner_type)."""
+    name = architecture or ""
+    known = table()["architectures"]
+    if name in known:
+        return "pooling" if "pooling" in known[name].split() else "generate"
+    found = next((runs for suffix, runs in table()["suffixes"].items() if name.endswith(suffix)), "generate")
+    return "pooling" if found == "pooling" else "generate"
+
+
+def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
+    """Why this release does not load the model; None where nothing known stands against it.
+
+    What vLLM has no class for goes to its backend for transformers, if the class lets it: what remains is refused.
+    A class that neither has may come with code of its own, of which nothing is known.
+    """
+    label = ".".join(map(str, min(release, NEWEST)))
+    name = shape.architecture
+    if name is not None and loaded_as(name) is None:
+        last = table()["removed"].get(name)
+        if last is not None and release <= parse_version(last).release:
+            return None
+        gone = last is not None and name not in table()["backend"]
+        newer = release > NEWEST
+        if gone or (not newer and (name in table()["no_backend"] or _not_dispatched(shape))):
+            if name in table()["plugins"]:
+                return None if release < PLUGINS_SINCE else f"vLLM {label} has no {name}: a plugin of its own has it"
+            return f"vLLM {label} has no {name}" + (f" (removed after {last})" if last else "")
+    return None if shape.quantization is None else _why_not_unpacked(shape.quantization, release, label)
+
+
+def _not_dispatched(shape: Architecture) -> bool:
+    """Whether a layer does what the backend for transformers refuses: a state and no rows, or attention to an encoder.
+
+    vllm/model_executor/models/transformers/base.py: "does not dispatch through the Transformers attention interface",
+    "dispatches attention from more than one module".
+    """
+    return any(isinstance(layer, CrossAttention) or (layer.states and layer.rows is None) for layer in shape.layers)
+
+
+def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: str) -> str | None:
+    if packing.method in table()["no_quantizations"] and release >= QUANTIZATIONS_SINCE:
+        return f"vLLM {label} does not load {packing.method} checkpoints"
+    if packing.act_order and release >= NEWEST:
+        return f"vLLM {label} does not load GPTQ in the order of activations (desc_act)"
+    return None
