@@ -108,3 +108,9 @@ def test_gptq_in_the_order_of_activations_is_refused_unless_a_column_is_one_grou
 def test_the_table_names_its_vllm_and_what_wrote_it() -> None:
     assert (table()["generator"], table()["vllm"]) == ("fixtures/make_engines.py", "0.33.0")
     assert len(table()["architectures"]) == 415
+
+
+def test_a_state_beside_rows_is_not_against_the_backend() -> None:
+    shape = read_architecture({"model_type": "zaya", "architectures": ["ZayaForCausalLM"]}, None)
+    assert any(layer.states for layer in shape.layers)
+    assert why_not_loaded(shape, NEWEST) is None
