@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from inspector.errors import InvalidConfig
+from inspector.model.config.common import language_part
 from inspector.model.config.light import cache_facts, table
 from inspector.model.config.read import read_config, shown
 from inspector.model.config.text import TextConfig
@@ -76,7 +77,7 @@ def architecture_of(
         head_dim=head_dim_of(text.values),
         intermediate_size=_intermediate_size(text),
         vocab_size=_count(text, "vocab_size"),
-        max_position_embeddings=_first_count(text, _CONTEXT_KEYS),
+        max_position_embeddings=(maximum := _first_count(text, _CONTEXT_KEYS)),
         tie_word_embeddings=_flag(text, "tie_word_embeddings"),
         dtype=_dtype(config),
         sliding_window=next(windows, None),
@@ -94,6 +95,7 @@ def architecture_of(
         notes=text.notes + notes,
         vision_tower=vision_tower,
         audio_tower=audio_tower,
+        stretched_context=_longest_context(config, maximum),
     )
     _check(found)
     if text.least and decoder:
@@ -230,7 +232,22 @@ def _flag(text: TextConfig, key: str) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def _longest_context(config: Mapping[str, Any], own: int | None) -> int | None:
+    """The tokens that a longer RoPE makes of a shorter maximum: YaRN's factor times the original one (arXiv 2309.00071;
+    Qwen's model cards add it to a config that keeps its own)."""
+    part = language_part(config) or config
+    for rope in (part.get("rope_scaling"), part.get("rope_parameters")):
+        if isinstance(rope, Mapping) and "yarn" in (rope.get("rope_type"), rope.get("type")):
+            factor, original = rope.get("factor"), rope.get("original_max_position_embeddings") or own
+            if isinstance(factor, (int, float)) and isinstance(original, int) and 1 <= factor <= LARGEST_COUNT:
+                return min(int(factor * original), LARGEST_COUNT)
+    return None
+
+
 def _experts(text: TextConfig) -> Experts | None:
+    kinds = text.get("layers_block_type")
+    if isinstance(kinds, list) and "mlp" in kinds and "moe" not in kinds:  # a class that can have both
+        return None
     total = _first_count(text, _EXPERT_KEYS)
     active = _first_count(text, _ACTIVE_EXPERT_KEYS)
     if not total or total < 2 or active is None:

@@ -99,6 +99,14 @@ class Architecture:
     vision_tower: VisionTower | None = None
     audio_tower: AudioTower | None = None
     layers_at_least: tuple[Layer, ...] = ()
+    stretched_context: int | None = None
+    """Tokens by a longer RoPE than the model's own (YaRN); None without one."""
+
+    @property
+    def longest_context(self) -> int | None:
+        """Tokens of the longest sequence: the config's maximum, or what its RoPE makes of it."""
+        known = [size for size in (self.max_position_embeddings, self.stretched_context) if size]
+        return max(known, default=self.max_position_embeddings)
 
     @property
     def layer_kinds(self) -> dict[str, int]:

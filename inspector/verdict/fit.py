@@ -113,7 +113,7 @@ def check_fit(
         fits = None
     cards = card_shares(spec, per_card) if spec.mixed else ()
     needed, capacity = tightest_of(spec.capacities, per_card)
-    longest = model.architecture.max_position_embeddings or MAX_CONTEXT
+    longest = model.architecture.longest_context or MAX_CONTEXT
     max_context = largest_that_fits(lambda context: room(context, workload.batch), longest)
     max_batch = largest_that_fits(lambda batch: room(workload.context, batch), MAX_BATCH)
     min_count = None if spec.mixed else _least_count(model, sized, spec.capacity)

@@ -103,7 +103,7 @@ def plan_llama_cpp(
     result, fullest = taken.plan, taken.device
     longest = many = None
     if taken.total is not None:
-        most = max(workload.context, model.architecture.max_position_embeddings or 0)
+        most = max(workload.context, model.architecture.longest_context or 0)
         longest = _largest(lambda tokens: devices.fits(replace(chosen, n_ctx=tokens * workload.batch)), most)
         many = _largest(lambda count: devices.fits(_with_sequences(chosen, workload.context, count)), MAX_PARALLEL)
     return AllocatedServing(

@@ -57,7 +57,7 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
     total = result.total
     longest = many = None
     if total is not None:
-        most = max(workload.context, model.architecture.max_position_embeddings or 0)
+        most = max(workload.context, model.architecture.longest_context or 0)
         longest, many = _searched(facts, chosen, queue, spec.capacity, most)
     verdict = None if total is None else total <= spec.capacity
     changes: tuple[Change, ...] = ()

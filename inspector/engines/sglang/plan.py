@@ -76,7 +76,7 @@ def _account(model: Model, workload: Workload, spec: GpuSpec, options: SglangOpt
     if spec.mixed:
         stages = stage_cards(tensor, pipeline)
         cards = served_shares(spec, stages, [plan.weights] * pipeline, share, request, plan.slack)
-    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    most = max(workload.context, model.architecture.longest_context or 0)
     serving = Serving(
         engine="sglang",
         engine_version=None,

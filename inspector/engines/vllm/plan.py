@@ -81,7 +81,7 @@ def _account(
     if plan is None:
         raise CannotTell(NO_WEIGHTS)
     held = plan.capacity
-    most = max(workload.context, model.architecture.max_position_embeddings or 0)
+    most = max(workload.context, model.architecture.longest_context or 0)
     longest = budget.plan(served, card, replace(chosen, max_model_len=most), memory)
     request = None if held is None else held.blocks_per_request * held.block_bytes
     cards: tuple[CardShare, ...] = ()

@@ -28,7 +28,7 @@ DEFAULT_CONTEXT = 4096
 
 def default_context(model: Model) -> int:
     """Tokens a sequence where none are asked for: 4,096, or the model's own maximum where that is smaller."""
-    return min(DEFAULT_CONTEXT, model.architecture.max_position_embeddings or DEFAULT_CONTEXT)
+    return min(DEFAULT_CONTEXT, model.architecture.longest_context or DEFAULT_CONTEXT)
 
 
 def estimate(model: Model, workload: Workload) -> Estimate:
@@ -114,7 +114,7 @@ def weights(model: Model, dtype: str) -> Part:
 
 
 def _context_warnings(model: Model, workload: Workload) -> tuple[str, ...]:
-    longest = model.architecture.max_position_embeddings
+    longest = model.architecture.longest_context
     if longest is not None and workload.context > longest:
         return (f"{workload.context:,} tokens are more than the model's maximum of {longest:,}",)
     return ()

@@ -11,6 +11,7 @@ from inspector.model.config.common import language_part, read_common
 from inspector.model.config.read import read_config
 from inspector.model.config.text import TextConfig
 from inspector.model.evidence.layers import Found, find_layers, weigh_layers
+from inspector.model.layers.unknown import UnknownLayer
 from inspector.model.model import Architecture
 
 if TYPE_CHECKING:
@@ -32,12 +33,27 @@ def weighed(
         return architecture, False
     text = read_config(config)
     found = find_layers(groups, stack, _keys(config, text))
+    if not architecture.layers and not architecture.exact and found.told:
+        return weigh_layers(found, _of_files(architecture, found), _keys(config, text)), True
     flat = _flat(config, architecture, text, found)
     if flat is not None:
         text, architecture = flat
         found = find_layers(groups, stack, _keys(config, text))
         return weigh_layers(found, architecture, _keys(config, text)), True
     return weigh_layers(found, architecture, _keys(config, text)), False
+
+
+def _of_files(architecture: Architecture, found: Found) -> Architecture:
+    """The architecture of files whose config, if there is one, has no layers: as many as the files hold."""
+    count = 1 + max(found.mechanisms)
+    note = f"the config names no number of layers: the {count} of the files count, and their heads are taken as one"
+    return replace(
+        architecture,
+        num_hidden_layers=count,
+        hidden_size=architecture.hidden_size or found.hidden,
+        layers=(UnknownLayer("full_attention"),) * count,
+        notes=(*architecture.notes, note),
+    )
 
 
 def _keys(config: Mapping[str, Any], text: TextConfig) -> dict[str, Any]:

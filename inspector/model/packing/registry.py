@@ -17,6 +17,7 @@ PACKINGS = {
     "torchao": "torchao:Torchao",
     "mxfp4": "mxfp4:Mxfp4",
     "fp8 finegrained_fp8": "fp8:Fp8",
+    "exl2": "exl2:Exl2",
     "exl3": "gptq:Exl3",
     "awq awq_marlin": "awq:Awq",
     "auto-round intel/auto-round autoround auto_round": "auto_round:AutoRound",
