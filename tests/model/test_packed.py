@@ -58,7 +58,12 @@ def test_every_method_of_transformers_is_handled_or_named() -> None:
 
 def test_the_fixture_has_every_method_with_a_table() -> None:
     recipes = [case["config"].get("quantization_config", {}).get("quant_method") for case in CASES.values()]
-    assert METHODS.keys() - {method for method in recipes if method} == {"", "mlx", "mxfp4"}  # by their own tests
+    assert METHODS.keys() - {method for method in recipes if method} == {
+        "",
+        "exl2",
+        "mlx",
+        "mxfp4",
+    }  # by their own tests
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
