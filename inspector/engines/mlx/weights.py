@@ -39,6 +39,9 @@ ROUTER_BITS = 8 + Fraction(32, 64)
 
 PLAIN = {"fp32": 32, "bf16": 16, "fp16": 16}
 
+AS_THEY_ARE, REPACKED, UNPACKED = ("mlx", "mxfp4"), ("awq", "gptq"), ("fp8",)
+"""What mlx-lm does with packed weights, by the method of their recipe; of others nothing is known here."""
+
 _TOWERS = ("vision", "audio", "projector")
 _SMALL = ("norm", "other")
 
@@ -106,7 +109,7 @@ def loaded_weights(model: Model, dtype: str = STORED) -> LoadedWeights | str:
         if isinstance(stored, str):
             return stored
         shares, element, formula = stored
-    elif packing is not None and packing.method != "fp8" and dtype not in PLAIN:
+    elif packing is not None and packing.method not in UNPACKED and dtype not in PLAIN:
         return f"its weights are packed already ({packing.method}): mlx_lm.convert -q takes plain ones"
     elif dtype in PLAIN:
         bits = PLAIN[dtype]
@@ -130,9 +133,9 @@ def _stored(model: Model, method: str | None, group_size: int | None) -> tuple[d
     parameters = model.parameters
     shares = dict(parameters.bytes_by_component)
     element = 4 if model.stored_dtype == "F32" and method is None else 2
-    if method is None or method in ("mlx", "mxfp4"):
+    if method is None or method in AS_THEY_ARE:
         return shares, element, "the files' tensors, as they are" + (f" ({method})" if method else "")
-    if method in ("awq", "gptq"):
+    if method in REPACKED:
         bits = 4 + Fraction(32, group_size or 128)
         quantization = model.architecture.quantization
         if quantization is not None and quantization.bits not in (4, None):
@@ -149,11 +152,11 @@ def _stored(model: Model, method: str | None, group_size: int | None) -> tuple[d
             2,
             f"{method} repacked: 4 bits, a scale and a bias for each {group_size or 128}",
         )
-    if method == "fp8":
+    if method in UNPACKED:
         return (
             {name: count * 2 for name, count in parameters.by_component.items()},
             2,
-            "fp8 blocks are unpacked to 16 bits",
+            f"{method} blocks are unpacked to 16 bits",
         )
     return f"how mlx-lm loads {method} is not known here: ask for an mlx-community repo, or for --dtype int4"
 

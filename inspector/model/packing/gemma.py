@@ -16,7 +16,7 @@ from inspector.model.packing.packing import (
     every,
     mapping,
     overhead,
-    own,
+    scheme_in,
 )
 from inspector.model.packing.patterns import Matching
 from inspector.model.parameters.names import Group
@@ -46,5 +46,5 @@ class Gemma(Packing):
         modules = mapping(recipe.get("module_quant_configs"))
         if not modules:
             return Schemes(default, default)
-        found = {pattern: own(value, default) for pattern, value in modules.items()}
+        found = {pattern: scheme_in(value, default) for pattern, value in modules.items()}
         return by_pattern(default, found, Matching().finds)

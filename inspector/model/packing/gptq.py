@@ -18,7 +18,7 @@ from inspector.model.packing.packing import (
     by_pattern,
     every,
     mapping,
-    own,
+    scheme_in,
     whole_bits,
 )
 from inspector.model.packing.patterns import Matching
@@ -81,5 +81,7 @@ class Gptq(Exl3):
         dynamic = mapping(recipe.get("dynamic"))
         if not dynamic:
             return Schemes(default, default)
-        own_schemes = {key.removeprefix("+:"): own(value, default) for key, value in dynamic.items() if key[:2] != "-:"}
-        return by_pattern(default, own_schemes, Matching().matches)
+        patterns = {
+            key.removeprefix("+:"): scheme_in(value, default) for key, value in dynamic.items() if key[:2] != "-:"
+        }
+        return by_pattern(default, patterns, Matching().matches)

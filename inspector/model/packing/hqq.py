@@ -15,7 +15,7 @@ from inspector.model.packing.packing import (
     by_pattern,
     every,
     mapping,
-    own,
+    scheme_in,
 )
 from inspector.model.parameters.names import Group
 
@@ -47,7 +47,7 @@ class Hqq(Packing):
     }
 
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
-        return own(mapping(mapping(recipe.get("quant_config")).get("weight_quant_params")) or recipe)
+        return scheme_in(mapping(mapping(recipe.get("quant_config")).get("weight_quant_params")) or recipe)
 
     def schemes(self, recipe: Mapping[str, Any]) -> Schemes:
         default = self.scheme(recipe)
@@ -60,7 +60,7 @@ class Hqq(Packing):
 def _hqq_tags(recipe: Mapping[str, Any], default: Scheme) -> dict[str, Scheme]:
     found = mapping(recipe.get("quant_config")) or mapping(recipe.get("dynamic_config"))
     inner = {tag: mapping(value) for tag, value in found.items() if "." in tag}
-    return {tag: own(value.get("weight_quant_params", value), default) for tag, value in inner.items()}
+    return {tag: scheme_in(value.get("weight_quant_params", value), default) for tag, value in inner.items()}
 
 
 class Sinq(Packing):

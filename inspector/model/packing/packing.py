@@ -95,13 +95,15 @@ class Packing:
 
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         """What the recipe says of all modules; never raises, whatever is in it."""
-        return own(recipe, Scheme(self.bits, self.group_size))
+        return scheme_in(recipe, Scheme(self.bits, self.group_size))
 
     def schemes(self, recipe: Mapping[str, Any]) -> Schemes:
         """What the recipe says of all modules, and of single ones."""
         default = self.scheme(recipe)
         exact = {
-            name: own(value, default) for name, value in self.by_name(recipe).items() if isinstance(value, Mapping)
+            name: scheme_in(value, default)
+            for name, value in self.by_name(recipe).items()
+            if isinstance(value, Mapping)
         }
         if not exact:
             return Schemes(default, default)
@@ -180,11 +182,11 @@ def whole_bits(width: int, values: int) -> int | None:
     return bits if not rest and bits in WHOLE_BITS else None
 
 
-def by_pattern(default: Scheme, own: Mapping[str, Scheme], matches: Callable[[str, str], bool | None]) -> Schemes:
+def by_pattern(default: Scheme, patterns: Mapping[str, Scheme], matches: Callable[[str, str], bool | None]) -> Schemes:
     """The first pattern that matches decides; one that cannot be understood might have, and so leaves it open."""
 
     def find(name: str) -> Scheme | None:
-        for pattern, scheme in own.items():
+        for pattern, scheme in patterns.items():
             matched = matches(pattern, name)
             if matched is None:
                 return Scheme()
@@ -192,7 +194,7 @@ def by_pattern(default: Scheme, own: Mapping[str, Scheme], matches: Callable[[st
                 return scheme
         return None
 
-    return Schemes(shared([default, *own.values()]), default, find)
+    return Schemes(shared([default, *patterns.values()]), default, find)
 
 
 def whole(value: Any) -> int | None:
@@ -200,7 +202,8 @@ def whole(value: Any) -> int | None:
     return value if type(value) is int and 0 < value < MAX_WHOLE else None
 
 
-def own(found: Mapping[str, Any] | Any, default: Scheme | None = None) -> Scheme:
+def scheme_in(found: Any, default: Scheme | None = None) -> Scheme:
+    """What an object of a recipe says under the usual names; the default's where it says nothing, or is no object."""
     found = mapping(found)
     default = default or Scheme()
     lengths = found.get("vector_lens")
@@ -215,6 +218,7 @@ def own(found: Mapping[str, Any] | Any, default: Scheme | None = None) -> Scheme
 
 
 def first(found: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    """The first of the keys' values that is a whole number."""
     return next((value for key in keys if (value := whole(found.get(key)))), None)
 
 
