@@ -57,6 +57,11 @@ _STATES = ("conv1d.weight", ".A_log")
 _MEDIA = ("vision", "audio", "projector")
 
 
+def is_decoder_alone(architecture: Architecture, layers: str) -> bool:
+    """Whether the class is the decoder of an encoder-decoder by itself: its config counts the encoder's layers."""
+    return (architecture.architecture or "").endswith("ForCausalLM") and "decoder" in layers.split(".")
+
+
 def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers: str | None, *, known: bool) -> bool:
     """Whether the layers' tensors must be weighed against the config: its type or its class (`known`) is unknown, or a
     quick look finds a layer's keys, or its recurrence, of other sizes than its spec, or none at all.
@@ -73,6 +78,10 @@ def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers
         stacks = {stack(each.group.template) for each in groups if each.role == "parameter"} - {None}
         if len([front for front in stacks if component(f"{front}.{{}}.weight") not in _MEDIA]) > 1:
             return False  # which of them the config's language part is, names do not tell
+    if is_decoder_alone(architecture, layers):
+        counts = [max(each.layers) + 1 for each in groups if each.layers and stack(each.group.template) == layers]
+        if counts and max(counts) != len(architecture.layers):
+            return True
     front, hidden, specs = f"{layers}.{{}}.", architecture.hidden_size or 1, architecture.layers
     seen: set[int] = set()
     for each in groups:

@@ -128,3 +128,29 @@ def test_classes_under_names_that_nobody_knows_are_told_by_their_tensors_and_key
     assert count >= 20
     assert parameters >= 0.8 * count
     assert caches >= 0.7 * count
+
+
+def test_a_decoder_by_itself_has_its_own_layers_not_its_encoders() -> None:
+    """BlenderbotForCausalLM: `num_hidden_layers` is the encoder's 2, the decoder has `decoder_layers`."""
+    names = [f"self_attn.{name}_proj.weight" for name in "kv"]
+    tensors = [
+        Tensor(f"model.decoder.layers.{index}.{name}", "BF16", (HIDDEN, HIDDEN)) for index in range(5) for name in names
+    ]
+    config = {"model_type": "blenderbot", "d_model": HIDDEN, "decoder_layers": 5, "decoder_attention_heads": 16}
+    architectures = ["BlenderbotForCausalLM"]
+    model = build_model(Checkpoint("x/y", None, "local", {**config, "architectures": architectures}, tuple(tensors)))
+    assert [one.values_per_token for one in model.architecture.layers] == [2 * HIDDEN] * 5
+
+
+def test_a_draft_has_no_head_of_its_own_and_its_token_tables_are_no_parameters() -> None:
+    layer = {f"self_attn.{name}_proj.weight": (256, HIDDEN) for name in "kv"}
+    known = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": 4}
+    tensors = [Tensor("model.embed_tokens.weight", "BF16", (10_000, HIDDEN)), Tensor("d2t", "I64", (50,))]
+    tensors += [Tensor(f"model.layers.0.{name}", "BF16", shape) for name, shape in layer.items()]
+    tensors.append(Tensor("fc.weight", "BF16", (HIDDEN, 2 * HIDDEN)))
+    config = {**CONFIG, **known, "num_hidden_layers": 1, "vocab_size": 10_000, "tie_word_embeddings": False}
+    parameters = build_model(Checkpoint("x/y", None, "local", config, tuple(tensors))).parameters
+    assert parameters.by_component["unknown"] == 2 * HIDDEN * HIDDEN
+    assert "head" not in parameters.by_component
+    assert parameters.buffers == 50
+    assert any("draft" in note for note in parameters.notes)

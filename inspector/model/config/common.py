@@ -52,6 +52,7 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
         reason: why no better reader could be used, for the note.
     """
     values = {key: _first(config, key) for key in KEYS}
+    values["head_dim"] = values["head_dim"] or None  # 0 where latents have widths of their own
     per_layer = read_meanings(config, values)
     notes = [f"{reason}; {NOTE}"]
     least: dict[str, Any] = {}

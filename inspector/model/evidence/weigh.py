@@ -12,6 +12,7 @@ from inspector.model.config.read import read_config
 from inspector.model.config.text import TextConfig
 from inspector.model.evidence.layers import Found, find_layers, weigh_layers
 from inspector.model.layers.unknown import UnknownLayer
+from inspector.model.lint import is_decoder_alone
 from inspector.model.model import Architecture
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ def weighed(
         return architecture, False
     text = read_config(config)
     found = find_layers(groups, stack, _keys(config, text))
-    if not architecture.layers and not architecture.exact and found.told:
+    if not config and found.told:
         return weigh_layers(found, _of_files(architecture, found), _keys(config, text)), True
+    layers = architecture.layers if architecture.is_decoder and architecture.exact else ()
+    if layers and is_decoder_alone(architecture, stack) and found.told and len(found.mechanisms) != len(layers):
+        architecture = _decoder_alone(architecture, found)
+        return weigh_layers(found, architecture, _keys(config, text)), True
     flat = _flat(config, architecture, text, found)
     if flat is not None:
         text, architecture = flat
@@ -43,10 +48,16 @@ def weighed(
     return weigh_layers(found, architecture, _keys(config, text)), False
 
 
-def _of_files(architecture: Architecture, found: Found) -> Architecture:
-    """The architecture of files whose config, if there is one, has no layers: as many as the files hold."""
+def _decoder_alone(architecture: Architecture, found: Found) -> Architecture:
+    """The decoder of an encoder-decoder by itself (BartForCausalLM): the config's number of layers is its encoder's."""
     count = 1 + max(found.mechanisms)
-    note = f"the config names no number of layers: the {count} of the files count, and their heads are taken as one"
+    return replace(architecture, num_hidden_layers=count, layers=(architecture.layers[0],) * count)
+
+
+def _of_files(architecture: Architecture, found: Found) -> Architecture:
+    """The architecture of files without a config: as many layers as they hold."""
+    count = 1 + max(found.mechanisms)
+    note = f"the {count} layers of the files count, and the heads of each are taken as one"
     return replace(
         architecture,
         num_hidden_layers=count,
