@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -84,6 +85,6 @@ def test_a_wrong_keyword_is_an_error_at_once() -> None:
 
 def test_no_module_takes_the_place_of_a_public_name() -> None:
     """Once `inspector.fit.anything` was imported, `inspector.fit` would be the folder."""
-    modules = {path.stem for path in Path(inspector.__file__).parent.iterdir() if path.is_dir() or path.suffix == ".py"}
+    modules = {module.name for module in pkgutil.iter_modules(inspector.__path__)}
     assert not modules & set(inspector.__all__)
     assert inspector.fit("openai-community/gpt2", "24GiB", offline=True).fits
