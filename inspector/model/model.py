@@ -37,6 +37,8 @@ class Quantization:
             "model.layers.{}.mlp.gate"); where some layers' are, with those that are not: "... (layers 0-2, 5)".
         plain_embeddings: the same for embeddings.
         act_order: GPTQ's groups follow the activations (`desc_act`), so that a kernel has to look each row's up.
+        kv_dtype: the KV cache's precision that the checkpoint was calibrated for ("fp8"), which serving engines take
+            where none is asked for; None where it says none.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Quantization:
     plain_embeddings: tuple[str, ...] = ()
     block: tuple[int, int] | None = None
     act_order: bool = False
+    kv_dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,14 +138,15 @@ def rank_device(spec: GpuSpec) -> Card:
     return Card(spec.capacity, spec.name, known)
 
 
-def cache_name(workload: Workload) -> str:
-    """The workload's cache precision under the engines' own name.
+def cache_name(workload: Workload, model: Model) -> str:
+    """The workload's cache precision under the engines' own name; the checkpoint's own where none is asked for.
 
     Raises:
         UsageError: they have no such cache.
     """
     if workload.kv_dtype is None:
-        return "auto"
+        stored = model.architecture.quantization
+        return "fp8" if stored is not None and stored.kv_dtype == "fp8" else "auto"
     if workload.kv_dtype not in _CACHE_NAMES:
         raise UsageError(
             f"serving engines have no KV cache of type {workload.kv_dtype}", f"Known: {', '.join(_CACHE_NAMES)}."

@@ -57,7 +57,7 @@ def _account(model: Model, workload: Workload, spec: GpuSpec, options: SglangOpt
     if spec.mixed:
         refuse_imbalance(spec, tensor)
     card = rank_device(smallest(spec) if spec.mixed else spec)
-    cache = cache_name(workload)
+    cache = cache_name(workload, model)
     chosen = budget.SglangSettings(
         context_length=workload.context,
         mem_fraction_static=options.mem_fraction_static,

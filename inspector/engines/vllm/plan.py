@@ -72,7 +72,7 @@ def _account(
     served = facts(workload.dtype, vision=seen)
     if served is None:
         raise CannotTell(NO_FACTS)
-    chosen = _settings(workload, options, tensor, pipeline)
+    chosen = replace(_settings(workload, options, tensor, pipeline), kv_cache_dtype=cache_name(workload, model))
     stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
     memory = stage_memory(spec, stages) if stages else ()
     # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
@@ -119,7 +119,6 @@ def _settings(workload: Workload, options: VllmOptions, tensor: int, pipeline: i
         gpu_memory_utilization=options.gpu_memory_utilization,
         max_num_batched_tokens=options.max_num_batched_tokens,
         max_num_seqs=options.max_num_seqs,
-        kv_cache_dtype=cache_name(workload),
         tensor_parallel_size=tensor,
         pipeline_parallel_size=pipeline,
         data_parallel_size=options.data_parallel or 1,

@@ -21,7 +21,19 @@ def read_recipe(recipe: Mapping[str, Any], *, mlx: bool = False) -> Quantization
     method = method_of(recipe, mlx=mlx)
     scheme = (packing_of(method) or Packing()).scheme(recipe)
     ordered = recipe.get("desc_act") is True and recipe.get("group_size") != -1
-    return Quantization(method, scheme.bits, scheme.group_size, block=_block(recipe), act_order=ordered)
+    kv_dtype = _kv_dtype(recipe)
+    return Quantization(
+        method, scheme.bits, scheme.group_size, block=_block(recipe), act_order=ordered, kv_dtype=kv_dtype
+    )
+
+
+def _kv_dtype(recipe: Mapping[str, Any]) -> str | None:
+    """The cache's precision: compressed-tensors' `kv_cache_scheme`, ModelOpt's `kv_cache_quant_algo`."""
+    scheme = mapping(recipe.get("kv_cache_scheme"))
+    inside = mapping(recipe.get("quantization"))
+    algorithm = recipe.get("kv_cache_quant_algo") or inside.get("kv_cache_quant_algo")
+    floats = scheme.get("num_bits") == 8 and scheme.get("type") == "float"
+    return "fp8" if floats or algorithm == "FP8" else None
 
 
 def _block(recipe: Mapping[str, Any]) -> tuple[int, int] | None:
