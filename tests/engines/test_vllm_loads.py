@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from inspector.engines.vllm.loads import loaded_as, runner, table, why_not_loaded
+from inspector.devices.spec import parse_gpu
+from inspector.engines.registry import engine_named
+from inspector.engines.serving import Serving
+from inspector.engines.vllm.loads import loaded_as, resolve_dtype, runner, table, why_not_loaded
 from inspector.engines.vllm.version import NEWEST
+from inspector.memory import Workload
 from inspector.model.architecture import read_architecture
-from inspector.model.model import Architecture, Quantization
+from inspector.model.layers.no_cache import NoCache
+from inspector.model.model import Architecture, Model, Quantization
 from inspector.model.packing.recipe import read_recipe
+from tests.memory.test_ledger import inspection
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -114,3 +121,64 @@ def test_a_state_beside_rows_is_not_against_the_backend() -> None:
     shape = read_architecture({"model_type": "zaya", "architectures": ["ZayaForCausalLM"]}, None)
     assert any(layer.states for layer in shape.layers)
     assert why_not_loaded(shape, NEWEST) is None
+
+
+@pytest.mark.parametrize(
+    ("named_dtype", "model_type", "architecture", "capability", "loaded"),
+    [
+        ("fp32", "gemma2", "Gemma2ForCausalLM", (8, 9), "bf16"),
+        ("fp32", "llama", "LlamaForCausalLM", (7, 5), "fp16"),  # no bfloat16 before Ampere
+        ("fp32", "llama", "LlamaForCausalLM", None, "bf16"),
+        ("fp32", "bert", "BertModel", (9, 0), "fp16"),  # what pools prefers float16
+        ("fp16", "llama", "LlamaForCausalLM", (9, 0), "fp16"),
+        ("bf16", "llama", "LlamaForCausalLM", (7, 5), "fp16"),
+        ("bf16", "gemma2", "Gemma2ForCausalLM", (7, 5), "fp32"),  # float16 overflows there
+        ("fp16", "gemma2", "Gemma2ForCausalLM", (9, 0), "bf16"),
+    ],
+)
+def test_auto_loads_what_the_gpu_and_the_type_take(
+    named_dtype: str, model_type: str, architecture: str, capability: tuple[int, int] | None, loaded: str
+) -> None:
+    shape = replace(named(architecture), model_type=model_type)
+    assert resolve_dtype(named_dtype, shape, capability) == loaded
+
+
+def served_by(engine: str, model: Model, gpu: str = "H100", **asked: str) -> Serving:
+    return engine_named(engine).plan(model, Workload(context=512, **asked), parse_gpu(gpu), engine_options(engine))
+
+
+def engine_options(engine: str) -> Any:
+    return engine_named(engine).options()
+
+
+@pytest.mark.parametrize(("engine", "dtype"), [("vllm", "bfloat16"), ("sglang", "float16")])
+def test_float32_checkpoints_are_loaded_in_16_bits(engine: str, dtype: str) -> None:
+    llama = inspection("meta-llama/Meta-Llama-3-8B").model
+    wide = replace(llama, architecture=replace(llama.architecture, dtype="float32"))
+    as_asked, half = served_by(engine, wide, dtype="fp32"), served_by(engine, wide)
+    assert (as_asked.settings["dtype"], half.settings["dtype"]) == ("float32", dtype)
+    assert as_asked.per_gpu["weights"] > 1.99 * (half.per_gpu["weights"] or 0)
+    assert half.per_gpu["weights"] == served_by(engine, llama).per_gpu["weights"]
+
+
+def test_sglang_keeps_gemmas_in_bfloat16() -> None:
+    gemma = inspection("google/gemma-3-4b-it").model
+    wide = replace(gemma, architecture=replace(gemma.architecture, dtype="float32"))
+    assert served_by("sglang", wide).settings["dtype"] == "bfloat16"
+
+
+def test_a_pooling_model_samples_nothing() -> None:
+    llama = inspection("meta-llama/Meta-Llama-3-8B").model
+    reward = replace(llama, architecture=replace(llama.architecture, architecture="LlamaForSequenceClassification"))
+    pools, generates = served_by("vllm", reward), served_by("vllm", llama)
+    # 1,024 rows of 128,256 logits at 14 bytes; what is left is a layer's peak at 8,192 tokens.
+    assert (generates.per_gpu["activations"] or 0) > 1024 * 128256 * 14
+    assert (pools.per_gpu["activations"] or 0) < 1.1e9
+
+
+def test_an_encoder_has_no_pool() -> None:
+    llama = inspection("meta-llama/Meta-Llama-3-8B").model
+    layers = (NoCache(),) * 32
+    encoder = replace(llama, architecture=replace(llama.architecture, layers=layers, architecture="BertModel"))
+    serving = served_by("vllm", encoder)
+    assert (serving.per_gpu["kv_pool"], serving.kv_tokens, serving.fits) == (0, None, True)

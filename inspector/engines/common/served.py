@@ -147,13 +147,16 @@ def has_latents(model: ServedModel) -> bool:
     return any(layer.rows is not None and layer.rows.widths for layer in model.layers)
 
 
-def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | None = None) -> ServedModel | None:
+def served_model(
+    model: Model, dtype: str = STORED, *, vision: VisionFacts | None = None, compute: str | None = None
+) -> ServedModel | None:
     """A `Model`'s facts for serving; None where its hidden size, vocabulary or layers are not known.
 
     Args:
         model: from headers.
         dtype: the weights' precision, "stored", or a key of `PRECISION_BITS` or `RECIPES`.
         vision: an image's largest size, which config.json alone does not tell.
+        compute: the precision that the engine computes in; None for the one that config.json or the files name.
 
     Raises:
         UsageError: a type of llama.cpp's files.
@@ -163,7 +166,7 @@ def served_model(model: Model, dtype: str = STORED, *, vision: VisionFacts | Non
     shape = model.architecture
     if shape.hidden_size is None or shape.vocab_size is None or not shape.layers:
         return None
-    compute, _ = compute_precision(model, dtype)
+    compute = compute or compute_precision(model, dtype)[0]
     element_bytes = PRECISION_BITS[compute] // 8
     experts = shape.experts
     mixture = None

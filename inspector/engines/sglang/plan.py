@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import (
     NO_FACTS,
     NO_WEIGHTS,
@@ -12,7 +16,7 @@ from inspector.engines.common.ranks import (
     rank_device,
     without,
 )
-from inspector.engines.common.served import served_model
+from inspector.engines.common.served import ServedModel, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
@@ -20,7 +24,8 @@ from inspector.engines.sglang.explain import explain_sglang
 from inspector.engines.sglang.options import SglangOptions
 from inspector.errors import UsageError
 from inspector.memory import Workload
-from inspector.model import Model
+from inspector.model import Architecture, Model
+from inspector.model.config.light import by_hand
 from inspector.verdict.fit import CardShare
 
 BALANCE = 0.9
@@ -39,19 +44,35 @@ def plan_sglang(
         CannotTell: the model's layers or weights are not known.
     """
 
+    dtype, compute = load_dtype(model, workload.dtype, partial(resolve_dtype, shape=model.architecture))
+    workload = replace(workload, dtype=dtype)
+    known = {dtype: compute}
+
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
-        return _account(model, workload, spec, without(options, forgotten))
+        served = served_model(model, workload.dtype, compute=known.get(workload.dtype))
+        return _account(model, served, workload, spec, without(options, forgotten))
 
     return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+
+
+def resolve_dtype(named: str, shape: Architecture) -> str:
+    """What `--dtype auto` makes of float32: float16, bfloat16 for Gemmas; the rest stays.
+
+    sglang/srt/configs/model_config.py: _get_and_verify_dtype.
+    """
+    if named != "fp32":
+        return named
+    return "bf16" if shape.model_type in by_hand("sglang_bfloat16") else "fp16"
 
 
 def _degrees(spec: GpuSpec, options: SglangOptions) -> tuple[int, int]:
     return degrees(spec, options.tensor_parallel, options.pipeline_parallel, options.expert_parallel)
 
 
-def _account(model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions) -> Serving:
+def _account(
+    model: Model, served: ServedModel | None, workload: Workload, spec: GpuSpec, options: SglangOptions
+) -> Serving:
     tensor, pipeline = _degrees(spec, options)
-    served = served_model(model, workload.dtype)
     if served is None:
         raise CannotTell(NO_FACTS)
     if spec.mixed:
@@ -84,6 +105,7 @@ def _account(model: Model, workload: Workload, spec: GpuSpec, options: SglangOpt
         count=spec.count,
         capacity=spec.capacity,
         settings={
+            "dtype": DTYPE_NAMES[served.compute],
             "max_model_len": workload.context,
             "mem_fraction_static": share,
             "kv_cache_dtype": chosen.kv_cache_dtype,

@@ -8,7 +8,7 @@ vllm/v1/worker/gpu_worker.py: Worker.determine_available_memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inspector.engines.common.cache_specs import CacheSettings
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
@@ -272,6 +272,8 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
     pools = [stage.kv_pool for stage in stages]
     held = capacity(model.layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
     room = all(stage.kv_pool > 0 for stage in stages)
+    if held is None:  # encoders have no groups of caches, and so no pool
+        stages = tuple(replace(stage, kv_pool=min(0, stage.kv_pool)) for stage in stages)
     fits = room and (held is None or held.blocks >= held.blocks_per_request)
     longest = longest_context(model.layers, cache, pools, settings.max_model_len) if room else 0
     return VllmPlan(stages, held, fits, longest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from inspector.devices.spec import GpuSpec
 from inspector.engines.common.comparison import (
@@ -21,10 +22,13 @@ from inspector.engines.common.comparison import (
     workload_of,
 )
 from inspector.engines.common.layer_rules import UnsupportedLayer
+from inspector.engines.common.load_dtype import load_dtype
 from inspector.engines.common.log import LoggedRun, Number
+from inspector.engines.common.ranks import rank_device
 from inspector.engines.common.served import Card, served_model
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.cache import capacity
+from inspector.engines.vllm.loads import resolve_dtype
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
@@ -115,7 +119,10 @@ def _of_printed_pool(
     pipeline: int,
 ) -> Mapping[str, Number | None]:
     """The capacity of the pool that was printed: the cache's rule alone, whatever else takes."""
-    printed, served = run.printed.get("kv_pool"), served_model(model, workload.dtype)
+    capability = rank_device(spec).compute_capability
+    resolve = partial(resolve_dtype, shape=model.architecture, capability=capability)
+    dtype, compute = load_dtype(model, workload.dtype, resolve)
+    printed, served = run.printed.get("kv_pool"), served_model(model, dtype, compute=compute)
     if printed is None or served is None or printed.value <= 0:
         return {}
     version = VllmVersion() if options.version is None else parse_version(options.version)

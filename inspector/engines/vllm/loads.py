@@ -26,7 +26,7 @@ def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
     data = resources.files("inspector").joinpath("data/engines/vllm.json")
     found: dict[str, Any] = json.loads(data.read_text("utf-8"))
-    for name in ("plugins", "backend", "no_backend", "no_quantizations"):
+    for name in ("plugins", "backend", "no_backend", "no_quantizations", "no_float16"):
         found[name] = frozenset(found[name].split())
     return found
 
@@ -92,3 +92,22 @@ def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: st
     if packing.act_order and release >= NEWEST:
         return f"vLLM {label} does not load GPTQ in the order of activations (desc_act)"
     return None
+
+
+def resolve_dtype(named: str, shape: Architecture, capability: tuple[int, int] | None) -> str:
+    """What `--dtype auto` makes of the precision that a checkpoint names (vllm/config/model.py: _resolve_auto_dtype).
+
+    float32 becomes the GPU's first of bfloat16 (from Ampere on), float16 and float32; float16 for pooling models. What
+    the GPU does not have, or vLLM refuses for the type (Gemma 2 in float16), becomes the first, too.
+
+    Args:
+        named: "fp32", "fp16" or "bf16".
+        capability: the GPU's; None where it is not known, taken to be a new one.
+    """
+    known = capability or (9, 0)
+    has = ["bf16"] * (known >= (8, 0)) + ["fp16"] * (known >= (6, 0)) + ["fp32"]
+    if shape.model_type in table()["no_float16"] and "fp16" in has:
+        has.remove("fp16")
+    first = "fp16" if runner(shape.architecture) == "pooling" and "fp16" in has else has[0]
+    loaded = first if named == "fp32" else named
+    return loaded if loaded in has else first

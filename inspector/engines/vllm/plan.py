@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import (
     NO_FACTS,
     NO_WEIGHTS,
@@ -17,13 +18,13 @@ from inspector.engines.common.ranks import (
     rank_device,
     without,
 )
-from inspector.engines.common.served import Card, ServedModel, served_model
+from inspector.engines.common.served import Card, ServedModel, VisionFacts, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
-from inspector.engines.vllm.loads import why_not_loaded
+from inspector.engines.vllm.loads import resolve_dtype, runner, why_not_loaded
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.memory import Workload
@@ -41,17 +42,26 @@ def plan_vllm(
         CannotTell: the model's layers or weights are not known.
     """
 
-    facts = cache(partial(served_model, model))  # of each plan the same, but for what a change makes another
-
-    release = _version(options).release
-    refused = why_not_loaded(model.architecture, release)
+    refused = why_not_loaded(model.architecture, _version(options).release)
     if refused is not None:
         raise CannotTell(refused)
+    capability = rank_device(spec.cards[0]).compute_capability
+    resolve = partial(resolve_dtype, shape=model.architecture, capability=capability)
+    dtype, compute = load_dtype(model, workload.dtype, resolve)
+    workload = replace(workload, dtype=dtype)
+    facts = cache(partial(_served, model, {dtype: compute}))  # of each plan the same, but for what a change changes
 
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
         return _account(model, facts, workload, spec, without(options, forgotten))
 
     return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+
+
+def _served(
+    model: Model, compute: dict[str, str], dtype: str, *, vision: VisionFacts | None = None
+) -> ServedModel | None:
+    """The facts with the weights in `dtype`; what that computes in, where a change makes it another, is its own."""
+    return served_model(model, dtype, vision=vision, compute=compute.get(dtype))
 
 
 def _degrees(spec: GpuSpec, options: VllmOptions) -> tuple[int, int]:
@@ -73,6 +83,8 @@ def _account(
     if served is None:
         raise CannotTell(NO_FACTS)
     chosen = replace(_settings(workload, options, tensor, pipeline), kv_cache_dtype=cache_name(workload, model))
+    if runner(model.architecture.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
+        chosen = replace(chosen, sampler="none")
     stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
     memory = stage_memory(spec, stages) if stages else ()
     # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
@@ -94,7 +106,7 @@ def _account(
         gpu=spec.name,
         count=spec.count,
         capacity=next((each.capacity for each in cards if each.tightest), spec.capacity),
-        settings=_shown(card, chosen),
+        settings=_shown(card, chosen, served.compute),
         per_gpu=_rank_parts(plan.tightest),
         kv_tokens=None if held is None else held.tokens_printed,
         kv_blocks=None if held is None else held.blocks,
@@ -132,10 +144,11 @@ def _share(chosen: budget.VllmSettings) -> float:
     return chosen.version.default_utilization if given is None else given
 
 
-def _shown(card: Card, chosen: budget.VllmSettings) -> dict[str, Any]:
+def _shown(card: Card, chosen: budget.VllmSettings, compute: str) -> dict[str, Any]:
     """The settings as the account shows them, defaults filled in."""
     tokens, sequences = budget.batch_sizes(card, chosen)
     return {
+        "dtype": DTYPE_NAMES[compute],
         "max_model_len": chosen.max_model_len,
         "gpu_memory_utilization": _share(chosen),
         "max_num_batched_tokens": tokens,
