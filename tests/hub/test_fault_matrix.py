@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import command_environment
 from tests.hub import fault_matrix
@@ -15,15 +18,24 @@ from tests.hub.fault_matrix import ANSWER, KINDS, PAGE, PLACES, TOKEN, Cell
 from tests.hub.make_parts import BASE
 from tests.hub_server import Fault, LoopbackHub, Seen
 
+Matrix = tuple[list[Cell], list[Seen], list[Seen], Path]
+
 
 @pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Cell], list[Seen], list[Seen], Path]:
-    home = tmp_path_factory.mktemp("home")
-    cells, hub, other = fault_matrix.run(home)
-    return cells, list(hub.seen), list(other.seen), home
-
-
-Matrix = tuple[list[Cell], list[Seen], list[Seen], Path]
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    """The matrix takes a minute: one worker runs it, the others wait for what it found."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    kept = shared / "fault_matrix.pickle"
+    with FileLock(f"{kept}.lock"):
+        if kept.exists():
+            found: Matrix = pickle.loads(kept.read_bytes())
+            return found
+        home = tmp_path_factory.mktemp("home")
+        cells, hub, other = fault_matrix.run(home)
+        found = (cells, list(hub.seen), list(other.seen), home)
+        kept.write_bytes(pickle.dumps(found))
+        return found
 
 
 def test_every_cell_ends_with_the_right_answer_or_an_error_of_the_right_kind(matrix: Matrix) -> None:
