@@ -148,7 +148,7 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         + ", ".join(f"{k} {v}" for k, v in result["versions"].items())
         + ".",
         "The estimate's table comes from small models of the same classes at other sizes (fixtures/make_training.py).",
-        "Held-out models are of types that nobody looked at while the estimate was written.",
+        "Unseen architectures are types that nobody looked at while the estimate was written.",
         "Adapters on the MLP alone, and on DeepSeek-V2-Lite, whose first block differs from the others, stand out: the",
         "first block keeps less, as nothing below it trains, which with three blocks shows and with thirty does not.",
         "Of a type without a table the peak is unknown, and said to be: the report then gives weights, gradients and",
@@ -164,7 +164,7 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "| cases of | number | median | 95 % are under | worst |",
         "|---|---|---|---|---|",
         f"| all {len({row['model'] for row in rows})} models | {summary(rows)} |",
-        f"| the held-out ones | {summary([row for row in rows if row['held_out']])} |",
+        f"| the unseen ones | {summary([row for row in rows if row['held_out']])} |",
     ]
     for key, name in (
         ("method", "method"),
