@@ -63,7 +63,7 @@ def architecture_of(
     experts = _experts(text)
     _check_layer_counts(text)
     image_tokens, notes = image_facts(text, config)
-    layers = layers_of(text, decoder=decoder, image_tokens=image_tokens)
+    layers = _run(layers_of(text, decoder=decoder, image_tokens=image_tokens), text)
     windows = (layer.window for layer in layers if layer.kind == "sliding_attention")
     vision, audio = _has_part(text, config, ("vision", "visual", "vit_")), _has_part(text, config, ("audio", "speech"))
     vision_tower, audio_tower = _encoders(config, text) if vision or audio else (None, None)
@@ -99,7 +99,8 @@ def architecture_of(
     )
     _check(found)
     if text.least and decoder:
-        least = layers_of(dataclasses.replace(text, values={**text.values, **text.least}), decoder=True)
+        other = dataclasses.replace(text, values={**text.values, **text.least})
+        least = _run(layers_of(other, decoder=True), text)
         found = dataclasses.replace(found, layers_at_least=() if least == layers else least)
     return found
 
@@ -242,6 +243,11 @@ def _longest_context(config: Mapping[str, Any], own: int | None) -> int | None:
             if isinstance(factor, (int, float)) and isinstance(original, int) and 1 <= factor <= LARGEST_COUNT:
                 return min(int(factor * original), LARGEST_COUNT)
     return None
+
+
+def _run(layers: tuple[Layer, ...], text: TextConfig) -> tuple[Layer, ...]:
+    """The layers as they run for one token."""
+    return tuple(layers[index] for index in text.runs) if text.runs and max(text.runs) < len(layers) else layers
 
 
 def _experts(text: TextConfig) -> Experts | None:

@@ -100,6 +100,23 @@ def test_keys_by_layer_are_read_by_their_meaning(keys: dict[str, Any], kinds: li
     assert [one.kind for one in architecture.layers][: len(kinds)] == kinds
 
 
+@pytest.mark.parametrize(
+    ("keys", "runs"),
+    [
+        ({"total_ut_steps": 4}, 12),
+        (
+            {"n_layers_in_prelude": 1, "n_layers_in_recurrent_block": 1, "n_layers_in_coda": 1, "mean_recurrence": 32},
+            34,
+        ),
+    ],
+)
+def test_layers_that_run_more_than_once_have_a_cache_for_each_run(keys: dict[str, int], runs: int) -> None:
+    layer = {f"self_attn.{name}_proj.weight": (256, HIDDEN) for name in "kv"}
+    architecture = model_of(layer, **keys).architecture
+    assert [one.values_per_token for one in architecture.layers] == [512] * runs
+    assert architecture.num_hidden_layers == LAYERS
+
+
 def shuffled(value: Any) -> Any:
     """A config in which every model type and class has a name that nobody knows."""
     if isinstance(value, dict):

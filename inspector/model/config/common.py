@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.model.config.meanings import read_meanings
+from inspector.model.config.meanings import read_meanings, runs_of_layers
 from inspector.model.config.text import KEYS, LAYER_COUNT_NAMES, TextConfig
 
 LANGUAGE_PARTS = (
@@ -63,7 +63,15 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
             notes.append(note)
             least |= _least(bound.__name__, window, values)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
-    return TextConfig(model_type, None, values, per_layer, role="decoder", exact=False, notes=tuple(notes), least=least)
+    runs = runs_of_layers(config, values["num_hidden_layers"])
+    if runs:
+        count = values["num_hidden_layers"]
+        notes.append(
+            f"{count} layers make {len(runs)} runs for a token, by the config's keys: each run has a cache of its own"
+        )
+    return TextConfig(
+        model_type, None, values, per_layer, role="decoder", exact=False, notes=tuple(notes), least=least, runs=runs
+    )
 
 
 def _least(bound: str, window: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,3 +140,25 @@ def _blocks(
     values["layer_types"] = kinds
     heads = {own.get("num_key_value_heads") for own in per_layer.values()}
     values["num_key_value_heads"] = heads.pop() if len(heads) == 1 else values.get("num_key_value_heads")
+
+
+LOOP_KEYS = ("total_ut_steps", "num_loops", "n_loops", "loop_count", "num_loop_steps", "recurrent_steps")
+"""How often all layers run for one token, each time with rows of their own (Ouro, arXiv 2510.25741)."""
+BLOCK_KEYS = ("n_layers_in_prelude", "n_layers_in_recurrent_block", "n_layers_in_coda", "mean_recurrence")
+"""Layers that run once, layers that run over and over, layers that run once at the end, and how often (Huginn, arXiv
+2502.05171)."""
+MOST_RUNS = 20_000
+
+
+def runs_of_layers(config: Mapping[str, Any], count: Any) -> tuple[int, ...]:
+    """The layers by their numbers as they run for one token, where some run more than once; else empty."""
+    if type(count) is not int or count < 1:
+        return ()
+    loops = next((config[key] for key in LOOP_KEYS if type(config.get(key)) is int), 1)
+    sizes = [config.get(key) for key in BLOCK_KEYS]
+    if all(type(size) is int and size >= 0 for size in sizes):
+        before, inside, after, times = (int(size or 0) for size in sizes)
+        if before + inside + after == count and before + after + inside * times <= MOST_RUNS:
+            block = tuple(range(before, before + inside))
+            return (*range(before), *block * times, *range(before + inside, count))
+    return tuple(range(count)) * loops if loops > 1 and count * loops <= MOST_RUNS else ()

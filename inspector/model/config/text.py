@@ -203,6 +203,7 @@ class TextConfig:
         always_shared_experts: shared experts that the class has whatever the config says (Llama 4).
         parts: names of the sub-configs, the class's own ones included (vision_config, audio_config, ...).
         exact: read as transformers reads it; False where read by common key names.
+        runs: the layers by their numbers as they run for one token, where some run more than once; else empty.
         least: values by which the layers would keep the least that they may, where that is not known.
     """
 
@@ -217,6 +218,7 @@ class TextConfig:
     exact: bool = True
     notes: tuple[str, ...] = ()
     least: Mapping[str, Any] = field(default_factory=dict)
+    runs: tuple[int, ...] = ()
 
     def get(self, key: str) -> Any:
         """The value of one of `KEYS`, or None."""

@@ -45,6 +45,8 @@ def weighed(
         text, architecture = flat
         found = find_layers(groups, stack, _keys(config, text))
         return weigh_layers(found, architecture, _keys(config, text)), True
+    if text.runs:
+        found = replace(found, mechanisms={run: found.mechanisms.get(index) for run, index in enumerate(text.runs)})
     return weigh_layers(found, architecture, _keys(config, text)), False
 
 
