@@ -117,6 +117,17 @@ def test_layers_that_run_more_than_once_have_a_cache_for_each_run(keys: dict[str
     assert architecture.num_hidden_layers == LAYERS
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (0, 0), (1,), (1, 1, 1), (0, HIDDEN), (HIDDEN, 1, 4), (3, 5, 7, 9)])
+def test_shapes_that_no_layer_has_are_read_without_an_error(shape: tuple[int, ...]) -> None:
+    names = "self_attn.q_norm.weight self_attn.A_log self_attn.conv1d.weight self_attn.r_k lru.recurrent_param"
+    plain = "k_proj v_proj kv_proj qkv_proj kv_a_proj_with_mqa kv_a_layernorm o_proj r_proj in_proj_qkvz"
+    every = [*names.split(), *(f"self_attn.{name}.weight" for name in plain.split()), "self_attn.indexer.wk.weight"]
+    for name in every:
+        other = {"self_attn.k_proj.weight": (256, HIDDEN), "self_attn.v_proj.weight": (256, HIDDEN), name: shape}
+        for layer in ({name: shape}, other, dict.fromkeys(every, shape)):
+            assert model_of(layer).parameters.total >= 0
+
+
 def shuffled(value: Any) -> Any:
     """A config in which every model type and class has a name that nobody knows."""
     if isinstance(value, dict):

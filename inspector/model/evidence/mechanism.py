@@ -132,10 +132,11 @@ def _rows(by_role: Mapping[str, Stored], hidden: int | None, config: Mapping[str
             return None
         keys = values = left // 2
     cross = _cross(by_role, hidden)
-    if keys is None or values is None or shown is None:
+    if not keys or not values or shown is None:
         return None if cross is None else Mechanism(cross=cross)
     head = next((by_role[role] for role in ("q_norm", "k_norm") if role in by_role), None)
-    head_dim = head.shape[0] if head and len(head.shape) == 1 and keys % head.shape[0] == 0 else None
+    size = head.shape[0] if head and len(head.shape) == 1 else 0
+    head_dim = size if size and keys % size == 0 else None
     if head_dim is not None and queries and head_dim == queries:  # a norm over all heads at once
         head_dim = None
     return Mechanism(keys, values, queries, head_dim, None, index_width, cross, tensor=shown.name, shape=shown.shape)
