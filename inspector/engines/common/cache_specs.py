@@ -38,6 +38,9 @@ class CacheSettings:
         recurrent_bytes: bytes of a value of the recurrent matrices that transformers keeps in float32; None: as there.
         tensor_parallel: ranks that the heads are divided over.
         state_blocks: blocks of states a request keeps: 2 with prefix caching ("align"), else 1.
+        checkpoint_blocks: one more block of a state of heads (Mamba 2, the delta rules), where a prefill leaves what a
+            prefix ends in.
+        encoder_budget: encoder tokens that are scheduled at once, which cross-attention keeps room for.
         hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
         latent_block_multiple: tokens that the block of latents beside states is a multiple of.
         packed_sparse_latents: an FP8 cache of sparse latent attention has DeepSeek's layout.
@@ -51,6 +54,8 @@ class CacheSettings:
     recurrent_bytes: int | None = None
     tensor_parallel: int = 1
     state_blocks: int = 1
+    checkpoint_blocks: int = 0
+    encoder_budget: int = 0
     hybrid: bool = True
     latent_block_multiple: int = 64
     packed_sparse_latents: bool = True
@@ -102,10 +107,12 @@ class ChunkedSpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class StateSpec(Spec):
-    """A fixed state, one page whatever the length."""
+    """A fixed state, one page whatever the length. `of_heads`: its recurrent part is a matrix of each head."""
+
+    of_heads: bool = False
 
     def blocks(self, settings: CacheSettings) -> int:
-        return settings.state_blocks
+        return settings.state_blocks + (settings.checkpoint_blocks if self.of_heads else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +122,9 @@ class CrossSpec(Spec):
     encoder_tokens: int
 
     def blocks(self, settings: CacheSettings) -> int:
-        """ceil(encoder tokens / block), however long the request."""
-        del settings
-        return ceil_div(self.encoder_tokens, self.block_size)
+        """ceil(encoder tokens / block), however long the request; vLLM takes its budget of encoder tokens for them
+        (CrossAttentionSpec.max_memory_usage_bytes: max_num_encoder_input_tokens)."""
+        return ceil_div(max(self.encoder_tokens, settings.encoder_budget), self.block_size)
 
 
 specs_of: LayerRules[[CacheSettings], tuple[Spec, ...]] = LayerRules("cache rule")
@@ -195,14 +202,14 @@ def has_known_states(layer: LinearAttention | HybridAttention) -> bool:
 def _(layer: LinearAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     if not has_known_states(layer):
         raise UnsupportedLayer(f"no cache rule for {layer!r}")
-    return (StateSpec(settings.block_size, state_page_bytes(layer.states, settings)),)
+    return (StateSpec(settings.block_size, state_page_bytes(layer.states, settings), _of_heads(layer.states)),)
 
 
 @specs_of.of(HybridAttention)
 def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     if not has_known_states(layer):
         raise UnsupportedLayer(f"no cache rule for {layer!r}")
-    state = StateSpec(settings.block_size, state_page_bytes(layer.states, settings))
+    state = StateSpec(settings.block_size, state_page_bytes(layer.states, settings), _of_heads(layer.states))
     return (*specs_of(layer.attention, settings), state)
 
 
@@ -210,6 +217,10 @@ def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
 def _(layer: NoCache, settings: CacheSettings) -> tuple[Spec, ...]:
     del layer, settings
     return ()
+
+
+def _of_heads(states: Sequence[StateTensor]) -> bool:
+    return any(len(state.shape) == 3 for state in states)
 
 
 def state_page_bytes(states: Sequence[StateTensor], settings: CacheSettings) -> int:

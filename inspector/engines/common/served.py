@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from inspector.engines.common.kept_heads import configured_heads
 from inspector.errors import UsageError
 from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPES, STORED, compute_precision
 from inspector.memory.quantization.recipes import weight_bytes
@@ -95,7 +96,7 @@ class ServedModel:
     """The facts of a model that serving memory follows from.
 
     Attributes:
-        layers: one spec a decoder layer, in order.
+        layers: one spec a decoder layer, in order, with the heads that servers cache.
         hidden_size / vocab_size: as in the config.
         element_bytes: bytes of the precision that the model computes in.
         weights: bytes by share; None where they are not known.
@@ -112,6 +113,7 @@ class ServedModel:
         compute: the precision that the model computes in.
         int8_activations: the recipe quantizes activations to 8 bits, which costs a copy of them.
         model_type: config.json's; None where not known.
+        attention_free: the engine has a class for it that cannot attend: it caches no prefixes.
         notes: what the facts leave out.
     """
 
@@ -134,6 +136,7 @@ class ServedModel:
     compute: str = "bf16"
     int8_activations: bool = False
     model_type: str | None = None
+    attention_free: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -184,7 +187,7 @@ def served_model(
     packing = shape.quantization if dtype == STORED else None
     linear_bytes = _linear_bytes(model, dtype, element_bytes)
     return ServedModel(
-        layers=shape.layers,
+        layers=configured_heads(shape),
         hidden_size=shape.hidden_size,
         vocab_size=shape.vocab_size,
         element_bytes=element_bytes,

@@ -153,6 +153,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
             f"Known: {', '.join(sorted(_STATE_BYTES))}.",
         )
     tokens, _ = batch_sizes(card, settings)
+    aligned = caches_prefixes(model, settings) and settings.version.aligned_states
     stages = settings.pipeline_parallel_size
     batches = (2 if stages == 1 else stages) if settings.version.overlapped_batches else 1
     return CacheSettings(
@@ -163,7 +164,9 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         state_bytes=model.element_bytes,
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
         tensor_parallel=settings.tensor_parallel_size,
-        state_blocks=2 if caches_prefixes(model, settings) and settings.version.aligned_states else 1,
+        state_blocks=2 if aligned else 1,
+        checkpoint_blocks=settings.version.checkpoint_blocks if aligned else 0,
+        encoder_budget=tokens,
         hybrid=settings.hybrid_kv_cache and settings.version.v1,
         latent_block_multiple=settings.version.latent_block_multiple,
         packed_sparse_latents=settings.version.packs_sparse_latents(card.compute_capability),
@@ -174,6 +177,8 @@ def caches_prefixes(model: ServedModel, settings: VllmSettings) -> bool:
     """Whether prefixes are cached: as set, else by default on, for models with states only in newer versions."""
     if settings.enable_prefix_caching is not None:
         return settings.enable_prefix_caching
+    if settings.version.checkpoint_blocks and has_states(model) and not any(layer.rows for layer in model.layers):
+        return not model.attention_free
     return settings.version.hybrids_cache_prefixes or not has_states(model)
 
 

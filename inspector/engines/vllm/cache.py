@@ -14,6 +14,10 @@ from inspector.engines.common.cache_specs import CacheSettings, Spec, StateSpec,
 from inspector.engines.common.loaded_weights import ceil_div, round_up, stage_layers
 from inspector.model.layers.layer import Layer
 
+DELTA_KEY, DELTA_CHUNK = "linear_conv_kernel_dim", 64
+"""The config key of layers with a (gated) delta rule, and the tokens of a chunk of their kernels
+(vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py: get_prefill_checkpoint_alignment)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -41,12 +45,20 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
     if _one_kind(specs):
         return (Group(1, replace(specs[0], page_size_bytes=sum(spec.page_size_bytes for spec in specs))),)
     counts: dict[Spec, int] = {}
-    latents = any(layer.rows is not None and layer.rows.widths for layer in layers)
-    for spec in _equal_pages(specs, settings, settings.latent_block_multiple if latents else 16):
+    for spec in _equal_pages(specs, settings, _block_multiple(layers, settings)):
         counts[spec] = counts.get(spec, 0) + 1
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if 2 * largest < 3 * smallest else smallest
     return tuple(Group(size, spec) for spec, count in counts.items() for _ in range(ceil_div(count, size)))
+
+
+def _block_multiple(layers: Sequence[Layer], settings: CacheSettings) -> int:
+    """Tokens that a block of rows beside states is a multiple of: latents' kernels, and the chunks of a delta rule at
+    whose ends a prefill leaves its checkpoints, ask for more than 16."""
+    if any(layer.rows is not None and layer.rows.widths for layer in layers):
+        return settings.latent_block_multiple
+    deltas = settings.checkpoint_blocks and any(DELTA_KEY in layer.config_keys for layer in layers if layer.states)
+    return DELTA_CHUNK if deltas else 16
 
 
 def _one_kind(specs: Sequence[Spec]) -> bool:

@@ -28,7 +28,7 @@ from inspector.engines.common.ranks import rank_device
 from inspector.engines.common.served import Card, served_model
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.cache import capacity
-from inspector.engines.vllm.loads import resolve_dtype
+from inspector.engines.vllm.loads import as_cached, resolve_dtype
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
@@ -125,6 +125,7 @@ def _of_printed_pool(
     printed, served = run.printed.get("kv_pool"), served_model(model, dtype, compute=compute)
     if printed is None or served is None or printed.value <= 0:
         return {}
+    served = as_cached(served, model.architecture.architecture)
     version = VllmVersion() if options.version is None else parse_version(options.version)
     prefixes = run.settings.get("enable_prefix_caching")
     chosen = budget.VllmSettings(

@@ -6,10 +6,13 @@ The table is inspector/data/engines/vllm.json, made by running vLLM's own regist
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from inspector.engines.common.kept_heads import expanded_latents
+from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.model import Architecture, Quantization
@@ -49,11 +52,24 @@ def loaded_as(name: str) -> str | None:
 def runner(architecture: str | None) -> Literal["generate", "pooling"]:
     """What vLLM runs a class for by default (vllm/config/model.py: _get_default_runner_type)."""
     name = architecture or ""
-    known = table()["architectures"]
-    if name in known:
-        return "pooling" if "pooling" in known[name].split() else "generate"
+    if name in table()["architectures"]:
+        return "pooling" if "pooling" in flags(name) else "generate"
     found = next((runs for suffix, runs in table()["suffixes"].items() if name.endswith(suffix)), "generate")
     return "pooling" if found == "pooling" else "generate"
+
+
+def flags(architecture: str | None) -> frozenset[str]:
+    """What vLLM's class is besides a generating decoder: "pooling", "hybrid", "attention_free", "full_heads"."""
+    return frozenset(table()["architectures"].get(architecture or "", "").split())
+
+
+def as_cached(served: ServedModel, architecture: str | None) -> ServedModel:
+    """The facts as vLLM's own class has them: what it caches of latents, and whether it attends at all."""
+    found = flags(architecture)
+    if "full_heads" in found:
+        layers = expanded_latents(served.layers, served.num_attention_heads, padded_values=True)
+        served = replace(served, layers=layers)
+    return replace(served, attention_free=True) if "attention_free" in found else served
 
 
 def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:

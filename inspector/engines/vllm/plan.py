@@ -24,7 +24,7 @@ from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
-from inspector.engines.vllm.loads import resolve_dtype, runner, why_not_loaded
+from inspector.engines.vllm.loads import as_cached, resolve_dtype, runner, why_not_loaded
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.memory import Workload
@@ -61,7 +61,8 @@ def _served(
     model: Model, compute: dict[str, str], dtype: str, *, vision: VisionFacts | None = None
 ) -> ServedModel | None:
     """The facts with the weights in `dtype`; what that computes in, where a change makes it another, is its own."""
-    return served_model(model, dtype, vision=vision, compute=compute.get(dtype))
+    served = served_model(model, dtype, vision=vision, compute=compute.get(dtype))
+    return None if served is None else as_cached(served, model.architecture.architecture)
 
 
 def _degrees(spec: GpuSpec, options: VllmOptions) -> tuple[int, int]:

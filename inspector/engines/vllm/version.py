@@ -75,6 +75,14 @@ class VllmVersion:
         return self.release >= (0, 15)
 
     @property
+    def checkpoint_blocks(self) -> int:
+        """Blocks of a state of heads that a prefill leaves its checkpoint in: 1, read in 0.33 alone.
+
+        vllm/v1/kv_cache_interface.py: MambaSpec.num_prefill_checkpoint_blocks.
+        """
+        return 1 if self.release >= (0, 33) else 0
+
+    @property
     def latent_block_multiple(self) -> int:
         """Tokens that the block of latents beside states is a multiple of: 16 to 0.10, 64 to 0.26, then 128.
 
