@@ -32,7 +32,7 @@ class TrainingSettings(TrainingSetup, RunSettings):
     Attributes:
         trainable_parameters: for the article's formulas alone; all of the model's where None.
         measure: also run the step with the real class under fake tensors (needs the extra `measure`).
-        sharding: over which cards: a `Sharding`, or its fields (zero, fsdp, tp, grad_accum, ...).
+        sharding: over which GPUs: a `Sharding`, or its fields (zero, fsdp, tp, grad_accum, ...).
     """
 
     trainable_parameters: int | None = None
@@ -62,7 +62,7 @@ class TrainingSettings(TrainingSetup, RunSettings):
 
     @property
     def over(self) -> Sharding:
-        """Over which cards.
+        """Over which GPUs.
 
         Raises:
             UsageError: no run can have these degrees together.
@@ -87,13 +87,13 @@ class TrainingQuestion(Source, DeviceSettings, TrainingSettings):
 
 @asking(TrainingQuestion, lambda error: UsageError(f"no such setting of training: {error}"))
 def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
-    """The memory that one training step takes on the fullest card; the inspection's `fits` are those of training.
+    """The memory that one training step takes on the fullest GPU; the inspection's `fits` are those of training.
 
     Args:
         model: as for `inspect`; so are gpus, resolver, revision, token, offline, context, batch and formulas.
         trainable_parameters: for the article's formulas alone; all of the model's where None.
         measure: also run the step with the real class under fake tensors (needs the extra `measure`).
-        sharding: over which cards: a `memory.training.Sharding` or its fields (zero, fsdp, tp, grad_accum, ...).
+        sharding: over which GPUs: a `memory.training.Sharding` or its fields (zero, fsdp, tp, grad_accum, ...).
         method, precision, ...: the fields of `memory.training.TrainingSetup`.
 
     Raises:
@@ -136,7 +136,7 @@ def train_model(
 
 
 def _refuse_beside_article(asked: TrainingSettings) -> None:
-    """The article's formulas for training have neither settings of a step nor cards: none is left out unsaid."""
+    """The article's formulas for training have neither settings of a step nor GPUs: none is left out unsaid."""
     usual = {**dataclasses.asdict(TrainingSetup()), **dataclasses.asdict(Sharding()), "measure": False, "gpus": ()}
     given = {name: getattr(asked, name) for name in (*chosen(TrainingSetup, asked), "measure")}
     given["gpus"] = getattr(asked, "gpus", ())

@@ -76,7 +76,7 @@ def lock(
 
 
 def _named(gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """The devices by their names: `auto` is another card on each machine."""
+    """The devices by their names: `auto` is another GPU on each machine."""
     if not any(gpu.strip().lower() == "auto" for gpu in gpus):
         return gpus
     from inspector.devices.spec import parse_gpu, parse_gpus
@@ -88,7 +88,7 @@ def _named(gpus: tuple[str, ...]) -> tuple[str, ...]:
             continue
         for spec in parse_gpus((gpu,)):
             name = spec.name if spec.count == 1 or spec.mixed else f"{spec.count}x{spec.name}"
-            parse_gpu(name)  # a card that the list of devices does not have is refused by name
+            parse_gpu(name)  # a GPU that the list of devices does not have is refused by name
             named.append(name)
     return tuple(named)
 

@@ -64,7 +64,7 @@ def detect(
 
 
 def _nvidia(root: Path, environ: Mapping[str, str]) -> list[LocalDevice]:
-    """nvidia-smi's devices. Its numbers are in bus order; CUDA's are, too, unless cards of different speed are mixed
+    """nvidia-smi's devices. Its numbers are in bus order; CUDA's are, too, unless GPUs of different speed are mixed
     and CUDA_DEVICE_ORDER is not PCI_BUS_ID."""
     command = ["nvidia-smi", f"--query-gpu={_NVIDIA_QUERY}", "--format=csv,noheader,nounits"]
     found: dict[str, tuple[str, LocalDevice]] = {}
@@ -119,8 +119,8 @@ def _visible(found: Mapping[str, tuple[str, LocalDevice]], wanted: str | None) -
 
 
 def _amd(root: Path) -> list[LocalDevice]:
-    """The amdgpu driver's cards, from the files that it shows in sysfs (kernel: gpu/amdgpu/driver-misc)."""
-    # "card0" is a card, "card0-DP-1" one of its connectors.
+    """The amdgpu driver's GPUs, from the files that it shows in sysfs (kernel: gpu/amdgpu/driver-misc)."""
+    # "card0" is a GPU, "card0-DP-1" one of its connectors.
     cards = [path for path in (root / "sys/class/drm").glob("card*") if re.fullmatch(r"card\d+", path.name)]
     devices: list[LocalDevice] = []
     for card in sorted(cards, key=lambda path: int(path.name.removeprefix("card"))):

@@ -15,7 +15,7 @@ from inspector.errors import UsageError
 MAX_COUNT = 1024
 
 UNEVEN = 2**30
-"""Bytes by which the free memory of alike cards of this machine may differ and still count as equal."""
+"""Bytes by which the free memory of alike GPUs of this machine may differ and still count as equal."""
 
 # "4xH100" and "H100x4", with a letter, a multiplication sign or an asterisk; "H100:4" as well.
 _COUNT_FIRST = re.compile(r"(?P<count>\d+)\s*[x\u00d7*]\s*(?P<card>.+)", re.IGNORECASE)
@@ -33,17 +33,17 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class GpuSpec:
-    """So many cards, of one kind or mixed.
+    """So many GPUs, of one kind or mixed.
 
     Attributes:
-        name: of one card: the device's, or the size as it was given; of mixed ones all of them.
-        count: cards in all.
-        capacity: bytes that a program can have of one card, of mixed ones the smallest.
+        name: of one GPU: the device's, or the size as it was given; of mixed ones all of them.
+        count: GPUs in all.
+        capacity: bytes that a program can have of one GPU, of mixed ones the smallest.
         kind: what drives it; None for a bare size.
-        device: the known device, or None for a bare size or a local card that the data file does not have.
-        free: bytes that are free now on the fullest of the cards; None where they are not this machine's.
+        device: the known device, or None for a bare size or a local GPU that the data file does not have.
+        free: bytes that are free now on the fullest of the GPUs; None where they are not this machine's.
         notes: what the reader of a verdict should know.
-        mixed: where the cards are not alike, each of them, in order.
+        mixed: where the GPUs are not alike, each of them, in order.
     """
 
     name: str
@@ -57,29 +57,29 @@ class GpuSpec:
 
     @property
     def cards(self) -> tuple[GpuSpec, ...]:
-        """One spec a card, in order."""
+        """One spec a GPU, in order."""
         return self.mixed or (dataclasses.replace(self, count=1),) * self.count
 
     @property
     def capacities(self) -> tuple[int, ...]:
-        """Bytes of each card, in order."""
+        """Bytes of each GPU, in order."""
         return tuple(card.capacity for card in self.mixed) or (self.capacity,) * self.count
 
     @property
     def label(self) -> str:
-        """ "4 x H100-80GB", "RTX 4090 + RTX 3090", or the name alone of one card."""
+        """ "4 x H100-80GB", "RTX 4090 + RTX 3090", or the name alone of one GPU."""
         return self.name if self.count == 1 or self.mixed else f"{self.count} x {self.name}"
 
 
 def parse_gpu(text: str) -> GpuSpec:
-    """The cards that a text means: "RTX 4090", "4xH100", "H100:4", "2xA100-80GB", "24GiB", "2x24GB", "M3 Max 64GB",
+    """The GPUs that a text means: "RTX 4090", "4xH100", "H100:4", "2xA100-80GB", "24GiB", "2x24GB", "M3 Max 64GB",
     "RTX 4090 + 2xRTX 3060 12GB".
 
     A bare size is that many bytes, all of them usable; GB is 1e9 bytes and GiB is 2**30.
 
     Raises:
         UsageError: a name is not known or means several devices, the count is not 1 to 1024, or no single program
-            drives all of the cards.
+            drives all of the GPUs.
     """
     stripped = text.strip()
     if "+" in stripped:
@@ -90,7 +90,7 @@ def parse_gpu(text: str) -> GpuSpec:
     whole = _one_card(stripped)
     if whole is not None:
         return whole
-    # "RTX4090" would read as 4090 cards called "RT": a count is looked for only where the whole is no name.
+    # "RTX4090" would read as 4090 GPUs called "RT": a count is looked for only where the whole is no name.
     for pattern in (_COUNT_FIRST, _COUNT_LAST):
         match = pattern.fullmatch(stripped)
         card = _one_card(match["card"]) if match else None
@@ -100,7 +100,7 @@ def parse_gpu(text: str) -> GpuSpec:
 
 
 def mixed_spec(cards: Sequence[GpuSpec]) -> GpuSpec:
-    """All of these single cards together; a plain count where they are alike.
+    """All of these single GPUs together; a plain count where they are alike.
 
     Raises:
         UsageError: too many, or different drivers.
@@ -127,7 +127,7 @@ def mixed_spec(cards: Sequence[GpuSpec]) -> GpuSpec:
 
 
 def _names(cards: Sequence[GpuSpec]) -> list[str]:
-    """ "2xRTX 4090", "RTX 3060 12GB": a name for each run of cards that are called alike."""
+    """ "2xRTX 4090", "RTX 3060 12GB": a name for each run of GPUs that are called alike."""
     runs: list[tuple[str, int]] = []
     for card in cards:
         if runs and runs[-1][0] == card.name:
@@ -138,7 +138,7 @@ def _names(cards: Sequence[GpuSpec]) -> list[str]:
 
 
 def parse_gpus(texts: Iterable[str]) -> tuple[GpuSpec, ...]:
-    """`parse_gpu` of each text; "auto" stands for this machine's cards, all together where one driver has them."""
+    """`parse_gpu` of each text; "auto" stands for this machine's GPUs, all together where one driver has them."""
     specs: list[GpuSpec] = []
     for text in texts:
         if text.strip().lower() == "auto":
@@ -149,7 +149,7 @@ def parse_gpus(texts: Iterable[str]) -> tuple[GpuSpec, ...]:
 
 
 def machine_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
-    """This machine's cards as one spec for each driver, mixed where they differ or where much more is free on one.
+    """This machine's GPUs as one spec for each driver, mixed where they differ or where much more is free on one.
 
     Raises:
         UsageError: there is no device.
@@ -192,7 +192,7 @@ def local_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
 
 
 def spec_of(device: Device) -> GpuSpec:
-    """One card of a known device."""
+    """One GPU of a known device."""
     return GpuSpec(
         name=device.name,
         count=1,

@@ -1,7 +1,7 @@
 """How fast at most: what the memory's bandwidth and the arithmetic of a device allow (the roofline).
 
 Williams, Waterman and Patterson, 2009 ("Roofline: an insightful visual performance model"). Upper bounds: no kernel
-reaches them, and nothing of latency, scheduling or communication between cards is in them.
+reaches them, and nothing of latency, scheduling or communication between GPUs is in them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def decode_bound(model: Model, estimate: Estimate, spec: GpuSpec, split: int = 1
 
     Args:
         estimate: of the workload; its cache is read whole in every step.
-        split: cards that work on one step at the same time: the ranks of tensor parallelism, 1 for whole layers.
+        split: GPUs that work on one step at the same time: the ranks of tensor parallelism, 1 for whole layers.
 
     Returns:
         None where the bandwidth, the cache or the weights are not known, or the model does not decode.

@@ -34,7 +34,7 @@ class Expected:
         tensor_bytes: bytes of all stored tensors.
         total: bytes of memory, by transformers' accounting.
         fits: for each of the entry's devices, as the entry names it: the verdict (None: cannot be told).
-        needed: for each, the bytes that the engine needs on its fullest card.
+        needed: for each, the bytes that the engine needs on its fullest GPU.
     """
 
     parameters: int | None = None

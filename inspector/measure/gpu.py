@@ -106,7 +106,7 @@ class MemoryLog(TorchDispatchMode):
     """Every birth (+bytes) and death (-bytes) of a storage on the pretend GPU, in order, with named marks between.
 
     `events` holds the storages' own bytes, `births` the index of the storage's first event, and `origins` what made
-    it; `live` and the peak count blocks of the allocator, as a card would.
+    it; `live` and the peak count blocks of the allocator, as a GPU would.
     """
 
     def __init__(self) -> None:
@@ -267,7 +267,7 @@ def pretend_training_gpu() -> Iterator[MemoryLog]:
             mock.patch("torch.cuda.get_device_capability", return_value=CAPABILITY),
             # transformers treats fake tensors as tracing, and then builds masks that it skips on a real run.
             mock.patch("transformers.utils.import_utils.is_fake_tensor", return_value=False),
-            # torch.autocast's front door asks for a real card.
+            # torch.autocast's front door asks for a real GPU.
             mock.patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False),
             mock.patch("torch.cuda.is_bf16_supported", return_value=True),
             torch.autograd.set_multithreading_enabled(False),

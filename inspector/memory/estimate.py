@@ -133,7 +133,7 @@ class Estimate:
     warnings: tuple[str, ...] = ()
     kv_cache_allocated: tuple[Part, ...] = ()
     image_tokens: int | None = None
-    """Of each sequence's context, the tokens that its pictures take; None where none are counted."""
+    """Of each sequence's context, the tokens that its images take; None where none are counted."""
 
     @property
     def explained(self) -> tuple[Part, ...]:

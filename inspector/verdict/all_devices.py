@@ -11,14 +11,14 @@ from inspector.errors import UsageError
 from inspector.verdict.fit import Fit
 
 COUNTS = (1, 2, 4, 8)
-"""Cards of one kind that are tried: what one machine holds, and what divides heads evenly. Macs and laptops: one."""
+"""GPUs of one kind that are tried: what one machine holds, and what divides heads evenly. Macs and laptops: one."""
 
 
 def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None = None) -> tuple[Fit, ...]:
-    """The verdicts that are yes, of the fewest cards (of `COUNTS`) of each known device; least memory in all first.
+    """The verdicts that are yes, of the fewest GPUs (of `COUNTS`) of each known device; least memory in all first.
 
     Args:
-        verdict: whether it fits so many cards of one kind. A number of cards that is refused does not fit.
+        verdict: whether it fits so many GPUs of one kind. A number of GPUs that is refused does not fit.
         kinds: what may drive the devices; None for all.
     """
     devices = [device for device in list_devices() if kinds is None or device.kind in kinds]

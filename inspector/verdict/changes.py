@@ -1,4 +1,4 @@
-"""When a model does not fit: the single changes that make it fit, each with what the fullest card then holds.
+"""When a model does not fit: the single changes that make it fit, each with what the fullest GPU then holds.
 
 Every figure comes from the sizing function that gave the verdict; a change that does not suffice is left out.
 """
@@ -17,12 +17,12 @@ WEIGHT_PRECISIONS = ("bf16", "fp8", "int4")
 """Mildest first. The weights' are floors, see `memory.precision`."""
 
 Needed = Callable[[Workload, int], "int | None"]
-"""(workload, cards) -> bytes on the fullest card, None where that is not known."""
+"""(workload, GPUs) -> bytes on the fullest GPU, None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change: what to type for it ("" where no option says it), what it is, and bytes on the fullest card then."""
+    """One change: what to type for it ("" where no option says it), what it is, and bytes on the fullest GPU then."""
 
     option: str
     text: str
@@ -64,7 +64,7 @@ def changes_that_fit(
 def offload_that_fits(total: int, capacity: int, layers: Sequence[int], head: int) -> Change | None:
     """The fewest last layers whose weights, with the head's, stay on the CPU, as `device_map="auto"` puts them there.
 
-    total - offloaded + the largest one offloaded, which is copied to the card when its turn comes; caches stay on it.
+    total - offloaded + the largest one offloaded, which is copied to the GPU when its turn comes; caches stay on it.
     None where even all layers are too few.
 
     >>> offload_that_fits(1000, 850, (100,) * 8, head=50).text

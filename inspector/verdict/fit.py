@@ -1,4 +1,4 @@
-"""From estimates to a verdict: does it fit these cards, with what headroom, and up to which context and batch."""
+"""From estimates to a verdict: does it fit these GPUs, with what headroom, and up to which context and batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CONTEXT = 2**24
 MAX_BATCH = 2**20
 
 MAX_CARDS = 64
-"""Cards that the search for the least number of them tries."""
+"""GPUs that the search for the least number of them tries."""
 
 Estimator = Callable[[Model, Workload], Estimate]
 Room = tuple["bool | None", "int | None"]
@@ -30,7 +30,7 @@ search, None for none."""
 
 
 class CardShare(NamedTuple):
-    """One of unequal cards: its name, what a program can have of it, and what it must hold."""
+    """One of unequal GPUs: its name, what a program can have of it, and what it must hold."""
 
     gpu: str
     capacity: int
@@ -41,22 +41,22 @@ class CardShare(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a model under one workload fits so many cards. All sizes in bytes.
+    """Whether a model under one workload fits so many GPUs. All sizes in bytes.
 
     Attributes:
-        gpu: one card's name; of unequal cards all names.
-        count: cards.
-        capacity: what a program can have of one card; of unequal ones, of the tightest.
-        needed: what the fullest card must hold, or the tightest of unequal ones; None where that is not known.
+        gpu: one GPU's name; of unequal GPUs all names.
+        count: GPUs.
+        capacity: what a program can have of one GPU; of unequal ones, of the tightest.
+        needed: what the fullest GPU must hold, or the tightest of unequal ones; None where that is not known.
         fits: None where it cannot be told.
         headroom: capacity - needed; negative where that much is missing.
         max_context: tokens a sequence that still fit at this batch, up to the model's own maximum (2**24 where it
             names none); 0 where not even one does, None where it cannot be told.
         max_batch: sequences that still fit at this context, up to 2**20; 0 and None likewise.
-        min_count: the least number of such cards that fits, up to 64; None where none does or it cannot be told.
-        per_card: what each card holds, in the order of the layers; empty where that is not known.
-        cards: unequal cards one by one, in their order; empty where they are alike.
-        kind: what drives the cards ("cuda", "rocm", ...); None for a bare size.
+        min_count: the least number of such GPUs that fits, up to 64; None where none does or it cannot be told.
+        per_card: what each GPU holds, in the order of the layers; empty where that is not known.
+        cards: unequal GPUs one by one, in their order; empty where they are alike.
+        kind: what drives the GPUs ("cuda", "rocm", ...); None for a bare size.
         decode_bound: tokens a second, of all sequences together, that the bandwidth allows; None where not known.
         prefill_bound: prompt tokens a second that the arithmetic allows; likewise.
         changes: where it does not fit, the single changes that make it fit.
@@ -92,7 +92,7 @@ def check_fit(
 ) -> Fit:
     """The verdict for `spec`; every figure and both searches come from the one sizing function `estimate`.
 
-    On several cards whole layers are split over them, as `device_map="auto"` of transformers does: memory is never
+    On several GPUs whole layers are split over them, as `device_map="auto"` of transformers does: memory is never
     pooled, and the fullest GPU decides.
 
     Args:
@@ -102,7 +102,7 @@ def check_fit(
 
     def room(context: int, batch: int) -> Room:
         sized = estimate(model, dataclasses.replace(workload, context=context, batch=batch))
-        # Of several cards a guide: the share of each if memory were pooled.
+        # Of several GPUs a guide: the share of each if memory were pooled.
         total = None if sized.total is None else sized.total // spec.count
         left = None if total is None or not inference else spec.capacity - total
         return _fits(model, sized, spec.capacities)[0], left
@@ -182,7 +182,7 @@ def _changes(
 
 
 def tightest_of(capacities: tuple[int, ...], per_card: tuple[int, ...]) -> tuple[int | None, int]:
-    """What the card with least left must hold, and what it has; of equal cards that is the fullest."""
+    """What the GPU with least left must hold, and what it has; of equal GPUs that is the fullest."""
     if not per_card:
         return None, min(capacities)
     pairs = list(zip(per_card, capacities, strict=True))
@@ -191,7 +191,7 @@ def tightest_of(capacities: tuple[int, ...], per_card: tuple[int, ...]) -> tuple
 
 
 def card_shares(spec: GpuSpec, per_card: tuple[int, ...]) -> tuple[CardShare, ...]:
-    """Unequal cards one by one; what they hold is unknown where `per_card` is empty."""
+    """Unequal GPUs one by one; what they hold is unknown where `per_card` is empty."""
     needed: list[int | None] = list(per_card) or [None] * spec.count
     left = [None if size is None else card.capacity - size for card, size in zip(spec.cards, needed, strict=True)]
     used = [room for room, size in zip(left, needed, strict=True) if room is not None and size]
@@ -203,7 +203,7 @@ def card_shares(spec: GpuSpec, per_card: tuple[int, ...]) -> tuple[CardShare, ..
 
 
 def memoized(estimate: Estimator = estimate) -> Estimator:
-    """The same sizing function for one model, which works out each workload once: searches over many cards repeat
+    """The same sizing function for one model, which works out each workload once: searches over many GPUs repeat
     them."""
     known: dict[Workload, Estimate] = {}
 
@@ -216,13 +216,13 @@ def memoized(estimate: Estimator = estimate) -> Estimator:
 
 
 def min_count(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Estimator = estimate) -> int | None:
-    """The least number of such cards that fits, up to 64 (`spec.count` does not matter); None where none does, or
+    """The least number of such GPUs that fits, up to 64 (`spec.count` does not matter); None where none does, or
     where it cannot be told."""
     return _least_count(model, estimate(model, workload), spec.capacity)
 
 
 def _verdict(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, tuple[int, ...]]:
-    """Whether an estimate fits cards of so many bytes each, and what each holds (empty where that is not known)."""
+    """Whether an estimate fits GPUs of so many bytes each, and what each holds (empty where that is not known)."""
     fits, layout = _fits(model, sized, cards)
     total, largest = sized.total, cards.index(max(cards))
     if layout is not None:
@@ -233,7 +233,7 @@ def _verdict(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[boo
 
 
 def _fits(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, Layout | None]:
-    """Whether an estimate fits cards of so many bytes each, and how it lies on several, where that is known."""
+    """Whether an estimate fits GPUs of so many bytes each, and how it lies on several, where that is known."""
     total = sized.total
     if total is not None and len(cards) == 1:
         return total <= cards[0], None
@@ -247,7 +247,7 @@ def _fits(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool |
 
 
 def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
-    """Layers on the CPU, for one card."""
+    """Layers on the CPU, for one GPU."""
     layers, total = layer_weights(model, sized), sized.total
     if spec.count > 1 or layers is None or total is None or not sized.weights.bytes:
         return None
@@ -256,8 +256,8 @@ def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
 
 
 def _least_bytes(sized: Estimate, cards: tuple[int, ...]) -> int:
-    """Bytes that the known parts take on these cards together, however they are split; a card too small for what every
-    card holds is left out, and takes its own size."""
+    """Bytes that the known parts take on these GPUs together, however they are split; a GPU too small for what every
+    GPU holds is left out, and takes its own size."""
     once = (sized.weights.bytes or 0) + (sized.kv_cache.bytes or 0)
     every_card = (sized.activations.bytes or 0) + (sized.overhead.bytes or 0)
     return once + sum(every_card if len(set(cards)) == 1 else min(every_card, card) for card in cards)

@@ -1,4 +1,4 @@
-"""How transformers' `device_map` lays a model over several cards: whole layers, in order, nothing divided."""
+"""How transformers' `device_map` lays a model over several GPUs: whole layers, in order, nothing divided."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inspector.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What lies in a row and is cut into one run a card, and what every card holds besides.
+    """What lies in a row and is cut into one run a GPU, and what every GPU holds besides.
 
     Attributes:
         blocks: bytes of the embedding (with all else that stands before the layers), of each layer with its cache,
@@ -26,7 +26,7 @@ class Layout:
     every_card: int
 
     def fits(self, capacities: Sequence[int]) -> bool:
-        """Whether some split leaves no card of so many bytes with too much: `per_card` or `per_mixed_card`, without the
+        """Whether some split leaves no GPU of so many bytes with too much: `per_card` or `per_mixed_card`, without the
         search for the best.
 
         >>> Layout((2, 3, 4), every_card=1).fits((6, 5)), Layout((2, 3, 4), every_card=1).fits((5, 5))
@@ -36,7 +36,7 @@ class Layout:
         return _filled(self.blocks, rooms, 0) is not None
 
     def per_card(self, count: int) -> tuple[int, ...]:
-        """Bytes on each of `count` cards, by the split whose fullest card holds least. Cards left empty take 0.
+        """Bytes on each of `count` GPUs, by the split whose fullest GPU holds least. GPUs left empty take 0.
 
         >>> Layout((2, 3, 4), every_card=1).per_card(2)
         (6, 5)
@@ -45,7 +45,7 @@ class Layout:
         return tuple(sum(run) + self.every_card if run else 0 for run in runs)
 
     def per_mixed_card(self, capacities: Sequence[int]) -> tuple[int, ...]:
-        """Bytes on each of unequal cards, in their order, by the split that leaves the tightest most room.
+        """Bytes on each of unequal GPUs, in their order, by the split that leaves the tightest most room.
 
         >>> Layout((2, 3, 4), every_card=1).per_mixed_card((6, 12))
         (3, 8)
@@ -54,7 +54,7 @@ class Layout:
         return tuple(sum(run) + self.every_card if run else 0 for run in runs)
 
     def least_count(self, capacity: int) -> int | None:
-        """The fewest cards of so many bytes that hold it; None where one block alone is too much for a card.
+        """The fewest GPUs of so many bytes that hold it; None where one block alone is too much for a GPU.
 
         >>> Layout((2, 3, 4), every_card=1).least_count(6)
         2
@@ -120,11 +120,11 @@ def _filled(blocks: Sequence[int], rooms: Sequence[int], left: int) -> list[tupl
 
 
 def balanced(weights: Sequence[int], capacities: Sequence[int]) -> tuple[int, ...]:
-    """How many blocks of weights `device_map="auto"` puts on each card; where the sum is less than all, the rest goes
+    """How many blocks of weights `device_map="auto"` puts on each GPU; where the sum is less than all, the rest goes
     to the CPU.
 
     transformers/integrations/accelerate.py (5.23; accelerate's own modeling.py before): get_balanced_memory grants each
-    card but the last an even share and 1.25 times the largest block; infer_auto_device_map fills them in order, with
+    GPU but the last an even share and 1.25 times the largest block; infer_auto_device_map fills them in order, with
     room kept for the largest block to come on the first. Both count weights alone: no cache, no working set.
     """
     share = sum(weights) // len(capacities) + int(1.25 * max(weights, default=0))
@@ -178,9 +178,9 @@ def device_map_layout(model: Model, estimate: Estimate) -> Layout | None:
 
 
 def automatic_notes(model: Model, estimate: Estimate, capacities: Sequence[int]) -> tuple[str, ...]:
-    """What `device_map="auto"` makes of unequal cards, where that is not what the best split would.
+    """What `device_map="auto"` makes of unequal GPUs, where that is not what the best split would.
 
-    Adding a card, or one that is larger, can so make "auto" itself worse: its even share shrinks with every card.
+    Adding a GPU, or one that is larger, can so make "auto" itself worse: its even share shrinks with every GPU.
     """
     layers, caches = layer_weights(model, estimate), layer_caches(model, estimate)
     layout = device_map_layout(model, estimate)

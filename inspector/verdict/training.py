@@ -1,4 +1,4 @@
-"""Whether a training step fits a card, up to which batch and context, and what would make it fit."""
+"""Whether a training step fits a GPU, up to which batch and context, and what would make it fit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from inspector.verdict.changes import Change
 from inspector.verdict.fit import Fit, check_fit, memoized
 
 CARDS = (2, 4, 8, 16, 32, 64, 128, 256)
-"""Numbers of cards that the search for enough of them tries."""
+"""Numbers of GPUs that the search for enough of them tries."""
 
 
 def check_training(
     model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights, spec: GpuSpec
 ) -> Fit:
-    """The verdict on the fullest card of a run, and the changes that make it fit where it does not."""
+    """The verdict on the fullest GPU of a run, and the changes that make it fit where it does not."""
 
     def sized(changed: Workload, how: TrainingSetup, cards: Sharding) -> int | None:
         return training_total(training_estimate(model, changed, how, cards, tensors)).total
@@ -29,7 +29,7 @@ def check_training(
     fit = check_fit(
         model,
         workload,
-        # Every card of a run holds its share, worked out already: the verdict is that of one card.
+        # Every GPU of a run holds its share, worked out already: the verdict is that of one GPU.
         dataclasses.replace(spec, count=1, mixed=()),
         estimate=memoized(
             lambda model, workload: training_total(training_estimate(model, workload, setup, sharding, tensors))
@@ -126,7 +126,7 @@ def _changed(setup: TrainingSetup, values: dict[str, Any]) -> TrainingSetup | No
 
 
 def _spread(workload: Workload, setup: TrainingSetup, sharding: Sharding, sized: Any, capacity: int) -> Change | None:
-    """The least number of cards, a power of two, over which FSDP makes it fit."""
+    """The least number of GPUs, a power of two, over which FSDP makes it fit."""
     if sharding.ddp > 1 or sharding.zero or sharding.fsdp > 1:
         return None
     for cards in CARDS:

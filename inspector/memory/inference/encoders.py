@@ -1,12 +1,12 @@
 """Working memory of vision and audio encoders at inference under transformers, projector included.
 
-`generate` encodes the pictures before the language model sees anything: the cache is empty then, the prompt's
+`generate` encodes the images before the language model sees anything: the cache is empty then, the prompt's
 embeddings are there. An encoder keeps nothing layer by layer (Llama 3.2's does), so its peak is the largest block of
 one layer: the MLP, the rotation of queries and keys, or eager attention's scores. Each formula was read from the
 classes of transformers 5.23 and checked against peaks measured under fake tensors (tests/oracles/vision.py).
 
-Letters: h, f, a, d the encoder's hidden size, intermediate size, heads, head dimension; n patches of a picture or
-tile, T of all. Pictures come in fp32, as processors make them; computed is in 16 bits.
+Letters: h, f, a, d the encoder's hidden size, intermediate size, heads, head dimension; n patches of an image or
+tile, T of all. Images come in fp32, as processors make them; computed is in 16 bits.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ AUDIO_SCORE_BYTES = 4
 
 
 class Encoding(NamedTuple):
-    """What the pictures of a run take.
+    """What the images of a run take.
 
     Attributes:
         peak: while they are encoded.
         held: pixels and features, which live on while the language model runs.
-        tokens: that the pictures take of each sequence's context.
+        tokens: that the images take of each sequence's context.
         pictures: what was encoded.
     """
 
@@ -51,10 +51,10 @@ class Encoding(NamedTuple):
 def encode_pictures(
     tower: VisionTower, *, images: int, batch: int, size: Size | None = None, attention: str = "sdpa"
 ) -> Encoding:
-    """The encoder's working memory for `images` pictures a sequence, of all sequences at once.
+    """The encoder's working memory for `images` images a sequence, of all sequences at once.
 
     Args:
-        images: pictures in each prompt.
+        images: images in each prompt.
         batch: prompts.
         size: (width, height) in pixels; the largest that the processor's class makes, where None.
         attention: "sdpa" or "eager".
@@ -118,13 +118,13 @@ def audio_peak(tower: AudioTower, clips: int, attention: str = "sdpa") -> Part:
 def with_media(
     architecture: Architecture, workload: Workload, text: Part, cache: int | None, element_bytes: int
 ) -> tuple[Part, int | None, tuple[str, ...]]:
-    """The activations of a prompt with its pictures, or with a clip of 30 seconds for each sequence.
+    """The activations of a prompt with its images, or with a clip of 30 seconds for each sequence.
 
     They are those of the worse of two moments. While the encoder runs the cache is empty, so what it takes counts
-    above the cache's bytes alone; while the language model runs, its own, and what is held of the pictures.
+    above the cache's bytes alone; while the language model runs, its own, and what is held of the images.
 
     Returns:
-        The part; the tokens that pictures or the clip take of each sequence, None where that is not known; and notes.
+        The part; the tokens that images or the clip take of each sequence, None where that is not known; and notes.
     """
     if architecture.audio and (tower := architecture.audio_tower) and element_bytes == ELEMENT:
         peak = audio_peak(tower, workload.batch)
@@ -205,7 +205,7 @@ def _grid(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
             "mlp", total, copies * inner + 5 * hidden + beside, f"{copies} * {inner:,} + 5 * {hidden:,} + {beside:,}"
         ),
     ]
-    if attention == "eager":  # a picture at a time; the outputs of those before wait to be joined
+    if attention == "eager":  # an image at a time; the outputs of those before wait to be joined
         part = _eager(tower.num_attention_heads, total, pictures.longest**2, 7 * hidden + beside, 10)
         waiting = (total - pictures.longest) * hidden * ELEMENT
         formula = f"{part.formula} + {waiting:,} B of outputs that wait"
@@ -214,7 +214,7 @@ def _grid(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
 
 
 def _ragged(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
-    """A mask keeps the pictures apart: T^2 additive values, and a padded copy for the memory-efficient kernel where T
+    """A mask keeps the images apart: T^2 additive values, and a padded copy for the memory-efficient kernel where T
     is no multiple of 16. The first layer's output lives on at the padded size."""
     hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
     aligned = -(-total // 16) * 16

@@ -1,4 +1,4 @@
-"""How a processor cuts pictures up: patches that go through the encoder, and tokens that enter the context.
+"""How a processor cuts images up: patches that go through the encoder, and tokens that enter the context.
 
 The processors' rules as in transformers 5.23, with their classes' default limits: preprocessor_config.json is not read.
 """
@@ -20,11 +20,11 @@ class Pictures(NamedTuple):
     """What the encoder gets.
 
     Attributes:
-        runs: (patches, how many) of pictures or tiles whose patches, class tokens included, attend to each other.
-        tokens: that enter the language model's context for all pictures.
+        runs: (patches, how many) of images or tiles whose patches, class tokens included, attend to each other.
+        tokens: that enter the language model's context for all images.
         values: numbers in the pixel tensors.
         canvas: patches that the first layer makes, padding included.
-        size: (width, height) of one picture as it is encoded.
+        size: (width, height) of one image as it is encoded.
     """
 
     runs: tuple[tuple[int, int], ...]
@@ -48,7 +48,7 @@ class Pictures(NamedTuple):
 
 
 def default_size(tower: VisionTower, max_pixels: int | None = None) -> Size:
-    """The largest picture that the processor makes of any, by its class's limits (or of `max_pixels`)."""
+    """The largest image that the processor makes of any, by its class's limits (or of `max_pixels`)."""
     side = tower.image_size
     if tower.family == "grid":
         unit = tower.patch_size * tower.merge
@@ -69,13 +69,13 @@ def default_size(tower: VisionTower, max_pixels: int | None = None) -> Size:
 
 
 def cut_up(tower: VisionTower, count: int, size: Size) -> Pictures:
-    """`count` pictures of one size, (width, height), as the processor hands them on."""
+    """`count` images of one size, (width, height), as the processor hands them on."""
     patch = tower.patch_size
     if tower.family == "grid":
         width, height = _fit_grid(tower, size)
         patches = (width // patch) * (height // patch)
         tokens = patches // tower.merge**2
-        values = count * patches * 6 * patch**2  # a still picture is two equal frames
+        values = count * patches * 6 * patch**2  # a still image is two equal frames
         return Pictures(((patches, count),), count * tokens, values, count * patches, (width, height))
     if tower.family == "ragged":
         width, height = _fit_ragged(tower, size)
@@ -89,18 +89,18 @@ def cut_up(tower: VisionTower, count: int, size: Size) -> Pictures:
     patches = (side // patch) ** 2
     sequence = patches + tower.class_tokens
     values, canvas = count * tiles * 3 * side**2, count * tiles * patches
-    if tower.family == "joint_tiles":  # all tiles of a picture attend to each other, each padded to a multiple of 8
+    if tower.family == "joint_tiles":  # all tiles of an image attend to each other, each padded to a multiple of 8
         return Pictures(((tiles * (-(-sequence // 8) * 8), count),), count * tokens, values, canvas, size)
     return Pictures(((sequence, tiles * count),), count * tokens, values, canvas, size)
 
 
 def _tiles(tower: VisionTower, size: Size) -> tuple[int, int]:
-    """(tiles that are encoded, tokens in the context) of one picture; separators between tiles are not counted."""
+    """(tiles that are encoded, tokens in the context) of one image; separators between tiles are not counted."""
     side = tower.image_size
     patches = (side // tower.patch_size) ** 2
     a_tile = tower.tokens or patches // tower.merge**2
     if tower.family == "joint_tiles":
-        return tower.tiles, 1  # cross-attention: the context has one token a picture
+        return tower.tiles, 1  # cross-attention: the context has one token an image
     if tower.pinpoints:
         return _llava_next(tower, size)
     if tower.habits.tiling == "longest_side":

@@ -17,9 +17,9 @@ from inspector.model.layers.layer import size_in_bytes
 from inspector.model.model import Model
 
 OVERHEAD_BYTES = 256 * 1024**2
-"""What a process takes on the card beside torch's tensors: context, kernels, libraries. vLLM's start-up logs print
+"""What a process takes on the GPU beside torch's tensors: context, kernels, libraries. vLLM's start-up logs print
 0.24-0.26 GiB for it on one H100 (19 of 22 runs of version 0.19); older drivers that load every kernel took up to
-1.3 GiB. With several cards NCCL's buffers add to it."""
+1.3 GiB. With several GPUs NCCL's buffers add to it."""
 
 OVERHEAD_RANGE = (int(0.24 * 1024**3), int(1.3 * 1024**3))
 

@@ -1,4 +1,4 @@
-"""Memory of training on each card: the peak of a step, by its phases; and the article's formulas beside it."""
+"""Memory of training on each GPU: the peak of a step, by its phases; and the article's formulas beside it."""
 
 from inspector.memory.training.article import article_training
 from inspector.memory.training.estimate import CHOICES, TrainingEstimate, TrainingSetup

@@ -1,4 +1,4 @@
-"""What training/ takes and hands on: a `TrainingSetup`, and a `TrainingEstimate` of the step's peak on one card."""
+"""What training/ takes and hands on: a `TrainingSetup`, and a `TrainingEstimate` of the step's peak on one GPU."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class TrainingEstimate:
-    """Memory of one training step on one card, in bytes.
+    """Memory of one training step on one GPU, in bytes.
 
     Attributes:
         workload: context, batch and formulas.
@@ -314,7 +314,7 @@ class TrainingEstimate:
         inference_bytes: what the ratio is taken of: the weights at inference, or the article's inference total.
         warnings: what the reader of the numbers should know.
         measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
-        sharding: over how many cards; all sizes are those of the fullest one.
+        sharding: over how many GPUs; all sizes are those of the fullest one.
         off_card: what its process keeps elsewhere: parts "host_memory" and "disk".
     """
 

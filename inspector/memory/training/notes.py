@@ -44,7 +44,7 @@ def _kernels(model: Model, setup: TrainingSetup) -> list[str]:
 
 
 def _optimizer(setup: TrainingSetup, paged: int) -> list[str]:
-    """What the optimizer keeps; `paged`: bytes of states that move between card and CPU."""
+    """What the optimizer keeps; `paged`: bytes of states that move between GPU and CPU."""
     found = []
     if setup.optimizer == "fp8-lm":
         found.append("fp8-lm: by the paper, not measured; MS-AMP's fp8 gradients would take a byte less a parameter")

@@ -1,4 +1,4 @@
-"""What a process keeps off its card: in the host's memory, and on NVMe (ZeRO-Infinity, arXiv 2104.07857).
+"""What a process keeps off its GPU: in the host's memory, and on NVMe (ZeRO-Infinity, arXiv 2104.07857).
 
 By DeepSpeed 0.19's source (runtime/zero/stage3.py, offload_config.py, swap_tensor/), not measured; its own estimators
 count the same bytes a parameter and half as much again for buffers (additional_buffer_factor).
@@ -40,12 +40,12 @@ def off_card(
     """Parts "host_memory" and "disk" of one process; those that are nothing are left out.
 
     Args:
-        weights: bytes of the card's share of the weights.
+        weights: bytes of the GPU's share of the weights.
         gradients: bytes of its share of the gradients in their own precision.
         states: bytes of its share of the optimizer's states, with the fp32 copy of the weights.
         trained: parameters of that share.
         activations: bytes that blocks keep and that are offloaded.
-        paged: bytes of paged states, which move between card and host.
+        paged: bytes of paged states, which move between GPU and host.
     """
     memory: list[tuple[int, str]] = []
     disk: list[tuple[int, str]] = []

@@ -61,7 +61,7 @@ class Trained:
 
 
 def optimizer_states(setup: TrainingSetup, trained: Trained) -> Part:
-    """Bytes of the optimizer's states that are on the card, with the fp32 copy of the weights where it keeps one."""
+    """Bytes of the optimizer's states that are on the GPU, with the fp32 copy of the weights where it keeps one."""
     part = _states(setup, trained)
     if setup.precision != "bf16-master":
         return part
@@ -138,7 +138,7 @@ def _bitsandbytes(name: str, trained: Trained, part: Callable[[float | None, str
 
 
 def paged_bytes(setup: TrainingSetup, trained: Trained) -> int:
-    """Bytes of states in memory that CUDA moves between card and CPU as needed; torch's allocator does not count it."""
+    """Bytes of states in memory that CUDA moves between GPU and CPU as needed; torch's allocator does not count it."""
     if not setup.optimizer.startswith("paged"):
         return 0
     states = 1 if "lion" in setup.optimizer else 2

@@ -1,4 +1,4 @@
-"""One card of many: its share of the parameters, its sizes, and what each kind of parallelism adds to a moment.
+"""One GPU of many: its share of the parameters, its sizes, and what each kind of parallelism adds to a moment.
 
 Measured on small models: the table that all starts from, what FSDP2 gathers (tests/oracles/training_fsdp.py), and on
 two processes the shares of DDP, ZeRO-1, FSDP2 and tensor parallel, and the microbatches that a pipeline has in flight
@@ -7,7 +7,7 @@ two processes the shares of DDP, ZeRO-1, FSDP2 and tensor parallel, and the micr
 - tensor parallel (Megatron-LM, arXiv 1909.08053): heads, intermediate size and vocabulary are divided; norms, and what
   is as wide as the hidden size, are not. Its sequence form (arXiv 2205.05198) divides those, too.
 - pipeline (1F1B, arXiv 2104.04473): the first stage keeps the activations of as many microbatches as there are stages.
-- ZeRO (arXiv 1910.02054): states, then gradients, then parameters divided by the cards.
+- ZeRO (arXiv 1910.02054): states, then gradients, then parameters divided by the GPUs.
 - FSDP2 (torch/distributed/fsdp/_fully_shard): units are the blocks, and all that is outside them; one unit is at work
   and the next on its way, what is outside stays gathered until the backward pass is over, and a unit's gradients are
   there once more as the input of their reduce-scatter.
@@ -43,7 +43,7 @@ FIRST, LAST, ONLY = "first", "last", "only"
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """Parameters of one card before data parallelism divides them: all, its largest block, what is outside blocks, and
+    """Parameters of one GPU before data parallelism divides them: all, its largest block, what is outside blocks, and
     the head of that, where it has a weight of its own."""
 
     total: int
@@ -79,7 +79,7 @@ def refuse_layout(model: Model, setup: TrainingSetup, sharding: Sharding) -> Non
 
 
 def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
-    """The share of one card of a pipeline stage."""
+    """The share of one GPU of a pipeline stage."""
     counts = model.parameters.by_component
     total = model.parameters.total
     divided = sum(
@@ -103,7 +103,7 @@ def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
 
 
 def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
-    """The letters of one card."""
+    """The letters of one GPU."""
     letters = dict(sizes.letters)
     if sharding.tp > 1:
         letters |= {name: _up(letters[name], sharding.tp) for name in DIVIDED if name in letters}
@@ -116,10 +116,10 @@ def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
 
 
 def sharded(moment: Moment, rank: Rank, setup: TrainingSetup, sharding: Sharding, trained: int) -> Moment:
-    """A moment of the passes on one card: its gradients divided, gathered weights and buckets beside it.
+    """A moment of the passes on one GPU: its gradients divided, gathered weights and buckets beside it.
 
     Args:
-        trained: parameters that train, of this card before data parallelism divides them.
+        trained: parameters that train, of this GPU before data parallelism divides them.
     """
     gradients = 0 if sharding.gradients_leave else _up(moment.gradients, sharding.shards[1])
     more = 0

@@ -1,4 +1,4 @@
-"""How a training run is spread over cards: the settings, checked against each other."""
+"""How a training run is spread over GPUs: the settings, checked against each other."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Sharding:
     """Degrees of each kind of parallelism; 1 for none. Data parallelism is ddp, plain or under ZeRO, or fsdp.
 
     Attributes:
-        ddp: data-parallel cards: torch's DistributedDataParallel, with a bucket copy of the gradients unless
+        ddp: data-parallel GPUs: torch's DistributedDataParallel, with a bucket copy of the gradients unless
             `bucket_view`; or DeepSpeed's, where a `zero` stage is given.
-        zero: stage of ZeRO (arXiv 1910.02054) over those cards: 1 divides states, 2 gradients, 3 parameters too.
-        fsdp: cards that share every weight under torch's fully_shard (FSDP2).
+        zero: stage of ZeRO (arXiv 1910.02054) over those GPUs: 1 divides states, 2 gradients, 3 parameters too.
+        fsdp: GPUs that share every weight under torch's fully_shard (FSDP2).
         hsdp: replicas of such a group.
         tp: tensor parallel (arXiv 1909.08053); sp: its sequence parallel form (arXiv 2205.05198).
         pp: pipeline stages, with `grad_accum` microbatches.
         schedule: "1f1b", where the first stage has as many microbatches in flight as there are stages, or "gpipe",
             where every stage has all.
-        cp: context parallel: each card has a share of every sequence.
-        ep: expert parallel: each card has a share of the experts.
+        cp: context parallel: each GPU has a share of every sequence.
+        ep: expert parallel: each GPU has a share of the experts.
         grad_accum: microbatches a step.
         offload: what lives on the CPU: some of `OFFLOADS`.
         nvme: what lives on disk, with buffers on the CPU: some of `NVME` (DeepSpeed's ZeRO-Infinity).
@@ -112,13 +112,13 @@ class Sharding:
 
     @property
     def cards(self) -> int:
-        """Cards that the run takes. Experts are spread over those that are there for other reasons, or over more."""
+        """GPUs that the run takes. Experts are spread over those that are there for other reasons, or over more."""
         data = self.ddp * self.fsdp * self.hsdp
         return max(data * self.tp * self.pp * self.cp, self.ep)
 
     @property
     def shards(self) -> tuple[int, int, int]:
-        """Over how many cards weights, gradients and optimizer states are split by data parallelism."""
+        """Over how many GPUs weights, gradients and optimizer states are split by data parallelism."""
         # Context-parallel ranks hold the same weights and join the group that shards them.
         cards = self.ddp * self.cp
         if self.fsdp > 1:
@@ -127,12 +127,12 @@ class Sharding:
 
     @property
     def away(self) -> frozenset[str]:
-        """What is not on the card."""
+        """What is not on the GPU."""
         return frozenset(self.offload) | frozenset(self.nvme)
 
     @property
     def gradients_leave(self) -> bool:
-        """Whether gradients follow the optimizer off the card, as soon as they are reduced."""
+        """Whether gradients follow the optimizer off the GPU, as soon as they are reduced."""
         return "optimizer" in self.away and (self.zero in (2, 3) or self.fsdp > 1)
 
     @property
@@ -146,7 +146,7 @@ class Sharding:
         return self.ddp > 1 and not self.zero and not self.bucket_view
 
     def words(self) -> str:
-        """In a few words, for a heading; empty for one card."""
+        """In a few words, for a heading; empty for one GPU."""
         named = [
             (f"ZeRO-{self.zero}" if self.zero else "DDP", self.ddp),
             ("FSDP", self.fsdp),

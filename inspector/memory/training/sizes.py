@@ -54,7 +54,7 @@ class Sizes:
 
     letters: dict[str, int]
     sequence: int = 1
-    """Cards that divide what is as wide as the hidden size: sequence parallel."""
+    """GPUs that divide what is as wide as the hidden size: sequence parallel."""
 
     def product(self, name: str) -> int:
         """The value of a product: "Tq" is tokens times the queries' width.

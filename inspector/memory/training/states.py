@@ -1,4 +1,4 @@
-"""The weights on the card: trained, frozen, quantized; and adapters beside them."""
+"""The weights on the GPU: trained, frozen, quantized; and adapters beside them."""
 
 from __future__ import annotations
 

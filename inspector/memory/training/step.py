@@ -1,4 +1,4 @@
-"""`training_estimate`: one training step of a model, and what lives at its peak on the fullest card."""
+"""`training_estimate`: one training step of a model, and what lives at its peak on the fullest GPU."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def training_estimate(
     sharding: Sharding | None = None,
     tensors: Weights | None = None,
 ) -> TrainingEstimate:
-    """The peak of one training step, with what lives at it, on the fullest card.
+    """The peak of one training step, with what lives at it, on the fullest GPU.
 
     Assumed: every token has a label and none is padding; dropout as the class has it by default; the model's own loss
     in fp32.
@@ -56,7 +56,7 @@ def training_estimate(
         workload: context and batch of one micro-batch on one data-parallel rank; its precision is not looked at, as
             `setup` has its own.
         setup: how it is trained.
-        sharding: over which cards; one where None.
+        sharding: over which GPUs; one where None.
         tensors: the parameters' shapes, for what depends on them (targets of adapters, Adafactor, patterns of names).
 
     Raises:
@@ -94,7 +94,7 @@ def training_estimate(
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """One card of a run."""
+    """One GPU of a run."""
 
     model: Model
     workload: Workload
@@ -164,7 +164,7 @@ class _Card:
         return self.setup.trained_bytes * self.sizes.product("Vh") if whole else 0
 
     def _trained(self, rank: Rank) -> Trained:
-        """What trains on this card, before data parallelism divides it."""
+        """What trains on this GPU, before data parallelism divides it."""
         trained, total = self.what.trained, self.model.parameters.total
         if rank.total == total:
             return trained
@@ -172,7 +172,7 @@ class _Card:
         return replace(trained, total=int(trained.total * share), largest=min(trained.largest, rank.total))
 
     def _owned(self, whole: Part, share: float) -> tuple[Part, Part]:
-        """Weights and optimizer states that are this card's, wherever they are."""
+        """Weights and optimizer states that are this GPU's, wherever they are."""
         setup, sharding, saved = self.setup, self.sharding, self.what.saved
         size = None if whole.bytes is None else whole.bytes + saved * setup.frozen_bytes
         formula = whole.formula + (f" + {saved:,} of modules_to_save x {setup.frozen_bytes} B" if saved else "")
@@ -206,7 +206,7 @@ class _Card:
         )
 
     def _steady(self, owned: tuple[Part, Part]) -> tuple[Part, Part]:
-        """Those of them that are on the card."""
+        """Those of them that are on the GPU."""
         held, states, away = *owned, self.sharding.away
         if "params" in away:
             held = replace(held, bytes=0, formula="on NVMe" if "params" in self.sharding.nvme else "on the CPU")
@@ -215,7 +215,7 @@ class _Card:
         return held, states
 
     def _off_card(self, owned: tuple[Part, Part], trained: Trained, gradient_bytes: int) -> tuple[Part, ...]:
-        """What this card's process keeps in the host's memory and on disk."""
+        """What this GPU's process keeps in the host's memory and on disk."""
         sharding, away = self.sharding, self.sharding.away
         kept = 0
         if "activations" in away:
@@ -249,7 +249,7 @@ class _Card:
         return step
 
     def _passes(self, gradient_bytes: int) -> list[Moment]:
-        """The moments of forward and backward pass on this card, gradients not yet divided."""
+        """The moments of forward and backward pass on this GPU, gradients not yet divided."""
         setup, sharding, found, what = self.setup, self.sharding, self.found, self.what
         profile, embedding = found.profile, found.embedding
         trains_head = not setup.adapters or what.saved_head > 0
