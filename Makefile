@@ -11,7 +11,7 @@ OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/devices tests/verdict tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-training tables clean
+.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-training tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, infere
 	$(BIN)/python -m tests.oracles.caches --write
 	$(BIN)/python -m tests.oracles.inference --out tests/memory/data/inference_peaks.json
 	$(BIN)/python -m pytest tests/memory/test_activations.py
+
+oracle-engines: $(VENV)/.test ## compare with vLLM's own code: make oracle-engines ORACLE=venv CONFIGS=folder (see fixtures/make_engines.py)
+	$(ORACLE)/bin/python tests/oracles/vllm/facts.py $(CONFIGS) $(VENV)/vllm.jsonl
+	$(BIN)/python -m tests.oracles.engines $(VENV)/vllm.jsonl --write
 
 oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training

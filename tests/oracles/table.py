@@ -73,6 +73,19 @@ def _plain(text: Any) -> str:
 
 
 TITLES: dict[str, tuple[str, dict[str, str]]] = {
+    "engines": (
+        "Engines: a default config of every model type, read by vLLM's own code on a CPU",
+        {
+            "loaded": "that vLLM loads and whose class it builds",
+            "bytes_equal": "of these, one request takes the bytes that vLLM's planner gives",
+            "dtype_equal": "the same precision",
+            "length_equal": "the same maximum length",
+            "refused": "that vLLM refuses",
+            "refused_alike": "of these, refused here too",
+            "left_out": "not compared: a processor that is not here, or a default config that vLLM's class cannot take",
+            "told_to_fit": "refused by vLLM and not here",
+        },
+    ),
     "parameters": (
         "Parameters: every model class, from its files' headers",
         {

@@ -29,7 +29,7 @@ def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
     data = resources.files("inspector").joinpath("data/engines/vllm.json")
     found: dict[str, Any] = json.loads(data.read_text("utf-8"))
-    for name in ("plugins", "backend", "no_backend", "no_quantizations", "no_float16"):
+    for name in ("plugins", "backend", "no_backend", "backend_refuses", "no_quantizations", "no_float16"):
         found[name] = frozenset(found[name].split())
     return found
 
@@ -80,13 +80,14 @@ def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
     """
     label = ".".join(map(str, min(release, NEWEST)))
     name = shape.architecture
-    if name is not None and loaded_as(name) is None:
+    refused = name in table()["backend_refuses"] and name not in table()["architectures"]
+    if name is not None and (refused or loaded_as(name) is None):
         last = table()["removed"].get(name)
         if last is not None and release <= parse_version(last).release:
             return None
         gone = last is not None and name not in table()["backend"]
         newer = release > NEWEST
-        if gone or (not newer and (name in table()["no_backend"] or _not_dispatched(shape))):
+        if gone or (not newer and (refused or name in table()["no_backend"] or _not_dispatched(shape))):
             if name in table()["plugins"]:
                 return None if release < PLUGINS_SINCE else f"vLLM {label} has no {name}: a plugin of its own has it"
             return f"vLLM {label} has no {name}" + (f" (removed after {last})" if last else "")
