@@ -26,9 +26,11 @@ def plain_model(checkpoint: Checkpoint) -> Model:
         bytes_by_dtype[dtype] = bytes_by_dtype.get(dtype, 0) + tensor.nbytes
     stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
     if checkpoint.format == "gguf":  # its patterns take longer to compile than others to count
+        from inspector.model.evidence.gguf import weigh_gguf
         from inspector.model.parameters.gguf import count_gguf
 
         parameters = count_gguf(checkpoint, architecture)
+        architecture = weigh_gguf(architecture, checkpoint.config, (tensor.name for tensor in checkpoint.tensors))
     else:
         parameters, architecture = count_and_weigh(checkpoint, architecture)
     if parameters.quantization is not None:

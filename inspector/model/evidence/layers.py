@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +141,7 @@ def weigh_layers(found: Found, architecture: Architecture, config: Mapping[str, 
     if least:
         other = replace(architecture, layers=least, layers_at_least=(), notes=())
         least = weigh_layers(found, other, config).layers
-    heads, head_dim = _heads_of(layers, architecture)
+    heads, head_dim = heads_of(layers, architecture)
     return replace(
         architecture,
         layers=tuple(same.setdefault(layer, layer) for layer in layers),
@@ -164,7 +164,7 @@ def _still_true(architecture: Architecture, found: Found) -> tuple[str, ...]:
 OPEN_WIDTHS = ("no number of key/value heads is given", "whether the latent (kv_lora_rank)")
 
 
-def _heads_of(layers: list[Layer], architecture: Architecture) -> tuple[int | None, int | None]:
+def heads_of(layers: Sequence[Layer], architecture: Architecture) -> tuple[int | None, int | None]:
     """Key/value heads and head dimension, None where layers differ; the config's where no layer has any."""
     rows = {(layer.num_key_value_heads, layer.head_dim) for layer in layers if isinstance(layer, Attention)}
     if not rows:

@@ -69,7 +69,10 @@ def gguf_table() -> Mapping[str, Any]:
 def gguf_config(metadata: Mapping[str, Any], tensor_names: Container[str] = ()) -> dict[str, Any]:
     """A config of the language model that the metadata describes.
 
-    Values that differ by layer are given as their largest, and in full under `gguf_per_layer` (key -> list).
+    Values that differ by layer are given as their largest, and in full under `gguf_per_layer` (key -> list). What
+    llama.cpp keeps of a sequence by keys of its own: `gguf_full_heads` (heads, widths of a key and a value) where the
+    file has a latent and keys and values are made of it first, else `gguf_latent` (its width and the rotary key's);
+    `gguf_states` (shape and dtype of each state).
 
     Args:
         metadata: of a `GGUFFile`.
@@ -104,6 +107,7 @@ def gguf_config(metadata: Mapping[str, Any], tensor_names: Container[str] = ()) 
     if tensor_names:
         config["tie_word_embeddings"] = "output.weight" not in tensor_names
     _heads(config, reader)
+    _kept(config, reader, tensor_names)
     _experts(config, reader)
     _states(config, reader)
     _layers(config, reader)
@@ -169,6 +173,44 @@ def _heads(config: dict[str, Any], reader: _Values) -> None:
         config["head_dim"] = hidden // heads
     if rope and config.get("head_dim", 0) > rope and not sliding:
         config["partial_rotary_factor"] = rope / config["head_dim"]
+
+
+def _kept(config: dict[str, Any], reader: _Values, tensor_names: Container[str]) -> None:
+    """What llama.cpp keeps in a way of its own: the heads made of a latent, by files older than its latent cache
+    (no `*_mla` keys, and `attn_kv_b` in one), and states as src/llama-hparams.cpp sizes them (n_embd_r, n_embd_s)."""
+    key, value = reader.number("attention.key_length"), reader.number("attention.value_length")
+    blocks, cached = reader.number("block_count") or 0, reader.number("attention.head_count_kv")
+    split = any(
+        f"blk.{index}.attn_{part}_b.weight" in tensor_names for index in range(min(blocks, 999)) for part in "kv"
+    )
+    mla = reader.number("attention.key_length_mla") or reader.number("attention.value_length_mla") or split
+    heads = cached or config.get("num_attention_heads")
+    rank, rotary = config.get("kv_lora_rank"), reader.number("rope.dimension_count")
+    if rank and mla and (rotary or (key and key > rank)):
+        config["gguf_latent"] = [rank, key - rank if key and key > rank else rotary]
+    usual = config.get("hidden_size", 0) // (config.get("num_attention_heads") or 1)
+    if rank and not mla and heads and (key or usual) and (value or usual):
+        config["gguf_full_heads"] = [heads, key or usual, value or usual]
+    config["gguf_states"] = _kept_states(config, reader)
+
+
+def _kept_states(config: Mapping[str, Any], reader: _Values) -> list[Any] | None:
+    """Shape and dtype of each state of a recurrent layer; convolutions with all their inputs. None without one."""
+    hidden, heads, head = config.get("hidden_size"), config.get("num_attention_heads"), reader.number("wkv.head_size")
+    if head and hidden:
+        shifts = reader.number("token_shift_count") or 2
+        return [[[shifts, hidden], "F32"], [[hidden // head, head, head], "F32"]]
+    kernel = reader.number("shortconv.l_cache")
+    if kernel and hidden:
+        return [[[hidden, kernel], "compute"]]
+    kernel, width = reader.number("ssm.conv_kernel"), reader.number("kda.head_dim")
+    if kernel and width and heads:
+        return [[[3 * heads * width, kernel], "compute"], [[heads, width, width], "F32"]]
+    inner, state = reader.number("ssm.inner_size"), reader.number("ssm.state_size")
+    if kernel and inner and state:
+        channels = inner + 2 * (reader.number("ssm.group_count") or 0) * state
+        return [[[channels, kernel], "compute"], [[inner, state], "F32"]]
+    return None
 
 
 def _experts(config: dict[str, Any], reader: _Values) -> None:
