@@ -12,7 +12,7 @@ from inspector.hub import File, Resolver, Tensor, resolve
 from inspector.hub.cache.snapshot import dumps, loads
 from inspector.model import build_model
 from tests.conftest import Run
-from tests.hub.formats.make_gguf import Header, Raw, text, u32
+from tests.hub.formats.make_gguf import Header, Raw, array, text, u32
 from tests.hub.make_models import gguf, llama_metadata, llama_shapes, vocabulary
 from tests.hub.test_local import write
 from tests.hub_server import Content, LoopbackHub, Sparse, sparse
@@ -279,3 +279,15 @@ def test_the_command_lists_and_counts(loopback_hub: LoopbackHub, run: Run) -> No
     assert record["memory"]["inference"]["weights"] == record["checkpoint"]["tensor_bytes"]
     assert record["warnings"] == []
     assert "Q4_K" in run("org/name:Q4_K_M", endpoint=loopback_hub.url).out
+
+
+def test_metadata_that_says_more_of_the_cache_stands_beside_a_whole_config(tmp_path: Path) -> None:
+    whole = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2}
+    rest = [(key, value) for key, value in SMALL_METADATA if key != "llama.attention.head_count_kv"]
+    for name, heads in (("listed", [4, 2]), ("broken", [])):
+        metadata = [*rest, ("llama.attention.head_count_kv", array(4, heads))]
+        folder = write(tmp_path / name, {"m-Q4_K_M.gguf": gguf(SMALL, "Q4_K", metadata), "config.json": whole})
+        config = resolve(str(folder)).config
+        own = config.pop("gguf_config", None)
+        assert config == whole
+        assert own is None if not heads else own["gguf_per_layer"] == {"num_key_value_heads": heads}

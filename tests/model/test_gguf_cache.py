@@ -124,3 +124,16 @@ def test_sizes_that_the_file_does_not_give_stay_unknown() -> None:
     layers = layers_of("something-new", values, of(1, "ssm_in"))
     assert per_token(layers) == 0
     assert cache_bytes(layers, LlamaCppSettings(256)) is None
+
+
+def test_a_config_beside_the_file_does_not_decide_on_its_cache() -> None:
+    """Repos of GGUF files often have the original model's config.json, too."""
+    config = {"model_type": "deepseek_v2", "num_hidden_layers": 2, "hidden_size": 2048, "num_attention_heads": 16}
+    metadata = {"general.architecture": "deepseek2", **{f"deepseek2.{key}": OLD[key] for key in OLD}}
+    tensors = (Tensor("blk.0.attn_kv_b.weight", "Q8_0", (64, 64)),)
+    whole = {**config, "architectures": ["DeepseekV2ForCausalLM"], "kv_lora_rank": 512, "qk_rope_head_dim": 64}
+    alone = build_model(Checkpoint("org/name", None, "hub", whole, tensors, format="gguf"))
+    assert per_token(alone.architecture.layers) == 2 * (512 + 64) * 2
+    both = whole | {"gguf_config": gguf_config(metadata)}
+    beside = build_model(Checkpoint("org/name", None, "hub", both, tensors, format="gguf"))
+    assert per_token(beside.architecture.layers) == 2 * 16 * (192 + 128) * 2

@@ -36,16 +36,17 @@ def weigh_gguf(architecture: Architecture, config: Mapping[str, Any], names: Ite
 
     Args:
         architecture: as its config's type has it.
-        config: made of the file's metadata (hub/formats/gguf/config.py).
+        config: made of the file's metadata (hub/formats/gguf/config.py), or with that as its `gguf_config`.
         names: of the tensors.
     """
-    if not architecture.is_decoder or not architecture.layers or "gguf_architecture" not in config:
+    own = config.get("gguf_config", config)
+    if not architecture.is_decoder or not architecture.layers or not own.get("gguf_architecture"):
         return architecture
     stored: dict[int, set[str]] = {}
     for name in names:
         if block := BLOCK.match(name):
             stored.setdefault(int(block[1]), set()).add(block[2])
-    reader = _Reader(architecture, config)
+    reader = _Reader(architecture, own)
     same: dict[Layer, Layer] = {}
     layers = tuple(
         same.setdefault(kept, kept)

@@ -165,7 +165,7 @@ def gguf_weights(
         {**kept, "gguf.quantization": quant} if quant else kept,
         tuple(warnings),
         format="gguf",
-        config=None if _is_whole(config) else _config(header, group.name),
+        config=_beside(config, header) if _is_whole(config) else _config(header, group.name),
     )
 
 
@@ -174,6 +174,16 @@ def _config(header: GGUFFile, name: str) -> dict[str, Any]:
         return gguf_config(header.metadata, {tensor.name for tensor in header.tensors})
     except InvalidConfig as error:
         raise InvalidConfig(f"{_shown(name)}: {error.message}", error.hint) from None
+
+
+def _beside(config: Mapping[str, Any], header: GGUFFile) -> dict[str, Any] | None:
+    """The repo's own config, with the metadata's beside it where that says more of the cache; else None."""
+    try:
+        own = gguf_config(header.metadata, {tensor.name for tensor in header.tensors})
+    except InvalidConfig:
+        return None
+    more = any(key.startswith("gguf_") for key in own if key != "gguf_architecture")
+    return {**config, "gguf_config": own} if more else None
 
 
 def _is_whole(config: Mapping[str, Any]) -> bool:
