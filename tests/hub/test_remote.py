@@ -391,3 +391,25 @@ def test_a_repo_that_never_stands_still_is_given_up(hub: LoopbackHub, resolver: 
     repo.resolve = lambda revision: shas.pop() if len(shas) > 1 else real(revision)  # type: ignore[method-assign]
     with pytest.raises(HubError, match="changes faster"):
         resolver.resolve("org/name")
+
+
+RECIPE = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
+
+
+def test_modelopts_recipe_beside_the_config_is_read_where_the_list_of_files_shows_it(
+    hub: LoopbackHub, resolver: Resolver
+) -> None:
+    hub.add_repo("org/plain", FOUR_SHARDS)
+    hub.add_repo("org/quantized", {**FOUR_SHARDS, "hf_quant_config.json": RECIPE})
+    own = {"config.json": {"model_type": "llama", "quantization_config": {"quant_method": "fp8"}}}
+    hub.add_repo("org/own", {**FOUR_SHARDS, **own, "hf_quant_config.json": RECIPE})
+    hub.add_repo("org/broken", {**FOUR_SHARDS, "hf_quant_config.json": b"["})
+    plain = resolver.resolve("org/plain")
+    assert "quantization_config" not in plain.config
+    quantized = resolver.resolve("org/quantized")
+    assert quantized.config["quantization_config"] == RECIPE
+    assert resolver.resolve("org/own").config == own["config.json"]
+    assert resolver.resolve("org/broken").config == plain.config
+    asked = [path for path in hub.paths() if path.endswith("hf_quant_config.json") and path.startswith("/org/")]
+    assert [path.split("/")[2] for path in asked] == ["quantized", "broken"]
+    assert quantized.revision is not None

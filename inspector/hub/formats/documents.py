@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inspector.errors import InspectError, InvalidConfig, InvalidHeader, UnreadableModel
@@ -10,6 +11,7 @@ from inspector.hub.checkpoint import File
 from inspector.hub.repo_id import is_commit
 
 CONFIG_FILE = "config.json"
+QUANT_CONFIG_FILE = "hf_quant_config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 MODULES_FILE = "modules.json"
@@ -65,6 +67,24 @@ def parse_config(data: bytes, where: str, name: str = CONFIG_FILE) -> dict[str, 
     if not isinstance(value, dict):
         raise InvalidConfig(f"{name} of {where} is no JSON object", "Is this a model's folder?")
     return value
+
+
+def with_recipe(config: dict[str, Any] | None, data: bytes, where: str) -> dict[str, Any] | None:
+    """A config with ModelOpt's hf_quant_config.json as its `quantization_config`; as it was where that is no object.
+
+    Older exports have the recipe in this file alone, and servers read it where config.json has none.
+    """
+    try:
+        recipe = parse_config(data, where, QUANT_CONFIG_FILE)
+    except InvalidConfig:
+        return config
+    return {**config, "quantization_config": recipe} if lacks_recipe(config) and config is not None else config
+
+
+def lacks_recipe(config: Mapping[str, Any] | None) -> bool:
+    """Whether a config says nothing of a quantization."""
+    keys = ("quantization_config", "compression_config", "quantization")
+    return config is not None and all(config.get(key) is None for key in keys)
 
 
 def parse_json(data: bytes, where: str, name: str) -> Any:

@@ -18,10 +18,13 @@ from inspector.hub.formats.documents import (
     MAX_INDEX_BYTES,
     MODULES_FILE,
     NO_CONFIG,
+    QUANT_CONFIG_FILE,
     WEIGHTS_FILE,
     Index,
+    lacks_recipe,
     parse_config,
     parse_index,
+    with_recipe,
 )
 from inspector.hub.formats.safetensors import single
 from inspector.hub.formats.weights import sharded
@@ -171,6 +174,8 @@ def _checkpoint(
     folder: Path, repo_id: str, where: str, source: Source, commit: str | None, weights: Weights
 ) -> Checkpoint:
     config = _config(folder, where) if weights.config is None else weights.config
+    if lacks_recipe(config) and weights.format == "safetensors" and exists(folder / QUANT_CONFIG_FILE):
+        config = with_recipe(config, read_start(folder / QUANT_CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
     parts = weights.parts
     if parts:
         from inspector.hub.formats.parts import placed

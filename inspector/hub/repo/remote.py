@@ -14,7 +14,15 @@ from inspector.errors import AccessError, HubError, RevisionNotFound
 from inspector.hub.checkpoint import Checkpoint, File, Weights
 from inspector.hub.client.requests import Meter
 from inspector.hub.client.workers import Task
-from inspector.hub.formats.documents import MODULES_FILE, NO_CONFIG, WEIGHTS_FILE, Index
+from inspector.hub.formats.documents import (
+    MODULES_FILE,
+    NO_CONFIG,
+    QUANT_CONFIG_FILE,
+    WEIGHTS_FILE,
+    Index,
+    lacks_recipe,
+    with_recipe,
+)
 from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, single
 from inspector.hub.formats.weights import sharded
 from inspector.hub.repo.files import Found, Headers, Listing, RepoFiles
@@ -96,6 +104,8 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
     if found.value is not None:
         weights = single(found.value, File(WEIGHTS_FILE, None), str(files.repo))
     else:
+        if headers is not None and listing is None and _is_there(files, headers):
+            listing = files.listing(DEFAULT_REVISION)
         trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
         if trusted is None:
             index = index or files.index(commit or revision)
@@ -104,7 +114,23 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
         weights = trusted
     proven = found.value is None or found.commit is not None
     weights = _with_modules(files, commit or revision, config.result, listing, weights)
-    return _checkpoint(files, config.result, weights, commit if proven else None, meter)
+    found_config = _with_recipe(files, commit or revision, config.result, listing)
+    return _checkpoint(files, found_config, weights, commit if proven else None, meter)
+
+
+def _with_recipe(
+    files: RepoFiles, revision: str, config: Found[dict[str, Any]], task: Task[Found[Listing]] | None
+) -> Found[dict[str, Any]]:
+    """The config, with the recipe that ModelOpt leaves beside it where the list of files, if asked for, shows one."""
+    listing = None if task is None or not task.future.done() or task.error is not None else task.result.value
+    if listing is None or not lacks_recipe(config.value) or all(x.name != QUANT_CONFIG_FILE for x in listing.files):
+        return config
+    data = files.one(files.document(revision, QUANT_CONFIG_FILE)).value
+    return config if data is None else Found(config.answer, with_recipe(config.value, data, str(files.repo)))
+
+
+def _is_there(files: RepoFiles, task: Task[Found[Any]]) -> bool:
+    return all(done.error is None and done.result.value is not None for done in files.as_done(task))
 
 
 def _read_selected(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
