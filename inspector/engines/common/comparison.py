@@ -24,7 +24,7 @@ MAX_CARDS = 1024
 MAX_TOKENS = 2**40
 
 _ENORMOUS = 2**50
-"""Bytes of the card that stands in for an unknown one, of which only the weights are read."""
+"""Bytes of the GPU that stands in for an unknown one, of which only the weights are read."""
 
 _CACHES = {
     "fp8": "fp8",
@@ -108,7 +108,7 @@ def share(value: Any) -> float | None:
 
 
 def card_of(run: LoggedRun, spec: GpuSpec | None, count: int, notes: list[str]) -> GpuSpec | None:
-    """The cards of the run: those that the user named, with the memory that the log prints; else the log's own."""
+    """The GPUs of the run: those that the user named, with the memory that the log prints; else the log's own."""
     if spec is None and run.card is not None:
         try:
             device = find_device(run.card, None if run.card_memory is None else run.card_memory // 1024**2)

@@ -37,7 +37,7 @@ class LoggedRun:
         settings: the engine's own names, and values as plain Python.
         printed: part -> what was printed, in bytes; `kv_tokens`, `kv_blocks` and `max_concurrency` are counts.
         card: the device's name as printed.
-        card_memory: bytes of one card as printed.
+        card_memory: bytes of one GPU as printed.
         notes: what the reader should know of how the log was read.
     """
 

@@ -1,4 +1,4 @@
-"""What an engine's accounting needs of a model and of a card: small frozen facts, filled from a `Model` or by hand."""
+"""What an engine's accounting needs of a model and of a GPU: small frozen facts, filled from a `Model` or by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Weights:
     Attributes:
         embedding: the token embedding; divided over the ranks by rows, which are first padded.
         head: the output projection likewise; 0 where it is the embedding.
-        divided: linear layers that are split evenly: queries, outputs, MLP, shared experts, vision towers.
+        divided: linear layers that are split evenly: queries, outputs, MLP, shared experts, vision encoders.
         key_value: key and value projections: never split below one head.
         experts: routed experts; split evenly by rows, or dealt out whole.
         replicated: norms, routers, the down-projections of latents, what else every rank keeps whole.
@@ -74,7 +74,7 @@ class MixtureFacts:
 
 @dataclass(frozen=True, slots=True)
 class VisionFacts:
-    """The item that a profiling run encodes: a picture at the largest size that the processor makes, or a video.
+    """The item that a profiling run encodes: an image at the largest size that the processor makes, or a video.
 
     Attributes:
         tokens: what it becomes.

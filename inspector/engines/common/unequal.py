@@ -10,7 +10,7 @@ from inspector.verdict.fit import CardShare
 
 
 def stage_cards(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, ...], ...]:
-    """The numbers of the cards of each pipeline stage: ranks are counted replica by replica, stage by stage.
+    """The numbers of the GPUs of each pipeline stage: ranks are counted replica by replica, stage by stage.
 
     vllm/distributed/parallel_state.py: initialize_model_parallel (data, pipeline, tensor; tensor varies fastest).
     """
@@ -21,17 +21,17 @@ def stage_cards(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, .
 
 
 def stage_memory(spec: GpuSpec, stages: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Bytes of each stage's smallest card."""
+    """Bytes of each stage's smallest GPU."""
     return tuple(min(spec.capacities[number] for number in stage) for stage in stages)
 
 
 def smallest(spec: GpuSpec) -> GpuSpec:
-    """The smallest card."""
+    """The smallest GPU."""
     return min(spec.cards, key=lambda card: card.capacity)
 
 
 def alike_cards(spec: GpuSpec) -> tuple[GpuSpec, ...]:
-    """The equal cards among unequal ones, each kind by itself; none where all are alike."""
+    """The equal GPUs among unequal ones, each kind by itself; none where all are alike."""
     return tuple(replace(card, count=spec.mixed.count(card)) for card in dict.fromkeys(spec.mixed))
 
 
@@ -43,7 +43,7 @@ def served_shares(
     request: int | None,
     beside: int = 0,
 ) -> tuple[CardShare, ...]:
-    """Each card's part: `taken` bytes of its stage and one request's cache, of the engine's share of its own memory;
+    """Each GPU's part: `taken` bytes of its stage and one request's cache, of the engine's share of its own memory;
     `beside` is needed outside that share."""
     found: dict[int, tuple[int, int | None]] = {}
     for stage, fixed in zip(stages, taken, strict=True):

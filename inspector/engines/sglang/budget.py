@@ -32,7 +32,7 @@ _CACHE_BYTES = {"auto": 0, "bfloat16": 2, "bf16": 2, "fp8_e4m3": 1, "fp8_e5m2": 
 
 @dataclass(frozen=True, slots=True)
 class SglangSettings:
-    """SGLang's own names. None takes its default for the card.
+    """SGLang's own names. None takes its default for the GPU.
 
     Attributes:
         context_length: tokens a request may have.
@@ -72,7 +72,7 @@ class SglangPlan:
 
 
 def serving_defaults(card: Card, tp_size: int) -> tuple[int, int]:
-    """(chunked_prefill_size, cuda_graph_max_bs) by the card's memory (arg_groups/memory_hook.py)."""
+    """(chunked_prefill_size, cuda_graph_max_bs) by the GPU's memory (arg_groups/memory_hook.py)."""
     gib = card.memory / GIB
     if gib < 20:
         return 2048, 8
@@ -87,7 +87,7 @@ def serving_defaults(card: Card, tp_size: int) -> tuple[int, int]:
 
 def default_mem_fraction(card: Card, settings: SglangSettings) -> float:
     """1 - reserve / memory, in MiB: 512 + 1.5 a token of a chunk + 128 a rank + 2 a sequence of the largest graph, and
-    at least 10 GiB on cards above 60 GiB. The graphs for prefill, which its newest versions add, are left out."""
+    at least 10 GiB on GPUs above 60 GiB. The graphs for prefill, which its newest versions add, are left out."""
     chunk, batch = serving_defaults(card, settings.tp_size)
     chunk = settings.chunked_prefill_size or chunk
     batch = settings.cuda_graph_max_bs or batch

@@ -1,6 +1,6 @@
-"""vLLM's accounting: from a model, a card and settings to what lies on each rank and what is left for the KV cache.
+"""vLLM's accounting: from a model, a GPU and settings to what lies on each rank and what is left for the KV cache.
 
-    pool = card's memory * gpu_memory_utilization - weights - activation peak - memory outside torch [- graphs]
+    pool = GPU's memory * gpu_memory_utilization - weights - activation peak - memory outside torch [- graphs]
 
 vllm/v1/worker/gpu_worker.py: Worker.determine_available_memory.
 """
@@ -32,7 +32,7 @@ _STATE_BYTES = {"auto": 0, "float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True, slots=True)
 class VllmSettings:
-    """vLLM's own names. None takes vLLM's default for the version and the card.
+    """vLLM's own names. None takes vLLM's default for the version and the GPU.
 
     Attributes:
         max_model_len: tokens a request may have.
@@ -83,7 +83,7 @@ class RankMemory:
 
     @property
     def total(self) -> int:
-        """All that the rank takes of the card, graphs included where they come on top of what was requested."""
+        """All that the rank takes of the GPU, graphs included where they come on top of what was requested."""
         return self.weights + self.activations + self.non_torch + self.graphs + max(0, self.kv_pool)
 
 
@@ -223,7 +223,7 @@ def rank_memory(
 ) -> tuple[RankMemory, ...] | None:
     """The budget of one rank of each stage; None where the weights are not known.
 
-    `stage_memory`: bytes of each stage's smallest card, where the cards are not alike.
+    `stage_memory`: bytes of each stage's smallest GPU, where the GPUs are not alike.
     """
     weights = loaded_shares(model, card, settings)
     if weights is None:

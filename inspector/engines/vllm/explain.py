@@ -28,7 +28,7 @@ _MEASURED = "measured; see benchmarks/fitted.json"
 
 
 def explain_vllm(model: ServedModel, card: Card, settings: VllmSettings, plan: VllmPlan) -> tuple[Part, ...]:
-    """The tightest rank's parts, in the order in which vLLM fills the card; the pool ends with what it holds."""
+    """The tightest rank's parts, in the order in which vLLM fills the GPU; the pool ends with what it holds."""
     rank = plan.tightest
     ranks = settings.tensor_parallel_size
     outside = non_torch_range(settings.version, ranks) or (None, None)

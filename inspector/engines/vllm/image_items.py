@@ -1,4 +1,4 @@
-"""The pictures and videos that vLLM's profiling run encodes: the largest item that the model's processor makes.
+"""The images and videos that vLLM's profiling run encodes: the largest item that the model's processor makes.
 
 vllm/multimodal/encoder_budget.py, and each model's `get_image_size_with_most_features`, read in 0.10 to 0.33. A
 processor's limits are in preprocessor_config.json, which is not read: they are the published repos' of Qwen's models,
@@ -19,7 +19,7 @@ NO_PICTURES = VisionFacts(1, 0, per_prompt=0)
 """--limit-mm-per-prompt with 0 of everything: nothing is encoded."""
 
 DEFAULT_LIMIT = 999
-"""Pictures a prompt where --limit-mm-per-prompt does not say (vllm/config/multimodal.py)."""
+"""Images a prompt where --limit-mm-per-prompt does not say (vllm/config/multimodal.py)."""
 
 
 def profiled_item(architecture: Architecture, workload: Workload, engine_version: str | None) -> VisionFacts | None:
@@ -27,7 +27,7 @@ def profiled_item(architecture: Architecture, workload: Workload, engine_version
 
     Args:
         workload: `context` is max_model_len, which bounds a video's frames; `images` --limit-mm-per-prompt, vLLM's
-            default where None; `image_size` that of the largest picture, as --mm-processor-kwargs may set it.
+            default where None; `image_size` that of the largest image, as --mm-processor-kwargs may set it.
         engine_version: "0.19"; None for the newest.
     """
     version = VllmVersion() if engine_version is None else parse_version(engine_version)
@@ -54,10 +54,10 @@ def profiled_item(architecture: Architecture, workload: Workload, engine_version
 
 
 def _video_frames(tower: VisionTower, version: VllmVersion, tokens: int, max_model_len: int) -> int:
-    """Pairs of frames of the longest video of Qwen2-VL and Qwen2.5-VL, each as large as the largest picture: as many as
-    max_model_len holds, up to 16 frames (0.10, which first takes a picture off), or 14 (0.16 and later).
+    """Pairs of frames of the longest video of Qwen2-VL and Qwen2.5-VL, each as large as the largest image: as many as
+    max_model_len holds, up to 16 frames (0.10, which first takes an image off), or 14 (0.16 and later).
 
-    Qwen3's videos have a limit of their own, below a picture's. Other models profile pictures.
+    Qwen3's videos have a limit of their own, below an image's. Other models profile images.
     """
     if not tower.habits.videos:
         return 1

@@ -1,6 +1,6 @@
 """What vLLM's profiling run finds: the peak of a dummy step, the memory outside torch, the CUDA graphs.
 
-The peak is not one sum but the largest of three moments: while pictures are encoded, inside a layer at the largest
+The peak is not one sum but the largest of three moments: while images are encoded, inside a layer at the largest
 step, and in the sampler, which runs once over a full set of sequences and holds several copies of their logits.
 """
 
@@ -148,7 +148,7 @@ NON_TORCH_GIB: dict[tuple[str, int], float] = {
     ("0.18", 4): 2.21,
 }
 """GiB outside torch's allocator, by version class and ranks: CUDA context, kernels, libraries, NCCL. Medians over the
-groups of benchmarks/fitted.json: V0 5 groups on 5 cards (0.01 to 0.16); to 0.17 5 groups at one rank (0.13 to 0.14), 1
+groups of benchmarks/fitted.json: V0 5 groups on 5 GPUs (0.01 to 0.16); to 0.17 5 groups at one rank (0.13 to 0.14), 1
 at two; from 0.18 22 groups at one rank (0.24 to 0.26, and Granite twice 0.46), 5 at two (2.07 to 2.10), 1 at four, all
 V1 on H100. Other counts of ranks take the next lower one."""
 
