@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
+from inspector.errors import UsageError
+
 if TYPE_CHECKING:
     from inspect import Signature
 
@@ -110,7 +112,8 @@ def asking(
             try:
                 asked = question(*arguments, **named)
             except TypeError as error:
-                raise refusal(error) from None
+                raise refusal(_of_function(error, answer)) from None
+            _check_bounds(asked)
             return answer(asked)
 
         _dress(ask, answer, question, ())
@@ -119,17 +122,46 @@ def asking(
     return decorate
 
 
-def asking_it(question: Callable[P, Q]) -> Callable[[Callable[[S, Q], T]], Callable[Concatenate[S, P], T]]:
+def asking_it(
+    question: Callable[P, Q], refusal: Callable[[TypeError], Exception] = lambda error: error
+) -> Callable[[Callable[[S, Q], T]], Callable[Concatenate[S, P], T]]:
     """`asking` for a method: the question stands behind `self`."""
 
     def decorate(answer: Callable[[S, Q], T]) -> Callable[Concatenate[S, P], T]:
         def ask(self: S, /, *arguments: P.args, **named: P.kwargs) -> T:
-            return answer(self, question(*arguments, **named))
+            try:
+                asked = question(*arguments, **named)
+            except TypeError as error:
+                raise refusal(_of_function(error, answer)) from None
+            _check_bounds(asked)
+            return answer(self, asked)
 
         _dress(ask, answer, question, ("self",))
         return ask
 
     return decorate
+
+
+def _of_function(error: TypeError, answer: Any) -> TypeError:
+    """The error of a dataclass's arguments as that of the function that takes them."""
+    _, found, rest = str(error).partition("__init__()")
+    return TypeError(f"{answer.__name__}(){rest}") if found else error
+
+
+def _check_bounds(asked: object) -> None:
+    """Refuse numbers out of a setting's bounds, as the command line does.
+
+    Raises:
+        UsageError: one of them is.
+    """
+    for name, each in settings_of(type(asked)).items():
+        least, most, value = each.about.least, each.about.most, getattr(asked, name)
+        if least is most is None or not isinstance(value, int | float):
+            continue
+        if (least is not None and not value >= least) or (most is not None and not value <= most):
+            low, high = "" if least is None else f"at least {least:,}", "" if most is None else f"at most {most:,}"
+            bounds = " and ".join(filter(None, (low, high)))
+            raise UsageError(f"{name} must be {bounds}, not {value}")
 
 
 def _dress(ask: Any, answer: Any, question: Any, before: tuple[str, ...]) -> None:

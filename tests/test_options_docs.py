@@ -47,7 +47,7 @@ def meaning(each: Setting) -> str:
 
 def in_a_table(text: str) -> str:
     """The words of --help without a capital and a full stop, names apart."""
-    return (text[0].lower() if text[1:2].islower() else text[0]) + text[1:].rstrip(".")
+    return (text[0].lower() if text.split(maxsplit=1)[0][1:].islower() else text[0]) + text[1:].rstrip(".")
 
 
 def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inspector.api.inspection import Inspection, device_specs, inspect_model, read, verdicts
 from inspector.api.settings import DeviceQuestion, EngineSettings, Settings, Source, chosen
-from inspector.api.training import TrainingSettings, train_model
+from inspector.api.training import TrainingSettings, no_such_setting, train_model
 from inspector.memory.estimate import Estimate, WorkloadSettings
 from inspector.settings import asking, asking_it
 
@@ -50,7 +50,7 @@ class LoadedModel:
         settings = Settings(**chosen(EngineSettings, question), gpus=(question.gpu,))
         return verdicts(self.model, settings.workload(self.model), settings, device_specs(settings.gpus))[0][0]
 
-    @asking_it(TrainingSettings)
+    @asking_it(TrainingSettings, no_such_setting)
     def train(self, settings: TrainingSettings) -> TrainingEstimate:
         """The memory that one training step takes on the fullest GPU."""
         tensors = None if settings.formulas == "article" else self.weights

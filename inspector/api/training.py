@@ -58,7 +58,10 @@ class TrainingSettings(TrainingSetup, RunSettings):
         Raises:
             UsageError: no run can have these settings together.
         """
-        return TrainingSetup(**chosen(TrainingSetup, self))
+        try:
+            return TrainingSetup(**chosen(TrainingSetup, self))
+        except TypeError as error:
+            raise no_such_setting(error) from None
 
     @property
     def over(self) -> Sharding:
@@ -80,12 +83,17 @@ class TrainingSettings(TrainingSetup, RunSettings):
         return Settings(**chosen(RunSettings, self), images=0)
 
 
+def no_such_setting(error: TypeError) -> UsageError:
+    """What is said of arguments that `train` does not have, or not of this type."""
+    return UsageError(f"no such setting of training: {error}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingQuestion(Source, DeviceSettings, TrainingSettings):
     """What `train` is asked."""
 
 
-@asking(TrainingQuestion, lambda error: UsageError(f"no such setting of training: {error}"))
+@asking(TrainingQuestion, no_such_setting)
 def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
     """The memory that one training step takes on the fullest GPU; the inspection's `fits` are those of training.
 

@@ -53,6 +53,8 @@ def read_ids(sources: Iterable[str | Path], *, revision: str | None = None) -> l
 def _text(source: str | Path) -> tuple[str, str]:
     """A source's name for messages, and what it holds."""
     name = "standard input" if source == STDIN else str(source)
+    if source == STDIN and sys.stdin is None:
+        raise UsageError("standard input is closed", "Give a file with a model ID a line.")
     try:
         data = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except FileNotFoundError:

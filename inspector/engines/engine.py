@@ -56,7 +56,7 @@ class Engine:
         title: as its makers write it: "vLLM".
         options: a dataclass of `inspector.settings.setting` fields: the command line's options, a manifest's keys and
             the library's `serving` mapping are made from it. Fields of one name are one option of several engines.
-        device_kinds: what drives the devices that it is accounted for on; None for all.
+        device_kinds: what drives the devices that `--all-gpus` asks it about; None for all. Others, `account` refuses.
         needs_device: what it takes depends on the device.
         counts_images: its account has images in it.
         makes_file_types: it can take llama.cpp's file types (Q4_K_M, ...) for the weights' precision.

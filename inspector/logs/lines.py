@@ -38,6 +38,8 @@ def open_log(name: str) -> AbstractContextManager[BinaryIO]:
         FileMissing: there is no such file.
         UnreadableLog: it can't be read.
     """
+    if name == "-" and sys.stdin is None:
+        raise UnreadableLog("standard input is closed", "Give the log's path.")
     if name == "-":
         return nullcontext(sys.stdin.buffer)
     path = Path(name)

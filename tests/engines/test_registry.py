@@ -63,7 +63,7 @@ def test_a_rule_is_for_the_classes_that_it_names_alone() -> None:
 
     assert widths(FullAttention(8, 64, 64), 2) == 128
     assert widths.known(Novel(8, 64, 64), 2) is None
-    with pytest.raises(UnsupportedLayer, match="no width for Novel"):
+    with pytest.raises(UnsupportedLayer, match="no width for novel layers"):
         widths(Novel(8, 64, 64), 2)
 
 

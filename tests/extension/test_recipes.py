@@ -109,6 +109,16 @@ class TestLayer:
         assert found["memory"]["inference"]["kv_cache"] == 3 * 2 * (1000 * rows + 100 * 64)
         assert found["memory"]["inference"]["kv_bytes_per_token"] == 2 * (rows + 64)
 
+    def test_it_is_as_the_config_says_in_a_type_that_nobody_knows(self, with_recipe: Path) -> None:
+        """Tensors decide there, but for a mechanism that their widths do not tell."""
+        model = Path(self.model(with_recipe))
+        config = json.loads((model / "config.json").read_text()) | {"model_type": "ring_llm"}
+        other = with_recipe / "ring_llm"
+        other.mkdir()
+        (other / "config.json").write_text(json.dumps(config | {"architectures": ["RingForCausalLM"]}))
+        (other / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+        assert record(with_recipe, str(other))["model"]["layer_kinds"] == {"full_attention": 1, "ring_attention": 1}
+
     def test_its_text_is_in_the_explanation(self, with_recipe: Path) -> None:
         text = run(with_recipe, self.model(with_recipe), "--explain", "--context", "1000")
         assert "1 layers x batch 1 x 100 tokens x (64 values) x 2 B" in " ".join(text.split())

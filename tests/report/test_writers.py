@@ -96,10 +96,8 @@ def printed(format: str, records: list[dict[str, Any]], capsys: pytest.CaptureFi
 
 def test_every_format_of_the_registry_has_its_writer() -> None:
     pytest.importorskip("pyarrow")
-    assert {name: make_writer(name).whole_file for name in FORMATS} == {
-        **dict.fromkeys(("text", "json", "jsonl", "csv", "markdown"), False),
-        "parquet": True,
-    }
+    assert {"text", "json", "jsonl", "csv", "markdown"} < set(FORMATS)
+    assert [name for name in FORMATS if make_writer(name).whole_file] == ["parquet"]
 
 
 def test_json_is_an_object_or_an_array_and_knows_no_nan(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import ceil_div
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.layers.chunked import ChunkedAttention
@@ -201,14 +201,14 @@ def has_known_states(layer: LinearAttention | HybridAttention) -> bool:
 @specs_of.of(LinearAttention)
 def _(layer: LinearAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     if not has_known_states(layer):
-        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+        raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
     return (StateSpec(settings.block_size, state_page_bytes(layer.states, settings), _of_heads(layer.states)),)
 
 
 @specs_of.of(HybridAttention)
 def _(layer: HybridAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     if not has_known_states(layer):
-        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+        raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
     state = StateSpec(settings.block_size, state_page_bytes(layer.states, settings), _of_heads(layer.states))
     return (*specs_of(layer.attention, settings), state)
 

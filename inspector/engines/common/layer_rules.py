@@ -15,6 +15,12 @@ class UnsupportedLayer(CannotTell):
     """A layer's mechanism, or a mix of them, that an engine has no rule for."""
 
 
+def name_of(layer: object) -> str:
+    """A layer as a person is told of it: its kind, and what the config calls it where that is not known."""
+    kind = str(getattr(layer, "kind", type(layer).__name__))
+    return f"{kind} layers ({layer.name})" if hasattr(layer, "name") else f"{kind} layers"
+
+
 class LayerRules(Generic[P, R]):
     """A function of a layer, with one rule for each mechanism: rules(layer, ...).
 
@@ -48,7 +54,7 @@ class LayerRules(Generic[P, R]):
         """
         rule = self._rules.get(type(layer))
         if rule is None:
-            raise UnsupportedLayer(f"no {self.what} for {layer!r}")
+            raise UnsupportedLayer(f"no {self.what} for {name_of(layer)}")
         return rule(layer, *args, **kwargs)
 
     def known(self, layer: object, *args: P.args, **kwargs: P.kwargs) -> R | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inspector.engines.common.cache_specs import has_known_states, kept_values
-from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
 from inspector.model.layers.chunked import ChunkedAttention
@@ -169,5 +169,5 @@ def cache_bytes(layers: Sequence[Layer], settings: LlamaCppSettings) -> int | No
 def _state_bytes(layer: LinearAttention | HybridAttention, settings: LlamaCppSettings) -> int:
     """4 bytes a value; a convolution over k inputs keeps k - 1 (llama-memory-recurrent.cpp: n_embd_r, n_embd_s)."""
     if not has_known_states(layer):
-        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+        raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
     return 4 * sum(map(kept_values, layer.states)) * settings.n_parallel

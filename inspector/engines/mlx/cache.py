@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inspector.engines.common.cache_specs import has_known_states, kept_values
-from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer
+from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
 from inspector.model.layers.chunked import ChunkedAttention
@@ -198,7 +198,7 @@ def _rows(layer: Attention | LatentAttention, moment: Moment, settings: MlxSetti
 @layer_cache_bytes.of(LatentAttention)
 def _(layer: LatentAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
     if layer.sliding_window is not None:
-        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+        raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
     return _rows(layer, moment, settings, element)
 
 
@@ -237,5 +237,5 @@ def cache_bytes(layers: Sequence[Layer], moment: Moment, settings: MlxSettings, 
 def _state_bytes(layer: LinearAttention | HybridAttention, element: int) -> int:
     """Of one sequence: a convolution over k inputs keeps k - 1; the recurrent matrices are float32."""
     if not has_known_states(layer):
-        raise UnsupportedLayer(f"no cache rule for {layer!r}")
+        raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
     return sum(kept_values(state) * (element if state.dtype == "compute" else 4) for state in layer.states)

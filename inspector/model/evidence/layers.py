@@ -179,6 +179,12 @@ PLAIN_KINDS = frozenset(
 )
 """Names of kinds that say no more than the tensors do."""
 
+_REREAD = frozenset(
+    {FullAttention, SlidingAttention, ChunkedAttention, CrossAttention, LatentAttention}
+    | {IndexedAttention, HybridAttention, LinearAttention, UnknownLayer}
+)
+"""Mechanisms that the widths of keys and values tell better than the config; any other is as its own file has it."""
+
 
 class _Reader:
     """Reads a mechanism as a layer, beside the layer that the config gives."""
@@ -244,6 +250,8 @@ class _Reader:
         return (IndexedAttention(latent, seen.index) if seen.index else latent), ""
 
     def _heads(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
+        if type(layer) not in _REREAD:
+            return None
         keys, values = seen.keys or 0, seen.values or 0
         plain = layer.attention if isinstance(layer, IndexedAttention | HybridAttention) else layer
         if self.known:

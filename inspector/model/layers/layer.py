@@ -48,7 +48,13 @@ class LayerSource(NamedTuple):
     image_tokens: int | None = None
 
     def whole(self, key: str) -> int | None:
-        """A whole number that a size can have, or None."""
+        """A whole number that a size can have, or None.
+
+        Raises:
+            LookupError: the key is never read of a config, so that no layer could have it.
+        """
+        if key not in self.values:
+            raise LookupError(f"'{key}' is not read of configs: name it in KEYS of inspector/model/config/text.py")
         return whole(self.values, key)
 
 
