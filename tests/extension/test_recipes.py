@@ -30,7 +30,7 @@ def recipe(title: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize("title", [ENGINE, LAYER, SETTING, PACKING, FORMAT, WRITER, GPU])
 def test_it_is_one_or_two_places_and_few_lines(title: str) -> None:
     assert len(steps(title)) <= 2
-    assert code_lines(title) < 32
+    assert code_lines(title) < 30
 
 
 @recipe(SETTING)
