@@ -109,12 +109,7 @@ def asking(
 
     def decorate(answer: Callable[[Q], T]) -> Callable[P, T]:
         def ask(*arguments: P.args, **named: P.kwargs) -> T:
-            try:
-                asked = question(*arguments, **named)
-            except TypeError as error:
-                raise refusal(_of_function(error, answer)) from None
-            _check_bounds(asked)
-            return answer(asked)
+            return answer(_asked(question, refusal, answer.__name__, arguments, named))
 
         _dress(ask, answer, question, ())
         return ask
@@ -129,12 +124,7 @@ def asking_it(
 
     def decorate(answer: Callable[[S, Q], T]) -> Callable[Concatenate[S, P], T]:
         def ask(self: S, /, *arguments: P.args, **named: P.kwargs) -> T:
-            try:
-                asked = question(*arguments, **named)
-            except TypeError as error:
-                raise refusal(_of_function(error, answer)) from None
-            _check_bounds(asked)
-            return answer(self, asked)
+            return answer(self, _asked(question, refusal, answer.__name__, arguments, named))
 
         _dress(ask, answer, question, ("self",))
         return ask
@@ -142,10 +132,21 @@ def asking_it(
     return decorate
 
 
-def _of_function(error: TypeError, answer: Any) -> TypeError:
-    """The error of a dataclass's arguments as that of the function that takes them."""
-    _, found, rest = str(error).partition("__init__()")
-    return TypeError(f"{answer.__name__}(){rest}") if found else error
+def _asked(
+    question: Callable[..., Q],
+    refusal: Callable[[TypeError], Exception],
+    name: str,
+    arguments: tuple[Any, ...],
+    named: Mapping[str, Any],
+) -> Q:
+    """The question that these arguments make; wrong ones are told as those of the function called `name`."""
+    try:
+        asked = question(*arguments, **named)
+    except TypeError as error:
+        _, found, rest = str(error).partition("__init__()")
+        raise refusal(TypeError(f"{name}(){rest}") if found else error) from None
+    _check_bounds(asked)
+    return asked
 
 
 def _check_bounds(asked: object) -> None:
