@@ -87,10 +87,11 @@ $(VENV)/.oracle: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm torchvision pillow
 	@touch $@
 
-oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, inference peaks (20 minutes)
+oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknown names, inference peaks (30 minutes)
 	$(BIN)/python -m tests.oracles.parameters --write
 	$(BIN)/python -m tests.oracles.facts --write
 	$(BIN)/python -m tests.oracles.caches --write
+	$(BIN)/python -m tests.oracles.shuffled --write
 	$(BIN)/python -m tests.oracles.inference --out tests/memory/data/inference_peaks.json
 	$(BIN)/python -m pytest tests/memory/test_activations.py
 

@@ -118,6 +118,21 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
             "not_run": "not run",
         },
     ),
+    "shuffled": (
+        "Unknown names: every model class under a model type and class that nobody knows, told by tensors and keys",
+        {
+            "classes": "model classes built from their default config",
+            "parameters_equal": "of these, the total is `model.num_parameters()`",
+            "decoders": "classes that keep a KV cache",
+            "kv_right": "of these, the cache is the one told under the class's own name",
+            "kv_bounded": "it is bounded from both sides, and the bounds hold it",
+            "kv_null": "it is unknown",
+            "silent": "wrong without a note",
+            "kv_differs": "the cache differs",
+            "parameters_differ": "parameters differ",
+            "not_built": "classes that could not be built",
+        },
+    ),
     "facts": (
         "Facts: every config class, from its config.json",
         {
