@@ -413,3 +413,18 @@ def test_modelopts_recipe_beside_the_config_is_read_where_the_list_of_files_show
     asked = [path for path in hub.paths() if path.endswith("hf_quant_config.json") and path.startswith("/org/")]
     assert [path.split("/")[2] for path in asked] == ["quantized", "broken"]
     assert quantized.revision is not None
+
+
+PACKED = {"model.layers.0.q_proj.weight": ("F8_E4M3", [64, 64]), "model.layers.0.q_proj.weight_scale": ("F32", [])}
+
+
+@pytest.mark.parametrize("revision", ["main", "dev"])
+@pytest.mark.parametrize("shards", [1, 2])
+def test_modelopts_recipe_of_packed_tensors_is_read_of_one_file_and_of_any_revision(
+    hub: LoopbackHub, resolver: Resolver, revision: str, shards: int
+) -> None:
+    weights: dict[str, Content] = {"model.safetensors": sparse(PACKED)} if shards == 1 else sharded(PACKED, 2)
+    files = {**CONFIG, **weights, "hf_quant_config.json": RECIPE}
+    hub.add_repo("org/name", files).commit(files, branch="dev")
+    assert resolver.resolve(f"org/name@{revision}").config["quantization_config"] == RECIPE
+    assert [path for path in hub.paths() if path.endswith("hf_quant_config.json")]

@@ -56,16 +56,94 @@ def test_a_set_cut_short_is_no_whole_one(where: str, tmp_path: Path, hub: Loopba
         resolver.resolve(model)
 
 
-def test_an_index_wins_over_the_file_that_is_one_of_its_shards(tmp_path: Path) -> None:
-    """Qwen3.6: model.safetensors, and model-mtp.safetensors for multi-token prediction."""
-    more = {"mtp.w": ("BF16", [8, 8])}
-    weights: dict[str, Content] = {"model.safetensors": sparse(TENSORS), "model-mtp.safetensors": sparse(more)}
-    weight_map = dict.fromkeys(TENSORS, "model.safetensors") | {"mtp.w": "model-mtp.safetensors"}
-    files: dict[str, Content] = {**CONFIG, **weights, INDEX: {"metadata": {}, "weight_map": weight_map}}
-    found = resolve(str(write(tmp_path / "m", files)))
-    assert {tensor.name for tensor in found.tensors} == {*TENSORS, "mtp.w"}
-    (tmp_path / "m" / "model-mtp.safetensors").unlink()
-    assert {tensor.name for tensor in resolve(str(tmp_path / "m")).tensors} == set(TENSORS)
+MTP = {"mtp.w": ("BF16", [8, 8])}
+QWEN: dict[str, Content] = {
+    **CONFIG,
+    "model.safetensors": sparse(TENSORS),
+    "model-mtp.safetensors": sparse(MTP),
+    INDEX: {
+        "metadata": {},
+        "weight_map": dict.fromkeys(TENSORS, "model.safetensors") | {"mtp.w": "model-mtp.safetensors"},
+    },
+}
+"""Qwen3.6: model.safetensors, and model-mtp.safetensors for multi-token prediction."""
+
+
+def names_of(found: object) -> set[str]:
+    return {tensor.name for tensor in found.tensors}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("where", ["folder", "hub", "mirror", "revision", "pinned", "selected folder", "hf cache"])
+def test_an_index_wins_over_the_file_that_is_one_of_its_shards(
+    where: str, tmp_path: Path, home: Path, hub: LoopbackHub, resolver: Resolver
+) -> None:
+    files = {f"sub/{name}": content for name, content in QWEN.items()} if where == "selected folder" else QWEN
+    hub.headers_endpoint = where != "mirror"
+    repo = hub.add_repo("org/name", {**CONFIG, **files})
+    branch = repo.commit(QWEN, branch="refs/pr/1")
+    given = {"revision": "org/name@refs/pr/1", "pinned": f"org/name@{branch}", "selected folder": "org/name:sub"}
+    if where == "folder":
+        found = resolve(str(write(tmp_path / "m", QWEN)))
+    elif where == "hf cache":
+        folder = home / "hub" / "models--org--name"
+        write(folder / "snapshots" / branch, QWEN)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text(branch)
+        found = resolve("org/name", offline=True)
+    else:
+        found = resolver.resolve(given.get(where, "org/name"))
+    assert names_of(found) == {*TENSORS, "mtp.w"}
+    assert {Path(file.name).name for file in found.files} == {"model.safetensors", "model-mtp.safetensors"}
+    assert not found.warnings
+
+
+@pytest.mark.parametrize("where", ["folder", "hub", "mirror", "revision"])
+def test_of_an_index_whose_shard_is_gone_the_file_that_is_there_answers_and_says_so(
+    where: str, tmp_path: Path, hub: LoopbackHub, resolver: Resolver
+) -> None:
+    files = {name: content for name, content in QWEN.items() if name != "model-mtp.safetensors"}
+    hub.headers_endpoint = where != "mirror"
+    hub.add_repo("org/name", files).commit(files, branch="dev")
+    given = {"hub": "org/name", "mirror": "org/name", "revision": "org/name@dev"}
+    found = resolve(str(write(tmp_path / "m", files))) if where == "folder" else resolver.resolve(given[where])
+    assert names_of(found) == set(TENSORS)
+    notes = [note for note in found.warnings if "out of date" in note]
+    # Of main, the one answer with all headers says as much of an index with a shard missing as of none.
+    assert bool(notes) == (where != "hub")
+    assert all("model-mtp.safetensors" in note for note in notes)
+
+
+@pytest.mark.parametrize("where", ["folder", "hub", "revision"])
+def test_an_index_that_has_all_of_a_single_file_and_more_is_the_whole_model(
+    where: str, tmp_path: Path, hub: LoopbackHub, resolver: Resolver
+) -> None:
+    """A model.safetensors of half the layers beside a whole set; of the same tensors, the file counts."""
+    half = dict(list(TENSORS.items())[:10])
+    files = {**CONFIG, **SHARDS, "model.safetensors": sparse(half)}
+    hub.add_repo("org/half", files).commit(files, branch="dev")
+    same = {**CONFIG, **SHARDS, "model.safetensors": sparse(TENSORS)}
+    hub.add_repo("org/same", same).commit(same, branch="dev")
+    at = "@dev" if where == "revision" else ""
+    for name, content in (("half", files), ("same", same)):
+        given = str(write(tmp_path / name, content)) if where == "folder" else f"org/{name}{at}"
+        found = resolve(given) if where == "folder" else resolver.resolve(given)
+        assert names_of(found) == set(TENSORS)
+        assert len(found.files) == (3 if name == "half" else 1)
+        notes = [note for note in found.warnings if "do not count" in note or "no index names" in note]
+        assert notes or (name, where) == ("half", "revision")  # which has no list of files
+
+
+@pytest.mark.parametrize("revision", ["main", "dev"])
+def test_an_ordinary_single_file_takes_no_request_more(hub: LoopbackHub, resolver: Resolver, revision: str) -> None:
+    files = {**CONFIG, "model.safetensors": sparse(TENSORS)}
+    hub.add_repo("org/name", files).commit(files, branch="dev")
+    resolver.resolve(f"org/name@{revision}")
+    assert len(hub.seen) == 5
+
+
+def test_a_file_that_is_named_is_read_alone(hub: LoopbackHub, resolver: Resolver) -> None:
+    hub.add_repo("org/name", QWEN)
+    assert names_of(resolver.resolve("org/name:model.safetensors")) == set(TENSORS)
 
 
 @pytest.mark.parametrize(

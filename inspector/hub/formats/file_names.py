@@ -21,12 +21,14 @@ class Choice:
         is_index: it names shards.
         variant: such as "fp16"; None for the plain ones.
         shards: of a whole set of numbered shards that no index names; `name` is then the first of them.
+        alone: the file was named, so that an index beside it does not count.
     """
 
     name: str
     is_index: bool = False
     variant: str | None = None
     shards: tuple[str, ...] = ()
+    alone: bool = False
 
 
 def choose(names: Collection[str], variant: str | None = None) -> Choice | None:

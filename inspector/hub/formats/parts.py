@@ -12,7 +12,7 @@ from inspector.hub.formats.documents import CONFIG_FILE, Index, parse_config, pa
 from inspector.hub.formats.file_names import Choice, whole_set
 from inspector.hub.formats.place import Place
 from inspector.hub.formats.registry import format_of
-from inspector.hub.formats.weights import WeightsFile, sharded
+from inspector.hub.formats.weights import WeightsFile, knows_more, sharded
 
 MAX_SHARDS = 10_000
 """Of all parts together: the largest models have a few hundred."""
@@ -40,12 +40,17 @@ def read_models(
     """
     configs = [name for each in found if (name := each.folder + CONFIG_FILE) in by_name and with_configs]
     indexes = [each.folder + each.choice.name for each in found if each.choice.is_index]
+    beside = {each: index_name for each in found if (index_name := _index_beside(each, by_name)) is not None}
+    indexes += beside.values()
     alone = [each for each in found if not each.choice.is_index and not each.choice.shards]
     files = [by_name[each.folder + each.choice.name] for each in alone]
     bodies, headers = place.gather([*configs, *indexes], files)
     documents = dict(zip([*configs, *indexes], bodies, strict=True))
     read = {file.name: header for file, header in zip(files, headers, strict=True)}
     parsed = {each: _index_of(each, documents, by_name, place.where) for each in found if each not in alone}
+    for each, index_name in beside.items():
+        better = _better_index(each, documents[index_name], by_name, read[each.folder + each.choice.name], place.where)
+        parsed |= {} if better is None else {each: better}
     shards = [by_name[each.folder + shard] for each, index in parsed.items() for shard in index.shards]
     if len(shards) > MAX_SHARDS:
         raise UnreadableModel(f"{place.where} names {len(shards):,} shards, more than any model has")
@@ -92,6 +97,28 @@ def _index_of(each: Found, documents: Mapping[str, bytes], by_name: Mapping[str,
             "The upload or download may be under way or incomplete.",
         )
     return instead
+
+
+def _index_beside(each: Found, by_name: Mapping[str, File]) -> str | None:
+    """The index of the same usual name beside a single file, None where there is none."""
+    form = format_of(each.choice.name)
+    if form is None or each.choice.is_index or each.choice.shards or each.choice.alone:
+        return None
+    stem = next((stem for stem in form.stems if form.file_name(stem, each.choice.variant) == each.choice.name), None)
+    name = None if stem is None else each.folder + form.index_name(stem, each.choice.variant)
+    return name if name in by_name else None
+
+
+def _better_index(
+    each: Found, data: bytes, by_name: Mapping[str, File], header: WeightsFile, where: str
+) -> Index | None:
+    """An index beside a single file where it tells of more and all of it is there, else None."""
+    try:
+        index = parse_index(data, where)
+    except UnreadableModel:
+        return None
+    there = all(each.folder + shard in by_name for shard in index.shards)
+    return index if there and knows_more(index, index.weight_map or (), each.choice.name, header) else None
 
 
 def instead_of(index: Index, missing: str, names: Iterable[str], index_name: str) -> Index | None:

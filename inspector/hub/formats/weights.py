@@ -11,6 +11,9 @@ from inspector.hub.formats.documents import Index
 MAX_NAMED = 3
 """Tensors that a warning names; the rest are counted."""
 
+SCALES = ("weight_scale", "weight_scale_2", "weight_scale_inv", "input_scale", "k_scale", "v_scale")
+"""Ends of names of the scales that ModelOpt stores."""
+
 
 class WeightsFile(Protocol):
     """The header of one weight file, of whatever format."""
@@ -75,6 +78,37 @@ def sharded(
         count = "1 safetensors file" if len(stray) == 1 else f"{len(stray)} safetensors files"
         warnings.append(f"{count} that no index names ({names}): not loaded, and not counted")
     return Weights(tuple(found.values()), tuple(files), index.metadata, tuple(warnings))
+
+
+def knows_more(index: Index, names: Collection[str], file: str, header: WeightsFile) -> bool:
+    """Whether an index tells of more than the file of the usual name beside it, which is else read in its place.
+
+    It does where the file is one of its shards (Qwen3.6's model-mtp.safetensors is another), or where it has all of the
+    file's tensors and more.
+
+    Args:
+        names: the tensors that the index has.
+    """
+    if file in index.shards:
+        return len(index.shards) > 1
+    return len(names) > len(header.tensors) and {tensor.name for tensor in header.tensors} < set(names)
+
+
+def set_aside(weights: Weights, index_name: str, file: str, stale: str | None = None) -> Weights:
+    """The weights of one file, with a note on the index beside it, which does not count.
+
+    Args:
+        stale: how it is out of date.
+    """
+    note = f"{index_name} and its shards do not count: {file} comes first"
+    if stale is not None:
+        note = f"{index_name} is out of date ({stale}): read from {file}"
+    return weights._replace(warnings=(*weights.warnings, note))
+
+
+def looks_packed(weights: Weights) -> bool:
+    """Whether tensors are of a quantized model, or of one whose cache is: scales stand beside them."""
+    return any(tensor.name.endswith(SCALES) for tensor in weights.tensors)
 
 
 def _is_sum(said: object, headers: Iterable[WeightsFile], files: Iterable[File]) -> bool:

@@ -27,7 +27,7 @@ from inspector.hub.formats.documents import (
     with_recipe,
 )
 from inspector.hub.formats.safetensors import single
-from inspector.hub.formats.weights import sharded
+from inspector.hub.formats.weights import knows_more, set_aside, sharded
 from inspector.hub.repo.local_place import LocalPlace, exists, file_size, read_header, read_start, unreadable
 from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
 
@@ -104,17 +104,7 @@ def _may_be_part(found: Checkpoint) -> bool:
 def _read_folder(
     folder: Path, repo_id: str, where: str, source: Source, commit: str | None, selector: str | None = None
 ) -> Checkpoint:
-    weights: Weights | None = None
-    index = _index(folder, where) if selector is None else None
-    if selector is None and index is None and exists(folder / WEIGHTS_FILE):
-        header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
-        weights = single(header, File(WEIGHTS_FILE, None), where)
-        if exists(folder / INDEX_FILE):
-            weights = _noted(weights, f"{INDEX_FILE} and its shards do not count: {WEIGHTS_FILE} comes first")
-    elif index is not None:
-        headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
-        listed = [File(path.name, path.stat().st_size) for path in folder.glob("*.safetensors") if path.is_file()]
-        weights = sharded(index, headers, listed=listed)
+    weights = None if selector is not None else _weights(folder, where)
     if weights is not None and not exists(folder / MODULES_FILE):
         if exists(folder / ADAPTER_CONFIG):
             weights = _noted(weights, f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
@@ -131,28 +121,43 @@ def _read_folder(
     return _checkpoint(folder, repo_id, where, source, commit, weights)
 
 
-def _index(folder: Path, where: str) -> Index | None:
-    """The index of the folder's shards; where it is out of date, what names the shards that are there.
-
-    A file named model.safetensors comes before an index, as transformers has it, unless it is one of the shards and
-    all of them are there: then the index knows more of the model.
+def _weights(folder: Path, where: str) -> Weights | None:
+    """The weights of model.safetensors, or of an index where it tells of more and all of it is there; None without
+    either.
 
     Raises:
-        FileMissing: a shard that the index names, and there is no whole set instead.
-        UnreadableModel: it is no index.
+        FileMissing: a shard that the index names, and there is nothing instead.
+        UnreadableModel: what is there cannot be read.
     """
+    alone: Weights | None = None
+    header = None
+    if exists(folder / WEIGHTS_FILE):
+        header = read_header(folder / WEIGHTS_FILE, f"{WEIGHTS_FILE} of {where}")
+        alone = single(header, File(WEIGHTS_FILE, None), where)
     if not exists(folder / INDEX_FILE):
-        return None
-    alone = exists(folder / WEIGHTS_FILE)
+        return alone
     try:
         index = parse_index(read_start(folder / INDEX_FILE, MAX_INDEX_BYTES + 1, where), where)
     except UnreadableModel:
-        if alone:
-            return None
-        raise
+        if alone is None:
+            raise
+        return set_aside(alone, INDEX_FILE, WEIGHTS_FILE)
+    if alone is not None and header is not None and not knows_more(index, index.weight_map or (), WEIGHTS_FILE, header):
+        return set_aside(alone, INDEX_FILE, WEIGHTS_FILE)
+    try:
+        index = _whole_index(folder, where, index)
+    except FileMissing as error:
+        if alone is None:
+            raise
+        return set_aside(alone, INDEX_FILE, WEIGHTS_FILE, error.message)
+    headers = {shard: read_header(folder / shard, f"{shard} of {where}") for shard in index.shards}
+    listed = [File(path.name, path.stat().st_size) for path in folder.glob("*.safetensors") if path.is_file()]
+    return sharded(index, headers, listed=listed)
+
+
+def _whole_index(folder: Path, where: str, index: Index) -> Index:
+    """The index; where it is out of date, what names the whole set of shards that is there. Raises FileMissing."""
     missing = next((shard for shard in index.shards if not exists(folder / shard)), None)
-    if alone:
-        return index if missing is None and WEIGHTS_FILE in index.shards else None
     if missing is None:
         return index
     from inspector.hub.formats.parts import instead_of

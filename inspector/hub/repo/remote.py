@@ -8,13 +8,16 @@ read through the list of its files.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from inspector.errors import AccessError, HubError, RevisionNotFound
+from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound
 from inspector.hub.checkpoint import Checkpoint, File, Weights
 from inspector.hub.client.requests import Meter
 from inspector.hub.client.workers import Task
 from inspector.hub.formats.documents import (
+    INDEX_FILE,
     MODULES_FILE,
     NO_CONFIG,
     QUANT_CONFIG_FILE,
@@ -24,7 +27,7 @@ from inspector.hub.formats.documents import (
     with_recipe,
 )
 from inspector.hub.formats.safetensors import PREFIX_BYTES, Header, single
-from inspector.hub.formats.weights import sharded
+from inspector.hub.formats.weights import knows_more, looks_packed, set_aside, sharded
 from inspector.hub.repo.files import Found, Headers, Listing, RepoFiles
 from inspector.hub.repo_id import DEFAULT_REVISION
 
@@ -101,29 +104,85 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
     listing = _first_round(files, config, file, headers or index)
     commit = _one_commit(config, file)
     found = file.result
-    if found.value is not None:
-        weights = single(found.value, File(WEIGHTS_FILE, None), str(files.repo))
-    else:
-        if headers is not None and listing is None and _is_there(files, headers):
-            listing = files.listing(DEFAULT_REVISION)
-        trusted = None if headers is None else _from_one_answer(files, headers, listing, commit)
-        if trusted is None:
-            index = index or files.index(commit or revision)
-            no_index = _no_index(headers)
-            trusted = _from_shards(files, index, commit, revision, config, listing, no_index=no_index)
-        weights = trusted
+    asked = _Asked(config, headers, index, listing, commit, revision)
+    weights = _of_index(files, asked) if found.value is None else _of_file(files, found.value, asked)
     proven = found.value is None or found.commit is not None
-    weights = _with_modules(files, commit or revision, config.result, listing, weights)
-    found_config = _with_recipe(files, commit or revision, config.result, listing)
+    weights = _with_modules(files, commit or revision, config.result, asked.listing, weights)
+    found_config = _with_recipe(files, asked, commit or revision, config.result, weights)
     return _checkpoint(files, found_config, weights, commit if proven else None, meter)
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What was asked for so far.
+
+    Attributes:
+        headers: all shards' headers, where the revision is `main`.
+        index: the index alone, where it is another.
+        listing: the list of files.
+        commit: of the config and the weights file, None where it is not known.
+    """
+
+    config: Task[Found[dict[str, Any]]]
+    headers: Task[Found[Headers]] | None
+    index: Task[Found[Index]] | None
+    listing: Task[Found[Listing]] | None
+    commit: str | None
+    revision: str
+
+    @property
+    def pinned(self) -> str:
+        return self.commit or self.revision
+
+
+def _of_file(files: RepoFiles, header: Header, asked: _Asked) -> Weights:
+    """The weights of model.safetensors; of the index beside it where that tells of more and all of it is there.
+
+    Whether there is one, the requests of the first round say; a mirror without the one answer is asked.
+    """
+    alone = single(header, File(WEIGHTS_FILE, None), str(files.repo))
+    if asked.headers is not None and not _is_there(files, asked.headers):
+        if _no_index(asked.headers):
+            return alone
+        asked.headers, asked.index = None, files.index(asked.pinned)
+    headers, index = asked.headers, asked.index
+    beside: Index | None = None
+    names: Collection[str] = ()
+    if headers is not None and headers.result.value is not None:
+        answer = headers.result.value
+        beside, names = answer.index, [tensor.name for each in answer.headers.values() for tensor in each.tensors]
+    elif index is not None and _is_there(files, index):
+        beside = index.result.value
+        names = (beside and beside.weight_map) or ()
+    if beside is None:
+        return alone
+    if not knows_more(beside, names, WEIGHTS_FILE, header):
+        return set_aside(alone, INDEX_FILE, WEIGHTS_FILE)
+    try:
+        return _of_index(files, asked)
+    except FileMissing as error:
+        return set_aside(alone, INDEX_FILE, WEIGHTS_FILE, error.message)
+
+
+def _of_index(files: RepoFiles, asked: _Asked) -> Weights:
+    """The weights of the index's shards, from the one answer with all headers or each shard's own; else other files."""
+    headers = asked.headers
+    if headers is not None and asked.listing is None and _is_there(files, headers):
+        asked.listing = files.listing(DEFAULT_REVISION)
+    trusted = None if headers is None else _from_one_answer(files, headers, asked.listing, asked.commit)
+    return _from_shards(files, asked, no_index=_no_index(headers)) if trusted is None else trusted
+
+
 def _with_recipe(
-    files: RepoFiles, revision: str, config: Found[dict[str, Any]], task: Task[Found[Listing]] | None
+    files: RepoFiles, asked: _Asked, revision: str, config: Found[dict[str, Any]], weights: Weights
 ) -> Found[dict[str, Any]]:
-    """The config, with the recipe that ModelOpt leaves beside it where the list of files, if asked for, shows one."""
+    """The config, with the recipe that ModelOpt leaves beside it, asked for where a list of files shows one, or where
+    there is no list and the tensors are packed."""
+    if not lacks_recipe(config.value):
+        return config
+    task = asked.listing
     listing = None if task is None or not task.future.done() or task.error is not None else task.result.value
-    if listing is None or not lacks_recipe(config.value) or all(x.name != QUANT_CONFIG_FILE for x in listing.files):
+    if not looks_packed(weights) if listing is None else all(x.name != QUANT_CONFIG_FILE for x in listing.files):
         return config
     data = files.one(files.document(revision, QUANT_CONFIG_FILE)).value
     return config if data is None else Found(config.answer, with_recipe(config.value, data, str(files.repo)))
@@ -293,35 +352,26 @@ def _no_index(headers: Task[Found[Headers]] | None) -> bool:
     return headers.result.answer.code == "EntryNotFound"  # a mirror without the endpoint says less
 
 
-def _from_shards(
-    files: RepoFiles,
-    task: Task[Any],
-    commit: str | None,
-    revision: str,
-    config: Task[Found[dict[str, Any]]],
-    listing: Task[Found[Listing]] | None,
-    *,
-    no_index: bool,
-) -> Weights:
+def _from_shards(files: RepoFiles, asked: _Asked, *, no_index: bool) -> Weights:
     """The weights from the index and each shard's header, all of the commit (of the revision where none is known).
 
     Args:
-        listing: the list of files, where it was asked for already.
         no_index: the index is most likely not there: what else there is, is asked for at the same time.
     """
-    pinned = commit or revision
-    if listing is None and no_index:
-        listing = files.listing(pinned)
+    pinned, commit = asked.pinned, asked.commit
+    task = asked.index or files.index(pinned)
+    if asked.listing is None and no_index:
+        asked.listing = files.listing(pinned)
     index = files.one(task).value
     _one_commit(task, commit=commit)
     if index is None:
-        return _other_formats(files, pinned, config.result, listing)
+        return _other_formats(files, pinned, asked.config.result, asked.listing)
     headers = _shard_headers(files, index, pinned, commit)
     missing = next((shard for shard, header in headers.items() if header is None), None)
     if missing is not None:
         from inspector.hub.repo.remote_place import instead_of_missing
 
-        index = instead_of_missing(files, index, missing, listing or files.listing(pinned))
+        index = instead_of_missing(files, index, missing, asked.listing or files.listing(pinned))
         headers = _shard_headers(files, index, pinned, commit)
     return sharded(index, {shard: header for shard, header in headers.items() if header is not None})
 

@@ -198,7 +198,7 @@ def _read_file(place: Place, by_name: Mapping[str, File], selector: str) -> Weig
     is_index = INDEX_PART in name and name.endswith(".json")
     if format_of(name) is None and not is_index:
         return None
-    found = Found(folder, Choice(name, is_index=is_index))
+    found = Found(folder, Choice(name, is_index=is_index, alone=True))
     own_config = folder != "" and folder + CONFIG_FILE in by_name
     config, weights = read_models(place, [found], by_name, with_configs=own_config)[0]
     if _is_lora(weights):
