@@ -289,3 +289,50 @@ def test_a_mistyped_command_is_pointed_out(run_process: Run, loopback_hub: Loopb
     done = run_process("trian", endpoint=loopback_hub.url)
     assert done.code == 3
     assert "llm-inspect train" in done.err
+
+
+def test_without_arguments_it_says_how_to_begin(run: Run) -> None:
+    done = run()
+    assert done.code == 0
+    assert done.out.count("llm-inspect ") >= 4
+    assert "fit" in done.out
+
+
+def test_choices_are_read_in_any_case(run: Run) -> None:
+    done = run("fit", "openai-community/gpt2", "--gpu", "24GiB", "--engine", "vLLM", "--format", "JSON", "--offline")
+    assert done.code == 0
+    assert done.record["fit"][0]["fits"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", LLAMA, "--gpu", "RTX", "4090"],
+        ["--gpu=RTX", "4090", LLAMA],
+        ["show", "--gpu", "M3", "Max", "64GB", LLAMA],
+    ],
+)
+def test_a_device_name_without_quotes_is_told(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert "needs quotes: --gpu '" in done.err
+
+
+def test_a_command_misspelt_is_told_offline_too(run: Run) -> None:
+    done = run("trian", LLAMA, "--offline")
+    assert "Did you mean the command `llm-inspect train`?" in done.err
+
+
+def test_an_unknown_repo_is_answered_with_the_nearest_names(run: Run, loopback_hub: LoopbackHub) -> None:
+    loopback_hub.add_repo("someone/Quokka-7B-Chat", repo_files("openai-community/gpt2"))
+    done = run("someone/Quoka-7B-Chat", endpoint=loopback_hub.url)
+    assert done.code == 3
+    assert done.err.splitlines()[1].startswith("Did you mean someone/Quokka-7B-Chat? ")
+    assert "meta-llama/Meta-Llama-3-8B" in run("meta-lama/Meta-Llama-3-8B", endpoint=loopback_hub.url).err
+
+
+def test_an_address_is_inspected(run: Run, loopback_hub: LoopbackHub) -> None:
+    loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
+    done = run(f"{loopback_hub.url}/org/model/tree/main", "--json", endpoint=loopback_hub.url)
+    assert done.record["repo_id"] == "org/model"
+    assert run("https://huggingface.co/meta-llama/Meta-Llama-3-8B", "--offline").code == 0

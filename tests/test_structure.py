@@ -38,7 +38,7 @@ STEPS = [
 """Each may import those before it, never those after it."""
 
 INNER_STEPS = {
-    "hub": ["repo_id", "dtypes", "checkpoint", "client", "formats", "cache", "repo", "resolver"],
+    "hub": ["address", "repo_id", "dtypes", "checkpoint", "client", "formats", "cache", "repo", "resolver", "near"],
 }
 """The order within a folder."""
 

@@ -26,6 +26,17 @@ COMMANDS = {
     "verify": ("verify", "Check that models are what a manifest says."),
 }
 """Command -> its module in this folder, where its function has the module's name, and its line in the list."""
+WELCOME = f"""\
+llm-inspect {__version__}: the memory that a Hugging Face model takes, from its config and headers alone
+
+  llm-inspect meta-llama/Meta-Llama-3-8B              what a model is, and what it takes
+  llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090'      whether it fits a GPU, with what left
+  llm-inspect train Qwen/Qwen3-8B --method lora       what a training step takes
+
+llm-inspect --help lists the commands, llm-inspect COMMAND --help their options."""
+_LONGEST_GPU_NAME = 6
+"""Words of a GPU's name."""
+
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 EXIT_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
@@ -57,8 +68,13 @@ class DefaultGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+        if not args:
+            click.echo(WELCOME)
+            ctx.exit()
+        if args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
             args = ["show", *args]
+        if any(each.partition("=")[0] == "--gpu" for each in args):
+            _refuse_unquoted_gpu(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -70,6 +86,33 @@ class DefaultGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(EXIT_BROKEN_PIPE)
         return result
+
+
+def _refuse_unquoted_gpu(args: Sequence[str]) -> None:
+    """`--gpu RTX 4090 MODEL` would take "4090" for a model.
+
+    Raises:
+        UsageError: the words behind a `--gpu` name a device together.
+    """
+    for at, each in enumerate(args):
+        option, equals, value = each.partition("=")
+        words = [value] if equals else []
+        for word in args[at + 1 :]:
+            if word.startswith("-") or len(words) == _LONGEST_GPU_NAME:
+                break
+            words.append(word)
+        if option != "--gpu" or len(words) < 2 or "/" in words[1]:
+            continue
+        from inspector.devices.table import find_device
+
+        for many in range(len(words), 1, -1):
+            name = " ".join(words[:many])
+            try:
+                known = find_device(name) is not None
+            except UsageError:  # it means several devices: quoted, too
+                known = True
+            if known:
+                raise UsageError(f"a GPU's name with spaces needs quotes: --gpu '{name}'")
 
 
 @click.group(

@@ -61,7 +61,7 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
     if "bool" in setting.type:
         more = {"is_flag": True} if default is not True else {"is_flag": True, "flag_value": False}
     elif values and not about.metavar:
-        more["type"] = click.Choice(values)
+        more["type"] = click.Choice(values, case_sensitive=False)
     elif about.reads:
         more["type"] = READERS[about.reads]
     elif "int" in setting.type:
@@ -153,7 +153,9 @@ query_options = _options(
     ),
     click.option(
         "--sort",
-        type=click.Choice(["downloads", "likes", "created_at", "last_modified", "trending_score"]),
+        type=click.Choice(
+            ["downloads", "likes", "created_at", "last_modified", "trending_score"], case_sensitive=False
+        ),
         help="What the Hub lists first: the most of this.",
     ),
     click.option(

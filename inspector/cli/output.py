@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from inspector.errors import InspectError, RepoNotFound, UsageError
+from inspector.errors import HubUnreachable, InspectError, RepoNotFound, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,7 @@ class FormatChoice(click.Choice[str]):
 
     def __init__(self, offered: Callable[[Format], bool]) -> None:
         self._offered = offered
-        super().__init__(())
+        super().__init__((), case_sensitive=False)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -49,12 +49,13 @@ json_option = click.option("--json", "output", flag_value="json", default="text"
 
 def output_options(command: Command) -> Command:
     """`--explain`, `--format` and `--json`."""
+    type = FormatChoice(lambda each: each.prints)
     for decorator in (
-        click.option("--json", "output", flag_value="json", help="Short for --format json."),
+        click.option("--json", "output", flag_value="json", type=type, help="Short for --format json."),
         click.option(
             "--format",
             "output",
-            type=FormatChoice(lambda each: each.prints),
+            type=type,
             default="text",
             show_default=True,
             help="How to print.",
@@ -123,8 +124,8 @@ class Output:
         message, hint = ("\n".join(map(inert, text.split("\n"))) for text in (error.message, error.hint))
         if about is not None:
             message = f"{inert(about)}: {message.splitlines()[0]}"
-        if isinstance(error, RepoNotFound) and model and (near := _near_command(model)):
-            hint = f"Did you mean the command `llm-inspect {near}`?"
+        if model and error.exit_code in (RepoNotFound.exit_code, HubUnreachable.exit_code):
+            hint = _near_text(model, error) or hint
         click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
         self.comes_to(error.exit_code)
 
@@ -153,6 +154,20 @@ class Output:
     def verdicts(self, fits: Sequence[bool | None]) -> int:
         """The exit code of verdicts: all must fit, and one at least must be there."""
         return self.comes_to(EXIT_NO if False in fits or not fits else EXIT_CANNOT_TELL if None in fits else 0)
+
+
+def _near_text(model: str, error: InspectError) -> str:
+    """What a name that led to nothing may be a slip of: a command, or a model; "" for nothing that is known."""
+    if "/" not in model and (command := _near_command(model)):
+        return f"Did you mean the command `llm-inspect {command}`?"
+    if not isinstance(error, RepoNotFound) or "://" in model:
+        return ""
+    from inspector.hub.near import near_models
+    from inspector.report.units import inert
+
+    asked = click.get_current_context().params
+    near = near_models(model, token=asked.get("token"), offline=asked.get("offline") or None)
+    return f"Did you mean {' or '.join(map(inert, near))}? {error.hint}" if near else ""
 
 
 def _near_command(model: str) -> str:

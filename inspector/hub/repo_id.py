@@ -19,7 +19,6 @@ _PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@#=-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SELECTOR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()/-]*")
-_URL = re.compile(r"https?://[^/]+/([^/?#]+/[^/?#]+)")
 
 
 class RepoId(NamedTuple):
@@ -61,7 +60,8 @@ def is_commit(text: object) -> bool:
 
 
 def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
-    """A repo ID (`org/name`, `org/name@revision`, `gpt2`) or a path (what exists, or starts as only paths do).
+    """A repo ID (`org/name`, `org/name@revision`, `gpt2`), its address (`https://huggingface.co/org/name`, `hf.co/...`,
+    `hf://...`) or a path (what exists, or starts as only paths do).
 
     `:SELECTOR` after a repo ID (and its revision) names one of the models that it holds, as llama.cpp and Ollama write
     it: a GGUF quantization, a variant, a folder or a file.
@@ -90,18 +90,28 @@ def parse_repo(name: str, revision: str | None = None) -> RepoId:
 
 
 def _parse(model: str, revision: str | None) -> RepoId:
+    own_revision: str | None
+    selector: str | None
+    if "/" in model and ("://" in model or model.count("/") > 1 or "." in model.partition("/")[0]):
+        from inspector.hub.address import is_address, read_address
+
+        if is_address(model):
+            return _checked(model, revision, *read_address(model))
     repo, colon, selector = model.partition(":")
-    if "://" in model:
-        repo, colon = model, ""
     name, at, own_revision = repo.partition("@")
-    if at and revision is not None and own_revision != revision:
+    return _checked(model, revision, name, own_revision if at else None, selector if colon else None)
+
+
+def _checked(model: str, revision: str | None, name: str, own_revision: str | None, selector: str | None) -> RepoId:
+    """What `model` names, of which `revision` stands beside it."""
+    if own_revision is not None and revision is not None and own_revision != revision:
         raise UsageError(f"{model} and --revision {revision} name two revisions", "Leave one out.")
     _check_name(model, name)
-    wanted = own_revision if at else DEFAULT_REVISION if revision is None else revision
+    wanted = next(each for each in (own_revision, revision, DEFAULT_REVISION) if each is not None)
     _check_revision(wanted)
-    if colon:
+    if selector is not None:
         _check_selector(model, selector)
-    return RepoId(name, wanted, selector if colon else None)
+    return RepoId(name, wanted, selector)
 
 
 def _is_path(model: str) -> bool:
@@ -125,8 +135,7 @@ def _check_name(model: str, name: str) -> None:
         and not name.endswith(".git")
     ):
         return
-    url = _URL.match(model)
-    hint = f"Give the repo ID alone: {url[1]}" if url else "A repo ID looks like org/name; a local folder like ./name."
+    hint = "A repo ID looks like org/name; a local folder like ./name."
     raise UsageError(f"{model!r} is neither a repo ID nor a path that exists", hint)
 
 

@@ -22,7 +22,7 @@ def read_bundled(repo: str, reason: str) -> Checkpoint | None:
     Args:
         reason: why it answers, for the note that everybody sees.
     """
-    folder = next((folder for folder in FOLDERS if (folder / INDEX).is_file()), None)
+    folder = _folder()
     if folder is None:
         return None
     try:
@@ -37,6 +37,19 @@ def read_bundled(repo: str, reason: str) -> Checkpoint | None:
         f" {reason}"
     )
     return replace(checkpoint, repo_id=repo, source="bundled", revision=None, warnings=(note, *checkpoint.warnings))
+
+
+def bundled_names() -> tuple[str, ...]:
+    """The repo IDs of the bundled snapshots, aliases included."""
+    folder = _folder()
+    try:
+        return tuple(json.loads((folder / INDEX).read_bytes())) if folder is not None else ()
+    except (OSError, ValueError):
+        return ()
+
+
+def _folder() -> Path | None:
+    return next((folder for folder in FOLDERS if (folder / INDEX).is_file()), None)
 
 
 def _names(folder: Path) -> dict[str, str]:

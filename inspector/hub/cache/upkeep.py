@@ -68,6 +68,11 @@ class CacheInfo(NamedTuple):
     limit: int
 
 
+def kept_names(folder: Path) -> tuple[str, ...]:
+    """The repo IDs of the answers that are kept, in the order of their names."""
+    return tuple(sorted({each.repo.replace("--", "/") for each in kept_files(folder) if each.is_answer}))
+
+
 def cache_info(folder: Path, limit: int) -> CacheInfo:
     """Counts what is there; a folder that is not there has nothing."""
     kept = list(kept_files(folder))
