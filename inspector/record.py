@@ -96,8 +96,10 @@ def inspection_record(inspection: Inspected) -> Record:
 
 
 def serving_record(serving: Serving) -> Record:
-    """An engine's account."""
-    return _with_cards(dataclasses.asdict(serving), serving)
+    """An engine's account; what one request takes with both of its bounds, equal where it is known exactly."""
+    least = serving.request_bytes if serving.request_bytes_at_least is None else serving.request_bytes_at_least
+    bounds = {"request_bytes_at_least": least, "request_bytes_at_most": serving.request_bytes}
+    return _with_cards(dataclasses.asdict(serving) | bounds, serving)
 
 
 def _with_cards(record: Record, holder: Fit | Serving) -> Record:

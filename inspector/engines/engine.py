@@ -7,7 +7,7 @@ make: it imports its plan, its log reader and its comparison when they are asked
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class Engine:
         return None
 
     def plan(self, model: Model, workload: Workload, spec: GpuSpec, options: Any, *, suggest: bool = True) -> Serving:
-        """`account`; one that says why it cannot be told where there is none.
+        """`account`; one that says why it cannot be told where there is none. Where the layers' caches are known
+        between two bounds, the verdict is of both (`Serving.bounded_by`).
 
         Args:
             spec: one device, many or unequal ones.
@@ -113,7 +114,10 @@ class Engine:
         from inspector.engines.serving import CannotTell, Serving
 
         try:
-            return self.account(model, workload, spec, options, suggest=suggest)
+            serving = self.account(model, workload, spec, options, suggest=suggest)
+            if not model.architecture.layers_at_least:
+                return serving
+            return serving.bounded_by(self.account(_at_least(model), workload, spec, options, suggest=False))
         except CannotTell as why:
             notes = (f"cannot tell: {why}", *spec.notes)
             return Serving(self.name, self.version_of(options), spec.name, spec.count, spec.capacity, notes=notes)
@@ -146,3 +150,9 @@ class Engine:
             UsageError: the log names settings that no plan can be made for.
         """
         raise NotImplementedError(f"no log of {self.name} is compared")
+
+
+def _at_least(model: Model) -> Model:
+    """The model with the least that its layers may keep."""
+    facts = model.architecture
+    return replace(model, architecture=replace(facts, layers=facts.layers_at_least, layers_at_least=()))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inspector.memory import Part
 from inspector.verdict.changes import Change
-from inspector.verdict.fit import CardShare, Fit
+from inspector.verdict.fit import CardShare, Fit, between, bounds_note
 
 
 class CannotTell(ValueError):
@@ -26,7 +26,9 @@ class Serving:
         kv_blocks: blocks of the pool (vLLM).
         max_concurrency: requests of `settings["max_model_len"]` tokens at once.
         longest_context: tokens of the longest single request, up to the model's own maximum.
-        request_bytes: cache that one request of max_model_len tokens takes of a rank's pool.
+        request_bytes: cache that one request of max_model_len tokens takes of a rank's pool; the most of it where that
+            is known between bounds.
+        request_bytes_at_least: then the least of it; None where `request_bytes` is exact, or not known.
         fits: one request of max_model_len tokens can be served; None where it cannot be told.
         decode_bound / prefill_bound: tokens a second at most, see `devices.speed`.
         changes: where it does not fit, the single changes that make it fit.
@@ -52,6 +54,7 @@ class Serving:
     changes: tuple[Change, ...] = ()
     cards: tuple[CardShare, ...] = ()
     notes: tuple[str, ...] = ()
+    request_bytes_at_least: int | None = None
 
     def explained_by(self, make: Callable[[], tuple[Part, ...]]) -> Serving:
         """This account, with what makes its `explanation`. It is no field: `asdict` and `==` see data alone, and
@@ -64,6 +67,20 @@ class Serving:
         make = self.__dict__.get("_make_explanation", tuple)
         parts: tuple[Part, ...] = make()
         return parts
+
+    def bounded_by(self, least: Serving) -> Serving:
+        """This account, made of the most that the layers may keep, with the verdict of both bounds.
+
+        Args:
+            least: the same account of the least that they may keep.
+        """
+        low, high = least.request_bytes, self.request_bytes
+        fits, notes = between(self.fits, least.fits), self.notes
+        if low is not None and high is not None and low < high:
+            notes = (bounds_note(low, high, fits, "the KV cache of a request"), *notes)
+        changes = () if fits is None else self.changes
+        bounded = replace(self, fits=fits, changes=changes, notes=notes, request_bytes_at_least=low)
+        return bounded.explained_by(self.explanation)
 
     def needs(self) -> tuple[int | None, int | None]:
         """(bytes that one request needs with all that is fixed, bytes of the pool that it leaves).

@@ -109,8 +109,8 @@ def check_fit(
 
     sized = estimate(model, workload)
     fits, per_card = _verdict(model, sized, spec.capacities)
-    if fits is False and _may_fit(model, sized, spec.capacities):
-        fits = None
+    if fits is False:
+        fits = between(fits, _fits_at_least(model, sized, spec.capacities))
     cards = card_shares(spec, per_card) if spec.mixed else ()
     needed, capacity = tightest_of(spec.capacities, per_card)
     longest = model.architecture.longest_context or MAX_CONTEXT
@@ -141,14 +141,29 @@ def check_fit(
     )
 
 
-def _may_fit(model: Model, sized: Estimate, capacities: tuple[int, ...]) -> bool:
-    """Whether what does not fit by the most that the layers may keep would by the least, as far as it is known."""
+def between(most: bool | None, least: bool | None) -> bool | None:
+    """The verdict where the KV cache is known between two bounds, by those of both: it fits if the most of it does, it
+    does not if the least does not, and else it cannot be told."""
+    return False if most is False and least is False else most or None
+
+
+def bounds_note(low: int, high: int, fits: bool | None, cache: str = "the KV cache") -> str:
+    """What a reader of such a verdict should know. The bounds of the cache in bytes."""
+    sizes = f"{cache} takes {low:,} to {high:,} bytes, as what the layers keep is not all known"
+    if fits is None:
+        return f"cannot tell: it fits by the least that the KV cache may take, and not by the most: {sizes}"
+    return f"{sizes}; the figures are by the most"
+
+
+def _fits_at_least(model: Model, sized: Estimate, capacities: tuple[int, ...]) -> bool | None:
+    """Whether it fits by the least that the layers may keep; what does not fit by the most does not where that is
+    known exactly."""
     cache, facts = sized.kv_cache, model.architecture
     if not facts.layers_at_least or cache.low is None or cache.low == cache.bytes:
         return False
     lean = dataclasses.replace(facts, layers=facts.layers_at_least, layers_at_least=())
     least = dataclasses.replace(sized, kv_cache=dataclasses.replace(cache, bytes=cache.low, parts=()))
-    return _verdict(dataclasses.replace(model, architecture=lean), least, capacities)[0] is not False
+    return _verdict(dataclasses.replace(model, architecture=lean), least, capacities)[0]
 
 
 def _changes(
@@ -309,9 +324,10 @@ def _notes(model: Model, spec: GpuSpec, sized: Estimate, needed: int | None, fit
     unknown = [part.name for part in sized.parts if part.bytes is None]
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")
-    bounded = fits is None and needed is not None and bool(model.architecture.layers_at_least)
-    if bounded:
-        notes.append("cannot tell: it fits by the least that the KV cache may take, and not by the most")
+    low, high = sized.kv_cache.low, sized.kv_cache.bytes
+    bounded = fits is None and needed is not None and low is not None
+    if needed is not None and low is not None and high is not None and low < high:
+        notes.append(bounds_note(low, high, fits))
     if spec.count > 1 and fits is None and not unknown and not bounded:
         notes.append("cannot tell: the tensors' names do not say what each layer holds")
     if spec.mixed and needed is not None:

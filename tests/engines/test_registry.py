@@ -14,6 +14,7 @@ from inspector.engines.settings import all_options, check_engine_settings
 from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model.layers import Attention, FullAttention
+from inspector.record import serving_record
 from inspector.settings import settings_of
 from tests.memory.test_ledger import inspection
 from tests.test_structure import loaded_by, own
@@ -79,6 +80,31 @@ def test_a_mechanism_without_a_rule_cannot_be_told(name: str) -> None:
     changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, layers=layers))
     serving = engine.plan(changed, Workload(4096), spec, engine.options())
     assert serving.fits is serving.verdict.needed is None
+    assert serving.notes[0] == "cannot tell: no cache rule for novel layers"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_cache_between_two_bounds_fits_by_the_most_and_does_not_by_the_least(name: str) -> None:
+    engine, whole = engine_named(name), inspection("meta-llama/Meta-Llama-3-8B").model
+    least = (FullAttention(1, 128, 128),) * 32
+    model = dataclasses.replace(whole, architecture=dataclasses.replace(whole.architecture, layers_at_least=least))
+    verdicts = []
+    for size in range(54, 100, 2):
+        spec = parse_gpu(f"{size / 4}GiB")
+        options, workload = engine.options(), Workload(8192, batch=2)
+        most, serving = (engine.plan(one, workload, spec, options, suggest=False) for one in (whole, model))
+        verdicts.append(serving.fits)
+        assert serving.fits is (most.fits or (None if serving.fits is None else False))
+        assert serving.request_bytes == most.request_bytes
+        record = serving_record(serving)
+        if serving.request_bytes is not None:
+            assert 0 < record["request_bytes_at_least"] < record["request_bytes_at_most"] == serving.request_bytes
+            assert any("takes" in note and f"{serving.request_bytes:,} bytes" in note for note in serving.notes)
+        assert any(note.startswith("cannot tell: it fits by the least") for note in serving.notes) is (
+            serving.fits is None
+        )
+        assert serving.explanation()
+    assert set(verdicts) == {False, None, True}
 
 
 @pytest.mark.parametrize("name", SERVERS)

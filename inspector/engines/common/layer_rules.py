@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from inspector.engines.serving import CannotTell
@@ -56,6 +56,16 @@ class LayerRules(Generic[P, R]):
         if rule is None:
             raise UnsupportedLayer(f"no {self.what} for {name_of(layer)}")
         return rule(layer, *args, **kwargs)
+
+    def why_not(self, layers: Iterable[object], *args: P.args, **kwargs: P.kwargs) -> tuple[str, ...]:
+        """Why it cannot be told of these layers, as notes: once for each reason; none where each has a rule."""
+        reasons: dict[str, None] = {}
+        for layer in dict.fromkeys(layers):
+            try:
+                self(layer, *args, **kwargs)
+            except UnsupportedLayer as why:
+                reasons[f"cannot tell: {why}"] = None
+        return tuple(reasons)
 
     def known(self, layer: object, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """The same; None where there is no rule, for an account that goes on without this layer's part."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
-from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings
+from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, layer_cache_bytes
 from inspector.engines.llama_cpp.options import LlamaCppOptions
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
@@ -130,7 +130,10 @@ def plan_llama_cpp(
         prefill_bound=prefill_bound(model, spec, 1),
         changes=_changes(devices, workload, chosen, longest) if taken.fits is False and suggest else (),
         cards=taken.shares,
-        notes=(*taken.notes, *_notes(model, workload, result), *spec.notes),
+        notes=(
+            *(layer_cache_bytes.why_not(facts.layers, chosen) if taken.fits is None else ()),
+            *(*taken.notes, *_notes(model, workload, result), *spec.notes),
+        ),
     ).explained_by(lambda: _explain(facts, chosen, result, fullest, outside))
 
 

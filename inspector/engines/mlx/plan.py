@@ -11,7 +11,7 @@ from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.devices.table import GIB, MIB
 from inspector.engines.mlx.buffers import MlxFacts, MlxPlan, assumed_latents, mlx_facts, plan
-from inspector.engines.mlx.cache import VERSION, MlxSettings, last_chunk
+from inspector.engines.mlx.cache import VERSION, MlxSettings, last_chunk, layer_cache_bytes
 from inspector.engines.mlx.graph import LARGE, SMALL, Queue
 from inspector.engines.mlx.options import MlxOptions
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
@@ -228,7 +228,8 @@ def _changes(
 
 
 def _notes(facts: MlxFacts, settings: MlxSettings, result: MlxPlan, spec: GpuSpec, many: int | None) -> tuple[str, ...]:
-    notes = list(facts.weights.notes)
+    moment, element = result.moment, facts.widths.element
+    notes = [*layer_cache_bytes.why_not(facts.layers, moment, settings, element), *facts.weights.notes]
     if settings.ranks > 1:
         notes.append(f"cut over {settings.ranks} machines with mlx.launch; embedding, head and norms are whole on each")
     if 10 * result.weights > 9 * spec.capacity:
