@@ -179,7 +179,7 @@ def test_folders_and_single_files_are_read_from_disk(tmp_path: Path) -> None:
 
 
 def test_a_file_under_another_name_can_be_picked(hub: LoopbackHub, resolver: Resolver) -> None:
-    files: dict[str, Content] = {"consolidated.00.pth": torch_file({"w": (2, 2)}), "b/x.pt": torch_file({"v": (3,)})}
+    files: dict[str, Content] = {"weights.00.pth": torch_file({"w": (2, 2)}), "b/x.pt": torch_file({"v": (3,)})}
     hub.add_repo("org/name", files)
     with pytest.raises(UnsupportedFormat, match=r"PyTorch \.pth"):
         resolver.resolve("org/name")

@@ -163,7 +163,7 @@ def test_a_repo_without_config_is_read_with_a_warning(hub: LoopbackHub, resolver
     [
         ({"model.onnx": Sparse(b"ON", 10**9), "tf_model.h5": b"x"}, "ONNX (1 file, 1.0 GB), TensorFlow", "converted"),
         ({"weights.npz": b"PK", **CONFIG}, "NumPy .npz (1 file, 2 B)", "refs/pr/N"),
-        ({"consolidated.00.pth": b"PK", "a.pth": b"PK"}, "PyTorch .pth (2 files, 4 B)", "org/name:FILE"),
+        ({"weights.00.pth": b"PK", "a.pth": b"PK"}, "PyTorch .pth (2 files, 4 B)", "org/name:FILE"),
         ({"mmproj-model.gguf": b"GGUF"}, "GGUF (1 file, 4 B)", "org/name:FILE"),
         ({"adapter_config.json": {}, "README.md": b"x"}, "adapter_config.json", "base model"),
         (

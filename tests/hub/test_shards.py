@@ -156,9 +156,36 @@ def test_a_file_that_is_named_is_read_alone(hub: LoopbackHub, resolver: Resolver
         ({"cc.en.300.bin": b"x"}, "fastText"),
         ({"lid.176.ftz": b"x"}, "fastText"),
         ({"config.json": {}, "weights.bin": b"x"}, "PyTorch .bin"),
+        ({"config.json": {}, "rank0.engine": b"x", "rank1.engine": b"x"}, "TensorRT-LLM (2 files"),
+        ({"model.plan": b"x"}, "TensorRT (1 file"),
+        ({"onnx/model_q4.onnx": b"x", "onnx/model_q4.onnx_data_1": b"x"}, "ONNX (2 files"),
+        ({"model.xml": b"x", "model.bin": b"x"}, "OpenVINO (1 file"),
+        ({"A.mlmodelc/weights/weight.bin": b"x"}, "Core ML"),
+        ({"tf_model.h5": b"x"}, "TensorFlow .h5"),
+        ({"model.keras": b"x"}, "Keras"),
+        ({"saved_model.pb": b"x", "variables/variables.data-00000-of-00002": b"x"}, "TensorFlow SavedModel (2 files"),
+        ({"model.ckpt-1000.data-00000-of-00001": b"x", "model.ckpt-1000.index": b"x"}, "TensorFlow checkpoint (2"),
+        ({"flax_model-00001-of-00002.msgpack": b"x"}, "Flax .msgpack"),
+        ({"model_state.pdparams": b"x"}, "PaddlePaddle"),
+        ({"stt_en.nemo": b"x"}, "NeMo"),
+        ({"weights/__0_0.distcp": b"x", "weights/.metadata": b"x"}, "PyTorch distributed checkpoint (.distcp)"),
+        ({"model.tflite": b"x"}, "TFLite"),
+        ({"Llama-3.2-1B.Q6_K.llamafile": b"x"}, "llamafile"),
+        ({"meta.json": {}, "config.cfg": b"x", "ner/model": b"x", "transformer/model": b"x"}, "spaCy (2 files"),
+        ({"RWKV-x070-World-1.5B-v3-ctx4096.pth": b"x"}, "RWKV .pth"),
+        ({"llama7b-4bit-128g.pt": b"x"}, "GPTQ .pt"),
+        ({"global_step10/mp_rank_00_model_states.pt": b"x", "zero_to_fp32.py": b"x"}, "DeepSpeed checkpoint"),
+        ({"iter_0000100/mp_rank_00_000/model_optim_rng.pt": b"x"}, "Megatron checkpoint"),
+        ({"checkpoint_1/manifest.ocdbt": b"x", "checkpoint_1/ocdbt.process_0/d/ab": b"x"}, "Orbax checkpoint (2"),
+        ({"ggml-base.en.bin": b"x"}, "GGML"),
+        ({"llm.mnn": b"x", "llm.mnn.weight": b"x"}, "MNN (2 files"),
+        ({"model.pte": b"x"}, "ExecuTorch"),
+        ({"model.joblib": b"x"}, "joblib"),
+        ({"optimizer.pt": b"x", "rng_state_0.pth": b"x", "training_args.bin": b"x"}, "no weights"),
     ],
 )
 def test_a_foreign_format_gets_its_name(tmp_path: Path, files: dict[str, Content], named: str) -> None:
     with pytest.raises(UnsupportedFormat, match="it holds") as caught:
         resolve(str(write(tmp_path / "m", files)))
     assert named in caught.value.message
+    assert len(str(caught.value).splitlines()) <= 2

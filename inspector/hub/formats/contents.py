@@ -9,6 +9,9 @@ from inspector.errors import UnsupportedFormat
 from inspector.hub.checkpoint import File
 from inspector.hub.formats.documents import ADAPTER_CONFIG
 
+DCP = "PyTorch distributed checkpoint (.distcp)"
+"""Of FSDP, DeepSpeed, Megatron and NeMo: shards that no single name says the tensors of."""
+
 FORMATS: dict[str, str] = {
     ".bin": "PyTorch .bin",
     ".pt": "PyTorch .pt",
@@ -33,11 +36,55 @@ FORMATS: dict[str, str] = {
     ".ftz": "fastText",
     ".ot": "Rust .ot",
     ".safetensors": "safetensors under other names",
+    ".distcp": DCP,
+    ".plan": "TensorRT",
+    ".trt": "TensorRT",
+    ".hdf5": "TensorFlow .h5",
+    ".nnet": "Kaldi",
+    ".pdiparams": "PaddlePaddle",
+    ".pdmodel": "PaddlePaddle",
+    ".llamafile": "llamafile",
+    ".pt2": "torch.export .pt2",
+    ".ptl": "PyTorch Mobile",
+    ".pte": "ExecuTorch",
+    ".ort": "ONNX Runtime",
+    ".mnn": "MNN",
+    ".rknn": "RKNN",
+    ".dlc": "Qualcomm DLC",
+    ".caffemodel": "Caffe",
+    ".params": "MXNet",
+    ".npy": "NumPy .npy",
+    ".joblib": "joblib (a pickle)",
+    ".pkl": "pickle",
+    ".pickle": "pickle",
+    ".skops": "skops",
+    ".cbm": "CatBoost",
+    ".mar": "TorchServe",
+    ".rten": "RTen",
+    ".q4f16_1": "MLC",
 }
 """Endings of weight files and what to call them. `.bin` is PyTorch's by far the most often."""
-CORE_ML_FOLDERS = (".mlpackage/", ".mlmodelc/")
-TENSORFLOW_PARTS = (".data-00000-of-00001", ".ckpt.index", ".ckpt.meta")
-"""Ends of what TensorFlow 1 and SavedModels keep their variables in."""
+
+PATTERNS: dict[str, str] = {
+    r".*\.(mlpackage|mlmodelc)/.*": "Core ML",
+    r".*\.ckpt(-\d+)?\.(data-\d{5}-of-\d{5}|index|meta)": "TensorFlow checkpoint",
+    r".*\.data-\d{5}-of-\d{5}": "TensorFlow SavedModel",
+    r".*\.onnx(\.data|_data(_\d+)?)": "ONNX",
+    r".*\.mnn\.weight": "MNN",
+    r"(.*/)?(params_shard_\d+\.bin|ndarray-cache\.json)": "MLC",
+    r"(.*/)?ggml-[^/]*\.bin|.*\.ggml(v\d)?(\.q\w+)?\.bin": "GGML",
+    r"(.*/)?rwkv[^/]*\.pth": "RWKV .pth",
+    r"(.*/)?([^/]*zero_pp_rank_\d+[^/]*|(mp_rank|layer)_\d+[^/]*model_states)\.pt": "DeepSpeed checkpoint",
+    r"(.*/)?bf16_zero_pp_rank_\d+[^/]*\.pt": "DeepSpeed checkpoint",
+    r".*mp_rank_\d+(_\d+)*/(model_optim_rng|model_rng|distrib_optim)\.pt": "Megatron checkpoint",
+    r"(.*/)?(manifest\.ocdbt|ocdbt\.process_\d+/.*|_checkpoint_metadata)": "Orbax checkpoint",
+    r"(.*/)?rank\d+\.(engine|safetensors)": "TensorRT-LLM",
+    r"(.*/)?(ner|tagger|parser|tok2vec|transformer|textcat|lemmatizer|morphologizer)/model": "spaCy",
+    r"[^/]+-any-py3-none-any\.whl": "spaCy",
+    r"(.*/)?qmodel\.pt": "HQQ .pt",
+    r"(.*/)?[^/]*gptq[^/]*\.pt|(.*/)?[^/]*[-_]\d-?bit[^/]*\.pt": "GPTQ .pt",
+}
+"""Paths in lower case, and what to call the format where the ending alone does not tell."""
 
 CTRANSLATE2_VOCABULARIES = tuple(
     f"{kind}vocabulary.{ending}" for kind in ("", "shared_", "source_") for ending in ("json", "txt")
@@ -46,9 +93,18 @@ CTRANSLATE2_VOCABULARIES = tuple(
 _FASTTEXT = re.compile(r"cc\.[a-z]{2,3}\.\d+\.bin|lid\.\d+\.bin|wiki\.[a-z]{2,3}\.bin")
 """Names of fastText's published models; others are called model.bin, without a config."""
 
-_NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.bin", "scheduler.pt", "scaler.pt")
+_NO_WEIGHTS = re.compile(
+    r"training_args\.bin|(optimizer|scheduler|scaler)\.(bin|pt)|rng_state(_\d+)?\.pth|random_states_\d+\.pkl|common\.pt"
+)
 _READABLE = "safetensors, PyTorch and GGUF files can be read"
 _CONVERTED = f"Only {_READABLE}: look for a converted copy, or a refs/pr/N revision with one."
+HINTS = {
+    "DeepSpeed checkpoint": "Run its zero_to_fp32.py, or ask for the repo with the converted weights.",
+    DCP: "Convert it (python -m torch.distributed.checkpoint.format_utils dcp_to_torch), or ask for a converted copy.",
+    "Megatron checkpoint": "Convert it to Hugging Face's form, or ask for a converted copy.",
+    "llamafile": "Ask for the GGUF that is in it.",
+}
+"""What to do about formats that can be converted."""
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
@@ -79,8 +135,6 @@ def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
 
 def _foreign_bin(base: str, beside: Container[str]) -> str | None:
     """Whose a `.bin` is that is not PyTorch's, by its name and the files beside it; None where nothing tells."""
-    if base.startswith("params_shard_"):
-        return "MLC"
     if base != "model.bin" and not _FASTTEXT.fullmatch(base):
         return None
     if any(name in beside for name in CTRANSLATE2_VOCABULARIES):
@@ -101,10 +155,11 @@ def _formats(files: tuple[File, ...]) -> dict[str, list[File]]:
 def _format(lowered: str, name: str, names: Collection[str]) -> str | None:
     """What to call a file's format, None where it holds no weights."""
     base = lowered.rsplit("/", 1)[-1]
-    if base in _NO_WEIGHTS:
+    if _NO_WEIGHTS.fullmatch(base):
         return None
-    if any(folder in lowered for folder in CORE_ML_FOLDERS):
-        return "Core ML"
+    pattern = next((named for pattern, named in PATTERNS.items() if re.fullmatch(pattern, lowered)), None)
+    if pattern is not None:
+        return pattern
     if base.endswith(".bin") and f"{name[:-4]}.xml" in names:
         return "OpenVINO"
     if base.endswith(".bin"):
@@ -112,10 +167,6 @@ def _format(lowered: str, name: str, names: Collection[str]) -> str | None:
         foreign = _foreign_bin(base, {each.removeprefix(folder) for each in names if each.startswith(folder)})
         if foreign is not None:
             return foreign
-    if base.endswith(TENSORFLOW_PARTS):
-        return "TensorFlow checkpoint" if ".ckpt" in base else "TensorFlow SavedModel"
-    if base.endswith((".onnx.data", ".onnx_data")) or ".onnx_data_" in base:
-        return "ONNX"
     return FORMATS.get("." + base.rsplit(".", 1)[-1])
 
 
@@ -130,7 +181,10 @@ def _described(name: str, files: list[File]) -> str:
 
 
 def _hint(formats: dict[str, list[File]]) -> str:
-    if any(name.startswith(("PyTorch", "checkpoint", "GGUF")) for name in formats):
+    for name, hint in HINTS.items():
+        if name in formats:
+            return hint
+    if any(name.startswith(("PyTorch", "checkpoint", "GGUF", "RWKV", "GPTQ", "HQQ")) for name in formats):
         return "Name the file to read: org/name:FILE, or its path where it is on this disk."
     return _CONVERTED
 

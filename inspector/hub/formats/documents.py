@@ -12,6 +12,7 @@ from inspector.hub.repo_id import is_commit
 
 CONFIG_FILE = "config.json"
 QUANT_CONFIG_FILE = "hf_quant_config.json"
+PARAMS_FILE = "params.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 MODULES_FILE = "modules.json"

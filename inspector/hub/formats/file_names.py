@@ -58,14 +58,17 @@ def choose(names: Collection[str], variant: str | None = None) -> Choice | None:
 def whole_set(names: Iterable[str], ending: str) -> tuple[str, ...]:
     """The shards `model-00001-of-00003.safetensors` to `-00003-of-00003` of one folder, where there is one such set of
     a usual name and all of it is there; else none."""
-    stems = "|".join(stem for each in FORMATS if each.ending == ending for stem in each.stems)
-    sets: dict[tuple[str, int], dict[int, str]] = {}
+    stems = [stem for each in FORMATS if each.ending == ending for stem in each.stems]
+    sets: dict[str, dict[int, dict[int, str]]] = {stem: {} for stem in stems}
     for name in names:
-        match = re.fullmatch(rf"({stems})-([0-9]{{5,6}})-of-([0-9]{{5,6}}){re.escape(ending)}", name)
+        match = re.fullmatch(rf"({'|'.join(stems)})-([0-9]{{5,6}})-of-([0-9]{{5,6}}){re.escape(ending)}", name)
         if match:
-            sets.setdefault((match[1], int(match[3])), {})[int(match[2])] = name
-    whole = [shards for (_, count), shards in sets.items() if shards.keys() == set(range(1, count + 1))]
-    return tuple(whole[0][number] for number in sorted(whole[0])) if len(whole) == 1 else ()
+            sets[match[1]].setdefault(int(match[3]), {})[int(match[2])] = name
+    for stem in stems:
+        whole = [shards for count, shards in sets[stem].items() if shards.keys() == set(range(1, count + 1))]
+        if whole:
+            return tuple(whole[0][number] for number in sorted(whole[0])) if len(whole) == 1 else ()
+    return ()
 
 
 def variants(names: Iterable[str]) -> list[str]:

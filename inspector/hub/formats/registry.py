@@ -101,8 +101,10 @@ FORMATS: list[StoredFormat] = [
         ("pytorch_model", "diffusion_pytorch_model"),
         "inspector.hub.formats.pytorch.weights",
     ),
+    StoredFormat("safetensors", (".safetensors",), ("consolidated",), "inspector.hub.formats.safetensors"),
+    StoredFormat("pytorch", (".pth",), ("consolidated.00",), "inspector.hub.formats.pytorch.weights"),
 ]
-"""In the order in which transformers and diffusers look for them."""
+"""In the order in which transformers and diffusers look for them; Mistral's and Meta's own files come last."""
 
 MODEL_FORMATS: list[str] = ["inspector.hub.formats.gguf.weights"]
 """Modules of `ModelFormat`s, looked for where there is no file of the formats above."""

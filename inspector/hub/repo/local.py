@@ -18,6 +18,7 @@ from inspector.hub.formats.documents import (
     MAX_INDEX_BYTES,
     MODULES_FILE,
     NO_CONFIG,
+    PARAMS_FILE,
     QUANT_CONFIG_FILE,
     WEIGHTS_FILE,
     Index,
@@ -51,7 +52,7 @@ def _read_path(path: Path, given: str) -> Checkpoint:
     if path.is_dir():
         commit, folder = _snapshot(path)
         return _read_folder(folder, given, given, "local", commit)
-    if path.name.endswith(".safetensors"):
+    if path.name.endswith(".safetensors") and not path.name.startswith("consolidated"):
         return _checkpoint(
             path.parent, given, given, "local", None, single(read_header(path, given), File(path.name, None), given)
         )
@@ -79,7 +80,7 @@ def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpo
         return None
     snapshot = folder / "snapshots" / commit
     try:
-        known = (CONFIG_FILE, ADAPTER_CONFIG, DIFFUSERS_INDEX, MODULES_FILE)
+        known = (CONFIG_FILE, PARAMS_FILE, ADAPTER_CONFIG, DIFFUSERS_INDEX, MODULES_FILE)
         if not snapshot.is_dir() or (repo.selector is None and not any((snapshot / name).is_file() for name in known)):
             return None
         where = f"{repo} in the Hugging Face cache"

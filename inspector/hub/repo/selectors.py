@@ -93,7 +93,19 @@ def _chosen(place: Place, choice: Choice, by_name: Mapping[str, File]) -> Weight
     notes = [] if choice.variant is None else [f"read from the {choice.variant} files, as there are no others"]
     if ADAPTER_CONFIG in by_name:
         notes.append(f"a whole model: the adapter beside it ({ADAPTER_CONFIG}) does not count")
+    weights = _named(place, "", by_name, weights, has_config=CONFIG_FILE in by_name)
+    if weights.config is None and choice.name.startswith("consolidated"):
+        notes.append(f"read from {choice.name[:100]}, which transformers does not look for")
     return weights._replace(warnings=(*weights.warnings, *notes))
+
+
+def _named(place: Place, folder: str, by_name: Mapping[str, File], weights: Weights, *, has_config: bool) -> Weights:
+    """The weights, with their params.json and transformers' names where they are Mistral's or Meta's own files."""
+    if not weights.files or not weights.files[0].name.removeprefix(folder).startswith("consolidated"):
+        return weights
+    from inspector.hub.formats.params import read_consolidated
+
+    return read_consolidated(place, folder, by_name, has_config, weights)
 
 
 def _read_selected(place: Place, by_name: Mapping[str, File], selector: str) -> Weights | None:
@@ -203,6 +215,7 @@ def _read_file(place: Place, by_name: Mapping[str, File], selector: str) -> Weig
     config, weights = read_models(place, [found], by_name, with_configs=own_config)[0]
     if _is_lora(weights):
         weights = weights._replace(warnings=(*weights.warnings, LORA_ALONE))
+    weights = _named(place, folder, by_name, weights, has_config=folder + CONFIG_FILE in by_name)
     return weights._replace(config=config) if own_config else weights
 
 
