@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inspector.api.differences import Difference, compare, inspect_pair
     from inspector.api.inspection import Inspection, ainspect, fit, inspect, inspect_each
     from inspector.api.loaded import LoadedModel, load
-    from inspector.api.training import train
+    from inspector.api.training import Trained, train
     from inspector.batch import ainspect_many, inspect_many
     from inspector.batch.cluster import inspect_many_on_ray
     from inspector.errors import InspectError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
     "inspector.api.loaded": ("LoadedModel", "load"),
-    "inspector.api.training": ("train",),
+    "inspector.api.training": ("Trained", "train"),
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.batch.cluster": ("inspect_many_on_ray",),
     "inspector.api.differences": ("Difference", "compare", "inspect_pair"),
@@ -50,6 +50,7 @@ __all__ = [
     "Part",
     "Resolver",
     "Tensor",
+    "Trained",
     "TrainingEstimate",
     "Workload",
     "__version__",
@@ -72,8 +73,17 @@ def __getattr__(name: str) -> Any:
 
     for home, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(home), name)
+            found = getattr(import_module(home), name)
+            if home.startswith("inspector.api."):
+                import_module("inspector.api.inspection").Inspection.as_html = staticmethod(_report_html)
+            return found
     raise AttributeError(f"module 'inspector' has no attribute '{name}'")
+
+
+def _report_html(inspection: Any) -> str:
+    from inspector.report.text import report_html
+
+    return report_html(inspection)
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,8 @@ a manifest's keys, JSON and docs/options.md are made from that.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from inspector.errors import UsageError
@@ -62,6 +63,11 @@ class Setting(NamedTuple):
     type: str
     default: Any
     about: About
+
+    @property
+    def many(self) -> bool:
+        """Whether its value is several texts."""
+        return self.type.startswith(("tuple[str", "Sequence[str"))
 
 
 def setting(default: Any = dataclasses.MISSING, *, help: str, option: str | None = None, **about: Any) -> Any:
@@ -140,13 +146,101 @@ def _asked(
     named: Mapping[str, Any],
 ) -> Q:
     """The question that these arguments make; wrong ones are told as those of the function called `name`."""
+    own = f"{name}()"
+    _check_types(question, dict(zip(_positional(question), arguments, strict=False)), own)
+    values = read_values(question, named, own)
     try:
-        asked = question(*arguments, **named)
+        asked = question(*arguments, **values)
     except TypeError as error:
         _, found, rest = str(error).partition("__init__()")
-        raise refusal(TypeError(f"{name}(){rest}") if found else error) from None
+        raise refusal(TypeError(f"{own}{rest}") if found else error) from None
     _check_bounds(asked)
     return asked
+
+
+def read_values(kind: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The values of a dataclass's fields, from what people write: "8k" tokens, one GPU without a tuple, a choice in
+    any case.
+
+    Args:
+        name: of the function, or of the argument that they are given in.
+
+    Raises:
+        TypeError: one of them is not of its field's type.
+        UsageError: a text that cannot be read.
+    """
+    settings = settings_of(kind)
+    read = {key: _read(settings.get(key), key, value) for key, value in values.items()}
+    _check_types(kind, read, name)
+    return read
+
+
+def _read(setting: Setting | None, name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if setting is None:
+        return (value,) if name == "models" else value
+    if setting.many:
+        return (value,)
+    if setting.about.reads == "tokens":
+        return read_tokens(value)
+    return next((each for each in setting.about.values() if each.lower() == value.lower()), value)
+
+
+def read_tokens(text: str) -> int:
+    """A number of tokens: "4096", "8k" (8,192), "128k", "1m".
+
+    Raises:
+        UsageError: it is none, or not from 1 to 2**40.
+    """
+    plain = text.strip().lower().replace(",", "").replace("_", "")
+    factor = {"k": 1024, "m": 1024**2}.get(plain[-1:], 1)
+    digits = plain[:-1] if factor > 1 else plain
+    if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) * factor <= 2**40:
+        raise UsageError(f"'{text}' is not a number of tokens", "Try 4096, 8k or 128k.")
+    return int(digits) * factor
+
+
+def _check_types(kind: Any, values: Mapping[str, Any], name: str) -> None:
+    """Refuse values that are not of their fields' types.
+
+    Raises:
+        TypeError: one of them is.
+    """
+    types = {each.name: str(each.type) for each in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key in types and not any(_is(value, one) for one in types[key].split(" | ")):
+            raise TypeError(f"{name}: {key} must be {types[key]}, not {value!r:.80}")
+
+
+def _positional(kind: Any) -> list[str]:
+    return [each.name for each in dataclasses.fields(kind) if each.init and not each.kw_only]
+
+
+_TYPES: Mapping[str, Any] = {
+    "None": (type(None),),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "Formulas": (str,),
+    "Iterable": (Iterable,),
+    "Mapping": (Mapping,),
+    "Sequence": (list, tuple),
+    "tuple": (list, tuple),
+}
+"""By the first word of an annotation; any other names a class."""
+
+
+def _is(value: Any, annotation: str) -> bool:
+    outer, _, inner = annotation.partition("[")
+    if isinstance(value, bool) and outer in ("int", "float"):
+        return False
+    if outer not in _TYPES:
+        return any(each.__name__ == outer for each in type(value).__mro__)
+    if not isinstance(value, _TYPES[outer]):
+        return False
+    return outer not in ("Sequence", "tuple") or all(_is(item, re.split("[],]", inner)[0]) for item in value)
 
 
 def _check_bounds(asked: object) -> None:

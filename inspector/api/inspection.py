@@ -6,8 +6,9 @@ model/ and memory/ are imported while the Hub's answer is on its way, not before
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from inspector.api.settings import (
     EachQuestion,
@@ -20,7 +21,7 @@ from inspector.api.settings import (
 )
 from inspector.errors import InspectError
 from inspector.hub import Checkpoint, Resolver
-from inspector.settings import asking
+from inspector.settings import asking, read_values
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
@@ -37,7 +38,7 @@ TABLE_PRECISIONS = ("fp32", "bf16", "int8", "int4")
 """The precisions that every report shows beside the as-stored row."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """Everything that is known of one model under one workload.
 
@@ -57,10 +58,22 @@ class Inspection:
     fits: tuple[Fit, ...] = ()
     servings: tuple[Serving, ...] = ()
 
+    as_html: ClassVar[Callable[[Inspection], str] | None] = None
+    """What makes HTML of it: report/, which stands above this folder, is put here by the package."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the reader of the numbers should know, each once."""
         return tuple(dict.fromkeys(self.checkpoint.warnings + self.model.warnings + self.estimate.warnings))
+
+    def __repr__(self) -> str:
+        fits = "".join(f", {each!r}" for each in self.fits)
+        name, total = self.checkpoint.repo_id, self.model.parameters.total
+        return f"<Inspection {name}: {total:,} parameters, {self.estimate!r}{fits}>"
+
+    def _repr_html_(self) -> str | None:
+        """The report, for notebooks."""
+        return None if Inspection.as_html is None else Inspection.as_html(self)
 
     def layer_table(self) -> tuple[LayerRow, ...]:
         """What each layer is, holds and caches, and where each number comes from: `--layers`."""
@@ -192,7 +205,7 @@ def verdicts(
     from inspector.engines.registry import engine_named
 
     engine = engine_named(asked.engine)
-    answer = engine.planner(model, workload, engine.options(**asked.serving))
+    answer = engine.planner(model, workload, engine.options(**read_values(engine.options, asked.serving, "serving")))
     if asked.all_gpus:
         from inspector.verdict.all_devices import fits_on_any
 
@@ -202,7 +215,7 @@ def verdicts(
     return tuple(each.fit for each in answers), tuple(serving for serving in servings if serving is not None)
 
 
-def device_specs(gpus: tuple[str, ...]) -> tuple[GpuSpec, ...]:
+def device_specs(gpus: Sequence[str]) -> tuple[GpuSpec, ...]:
     """The devices meant, before anything is read: a mistyped name should cost no request."""
     if not gpus:
         return ()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inspector.verdict.fit import Fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedModel:
     """A model's config and headers, read; each question to it takes a millisecond or a few and asks no server.
 
@@ -31,6 +31,9 @@ class LoadedModel:
 
     checkpoint: Checkpoint
     model: Model
+
+    def __repr__(self) -> str:
+        return f"<LoadedModel {self.checkpoint.repo_id}: {self.model.parameters.total:,} parameters>"
 
     @asking_it(Settings)
     def inspect(self, settings: Settings) -> Inspection:

@@ -6,7 +6,7 @@ options, a manifest's keys and the tables of docs/options.md are made from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,11 @@ class DeviceSettings:
     """On which devices.
 
     Attributes:
-        gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's.
+        gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's; one
+            alone as a text.
     """
 
-    gpus: tuple[str, ...] = setting(
+    gpus: Sequence[str] = setting(
         (),
         help=f"Also say whether it fits: {GPU_EXAMPLES}; may be repeated.",
         docs="the GPUs to answer for, a `+` between unlike ones that work together (`'RTX 4090 + RTX 3060 12GB'`); may"
@@ -85,7 +86,7 @@ class Settings(DeviceSettings, EngineSettings):
 
     def __post_init__(self) -> None:
         """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
-        if self.batch < 1 or (self.context is not None and self.context < 1):
+        if self.batch < 1 or (isinstance(self.context, int) and self.context < 1):
             raise UsageError("context and batch must be at least 1")
         if self.images is not None and not 0 <= self.images <= 2**20:
             raise UsageError(f"images must be 0 to {2**20:,}, not {self.images}")

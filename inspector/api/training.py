@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint, read
 from inspector.api.settings import DeviceSettings, Settings, Source, chosen
@@ -22,7 +22,10 @@ from inspector.memory.training import (
     training_estimate,
 )
 from inspector.model import Model
-from inspector.settings import asking
+from inspector.settings import asking, read_values
+
+if TYPE_CHECKING:
+    from inspector.verdict.fit import Fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class TrainingSettings(TrainingSetup, RunSettings):
         if isinstance(self.sharding, Sharding):
             return self.sharding
         try:
-            return Sharding(**self.sharding)
+            return Sharding(**read_values(Sharding, self.sharding, "sharding"))
         except TypeError as error:
             raise UsageError(f"no such setting of sharding: {error}") from None
 
@@ -93,8 +96,44 @@ class TrainingQuestion(Source, DeviceSettings, TrainingSettings):
     """What `train` is asked."""
 
 
+class Trained(NamedTuple):
+    """What `train` answers.
+
+    Attributes:
+        inspection: the model; its `fits` are those of training.
+        training: the memory of one step on the fullest GPU.
+    """
+
+    inspection: Inspection
+    training: TrainingEstimate
+
+    def __repr__(self) -> str:
+        return f"<Trained {self.inspection.checkpoint.repo_id}: {self.training!r}>"
+
+    @property
+    def peak(self) -> int | None:
+        """Bytes at the peak; None where that is not known."""
+        return self.training.peak
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """A verdict for each device that was asked for."""
+        return self.inspection.fits
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the numbers should know, each once."""
+        return tuple(dict.fromkeys((*self.inspection.warnings, *self.training.warnings)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `train --json`."""
+        from inspector.record import training_record
+
+        return training_record(self.inspection, self.training)
+
+
 @asking(TrainingQuestion, no_such_setting)
-def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
+def train(question: TrainingQuestion) -> Trained:
     """The memory that one training step takes on the fullest GPU; the inspection's `fits` are those of training.
 
     Args:
@@ -122,7 +161,7 @@ def train(question: TrainingQuestion) -> tuple[Inspection, TrainingEstimate]:
             for spec in device_specs(question.gpus)
         )
         inspection = dataclasses.replace(inspection, fits=fits)
-    return inspection, training
+    return Trained(inspection, training)
 
 
 def train_model(

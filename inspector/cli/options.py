@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from inspector.api.settings import GPU_EXAMPLES, Settings
-from inspector.settings import Setting, settings_of
+from inspector.errors import UsageError
+from inspector.settings import Setting, read_tokens, settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_K = 1024
 
 
 class TokenCount(click.ParamType[int]):
@@ -23,12 +22,10 @@ class TokenCount(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        text = str(value).strip().lower().replace(",", "").replace("_", "")
-        factor = {"k": _K, "m": _K * _K}.get(text[-1:], 1)
-        digits = text[:-1] if factor > 1 else text
-        if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) * factor <= 2**40:
-            self.fail(f"'{value}' is no number of tokens; try 4096, 8k or 128k", param, ctx)
-        return int(digits) * factor
+        try:
+            return read_tokens(str(value))
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint[:1].lower()}{error.hint[1:]}", param, ctx)
 
 
 class PictureSize(click.ParamType[tuple[int, int]]):
@@ -56,7 +53,7 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
         given_or_none: None where it is not given, whatever the field's default is.
     """
     about, default = setting.about, None if given_or_none else setting.default
-    many, values = setting.type.startswith("tuple[str"), about.values()
+    many, values = setting.many, about.values()
     more: dict[str, Any] = {"metavar": about.metavar or None, "multiple": many}
     if "bool" in setting.type:
         more = {"is_flag": True} if default is not True else {"is_flag": True, "flag_value": False}

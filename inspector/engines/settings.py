@@ -5,12 +5,13 @@ All of it is read off the engines' own dataclasses of options.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from inspector.engines.engine import Engine
 from inspector.engines.registry import engine_named, engines
 from inspector.errors import UsageError
-from inspector.settings import Setting, settings_of
+from inspector.settings import Setting, read_values, settings_of
 
 
 def all_options() -> Mapping[str, Setting]:
@@ -28,16 +29,16 @@ def option_of(name: str) -> str:
     return known[name].about.option if name in known else f"--{name.replace('_', '-')}"
 
 
-def check_engine_settings(engine: str, names: Iterable[str]) -> None:
-    """Refuse options that this engine does not have.
+def check_engine_settings(engine: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that this engine does not have, or that have not its type.
 
     Raises:
         UsageError: there is no such engine, or one of them belongs to another engine, or to none.
     """
-    asked, given = engine_named(engine), tuple(names)
+    asked = engine_named(engine)
     own = settings_of(asked.options)
     if given and not own:
-        raise UsageError(*_owners_of(given, asked))
+        raise UsageError(*_owners_of(tuple(given), asked))
     for name in given:
         if name in own:
             continue
@@ -49,6 +50,7 @@ def check_engine_settings(engine: str, names: Iterable[str]) -> None:
             f"{option_of(name)} is a setting of {' and '.join(owners)}, not of {engine}",
             asked.foreign_options.get(name, has),
         )
+    read_values(asked.options, given, "serving")
 
 
 def _owners_of(given: tuple[str, ...], asked: Engine) -> tuple[str, str]:

@@ -156,7 +156,7 @@ def _read(each: Setting, node: Any) -> Any:
     """A setting's value, as the field's type has it."""
     if each.type.startswith("Mapping"):
         return {key: _plain(value) for key, value in _pairs(node, each.name)}
-    if each.type.startswith("tuple[str"):
+    if each.many:
         return _texts(node)
     if each.type.startswith("tuple[int"):
         return _wholes(node)

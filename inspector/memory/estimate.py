@@ -16,13 +16,14 @@ class RunSettings:
     """What is asked of any run, of inference or of training.
 
     Attributes:
-        context: tokens per sequence, prompt and answer together; None for the smaller of 4,096 and the model's maximum.
+        context: tokens per sequence, prompt and answer together, as a number or "8k"; None for the smaller of 4,096 and
+            the model's maximum.
         batch: sequences at once.
         dtype: the weights' precision: "stored", or a key of `precision.PRECISION_BITS` or `precision.RECIPES`.
         formulas: "exact" or "article".
     """
 
-    context: int | None = setting(
+    context: int | str | None = setting(
         None,
         help="Tokens a sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
         docs="tokens a sequence, `8k` and `128k` work; default the smaller of 4096 and the model's maximum",
@@ -115,7 +116,7 @@ class Part:
     high: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """Memory of one model under one workload, in bytes, on one device.
 
@@ -134,6 +135,10 @@ class Estimate:
     kv_cache_allocated: tuple[Part, ...] = ()
     image_tokens: int | None = None
     """Of each sequence's context, the tokens that its images take; None where none are counted."""
+
+    def __repr__(self) -> str:
+        asked, total = self.workload, "unknown" if self.total is None else f"{self.total / 2**30:.2f} GiB"
+        return f"<Estimate of {asked.context:,} tokens x {asked.batch:,}, {asked.dtype}: {total}>"
 
     @property
     def explained(self) -> tuple[Part, ...]:

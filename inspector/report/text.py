@@ -39,6 +39,15 @@ def print_report(console: Console, inspection: Inspection, *, explain: bool = Fa
         _explain(console, inspection)
 
 
+def report_html(inspection: Inspection) -> str:
+    """`print_report`'s report as a piece of HTML; what a repo's names hold stands in it as text."""
+    from io import StringIO
+
+    console = Console(file=StringIO(), record=True, width=100, markup=False, highlight=False, emoji=False)
+    print_report(console, inspection)
+    return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.2">{code}</pre>')
+
+
 def _explain(console: Console, inspection: Inspection) -> None:
     """An engine's parts on each of the GPUs, where one was asked for; else the estimate's."""
     for serving in inspection.servings:

@@ -39,9 +39,9 @@ class CardShare(NamedTuple):
     tightest: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fit:
-    """Whether a model under one workload fits so many GPUs. All sizes in bytes.
+    """Whether a model under one workload fits so many GPUs: `bool(fit)`. All sizes in bytes.
 
     Attributes:
         gpu: one GPU's name; of unequal GPUs all names.
@@ -79,6 +79,23 @@ class Fit:
     prefill_bound: float | None = None
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """The verdict.
+
+        Raises:
+            ValueError: it cannot be told.
+        """
+        if self.fits is None:
+            why = next((note for note in self.notes if "cannot tell" in note), "cannot tell")
+            raise ValueError(f"whether it fits {self.gpu} is not known ({why}): look at .fits, which is None")
+        return self.fits
+
+    def __repr__(self) -> str:
+        words = {True: "fits", False: "does not fit", None: "cannot tell"}[self.fits]
+        device = f"{self.count} x {self.gpu}" if self.count > 1 and not self.cards else self.gpu
+        sizes = "" if self.needed is None else f", needs {self.needed / 2**30:.2f} of {self.capacity / 2**30:.2f} GiB"
+        return f"<Fit {device}: {words}{sizes}>"
 
 
 def check_fit(

@@ -299,7 +299,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 """Every choice of a `TrainingSetup` and what it may be, the default first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainingEstimate:
     """Memory of one training step on one GPU, in bytes.
 
@@ -329,6 +329,11 @@ class TrainingEstimate:
     sharding: Sharding = field(default_factory=Sharding)
     measured: Mapping[str, int] = field(default_factory=dict)
     off_card: tuple[Part, ...] = ()
+
+    def __repr__(self) -> str:
+        peak = "unknown" if self.peak is None else f"{self.peak / 2**30:.2f} GiB"
+        tokens = f"{self.workload.context:,} tokens x {self.workload.batch:,}"
+        return f"<TrainingEstimate {self.setup.method}, {tokens}: peak {peak}>"
 
     @property
     def optimizer(self) -> str:
