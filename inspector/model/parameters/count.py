@@ -100,6 +100,7 @@ class _Counter:
         self.tensors = checkpoint.tensors
         self.groups = group_tensors(checkpoint.tensors)
         self.stack = decoder_stack(self.groups)
+        self.frozen: frozenset[str] | None = None
         self.unknown_method: str | None = None
         self.missing_head = 0
         self.unsaved = 0
@@ -171,7 +172,11 @@ class _Counter:
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
         if MTP.search(name) or _predicts_more(self.config):
             why = MTP_LAYERS
-        elif (self.architecture.architecture or "").endswith("ForCausalLM") and "decoder" not in group.template:
+        elif (
+            self.model_class is not None
+            and self.model_class.name.endswith("ForCausalLM")
+            and "decoder" not in group.template
+        ):
             why = OTHER  # the config was cut short, and the class makes no more layers than it says
         else:
             self.layers_beyond = True  # num_hidden_layers counts another stack
@@ -184,9 +189,7 @@ class _Counter:
     def _role(self, tensor_group: TensorGroup, packed: set[str], unknown: Counter[str]) -> str:
         """What the class makes of a tensor group; `tensor_group.name` becomes the class's own spelling."""
         if self.model_class is None:
-            if MTP.search(tensor_group.name):
-                return MTP_LAYERS
-            return BUFFERS if BUFFER.search(tensor_group.name) or _is_mask(tensor_group) else tensor_group.role
+            return self._role_by_name(tensor_group)
         if MTP.search(tensor_group.name) and self.model_class.bare(tensor_group.name) not in self.model_class.known:
             return MTP_LAYERS
         tensor_group.name, status = self.model_class.locate(tensor_group.name)
@@ -210,6 +213,23 @@ class _Counter:
             return BUFFERS
         tensor_group.known = tensor_group.name.rpartition(".")[0] in self.model_class.modules
         return PARAMETER
+
+    def _role_by_name(self, tensor_group: TensorGroup) -> str:
+        """What a class that is unknown makes of a tensor group, by its name and shape alone."""
+        from inspector.model.parameters.unknown import frozen_norms, is_buffer_name
+
+        name = tensor_group.name
+        if MTP.search(name):
+            return MTP_LAYERS
+        if _is_mask(tensor_group) or BUFFER.search(name):
+            return BUFFERS if is_buffer_name(name) or _is_mask(tensor_group) else tensor_group.role
+        named = self.architecture.model_type or self.architecture.architecture
+        if tensor_group.role != PARAMETER or tensor_group.packed or not named:  # diffusers' classes have their own list
+            return tensor_group.role
+        if self.frozen is None:
+            self.frozen = frozen_norms(self.groups)
+        frozen = tensor_group.group.module in self.frozen and len(tensor_group.group.shape) == 1
+        return BUFFERS if frozen or is_buffer_name(name) else PARAMETER
 
     def _drop_twins(self, tensor_groups: list[TensorGroup]) -> None:
         """Counts every tied weight once, whichever of its names the file has; adds a head that is in no file."""
@@ -249,12 +269,11 @@ class _Counter:
     def _ties(self, by_name: Mapping[str, TensorGroup]) -> dict[str, str]:
         """Twin -> the name that is kept, as far as they hold for this config."""
         if self.model_class is None:
-            if not self._tied():
-                return {}
-            embeddings = [n for n in by_name if component(n) == "embedding" and n.endswith("weight")]
-            heads = [n for n in by_name if component(n) == "head" and n.endswith("weight")]
-            same = {by_name[n].group.shape: n for n in embeddings}
-            return {n: same[by_name[n].group.shape] for n in heads if by_name[n].group.shape in same}
+            from inspector.model.parameters.unknown import missing_head, tied
+
+            if note := missing_head(by_name, self.architecture, self.config):
+                self.notes.append(note)
+            return dict(tied(by_name, self.config))
         ties = dict(self.model_class.shared)
         for name, kept in self.model_class.ties.items():
             # A class that always ties its embeddings (T5) still has a head of its own where the config says so
