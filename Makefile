@@ -11,7 +11,7 @@ OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/devices tests/verdict tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-training tables clean
+.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-training tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,9 +95,22 @@ oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknow
 	$(BIN)/python -m tests.oracles.inference --out tests/memory/data/inference_peaks.json
 	$(BIN)/python -m pytest tests/memory/test_activations.py
 
-oracle-engines: $(VENV)/.test ## compare with vLLM's own code: make oracle-engines ORACLE=venv CONFIGS=folder (see fixtures/make_engines.py)
-	$(ORACLE)/bin/python tests/oracles/vllm/facts.py $(CONFIGS) $(VENV)/vllm.jsonl
-	$(BIN)/python -m tests.oracles.engines $(VENV)/vllm.jsonl --write
+# An engine's own code has an environment of its own, a target of its own, and an entry in tests/oracles/table.py (ENGINES).
+oracle-engines: oracle-vllm ## compare with the serving engines' own code, over every architecture that each names
+
+VLLM ?= 0.33.0
+VLLM_VENV := $(VENV)/vllm-$(VLLM)
+$(VLLM_VENV)/.vllm: tests/oracles/vllm/requirements-no-deps.txt tests/oracles/vllm/requirements-$(VLLM).txt | $(VENV)/.test
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/oracles/vllm/requirements.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --requirement tests/oracles/vllm/requirements-$(VLLM).txt --requirement tests/oracles/vllm/requirements-no-deps.txt
+	@touch $@
+
+oracle-vllm: $(VLLM_VENV)/.vllm ## compare with vLLM's own code on a CPU (Python 3.11, 2 GB; half an hour): make oracle-vllm VLLM=0.24.0
+	$(VLLM_VENV)/bin/python tests/oracles/vllm/configs.py $(VLLM_VENV)/configs
+	$(VLLM_VENV)/bin/python tests/oracles/vllm/facts.py $(VLLM_VENV)/configs $(VLLM_VENV)/lines.jsonl
+	$(BIN)/python -m tests.oracles.engines vllm $(VLLM_VENV)/lines.jsonl --write
 
 oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training

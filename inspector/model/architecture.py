@@ -34,6 +34,21 @@ _SHARED_WIDTH_KEYS = ("shared_expert_intermediate_size", "shared_intermediate_si
 _SOFTCAP_KEYS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _WIDTH_KEYS = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim")
 _CONTEXT_KEYS = ("max_position_embeddings", "max_target_positions", "n_positions", "max_seq_len")
+_ENGINE_KEYS = (
+    *_CONTEXT_KEYS,
+    "mamba_ssm_cache_dtype",
+    "mamba_ssm_dtype",
+    "max_seq_length",
+    "max_sequence_length",
+    "model_max_length",
+    "original_max_position_embeddings",
+    "rope_parameters",
+    "rope_scaling",
+    "seq_len",
+    "seq_length",
+)
+"""Keys of the language part whose value a serving engine's own rule takes as it stands in the file."""
+
 _ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "dense_act_fn", "activation")
 
 
@@ -67,6 +82,7 @@ def architecture_of(
     windows = (layer.window for layer in layers if layer.kind == "sliding_attention")
     vision, audio = _has_part(text, config, ("vision", "visual", "vit_")), _has_part(text, config, ("audio", "speech"))
     vision_tower, audio_tower = _encoders(config, text) if vision or audio else (None, None)
+    part = language_part(config) or config
     found = Architecture(
         model_type=text.model_type,
         architecture=architecture,
@@ -96,6 +112,7 @@ def architecture_of(
         vision_tower=vision_tower,
         audio_tower=audio_tower,
         stretched_context=_longest_context(config, maximum),
+        written={key: part[key] for key in _ENGINE_KEYS if part.get(key) is not None},
     )
     _check(found)
     if text.least and decoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.hub.checkpoint import Checkpoint
 from inspector.model.layers.layer import Layer
@@ -104,6 +104,8 @@ class Architecture:
     layers_at_least: tuple[Layer, ...] = ()
     stretched_context: int | None = None
     """Tokens by a longer RoPE than the model's own (YaRN); None without one."""
+    written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Config key -> value, unchecked, of those that only serving engines have rules for."""
 
     @property
     def longest_context(self) -> int | None:

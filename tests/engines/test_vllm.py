@@ -19,6 +19,7 @@ from inspector.engines.vllm.budget import (
     loaded_weights,
     plan,
 )
+from inspector.engines.vllm.loads import as_cached
 from inspector.engines.vllm.profile import activation_shares, encoder_bytes, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
@@ -347,9 +348,17 @@ def test_rows_beside_states_are_rotated_too() -> None:
 
 def test_states_stay_float32_only_where_the_model_says_so() -> None:
     states = (LinearAttention((StateTensor((8, 16, 16), "F32"),)),)
-    for model_type, size in (("qwen3_next", 2), ("qwen3_5", 4)):
-        served = served_model(a_model(model_type=model_type, layers=states))
+    for name, written, size in (
+        ("Qwen3NextForCausalLM", {"mamba_ssm_dtype": "float32"}, 2),  # a key that its class does not read
+        ("Qwen3_5ForCausalLM", {"mamba_ssm_dtype": "float32"}, 4),
+        ("Qwen3_5ForCausalLM", {}, 2),
+        ("NemotronHForCausalLM", {}, 4),
+        ("NemotronHForCausalLM", {"mamba_ssm_cache_dtype": "bfloat16"}, 2),
+    ):
+        model = a_model(layers=states, architecture=name, written=written)
+        served = served_model(model)
         assert served is not None
+        served = as_cached(served, model.architecture)
         assert cache_settings(served, H100, VllmSettings(8192)).recurrent_bytes == size
     forced = VllmSettings(8192, mamba_ssm_cache_dtype="float32")
     assert cache_settings(LLAMA_8B, H100, forced).recurrent_bytes == 4

@@ -8,9 +8,13 @@ An oracle calls `write("name", rows)`; what is a number becomes a line, what is 
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 from pathlib import Path
 from typing import Any
+
+ENGINES = {"vllm": "tests.oracles.vllm.compare"}
+"""Engine -> the module that compares it, with its TITLE and MEANINGS here: one line an engine."""
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FOLDER = DOCS / "oracles"
@@ -20,11 +24,14 @@ def write(name: str, rows: dict[str, Any]) -> None:
     """Stores an oracle's findings, with date and release, and renders the table."""
     import transformers
 
-    head = {
-        "command": f"python -m tests.oracles.{name} --write",
-        "transformers": transformers.__version__,
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-    }
+    head = {"command": f"python -m tests.oracles.{name} --write", "transformers": transformers.__version__}
+    keep(name, {**head, **rows})
+
+
+def keep(name: str, rows: dict[str, Any]) -> None:
+    """Stores findings that name their command and release, with the date, and renders the table."""
+    head = {name: rows.pop(name) for name in ("command", "transformers")}
+    head["date"] = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps({**head, **rows}, indent=1) + "\n", encoding="utf-8")
     render()
@@ -50,6 +57,9 @@ What the tool says, compared with what transformers' own classes hold. `make ora
 def _section(name: str, rows: dict[str, Any]) -> str:
     rows = dict(rows)
     title, meanings = TITLES.get(name, (name.replace("_", " ").capitalize(), {}))
+    if name.removeprefix("engines_") in ENGINES:
+        oracle = importlib.import_module(ENGINES[name.removeprefix("engines_")])
+        title, meanings = oracle.TITLE, oracle.MEANINGS
     lines = [f"## {title}", ""]
     lines += [f"transformers {rows.pop('transformers')}, {rows.pop('date')}, `{rows.pop('command')}`", ""]
     numbers = {key: value for key, value in rows.items() if not isinstance(value, dict)}
@@ -73,19 +83,6 @@ def _plain(text: Any) -> str:
 
 
 TITLES: dict[str, tuple[str, dict[str, str]]] = {
-    "engines": (
-        "Engines: a default config of every model type, read by vLLM's own code on a CPU",
-        {
-            "loaded": "that vLLM loads and whose class it builds",
-            "bytes_equal": "of these, one request takes the bytes that vLLM's planner gives",
-            "dtype_equal": "the same precision",
-            "length_equal": "the same maximum length",
-            "refused": "that vLLM refuses",
-            "refused_alike": "of these, refused here too",
-            "left_out": "not compared: a processor that is not here, or a default config that vLLM's class cannot take",
-            "told_to_fit": "refused by vLLM and not here",
-        },
-    ),
     "parameters": (
         "Parameters: every model class, from its files' headers",
         {

@@ -15,6 +15,7 @@ from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
 from inspector.engines.vllm.cache import Capacity, capacity, longest_context
+from inspector.engines.vllm.loads import STATE_BYTES
 from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import VllmVersion
 from inspector.errors import UsageError
@@ -27,7 +28,7 @@ PREQUANTIZED_RELEASE = (0, 28)
 
 _CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
 
-_STATE_BYTES = {"auto": 0, "float32": 4, "float16": 2, "bfloat16": 2}
+_STATE_BYTES = {"auto": 0, **STATE_BYTES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The table is inspector/data/engines/vllm.json, made by running vLLM's own regist
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import resources
@@ -19,6 +20,9 @@ from inspector.model.model import Architecture, Quantization
 
 PLUGINS_SINCE = (0, 11)
 """Encoder-decoders but Whisper left with the V0 engine: the plugins' names are the last that were in the tree."""
+
+YARN_RELEASE = (0, 26)
+"""The first vLLM that takes a maximum beside YaRN as lengthened already."""
 
 QUANTIZATIONS_SINCE = (0, 28)
 """bitsandbytes left between 0.26 and 0.28; what else 0.33 does not have is refused from then on."""
@@ -63,9 +67,15 @@ def flags(architecture: str | None) -> frozenset[str]:
     return frozenset(table()["architectures"].get(architecture or "", "").split())
 
 
-def as_cached(served: ServedModel, architecture: str | None) -> ServedModel:
-    """The facts as vLLM's own class has them: what it caches of latents, and whether it attends at all."""
-    found = flags(architecture)
+STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Precisions of recurrent states -> bytes."""
+
+
+def as_cached(served: ServedModel, shape: Architecture) -> ServedModel:
+    """The facts as vLLM's own class has them: what it caches of latents, its states' precision, and whether it attends
+    at all."""
+    found = flags(shape.architecture)
+    served = replace(served, recurrent_bytes=STATE_BYTES.get(state_dtype(shape) or "", served.recurrent_bytes))
     if "full_heads" in found:
         layers = expanded_latents(served.layers, served.num_attention_heads, padded_values=True)
         served = replace(served, layers=layers)
@@ -109,6 +119,56 @@ def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: st
     if packing.act_order and release >= NEWEST:
         return f"vLLM {label} does not load GPTQ in the order of activations (desc_act)"
     return None
+
+
+DEFAULT_LENGTH = 2048
+"""Tokens where config.json has none of the keys of a length."""
+
+_LENGTHS = ("max_seq_length", "max_sequence_length", "seq_len", "seq_length")
+"""Keys of a length besides those that `max_position_embeddings` is read from."""
+
+_OWN_LENGTHS = frozenset(["su", "longrope", "llama3", "deepseek_llama_scaling"])
+_YARNS = frozenset(["yarn", "deepseek_yarn"])
+"""RoPE types whose factor the config's maximum has in it already: YaRN's since `YARN_RELEASE`."""
+
+
+def longest_length(shape: Architecture, release: tuple[int, int] = NEWEST) -> int:
+    """Tokens of the longest request that vLLM takes (vllm/config/model.py: _get_and_verify_max_len): the smallest of
+    the keys of a length, times the factor of a RoPE that lengthens; what LongRoPE was trained with."""
+    keys = shape.written
+    lengths = [keys[key] for key in _LENGTHS if isinstance(keys.get(key), int)]
+    lengths += [shape.max_position_embeddings] if shape.max_position_embeddings else []
+    longest = keys.get("model_max_length") or min(lengths, default=DEFAULT_LENGTH)
+    ropes = _ropes(keys.get("rope_parameters") or keys.get("rope_scaling"))
+    factor = 1.0
+    for rope in ropes:
+        kind = rope.get("rope_type") or rope.get("type") or "default"
+        if kind in _YARNS and release < YARN_RELEASE:
+            longest = rope.get("original_max_position_embeddings") or longest
+        if kind not in _OWN_LENGTHS and (kind not in _YARNS or release < YARN_RELEASE):
+            factor = rope.get("factor") or factor
+        original = keys.get("original_max_position_embeddings")
+        if kind == "longrope" and isinstance(original, int):
+            return original
+    if "gemma3" in (shape.model_type or "") or not isinstance(factor, (int, float)):
+        return int(longest)
+    return int(longest * factor)
+
+
+def _ropes(found: Any) -> list[Mapping[str, Any]]:
+    """The RoPE of each kind of layers: one, or one under the name of each kind."""
+    if not isinstance(found, Mapping) or not found:
+        return []
+    inner = [each for each in found.values() if isinstance(each, Mapping)]
+    return inner if len(inner) == len(found) else [found]
+
+
+def state_dtype(shape: Architecture) -> str | None:
+    """The precision of recurrent states that vLLM's class takes for "auto": what its key in config.json says, or the
+    class's own; None for the one that the model computes in. By running its `verify_and_update_config`."""
+    key, _, otherwise = table()["state_dtypes"].get(shape.architecture or "", "").partition("=")
+    named = shape.written.get(key)
+    return named if isinstance(named, str) else otherwise or None
 
 
 def resolve_dtype(named: str, shape: Architecture, capability: tuple[int, int] | None) -> str:

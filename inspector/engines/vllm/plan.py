@@ -62,7 +62,7 @@ def _served(
 ) -> ServedModel | None:
     """The facts with the weights in `dtype`; what that computes in, where a change makes it another, is its own."""
     served = served_model(model, dtype, vision=vision, compute=compute.get(dtype))
-    return None if served is None else as_cached(served, model.architecture.architecture)
+    return None if served is None else as_cached(served, model.architecture)
 
 
 def _degrees(spec: GpuSpec, options: VllmOptions) -> tuple[int, int]:

@@ -5,13 +5,17 @@ file, stands for an H200):
 
     ORACLE/bin/python tests/oracles/vllm/facts.py CONFIGS OUT.jsonl [--workers 2]
 
-CONFIGS is a folder of folders, each with a config.json and a model.safetensors of one bfloat16 or float32 tensor. OUT
-gets a line a config, each from a forked child, so that nothing of one model leaks into the next: about 2 s each.
+CONFIGS is a folder of folders (configs.py makes them), each with a config.json and a model.safetensors of one tensor.
+OUT gets a line a config, each from a forked child, so that nothing of one model leaks into the next: about 2 s each.
+Lines that OUT has of the same config and vLLM stay: a stopped run goes on where it was.
 
     id, config; supported, or error
     architecture, runner, dtype, kv_heads, head_size, use_mla, max_model_len (vLLM's own)
-    served_len (the smaller of 4096 and that), specs [kind, block, page bytes, layers], request_need (bytes of one
-    request of served_len); or spec_error, which may be the default config's fault, or a kernel's that is not here
+    served_len (the smaller of 4096 and that), specs [kind, block, page bytes, KV heads, head size, layers],
+    request_need (bytes of one request of served_len); or spec_error, which may be the default config's fault, or a
+    kernel's that is not here
+    given: keys that the class reads, that the config had not, and that got a value from `VALUES`
+    at: the line of vLLM's code that an error came from
 """
 
 from __future__ import annotations
@@ -20,13 +24,15 @@ import argparse
 import collections
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
+import traceback
 import types
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -37,7 +43,104 @@ SERVED = 4096
 """Tokens of a request, or the model's own maximum where that is less: what llm-inspect takes by default."""
 
 SECONDS = 150
+TRIES = 40
+"""Keys that one config is given at most."""
+
+VALUES: dict[str, Any] = {
+    "add_swa_attention_sink_bias": False,
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "attention_value_scale": None,
+    "block_dim": 2048,
+    "clip_qkv": None,
+    "conv_bias": True,
+    "dtype": "bfloat16",
+    "embedding_multiplier": 1.0,
+    "expert_group_size": 1,
+    "first_k_dense_replace": 1,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "intermediate_size": 8192,
+    "is_decoder": True,
+    "layer_norm_eps": 1e-5,
+    "layernorm_epsilon": 1e-5,
+    "max_position_embeddings": 8192,
+    "mla_scale_kv_lora": True,
+    "mla_scale_q_lora": True,
+    "moe_intermediate_size": 1024,
+    "moe_layer_freq": 1,
+    "mlp_bias": False,
+    "moe_num_shared_experts": 1,
+    "moe_shared_expert_intermediate_size": 1024,
+    "n_group": 1,
+    "n_layer": 24,
+    "activation_function": "silu",
+    "deepstack_layer_map": [],
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+    "audio_encoder_conf": {},
+    "downsample_ratio": 0.5,
+    "force_image_size": 448,
+    "image_size": 448,
+    "patch_size": 14,
+    "ps_version": "v2",
+    "select_layer": -1,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "original_rope": True,
+    "projector_hidden_act": "gelu",
+    "vision_feature_layer": -1,
+    "vision_feature_select_strategy": "full",
+    "n_routed_experts": 16,
+    "n_shared_experts": 1,
+    "norm_topk_prob": True,
+    "num_expert_group": 1,
+    "num_experts": 16,
+    "num_experts_per_tok": 2,
+    "num_local_experts": 16,
+    "num_nextn_predict_layers": 1,
+    "num_shared_experts": 1,
+    "pad_token_id": 0,
+    "partial_rotary_factor": 1.0,
+    "qk_norm": False,
+    "qkv_bias": False,
+    "rms_norm_eps": 1e-6,
+    "rope_scaling": None,
+    "rope_theta": 10000.0,
+    "rotary_dim": 64,
+    "routed_scaling_factor": 1.0,
+    "router_bias": False,
+    "score_func": "sigmoid",
+    "scoring_func": "softmax",
+    "sliding_window": None,
+    "topk_group": 1,
+    "topk_method": "greedy",
+    "use_bias": False,
+    "use_qk_norm": False,
+    "use_qkv_bias": False,
+    "use_sliding_window": False,
+}
+"""What a key gets that a class reads and a config has not: of no weight for the cache, or as usual."""
+
+GUESSES: tuple[tuple[str, Any], ...] = (
+    (r"dropout|_prob$", 0.0),
+    (r"eps(ilon)?$", 1e-6),
+    (r"^(use|is|has|add|enable|no|tie|drop|with|do|apply)_|bias|norm|swish|_only$", False),
+    (r"ratio|scal|factor|alpha|beta|theta|swiglu|multiplier|coef", 1.0),
+    (r"stride|kernel|^n_group|merge", 2),
+    (r"heads$", 16),
+    (r"size|dim|width|hidden|channels|features", 1024),
+    (r"^num|^n_|layers|depth|length|count|max|patches|freq|tokens", 4),
+    (r"act", "silu"),
+)
+"""(pattern of a key's name, value): the same for other keys, encoders' mostly; the product reads what is written."""
+
 AUDIO = ("torchaudio", "torchaudio.functional", "torchaudio.compliance", "torchaudio.compliance.kaldi")
+
+
+def filters(rows: int, *_: Any, **__: Any) -> torch.Tensor:
+    """Stands for torchaudio's."""
+    return torch.zeros(rows, 128)
 
 
 def load() -> None:
@@ -47,7 +150,8 @@ def load() -> None:
     for name in (*AUDIO, "torchaudio.transforms"):
         module: Any = types.ModuleType(name)
         module.__spec__, module.__path__ = ModuleSpec(name, None), []
-        module.melscale_fbanks = module.MelSpectrogram = None
+        module.melscale_fbanks = filters
+        module.MelSpectrogram = None
         sys.modules[name] = module
     from vllm.model_executor.models import registry
 
@@ -82,18 +186,18 @@ def facts(folder: Path) -> dict[str, Any]:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.usage.usage_lib import UsageContext
 
-    given = {
+    given: dict[str, Any] = {
         "model": str(folder),
         "tokenizer": str(folder),
         "skip_tokenizer_init": True,
-        "trust_remote_code": False,
+        "trust_remote_code": folder.joinpath("configuration_standin.py").exists(),
         "enforce_eager": True,
     }
     try:
         model = EngineArgs(**given).create_model_config()
     except BaseException as error:
-        return {"supported": False, "error": said(error)}
-    out = model_facts(model)
+        return {"supported": False, "error": said(error), "at": where(error)}
+    out = model_facts(model) | limits(model)
     out["served_len"] = min(SERVED, model.max_model_len)
     try:
         whole = EngineArgs(**given, max_model_len=out["served_len"]).create_engine_config(
@@ -102,8 +206,32 @@ def facts(folder: Path) -> dict[str, Any]:
         out["dtype"] = str(whole.model_config.dtype).split(".")[1]
         out |= cache_facts(whole)
     except BaseException as error:
-        out["spec_error"] = said(error)
+        out["spec_error"], out["at"] = said(error), where(error)
+        missing = re.search(r"'(\w+)' object has no attribute '(\w+)'", str(error))
+        if missing is not None:
+            out["missing"] = [*path_of(model.hf_config, missing[1]), missing[2]]
     return out
+
+
+def limits(model: Any) -> dict[str, Any]:
+    """The layers that ModelConfig counts."""
+    shape = model.model_arch_config
+    return {"layers": shape.total_num_hidden_layers, "sliding_window": model.get_sliding_window()}
+
+
+def path_of(config: Any, name: str) -> list[str]:
+    """The keys that lead to the (sub-)config of a class of that name; of the config itself, none."""
+    for key, value in vars(config).items():
+        if type(value).__name__ == name != type(config).__name__:
+            return [key]
+    return []
+
+
+def where(error: BaseException) -> list[str]:
+    """The last lines of vLLM's code, and the last of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "/vllm/" in frame.filename][-2:] + frames[-1:]
+    return [f"{frame.filename.rsplit('site-packages/', 1)[-1]}:{frame.lineno}: {frame.line}" for frame in own]
 
 
 def said(error: BaseException) -> str:
@@ -130,9 +258,7 @@ def cache_facts(whole: Any) -> dict[str, Any]:
         current_platform.update_block_size_for_backend(whole)
         register_all_kvcache_specs(whole)
         specs = get_kv_cache_spec(whole)
-        kinds = collections.Counter(
-            (type(spec).__name__, getattr(spec, "block_size", None), spec.page_size_bytes) for spec in specs.values()
-        )
+        kinds = collections.Counter(described(spec) for spec in specs.values())
         out: dict[str, Any] = {"specs": [[*kind, count] for kind, count in kinds.items()], "request_need": 0}
         if specs:
             backends = get_current_attn_backends(whole)
@@ -143,6 +269,12 @@ def cache_facts(whole: Any) -> dict[str, Any]:
             builder = get_kv_cache_config_builder(whole)
             out["request_need"] = planning._max_memory_usage_bytes_from_groups(builder, whole, groups)
     return out
+
+
+def described(spec: Any) -> tuple[Any, ...]:
+    """(kind, tokens a block, bytes a page, KV heads, head size)."""
+    named = (getattr(spec, name, None) for name in ("num_kv_heads", "head_size"))
+    return type(spec).__name__, getattr(spec, "block_size", None), spec.page_size_bytes, *named
 
 
 def build(whole: Any) -> None:
@@ -167,9 +299,35 @@ def build(whole: Any) -> None:
             initialize_model(vllm_config=whole)
 
 
+def stand_in_processor() -> None:
+    """A processor for the repos that have none here: nothing of the cache hangs on it."""
+    from transformers.processing_utils import ProcessorMixin
+
+    from vllm.transformers_utils import processor
+
+    class StandIn(ProcessorMixin):  # type: ignore[misc]
+        attributes: ClassVar[list[str]] = []
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return stub.Anything()
+
+    real = processor.get_processor
+
+    def get_processor(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return real(*args, **kwargs)
+        except Exception:
+            return StandIn()
+
+    processor.get_processor = processor.cached_get_processor = get_processor
+
+
 def prepare() -> None:
     """Inspect every class once, before children are forked; then what only says that a kernel is missing here."""
     load()
+    stand_in_processor()
     torch.set_num_threads(1)
     from vllm.model_executor.models import registry
 
@@ -178,7 +336,7 @@ def prepare() -> None:
             registered.inspect_model_cls()
         except BaseException as error:
             print(said(error), file=sys.stderr)
-    stub.NAMES.add("cuda")
+    stub.NAMES.update(("cuda", "flashinfer"))
     import vllm.model_executor.layers.sparse_attn_indexer as indexer
     from vllm.v1.attention.backends.mla.prefill.registry import MLAPrefillBackendEnum
 
@@ -208,20 +366,58 @@ def child(folder: Path, out: Path) -> None:
     os._exit(0)
 
 
+def tried(config: Path, found: dict[str, Any]) -> bool:
+    """Whether a key that the class asked for got a value, and the config is worth another try."""
+    missing = found.get("missing")
+    if not missing or missing[-1].startswith("_"):
+        return False
+    guess = next((value for pattern, value in GUESSES if re.search(pattern, missing[-1])), None)
+    read = json.loads(config.joinpath("config.json").read_text("utf-8"))
+    inner = read
+    for key in missing[:-1]:
+        inner = inner.get(key)
+    if not isinstance(inner, dict) or missing[-1] in inner or len(read.setdefault("given_keys", [])) >= TRIES:
+        return False
+    inner[missing[-1]] = VALUES.get(missing[-1], guess)
+    read["given_keys"].append(".".join(missing))
+    config.joinpath("config.json").write_text(json.dumps(read), "utf-8")
+    return True
+
+
+def kept_lines(out: Path, version: str) -> dict[str, dict[str, Any]]:
+    """The lines of an earlier run of the same vLLM."""
+    if not out.exists():
+        return {}
+    lines = (json.loads(line) for line in out.read_text("utf-8").splitlines())
+    return {line["id"]: line for line in lines if line.get("vllm") == version}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("configs", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=(), help="parts of names of configs to run, again if need be")
     asked = parser.parse_args()
     prepare()
-    todo = sorted(path.parent for path in asked.configs.glob("*/config.json"))
+    import vllm
+
+    kept = kept_lines(asked.out, vllm.__version__)
+    todo = []
+    for path in sorted(asked.configs.glob("*/config.json")):
+        name, read = path.parent.name, json.loads(path.read_text("utf-8"))
+        again = any(part in name for part in asked.only)
+        if again or (not asked.only and kept.get(name, {}).get("config") != read):
+            todo.append(path.parent)
+            kept.pop(name, None)
     running: dict[int, tuple[Path, Path]] = {}
     with tempfile.TemporaryDirectory() as folder, asked.out.open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(line) + "\n" for line in kept.values())
         while todo or running:
             while todo and len(running) < asked.workers:
                 config = todo.pop(0)
                 answer = Path(folder) / config.name
+                answer.unlink(missing_ok=True)
                 process = os.fork()
                 if not process:
                     child(config, answer)
@@ -229,8 +425,11 @@ def main() -> None:
             process, _ = os.wait()
             config, answer = running.pop(process)
             found = json.loads(answer.read_text("utf-8")) if answer.exists() else {"crash": "ended by a signal"}
+            if tried(config, found):
+                todo.insert(0, config)
+                continue
             read = json.loads(config.joinpath("config.json").read_text("utf-8"))
-            lines.write(json.dumps({"id": config.name, **found, "config": read}) + "\n")
+            lines.write(json.dumps({"id": config.name, "vllm": vllm.__version__, **found, "config": read}) + "\n")
             lines.flush()
 
 

@@ -256,25 +256,42 @@ import importlib.machinery
 NAMES = {"cutlass", "quack"}
 
 
-class _Any:
+class Anything:
     """Stands for anything of a package that only kernels use: a decorator, a class to derive from, a number."""
 
     def __init__(self, *a, **k):
         pass
 
     def __call__(self, *a, **k):
-        return a[0] if len(a) == 1 and callable(a[0]) and not k else _Any()
+        return a[0] if len(a) == 1 and callable(a[0]) and not k else Anything()
 
     def __getattr__(self, n):
         if n.startswith("__"):
             raise AttributeError(n)
-        return _Any()
+        return Anything()
 
     def __mro_entries__(self, bases):
         return (object,)
 
+    def __iter__(self):
+        return iter(())
+
+    def __len__(self):
+        return 1
+
+    def __index__(self):
+        return 1
+
+    __int__ = __index__
+
+    def __float__(self):
+        return 1.0
+
+    def __contains__(self, k):
+        return False
+
     def __getitem__(self, k):
-        return _Any()
+        return Anything()
 
     def __or__(self, o):
         return self
@@ -286,7 +303,7 @@ class _Mod(types.ModuleType):
     def __getattr__(self, n):
         if n.startswith("__"):
             raise AttributeError(n)
-        return _Any()
+        return Anything()
 
 
 class _Find(importlib.abc.MetaPathFinder, importlib.abc.Loader):
