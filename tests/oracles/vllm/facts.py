@@ -392,11 +392,24 @@ def kept_lines(out: Path, version: str) -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in lines if line.get("vllm") == version}
 
 
+def as_made(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without the keys that it was given."""
+    made: dict[str, Any] = json.loads(json.dumps(config))
+    for path in made.pop("given_keys", ()):
+        *outer, key = path.split(".")
+        inner = made
+        for each in outer:
+            inner = inner[each]
+        inner.pop(key)
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("configs", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="once more those that it could not build")
     parser.add_argument("--only", nargs="*", default=(), help="parts of names of configs to run, again if need be")
     asked = parser.parse_args()
     prepare()
@@ -406,8 +419,9 @@ def main() -> None:
     todo = []
     for path in sorted(asked.configs.glob("*/config.json")):
         name, read = path.parent.name, json.loads(path.read_text("utf-8"))
-        again = any(part in name for part in asked.only)
-        if again or (not asked.only and kept.get(name, {}).get("config") != read):
+        line = kept.get(name, {})
+        again = any(part in name for part in asked.only) or (asked.again and "specs" not in line)
+        if again or (not asked.only and as_made(line.get("config", {})) != as_made(read)):
             todo.append(path.parent)
             kept.pop(name, None)
     running: dict[int, tuple[Path, Path]] = {}
