@@ -1,35 +1,22 @@
 """Real-world reports as small inputs (tests/cases): what the tool says of each is right, or null where it may be.
 
-A case is one JSON: `files` ({"text"} or {"zb64", "size"}: the file's beginning, the rest a hole) and `checks`: `path`
-into the `--json` of `llm-inspect [fit] MODEL args`, the value that is right (`expect`, with a relative tolerance
-`tol`), divided by `per` where given. `source` says where that is from.
+A case is one JSON: `files` (tests/case_files.py; what is left of a file is a hole) and `checks`: `path` into the
+`--json` of `llm-inspect [fit] MODEL args`, the value that is right (`expect`, with a relative tolerance `tol`), divided
+by `per` where given. `source` says where that is from, `before` what the tool said when the case was found.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inspector.cli.main import run
+from tests.case_files import lay_out
 
 CASES = Path(__file__).parent / "cases"
-
-
-def lay_out(case: dict[str, Any], folder: Path) -> Path:
-    """Writes a case's files; what to inspect of them."""
-    for name, spec in case["files"].items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = spec["text"].encode() if "text" in spec else zlib.decompress(base64.b64decode(spec["zb64"]))
-        path.write_bytes(data)
-        os.truncate(path, spec.get("size", len(data)))
-    return next(iter(sorted(folder.glob("*.gguf"))), folder)
 
 
 def value_at(record: Any, path: str) -> Any:
@@ -60,7 +47,7 @@ def test_a_report_from_the_wild_is_told_right(
 ) -> None:
     case = json.loads(path.read_text("utf-8"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    model = lay_out(case, tmp_path / path.stem)
+    model = lay_out(case["files"], tmp_path / path.stem)
     records: dict[tuple[str, ...], Any] = {}
     for check in case["checks"]:
         args = tuple(check.get("args", ()))

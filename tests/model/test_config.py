@@ -191,7 +191,7 @@ def test_configs_of_remote_code_are_read_by_common_names_and_marked(name: str) -
     assert found.layer_kinds == {"full_attention": facts[0]}
 
 
-def test_an_unknown_type_s_window_and_latent_are_upper_bounds() -> None:
+def test_an_unknown_type_s_window_is_an_upper_bound() -> None:
     config = {"model_type": "mystery", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}
     found = read_architecture({**config, "num_key_value_heads": 2, "sliding_window": 8})
     assert found.layer_kinds == {"full_attention": 2}
@@ -201,9 +201,17 @@ def test_an_unknown_type_s_window_and_latent_are_upper_bounds() -> None:
     found = read_architecture({**config, **told})
     assert found.layer_kinds == {"sliding_attention": 1, "full_attention": 1}
     assert len(found.notes) == 1
-    found = read_architecture({**config, "num_key_value_heads": 4, "kv_lora_rank": 16})
+
+
+def test_an_unknown_type_with_a_latent_caches_it() -> None:
+    config = {"model_type": "mystery", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}
+    config |= {"num_key_value_heads": 4, "kv_lora_rank": 16}
+    found = read_architecture(config)
     assert "latent" in found.notes[1]
     assert "upper bound" in found.notes[1]
+    found = read_architecture({**config, "qk_rope_head_dim": 8})
+    assert found.layers[0].values_per_token == 24
+    assert "latent" in found.notes[1]
 
 
 def test_bidirectional_gemma_3_sees_half_its_window_to_each_side() -> None:

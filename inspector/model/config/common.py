@@ -26,14 +26,14 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "num_query_heads", "decoder_attention_heads"),
     "num_key_value_heads": (
         *("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
-        *("num_query_groups", "num_key_value_groups_total", "kv_heads"),
+        *("num_query_groups", "num_key_value_groups_total", "kv_heads", "num_heads_kv", "n_kv_head"),
     ),
     "head_dim": ("attention_head_dim", "head_size", "kv_channels", "d_head"),
     "intermediate_size": ("ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim", "decoder_ffn_dim"),
     "vocab_size": ("padded_vocab_size", "n_vocab"),
     "max_position_embeddings": (
         *("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_context_length", "seq_length"),
-        "model_max_length",
+        *("model_max_length", "max_seqlen", "context_length"),
     ),
     "num_experts": ("n_experts", "num_routed_experts"),
     "num_experts_per_tok": ("moe_top_k",),
@@ -56,13 +56,20 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
     per_layer = read_meanings(config, values)
     notes = [f"{reason}; {NOTE}"]
     least: dict[str, Any] = {}
-    for bound in (_heads_bound, _window_bound, _latent_bound):
+    for bound in (_heads_bound, _window_bound):
         window = values["sliding_window"]
         note = bound(config, values)
         if note:
             notes.append(note)
-            least |= _least(bound.__name__, window, values)
+            least |= _least(bound.__name__, window)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
+    latent = all(type(values[key]) is int and values[key] > 0 for key in ("kv_lora_rank", "qk_rope_head_dim"))
+    if latent:  # as transformers' classes and the servers do; a repo's own code may cache the heads made of it
+        notes.append("the compressed latent is taken to be cached (kv_lora_rank and qk_rope_head_dim)")
+    elif values["kv_lora_rank"] is not None:
+        notes.append(
+            f"how wide the rotary key beside the latent (kv_lora_rank) is, is not known: taken as heads, {BOUND}"
+        )
     runs = runs_of_layers(config, values["num_hidden_layers"])
     if runs:
         count = values["num_hidden_layers"]
@@ -70,21 +77,23 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
             f"{count} layers make {len(runs)} runs for a token, by the config's keys: each run has a cache of its own"
         )
     return TextConfig(
-        model_type, None, values, per_layer, role="decoder", exact=False, notes=tuple(notes), least=least, runs=runs
+        model_type,
+        None,
+        values,
+        per_layer,
+        role="decoder",
+        exact=False,
+        notes=tuple(notes),
+        least=least,
+        runs=runs,
+        latent=latent,
     )
 
 
-def _least(bound: str, window: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by which the layers keep the least, where a bound holds: one head, a window in all layers, the latent (as
-    one head that is as wide)."""
+def _least(bound: str, window: Any) -> dict[str, Any]:
+    """Values by which the layers keep the least, where a bound holds: one head, or a window in all layers."""
     if bound == "_window_bound":
         return {"sliding_window": window} if type(window) is int and window > 0 else {}
-    if bound == "_latent_bound":
-        rank, rope = values["kv_lora_rank"], values["qk_rope_head_dim"]
-        if type(rank) is int and type(rope) is int and rank + rope > 1:
-            width = (rank + rope) // 2
-            return {"num_key_value_heads": 1, "head_dim": width}
-        return {}
     return {"num_key_value_heads": 1}
 
 
@@ -95,13 +104,19 @@ def _heads_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | Non
     """Key/value heads: as named, one with `multi_query`, else as many as attention heads, which is the most there are.
 
     ChatGLM's `multi_query_group_num` counts only beside `multi_query_attention`, MPT's and DBRX's number sits in
-    `attn_config`.
+    `attn_config`, Mamba's in `attn_cfg`, flash-linear-attention's in `attn`.
     """
     if config.get("multi_query_attention") is False and config.get("num_key_value_heads") is None:
         values["num_key_value_heads"] = None
-    inner = config.get("attn_config")
-    if values["num_key_value_heads"] is None and isinstance(inner, Mapping):
-        values["num_key_value_heads"] = inner.get("kv_n_heads")
+    for inner in (config.get(key) for key in ("attn_config", "attn_cfg", "attn")):
+        if values["num_key_value_heads"] is None and isinstance(inner, Mapping):
+            heads = (inner.get(key) for key in ("kv_n_heads", "num_kv_heads", "num_heads_kv", "num_heads"))
+            values["num_key_value_heads"] = next((count for count in heads if count is not None), None)
+            values["num_attention_heads"] = values["num_attention_heads"] or inner.get("num_heads")
+            values["head_dim"] = values["head_dim"] or inner.get("head_dim")
+    groups, queries = config.get("proj_groups"), values["num_attention_heads"]
+    if values["num_key_value_heads"] is None and type(groups) is int and groups > 0 and type(queries) is int:
+        values["num_key_value_heads"] = queries // groups  # heads that share one (StripedHyena)
     if values["num_key_value_heads"] is not None:
         return None
     if config.get("multi_query") is True:
@@ -122,13 +137,6 @@ def _window_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | No
         return None
     values["sliding_window"] = None
     return f"which layers sliding_window {window!r:.20} bounds is not known: taken as none, {BOUND}"
-
-
-def _latent_bound(_config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
-    """A latent may be cached as it is, or as the heads made of it, which take more."""
-    if values["kv_lora_rank"] is None:
-        return None
-    return f"whether the latent (kv_lora_rank) or the heads made of it are cached is not known: taken as heads, {BOUND}"
 
 
 def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -28,14 +28,23 @@ LETTERS = {"M": LINEAR, "*": FULL, "-": NOTHING, "E": NOTHING, "L": SLIDING, "G"
 """What the letters of a pattern mean: "M-M*-" of Nemotron-H, "LLLG" of EXAONE."""
 WORD_LIST = re.compile(r"layer.*type|block.*type|attn.*type|attention.*type|mixer.*type")
 FLAG_LIST = re.compile(r"attn_type_list|attention_type_list")
-INDEX_LIST = re.compile(
-    r"^(full_|global_)?(attn|attention)_(layers?|layer_(indices|idx|ids)|idxs?|indices)$|full_attn_idxs"
+INDEX_LIST = re.compile(r"(^|_)(layers|(layer_)?(indices|idxs?|ids))$")
+"""Keys of lists of layers' numbers, whose kind another word of the key tells."""
+INDEX_KINDS: tuple[tuple[str, str], ...] = (
+    (
+        "",
+        r"moe|mlp|dense|expert|rope|quant|skip|cross|image|vision|stack|aux|eagle|shared?|sparse|token|hidden|extract",
+    ),
+    (SLIDING, r"slid|swa|local|window"),
+    (LINEAR, r"linear|mamba|recurrent|ssm|gdn|delta|kda|lightning|hyena|conv"),
+    (FULL, r"full|global|attn|attention|softmax"),
 )
 PATTERN = re.compile(r"pattern")
 LINEAR_PERIODS = ("layer_group_size", "full_attention_interval", "full_attn_interval", "linear_attn_period")
 """Every so many layers one attends to everything; the others keep a state."""
 SLIDING_PERIODS = ("sliding_window_pattern", "global_attn_every_n_layers", "global_attention_interval")
 """Every so many layers one attends to everything; the others slide."""
+WINDOW_SIZES = re.compile(r"(?:num_)?swa_(?:num_)?(key_value_heads|kv_heads|head_dim|v_head_dim)$")
 STATE_KEYS = re.compile(r"^(mamba|ssm|linear|conv_kernel|lru|recurrent|delta)_?")
 HEAD_LISTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "num_key_value_heads_per_layer")
 
@@ -59,14 +68,36 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
         kinds = _kinds(config, values, count)
         if kinds is not None:
             values["layer_types"] = kinds
+    _window_heads(config, values, per_layer)
     return per_layer
+
+
+def _window_heads(config: Mapping[str, Any], values: dict[str, Any], per_layer: dict[int, dict[str, Any]]) -> None:
+    """Windows, heads and head dimensions of the layers with a window, where they have keys of their own (`swa_...`)."""
+    kinds, windows = values.get("layer_types"), config.get("sliding_window")
+    if not isinstance(kinds, list):
+        return
+    own = {}
+    for key, value in config.items():
+        found = WINDOW_SIZES.match(str(key))
+        if found and type(value) is int and value > 0:
+            own["num_key_value_heads" if "heads" in found[1] else found[1]] = value
+    for index, kind in enumerate(kinds):
+        if kind == SLIDING and own:
+            per_layer[index] = per_layer.get(index, {}) | own
+    if isinstance(windows, list):
+        values["sliding_window"] = next((size for size in windows if size), None)
 
 
 def _kinds(config: Mapping[str, Any], values: Mapping[str, Any], count: int) -> list[str] | None:
     """The kind of each layer, by the first key that tells it."""
-    for key, value in config.items():
-        if isinstance(value, list) and len(value) == count and (found := _of_list(str(key), value)):
-            return found
+    windows = config.get("sliding_window")
+    if isinstance(windows, list) and len(windows) == count and any(type(size) is int for size in windows):
+        return [SLIDING if size else FULL for size in windows]
+    most = count + (config["num_nextn_predict_layers"] if type(config.get("num_nextn_predict_layers")) is int else 0)
+    for key, value in config.items():  # layers that predict more tokens may stand at a list's end
+        if isinstance(value, list) and count <= len(value) <= most and (found := _of_list(str(key), value, values)):
+            return found[:count]
     for key, value in config.items():
         if isinstance(value, str) and PATTERN.search(str(key)) and value and set(value) <= LETTERS.keys():
             cycle = [LETTERS[letter] for letter in value]
@@ -74,20 +105,73 @@ def _kinds(config: Mapping[str, Any], values: Mapping[str, Any], count: int) -> 
     other = LINEAR if any(STATE_KEYS.match(str(key)) for key in config) else SLIDING
     if other == SLIDING and not values.get("sliding_window"):
         other = ""
+    inner = ((f"{key}_", value) for key, value in config.items() if isinstance(value, Mapping))
+    for front, part in (("", config), *inner):
+        found = _by_indices(part, front, count, other)
+        if found is not None:
+            return found
+    return _by_periods(config, values, count)
+
+
+def _by_indices(config: Mapping[str, Any], front: str, count: int, other: str) -> list[str] | None:
+    """The kinds by lists of layers' numbers, from 0 or from 1: "attn_layer_idxs" beside "hyena_layer_idxs".
+
+    Args:
+        front: the name of the sub-config that they sit in, for keys that tell no kind by themselves ("attn": "layers").
+        other: the kind of layers that are in no list, where the lists are of full attention alone.
+    """
+    lists: dict[str, list[int]] = {}
     for key, value in config.items():
-        if not (INDEX_LIST.search(str(key)) and isinstance(value, list) and value and other):
+        if not (INDEX_LIST.search(str(key)) and isinstance(value, list) and value):
             continue
-        if all(isinstance(index, int) and 0 <= index < count for index in value):
-            return [FULL if index in value else other for index in range(count)]
+        names = (str(key), f"{front}{key}")
+        kind = next((kind for name in names for kind, words in INDEX_KINDS if re.search(words, name)), "")
+        if kind and all(type(index) is int and 0 <= index <= count for index in value):
+            lists.setdefault(kind, value)
+    everything = [index for indices in lists.values() for index in indices]
+    first = 1 if count in everything else 0
+    if not lists or len(set(everything)) < len(everything) or (first == 1 and 0 in everything):
+        return None
+    if len(lists) == 1:
+        rest = other if FULL in lists else FULL
+    else:
+        rest = FULL if FULL not in lists else LINEAR if LINEAR in lists else SLIDING
+    if not rest:
+        return None
+    return [next((kind for kind in lists if index + first in lists[kind]), rest) for index in range(count)]
+
+
+def _by_periods(config: Mapping[str, Any], values: Mapping[str, Any], count: int) -> list[str] | None:
+    period, offset = config.get("attn_layer_period"), config.get("attn_layer_offset")
+    if type(period) is int and type(offset) is int and period > 1:  # Jamba
+        return [FULL if index % period == offset else LINEAR for index in range(count)]
     for keys, kind in ((LINEAR_PERIODS, LINEAR), (SLIDING_PERIODS, SLIDING)):
         period = next((config[key] for key in keys if isinstance(config.get(key), int)), None)
         if period and not isinstance(period, bool) and period > 1 and (kind == LINEAR or values.get("sliding_window")):
             return [FULL if (index + 1) % period == 0 else kind for index in range(count)]
+    shared = config.get("cla_share_factor")
+    if config.get("use_cla") and type(shared) is int and shared > 1:
+        return [FULL if index % shared == 0 else NOTHING for index in range(count)]
+    mode = config.get("attn_mode")
+    if mode in LINEAR_MODES or any(key in config for key in RECURRENT_KEYS):
+        return [LINEAR] * count
     return None
 
 
-def _of_list(key: str, items: list[Any]) -> list[str] | None:
-    """The kinds that a list of one item a layer gives: words, or flags of 1 for attention and 0 for a state."""
+LINEAR_MODES = ("chunk", "fused_chunk", "fused_recurrent", "recurrent")
+"""How flash-linear-attention runs its layers (`attn_mode`), all of which keep a state. Source: its README."""
+RECURRENT_KEYS = (
+    *("rescale_every", "head_size_divisor", "decay_low_rank_dim", "ssm_cfg"),
+    *("expand_k", "expand_v", "expand_ratio", "num_slots", "linear_use_lrpe_list"),
+)
+"""Keys that only recurrent models have: RWKV's, Mamba's first configs, flash-linear-attention's, TransNormer's."""
+
+
+def _of_list(key: str, items: list[Any], values: Mapping[str, Any]) -> list[str] | None:
+    """The kinds that a list of one item a layer gives: words, flags of 1 for attention and 0 for a state, or flags of
+    1 for a window (MiMo-V2's `hybrid_layer_pattern`)."""
+    if key == "hybrid_layer_pattern" and set(map(str, items)) == {"0", "1"} and values.get("sliding_window"):
+        return [SLIDING if str(item) == "1" else FULL for item in items]
     if FLAG_LIST.search(key) and set(map(str, items)) <= {"0", "1"}:
         return [FULL if str(item) == "1" else LINEAR for item in items]
     if not WORD_LIST.search(key) or key.startswith(("mlp", "ffn", "moe")):
@@ -155,6 +239,8 @@ def runs_of_layers(config: Mapping[str, Any], count: Any) -> tuple[int, ...]:
     if type(count) is not int or count < 1:
         return ()
     loops = next((config[key] for key in LOOP_KEYS if type(config.get(key)) is int), 1)
+    if config.get("layer_sharing") is True:  # each layer runs twice (MobileLLM, arXiv 2402.14905)
+        loops = 2
     sizes = [config.get(key) for key in BLOCK_KEYS]
     if all(type(size) is int and size >= 0 for size in sizes):
         before, inside, after, times = (int(size or 0) for size in sizes)

@@ -102,31 +102,72 @@ def check_layer_counts(config: Mapping[str, Any], depth: int = 0) -> None:
 
 
 def _read_heavy(config: Mapping[str, Any], model_type: str) -> TextConfig:
-    """Through the class; by common names where there is none, or where it refuses the config."""
+    """Through the class; by common names where there is none, where it refuses the config, or where it has nothing of
+    what a flat config of another class says."""
     try:
         from inspector.model.config.from_class import known_model_type, read_with_class
 
         if known_model_type(model_type):
-            return read_with_class(config, model_type)
-        reason = f"model type {shown(model_type)} is not known to transformers"
+            if not _is_flat(config, model_type):
+                return read_with_class(config, model_type)
+            reason = f"{shown(model_type)} keeps its language part in a sub-config, and this config has none"
+        else:
+            reason = f"model type {shown(model_type)} is not known to transformers"
     except Exception as error:  # whatever a config class raises for values it does not like
         reason = f"transformers cannot read this {shown(model_type)} config ({_one_line(error)})"
     return _read_common(config, model_type, reason)
 
 
+def _is_flat(config: Mapping[str, Any], model_type: str) -> bool:
+    """Whether a composite type's file has no language part, but its keys at the top, for a class that transformers has
+    not (LLaVA's first code)."""
+    sizes = (config.get(key) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
+    if "text" not in table().get(model_type, {}) or not all(type(size) is int for size in sizes):
+        return False
+    from inspector.model.config.common import language_part
+
+    return language_part(config) is None and _known_class(config) is None
+
+
+def _known_class(config: Mapping[str, Any]) -> str | None:
+    """The class that a config names, if transformers has it."""
+    from inspector.model.parameters.classes import find_class
+
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names else None
+    return name if isinstance(name, str) and find_class(name) is not None else None
+
+
 def _read_common(config: Mapping[str, Any], model_type: str | None, reason: str) -> TextConfig:
-    """By common names; a language part of a known type is read as that type is, and marked all the same."""
+    """By common names; a language part of a known type is read as that type is, a flat config as the type whose class
+    it names (Kimi-K2 is a DeepseekV3ForCausalLM), and marked all the same."""
     from inspector.model.config.common import language_part, read_common  # of few configs
 
     part = language_part(config)
     if part is None:
-        return read_common(config, model_type, reason)
-    inner = part.get("model_type")
-    text = read_light(part, inner) if isinstance(inner, str) else None
+        name = _known_class(config) if model_type not in table() else None
+        inner, part = model_type_of(name) if name else None, config
+        note = f"{reason}; read as {inner!r}, by its architecture {name}"
+    else:
+        inner = part.get("model_type")
+        note = f"{reason}; its language part is read as {inner!r}"
+    text = _read_known({**part, "model_type": inner}, inner) if isinstance(inner, str) else None
     if text is None:
         return read_common(part, model_type, reason)
-    note = f"{reason}; its language part is read as {inner!r}"
     return dataclasses.replace(text, model_type=model_type, exact=False, notes=(note,))
+
+
+def _read_known(config: Mapping[str, Any], model_type: str) -> TextConfig | None:
+    """A config of a type that transformers knows; None where it does not, or where its class refuses it."""
+    if model_type not in table():
+        return None
+    text = read_light(config, model_type)
+    try:
+        from inspector.model.config.from_class import read_with_class
+
+        return text or read_with_class(config, model_type)
+    except Exception:  # as above
+        return None
 
 
 def _read_without_type(config: Mapping[str, Any]) -> TextConfig:

@@ -161,7 +161,7 @@ def _still_true(architecture: Architecture, found: Found) -> tuple[str, ...]:
     return tuple(note for note in architecture.notes if not note.startswith(OPEN_WIDTHS))
 
 
-OPEN_WIDTHS = ("no number of key/value heads is given", "whether the latent (kv_lora_rank)")
+OPEN_WIDTHS = ("no number of key/value heads is given", "the compressed latent is taken")
 
 
 def heads_of(layers: Sequence[Layer], architecture: Architecture) -> tuple[int | None, int | None]:

@@ -173,6 +173,8 @@ def _states(
     """The states of a layer whose tensors are a recurrence's; None where they are not."""
     if "rwkv" in by_role and "q" not in by_role:
         return Mechanism(recurrent=True, states=_rwkv(by_role, hidden, config), tensor=by_role["rwkv"].name)
+    if "filter" in by_role:  # Hyena (arXiv 2302.10866)
+        return Mechanism(recurrent=True, tensor=by_role["filter"].name)
     decay = by_role.get("a_log")
     if decay is None and "lru" not in by_role and "delta_in" not in by_role:
         projections = by_role.keys() & {"k", "kv", "qkv"}
@@ -180,7 +182,9 @@ def _states(
             states = _kernels(convolutions)
             return Mechanism(recurrent=True, states=states, tensor=convolutions[0].name, shape=convolutions[0].shape)
         gated = by_role.get("gate")
-        if projections and gated is not None:
+        if gated is not None and (projections or not by_role.keys().isdisjoint(("q", "o"))):
+            if not by_role.keys().isdisjoint(("latent", "fused_latent")):
+                return None
             return Mechanism(recurrent=True, states=_matrix(by_role, hidden, config), tensor=gated.name)
         return None
     tensor = decay or by_role.get("lru") or by_role["delta_in"]

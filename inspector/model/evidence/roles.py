@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-ATTENTION = re.compile(r"att(n|ention)|^(mixer|temporal_block|mamba|ssm|sa|block|layer|mlstm\w*)$", re.I)
+ATTENTION = re.compile(r"att(n|ention)|mha|^(mixer|temporal_block|mamba|ssm|sa|block|layer|mlstm\w*)$", re.I)
 """Modules that hold an attention, or what a layer has in place of one."""
 CROSS = re.compile(r"^(enc_?dec|encoder_?att|enc_att|cross|inter_?att)|cross_?att", re.I)
 OTHERS = re.compile(r"mlp|ffn|feed_forward|feedforward|expert|moe|router|vision|audio|adapter|lora|mtp|rotary", re.I)
@@ -21,7 +21,7 @@ ROLES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("latent_up", r"kv_b_proj|wkv_b|kv_b|kv_up_proj"),
         (
             "qkv",
-            r"qkv|qkv_proj|query_key_value|Wqkv|c_attn|c_qkv|W_pack|qkv_layer|att_proj|attn_qkv|in_proj_weight|qkv_linear|to_qkv",
+            r"qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|c_qkv|W_pack|qkv_layer|att_proj|attn_qkv|in_proj_weight|qkv_linear|to_qkv",
         ),
         ("kv", r"kv_proj|kv|key_value|kv_attn|wkv|to_kv|c_kv|kv_linear"),
         ("q", r"q_proj|query|wq|q|q_lin|q_attn|to_q|query_proj|q_linear|linear_q|c_q|q_b_proj|wq_b|r_query"),
@@ -38,8 +38,12 @@ ROLES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("delta_in", r"in_proj_qkvz|in_proj_qkv|in_proj_ba|in_proj_b|in_proj_a|in_proj_z"),
         ("lru", r"recurrent_param|recurrent_gate_weight|input_gate_weight|rg_lru"),
         ("rwkv", r"r_proj|receptance|time_decay|time_first|time_faaaa|time_maa_r|x_r|x_rwkvag|time_mix_r|w_lora"),
+        ("filter", r"short_filter_weight|poles|residues|log_poles"),
         ("bonus", r"r_k|time_faaaa|faaaa|time_first"),
-        ("gate", r"output_gate|g_norm|b_proj|beta_proj|slope\w*|decay\w*|f_a_proj|gk_proj\w*|[if]gate(_preact)?"),
+        (
+            "gate",
+            r"output_gate|g_norm\w*|b_proj|i_proj|beta_proj|slope\w*|decay\w*|f_a_proj|gk_proj\w*|[if]gate(_preact)?",
+        ),
     )
 )
 """Each role's names, the last module of a tensor's. A name may have several roles; the first in this order counts,

@@ -45,9 +45,20 @@ def weighed(
         text, architecture = flat
         found = find_layers(groups, stack, _keys(config, text))
         return weigh_layers(found, architecture, _keys(config, text)), True
+    if not architecture.exact:
+        found = _renumbered(found, len(architecture.layers))
     if text.runs:
         found = replace(found, mechanisms={run: found.mechanisms.get(index) for run, index in enumerate(text.runs)})
     return weigh_layers(found, architecture, _keys(config, text)), False
+
+
+def _renumbered(found: Found, count: int) -> Found:
+    """The layers that show what they keep, numbered from 0, where the list of modules begins with another one (Phi-1's
+    first code: the embedding is layer 0, the head the last)."""
+    told = [index for index, one in sorted(found.mechanisms.items()) if one is not None and one.told]
+    if len(told) != count or told == list(range(count)):
+        return found
+    return replace(found, mechanisms={new: found.mechanisms[old] for new, old in enumerate(told)})
 
 
 def _decoder_alone(architecture: Architecture, found: Found) -> Architecture:

@@ -179,7 +179,7 @@ class _Counter:
         ):
             why = OTHER  # the config was cut short, and the class makes no more layers than it says
         else:
-            self.layers_beyond = True  # num_hidden_layers counts another stack
+            self.layers_beyond = True  # num_hidden_layers counts another stack, or the list begins with other modules
             return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
         tensor_groups = [TensorGroup(group, name, numel, beyond, sum(beyond.values()), why, packed)]
         if inside:
