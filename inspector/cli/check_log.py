@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from inspector.cli.options import GPU_HELP, source_options
+from inspector.cli.options import GPU_HELP, model_argument, source_options
 from inspector.cli.output import Output, json_option
 from inspector.errors import InspectError, UsageError
 
 
 @click.command("check-log")
 @click.argument("file", metavar="FILE")
-@click.argument("model", metavar="MODEL")
+@model_argument(metavar="MODEL")
 @source_options
 @click.option(
     "--dtype", default="stored", show_default=True, metavar="TYPE", help="Precision of the weights in the run."

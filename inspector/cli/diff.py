@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import access_options, setting_options
+from inspector.cli.options import access_options, model_argument, setting_options
 from inspector.cli.output import EXIT_NO, Output, json_option
 from inspector.errors import InspectError
 from inspector.memory.estimate import WorkloadSettings
 
 
 @click.command()
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@model_argument("before", metavar="A")
+@model_argument("after", metavar="B")
 @access_options
 @setting_options(WorkloadSettings)
 @json_option

@@ -10,6 +10,7 @@ from inspector.api.settings import Settings
 from inspector.cli.options import (
     GPU_HELP,
     EngineCommand,
+    model_argument,
     setting_options,
     source_options,
     with_serving,
@@ -19,7 +20,7 @@ from inspector.errors import InspectError, UsageError
 
 
 @click.command(cls=EngineCommand)
-@click.argument("model")
+@model_argument()
 @source_options
 @setting_options(Settings, help={"gpus": GPU_HELP})
 @output_options

@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from inspector.api.settings import Settings
-from inspector.cli.options import GPU_HELP, EngineCommand, setting_options, source_options, with_serving
+from inspector.cli.options import GPU_HELP, EngineCommand, model_argument, setting_options, source_options, with_serving
 from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 
 @click.command(cls=EngineCommand)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @setting_options(Settings, "all_gpus", help={"gpus": f"Also lock the verdict for it: {GPU_HELP}"})
 @click.option(

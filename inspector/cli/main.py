@@ -13,10 +13,15 @@ import click
 from inspector.errors import InspectError, UsageError
 from inspector.version import __version__
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 COMMANDS = {
     "batch": ("batch", "Inspect the models of a list, a line of output for each, and a summary."),
     "cache": ("cache", "The answers that are kept between runs."),
     "check-log": ("check_log", "Show what an engine's start-up log printed beside what is predicted."),
+    "completion": ("completion", "Print what makes bash, zsh or fish complete commands, models and GPUs."),
     "diff": ("diff", "Compare two models, revisions or folders by config and headers."),
     "fit": ("fit", "Say whether a model fits, and exit with 0 if it does, 1 if not, 4 if that cannot be told."),
     "gpus": ("gpus", "List the devices it knows, and those of this machine."),
@@ -68,14 +73,20 @@ class DefaultGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
+        if not args and not ctx.resilient_parsing:
             click.echo(WELCOME)
             ctx.exit()
-        if args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+        if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
             args = ["show", *args]
         if any(each.partition("=")[0] == "--gpu" for each in args):
             _refuse_unquoted_gpu(args)
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, options, and the models of `show`, whose name may be left out."""
+        from inspector.cli.completion import complete_models
+
+        return super().shell_complete(ctx, incomplete) + complete_models(ctx, None, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -45,6 +45,25 @@ READERS: Mapping[str, click.ParamType[Any]] = {"tokens": TokenCount(), "pixels":
 """How text is read that is no plain number: by `About.reads`."""
 
 
+COMPLETED = {"gpus": "gpus", "dtype": "precisions", "kv_dtype": "precisions"}
+"""Settings whose values no list of choices has, and what a shell is told of them: completion.py's function."""
+
+
+def _completer(what: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+        from inspector.cli import completion
+
+        found: list[Any] = getattr(completion, f"complete_{what}")(context, parameter, incomplete)
+        return found
+
+    return complete
+
+
+def model_argument(name: str = "model", **more: Any) -> Callable[[Command], Command]:
+    """MODEL, which shells complete."""
+    return click.argument(name, shell_complete=_completer("models"), **more)
+
+
 def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool = False) -> click.Option:
     """The option of a setting: its name, type, bounds and default are those of the field.
 
@@ -67,6 +86,12 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
     elif "float" in setting.type:
         more["type"] = click.FLOAT if about.least is about.most is None else click.FloatRange(about.least, about.most)
     shown = default not in (None, "", ()) and not isinstance(default, bool)
+    if setting.name in COMPLETED:
+        more["shell_complete"] = _completer(COMPLETED[setting.name])
+    elif values:
+        more["shell_complete"] = lambda _context, _option, typed: [
+            each for each in values if each.startswith(typed.lower())
+        ]
     return click.Option(
         [about.option, setting.name], help=help or about.help, default=default, show_default=shown or None, **more
     )
@@ -106,7 +131,9 @@ class EngineCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for each in self.params for name in (*each.opts, *each.secondary_opts)} | {"--"}
-        ctx.meta[_PLAIN] = all(not each.startswith("-") or each.partition("=")[0] in own for each in args)
+        ctx.meta[_PLAIN] = not ctx.resilient_parsing and all(
+            not each.startswith("-") or each.partition("=")[0] in own for each in args
+        )
         return super().parse_args(ctx, args)
 
     def _engine_options(self) -> list[click.Option]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.api.settings import Settings
-from inspector.cli.options import EngineCommand, setting_options, source_options, with_serving
+from inspector.cli.options import EngineCommand, model_argument, setting_options, source_options, with_serving
 from inspector.cli.output import Output, output_options
 from inspector.errors import InspectError, UsageError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=EngineCommand)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @setting_options(Settings, "all_gpus")
 @click.option("--layers", is_flag=True, help="Show each layer's share, and where its numbers come from.")

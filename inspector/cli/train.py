@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from inspector.api.settings import DeviceSettings
-from inspector.cli.options import setting_options, source_options
+from inspector.cli.options import model_argument, setting_options, source_options
 from inspector.cli.output import EXIT_CANNOT_TELL, Output, output_options
 from inspector.errors import InspectError, UsageError
 from inspector.memory.estimate import RunSettings
@@ -23,7 +23,7 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @source_options
 @setting_options(RunSettings)
 @click.option("--kv-dtype", hidden=True, expose_value=False, callback=_refuse_kv_dtype)
