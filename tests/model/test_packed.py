@@ -50,6 +50,56 @@ def test_a_packed_model_counts_as_the_plain_one_and_nothing_is_noted(name: str) 
     assert model.warnings == ()
 
 
+RECIPES = ("quantization_config", "compression_config", "quantization")
+UNTOLD = {
+    "awq-4 gemv_fast",
+    "fp_quant pseudo",
+    "gemma",
+    "hqq dynamic",
+    "mlx mixed",
+    *(f"pack-quantized {kind}" for kind in ("3 channel", "5 channel", "6 channel", "7 channel", "7 group", "mixed")),
+    *(f"vptq {kind}" for kind in ("plain", "residual and outliers")),
+    *(f"vptq {kind} without features" for kind in ("plain", "residual and outliers")),
+}
+"""Cases whose tensors leave open what they stand for where the config has no recipe: several widths, vectors."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_a_recipe_tensors_tell_their_packing_or_the_number_is_in_doubt(name: str) -> None:
+    config = {key: value for key, value in {**LLAMA, **CASES[name]["config"]}.items() if key not in RECIPES}
+    model = model_of(config, decode_tensors(CASES[name]["tensors"]))
+    assert (model.parameters.total == 1_344_768) == (name not in UNTOLD)
+    assert model.parameters.exact == (name not in UNTOLD)
+    told, said = model.architecture.quantization, case_model(name).architecture.quantization
+    if told is not None and said is not None and name not in UNTOLD and told.method == said.method:
+        sparse = "marlin-24" in name or name == "spqr"  # which keep a part of the values
+        assert sparse or None in (told.bits, said.bits) or told.bits == said.bits
+        assert None in (told.group_size, said.group_size) or told.group_size == said.group_size
+
+
+EXL2 = {"q_weight": ("I32", (32, 256)), "q_invperm": ("I16", (256,)), "q_scale": ("I32", (4, 32))}
+
+
+def test_exl2_is_told_without_a_recipe() -> None:
+    rows: Rows = [("model.layers.0.self_attn.q_proj." + name, *entry) for name, entry in EXL2.items()]
+    model = model_of({**LLAMA, "num_hidden_layers": 1}, rows)
+    quantization = model.architecture.quantization
+    assert quantization is not None
+    assert quantization.method == "exl2"
+    assert model.parameters.by_component["attention"] == 256 * 256
+
+
+@pytest.mark.parametrize("rows", [(64, 512), (64, 64)])
+def test_int4_experts_of_w4afp8_are_two_a_byte_and_int8_ones_one(rows: tuple[int, int]) -> None:
+    """A scale for 128 inputs is of int4 in bytes of two; a scale for a block of other widths is of int8."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    model = model_of(
+        {**LLAMA, "num_hidden_layers": 1, "quantization_config": {"quant_method": "w4afp8"}},
+        [(name, "I8", rows), (f"{name}_scale_inv", "F32", (64, 8 if rows[1] == 512 else 2))],
+    )
+    assert model.parameters.by_component["mlp"] == 64 * rows[1] * (2 if rows[1] == 512 else 1)
+
+
 def test_every_method_of_transformers_is_handled_or_named() -> None:
     config = pytest.importorskip("transformers.utils.quantization_config")
     methods = {method.value for method in config.QuantizationMethod}

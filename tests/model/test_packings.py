@@ -15,14 +15,16 @@ from inspector.model.packing.packing import Packing
 from inspector.model.packing.registry import (
     ALIASES,
     METHODS,
+    ONLINE,
     PACKINGS,
     all_packings,
     facts_of,
+    own_name,
     packing_of,
 )
 
 PACKAGE = Path(inspector.__file__).parent
-SHARED = {"__init__", "packing", "registry", "recipe", "groups", "patterns", "report", "unpack"}
+SHARED = {"__init__", "packing", "registry", "recipe", "groups", "patterns", "report", "unpack", "guess"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -52,6 +54,16 @@ def test_of_a_method_that_is_not_known_engines_know_nothing() -> None:
     for method in (None, "", "unheard-of"):
         assert type(facts_of(method)) is Packing
     assert packing_of("unheard-of") is None
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_under_each_of_its_names_a_method_has_the_same_rules(alias: str) -> None:
+    assert facts_of(alias) is facts_of(ALIASES[alias]) is packing_of(alias)
+    assert own_name(alias) == ALIASES[alias]
+
+
+def test_names_for_what_engines_make_while_loading_are_no_packings() -> None:
+    assert not {name for names in ONLINE.values() for name in names.split()} & (METHODS.keys() | ALIASES.keys())
 
 
 def test_a_recipe_loads_its_own_packing_alone() -> None:

@@ -17,6 +17,7 @@ from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.model import Architecture, Quantization
+from inspector.model.packing.registry import own_name
 
 PLUGINS_SINCE = (0, 11)
 """Encoder-decoders but Whisper left with the V0 engine: the plugins' names are the last that were in the tree."""
@@ -114,7 +115,7 @@ def _not_dispatched(shape: Architecture) -> bool:
 
 
 def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: str) -> str | None:
-    if packing.method in table()["no_quantizations"] and release >= QUANTIZATIONS_SINCE:
+    if own_name(packing.method) in table()["no_quantizations"] and release >= QUANTIZATIONS_SINCE:
         return f"vLLM {label} does not load {packing.method} checkpoints"
     if packing.act_order and release >= NEWEST:
         return f"vLLM {label} does not load GPTQ in the order of activations (desc_act)"

@@ -42,6 +42,21 @@ SIGNS = (
     "_qdata",
     "_blocks",
     "._data",
+    ".weight_packed",
+    ".q_weight",
+    ".trellis",
+    ".W_q",
+    ".codes",
+    ".centroids.weight",
+    ".dense_weights",
+    ".quantized_weight_values",
+    ".weight_scales",
+    ".weight_sf",
+    ".tables",
+    ".scales",
+    ".B",
+    ".bitmask",
+    ".input_activation_scale",
 )
 """Ends of names that a packed weight has beside it, whatever its config says."""
 

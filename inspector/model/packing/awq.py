@@ -32,4 +32,15 @@ class Awq(Packing):
     """AWQ: engines fall back to kernels of its own where Marlin's do not take a width."""
 
     tensors: ClassVar[Rules] = {**Exl3.tensors, "qweight": awq}
+    marks = ()
     grouped = True
+
+    def told_by(self, parts: Parts) -> bool:
+        """Only AWQ's zero points have the weight's own columns, or gemv's rows of them."""
+        weight, zeros, scales = parts.get("qweight"), parts.get("qzeros"), parts.get("scales")
+        if weight is None or zeros is None or scales is None or "g_idx" in parts or weight.dtype in PLAIN:
+            return False
+        if len(weight.shape) != 2 or len(zeros.shape) != 2 or len(scales.shape) != 2:
+            return False
+        gemm = zeros.shape[-1] == weight.shape[-1] and scales.shape[-1] > weight.shape[-1]
+        return gemm or zeros.shape[0] == weight.shape[0] == scales.shape[0]

@@ -20,6 +20,11 @@ class Bitnet(Packing):
 
     tensors: ClassVar[Rules] = {"weight": bitnet, **every(beside, "weight_scale")}
 
+    def told_by(self, parts: Parts) -> bool:
+        """Bytes under one scale; NVFP4's have one for each group, too."""
+        weight, scale = parts.get("weight"), parts.get("weight_scale")
+        return weight is not None and scale is not None and weight.dtype == "U8" and scale.numel == 1
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         del recipe
         return Scheme(2)

@@ -48,6 +48,7 @@ def higgs(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
 class Aqlm(Packing):
     """AQLM."""
 
+    marks = ("codes", "codebooks")
     tensors: ClassVar[Rules] = {"codes": aqlm, **every(beside, "codebooks scales")}
 
 
@@ -63,6 +64,8 @@ class Vptq(Packing):
         ),
     }
 
+    marks = ("indices", "centroids.weight")
+
     def by_name(self, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         return mapping(recipe.get("config_for_layers"))
 
@@ -70,4 +73,5 @@ class Vptq(Packing):
 class Higgs(Packing):
     """HIGGS."""
 
+    marks = ("weight", "tables")
     tensors: ClassVar[Rules] = {"weight": higgs, **every(beside, "scales tables tables2")}

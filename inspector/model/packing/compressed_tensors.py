@@ -82,6 +82,13 @@ class CompressedTensors(Packing):
     grouped = True
     marlin = True
 
+    def told_by(self, parts: Parts) -> bool:
+        return "weight_packed" in parts or ("compressed" in parts and "bitmask" in parts) or ".compressed" in parts
+
+    def recipe_of(self, bits: int, group_size: int | None) -> dict[str, Any]:
+        weights = {"num_bits": bits, "group_size": group_size}
+        return {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}}
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         return shared_scheme(recipe)
 

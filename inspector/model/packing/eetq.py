@@ -13,6 +13,8 @@ class Eetq(Packing):
 
     tensors: ClassVar[Rules] = {"weight": plain, **every(beside, "weight_scales")}
 
+    marks = ("weight", "weight_scales")
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         del recipe
         return Scheme(8)

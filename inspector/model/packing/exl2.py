@@ -21,4 +21,5 @@ def exl2(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
 class Exl2(Packing):
     """Each layer has its own mixture of 2 to 8 bits; the recipe's `bits` is the mean."""
 
+    marks = ("q_weight", "q_invperm")
     tensors: ClassVar[Rules] = {"q_weight": exl2, **every(beside, "q_groups q_invperm q_perm q_scale q_scale_max")}

@@ -21,6 +21,14 @@ def fp8(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
     return stored.numel if stored.dtype == "I8" else None
 
 
+def w4a_fp8(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
+    """Experts of int4, two a byte beside a scale for 128 inputs; all else as FP8 has it."""
+    scale = parts.get("weight_scale_inv")
+    if stored.dtype == "I8" and scale is not None and scale.shape[-1:] and 64 * scale.shape[-1] == stored.shape[-1]:
+        return 2 * stored.numel
+    return fp8(stored, parts, scheme)
+
+
 class Fp8(Packing):
     """FP8; its blocks are in two dimensions."""
 
@@ -28,6 +36,13 @@ class Fp8(Packing):
     bits = 8
     signs: ClassVar[tuple[str, ...] | None] = ("weight_scale_inv", "weight_scale", "scale_inv")
     counts_alone = True
+
+
+class W4AFp8(Fp8):
+    """FP8, and experts of int4, two a byte with a scale for 128 inputs (SGLang's w4afp8.py)."""
+
+    tensors: ClassVar[Rules] = {**Fp8.tensors, "weight": w4a_fp8}
+    signs: ClassVar[tuple[str, ...] | None] = None
 
 
 class FbgemmFp8(Fp8):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from inspector.model.packing.packing import Packing, Rules, Scheme, beside, every, overhead, plain, two_a_byte
+from inspector.model.packing.packing import Packing, Parts, Rules, Scheme, beside, every, overhead, plain, two_a_byte
 
 
 class FpQuant(Packing):
@@ -18,6 +18,9 @@ class FpQuant(Packing):
         **every(overhead, "forward_hadamard_matrix backward_hadamard_matrix act_global_scale weight_global_scale"),
     }
 
+    def told_by(self, parts: Parts) -> bool:
+        return "qweight" in parts and parts["qweight"].dtype == "U8" and "qzeros" not in parts
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         kind = recipe.get("forward_dtype")
         return Scheme(4, {"mxfp4": 32, "nvfp4": 16}.get(kind) if isinstance(kind, str) else None)
@@ -26,6 +29,7 @@ class FpQuant(Packing):
 class FourOverSix(Packing):
     """NVFP4 with scales chosen between two."""
 
+    marks = ("quantized_weight_values",)
     tensors: ClassVar[Rules] = {
         "quantized_weight_values": two_a_byte,
         **every(beside, "quantized_weight_scale_factors quantized_weight_amax quantized_weight_metadata"),

@@ -41,6 +41,8 @@ class Gemma(Packing):
         **every(overhead, "input_activation_scale output_activation_scale embedding_scale"),
     }
 
+    marks = ("weight", "input_activation_scale")
+
     def schemes(self, recipe: Mapping[str, Any]) -> Schemes:
         default = self.scheme(recipe)
         modules = mapping(recipe.get("module_quant_configs"))

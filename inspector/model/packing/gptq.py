@@ -61,6 +61,7 @@ def exl3(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
 class Exl3(Packing):
     """EXL3 in GPTQModel's layers."""
 
+    marks: ClassVar[tuple[str, ...]] = ("trellis",)
     tensors: ClassVar[Rules] = {
         "qweight": gptq,
         "B": marlin,
@@ -72,6 +73,7 @@ class Exl3(Packing):
 class Gptq(Exl3):
     """GPTQ, whose recipes may say more of modules by patterns ("dynamic")."""
 
+    marks = ("B", "s")
     signs = ("qweight",)
     grouped = True
     marlin = True

@@ -46,6 +46,8 @@ class Hqq(Packing):
         ),
     }
 
+    marks = ("W_q", "scale")
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         return scheme_in(mapping(mapping(recipe.get("quant_config")).get("weight_quant_params")) or recipe)
 
@@ -67,3 +69,4 @@ class Sinq(Packing):
     """SINQ: what is known of its groups lies in a module of its own."""
 
     tensors: ClassVar[Rules] = {**Hqq.tensors, **every(beside, "meta.*")}
+    marks = ("W_q", "meta.*")

@@ -29,5 +29,8 @@ class Mlx(Packing):
 
     tensors: ClassVar[Rules] = {"weight": mlx, **every(beside, "scales biases qbiases")}
 
+    def told_by(self, parts: Parts) -> bool:
+        return "scales" in parts and "weight" in parts and parts["weight"].dtype == "U32"
+
     def by_name(self, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         return recipe

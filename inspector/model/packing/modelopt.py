@@ -54,4 +54,5 @@ class Nvfp4(Modelopt):
 
     signs: ClassVar[tuple[str, ...] | None] = None
     marlin = False
+    marks = ("weight", "weight_sf")
     algorithm = "NVFP4"

@@ -75,6 +75,8 @@ class Packing:
         bits / group_size: of its checkpoints whose recipe does not say.
         signs: ends of names that tell it where a config has no recipe (`inspector.model.config.read.SIGNS` has them,
             too); None where it never comes without one, and () where its tensors may, but do not tell it.
+        marks: keys of `tensors` that a weight of this method has all of, and no other's, so that they tell it where a
+            config has no recipe; where dtypes and shapes count, too, `told_by` says it.
         counts_alone: each tensor's dtype and own shape tell its number, so that modules of one template need not be
             told apart.
         grouped: its groups along the inputs have to be whole on a rank.
@@ -87,6 +89,7 @@ class Packing:
     bits: ClassVar[int | None] = None
     group_size: ClassVar[int | None] = None
     signs: ClassVar[tuple[str, ...] | None] = None
+    marks: ClassVar[tuple[str, ...]] = ()
     counts_alone: ClassVar[bool] = False
     grouped: ClassVar[bool] = False
     marlin: ClassVar[bool] = False
@@ -108,6 +111,14 @@ class Packing:
         if not exact:
             return Schemes(default, default)
         return Schemes(shared([default, *exact.values()]), default, exact.get)
+
+    def told_by(self, parts: Parts) -> bool:
+        """Whether a weight's tensors are this method's and no other's."""
+        return bool(self.marks) and all(mark in parts for mark in self.marks)
+
+    def recipe_of(self, bits: int, group_size: int | None) -> dict[str, Any]:
+        """A recipe, as the method has it, of one width for all modules."""
+        return {"bits": bits, "group_size": group_size}
 
     def by_name(self, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         """The part of the recipe whose keys are modules' whole names; values that are no objects say nothing."""

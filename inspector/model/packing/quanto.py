@@ -28,6 +28,13 @@ class Quanto(Packing):
     }
     signs = ()
 
+    def told_by(self, parts: Parts) -> bool:
+        return "._data" in parts or "._data._data" in parts
+
+    def recipe_of(self, bits: int, group_size: int | None) -> dict[str, Any]:
+        del group_size
+        return {"weights": f"int{bits}"}
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         weights = recipe.get("weights")
         return Scheme({"int2": 2, "int4": 4, "int8": 8, "float8": 8}.get(weights) if isinstance(weights, str) else None)

@@ -41,6 +41,12 @@ class Quark(Packing):
 
     tensors: ClassVar[Rules] = {"weight": quark, **SCALES, **every(overhead, "bias_scale bias_zero_point")}
 
+    def told_by(self, parts: Parts) -> bool:
+        return "weight_scale" in parts and "weight" in parts and parts["weight"].dtype == "I32"
+
+    def recipe_of(self, bits: int, group_size: int | None) -> dict[str, Any]:
+        return {"global_quant_config": {"weight": {"dtype": f"int{bits}", "group_size": group_size}}}
+
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         return _quark(mapping(recipe.get("global_quant_config")))
 

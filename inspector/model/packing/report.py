@@ -12,6 +12,7 @@ from inspector.model.config.read import find_recipe, read_quantization
 from inspector.model.model import Quantization
 from inspector.model.packing.packing import PLAIN, Packing
 from inspector.model.packing.patterns import Matching, as_glob
+from inspector.model.packing.recipe import read_recipe
 from inspector.model.packing.registry import all_packings, packing_of
 from inspector.model.parameters.names import TensorGroup, component, stack
 
@@ -23,9 +24,12 @@ MAX_TEXTS, MAX_LENGTH, MAX_MODULES, MAX_CHECKS = 2_000, 300, 1_000, 500
 
 
 def describe(
-    tensor_groups: Iterable[TensorGroup], config: Mapping[str, Any]
+    tensor_groups: Iterable[TensorGroup], config: Mapping[str, Any], told: Mapping[str, Any] | None = None
 ) -> tuple[Quantization | None, list[str], bool]:
     """The checkpoint's quantization as its tensors have it, and what to note of it.
+
+    Args:
+        told: a recipe that the tensors themselves tell, where the config has none.
 
     Returns:
         None where no parameter is packed; notes on where the tensors contradict the recipe; whether the parameters that
@@ -38,7 +42,9 @@ def describe(
     if not inner:
         return None, [], True
     inner_bytes = sum(tensor_group.nbytes for tensor_group in tensor_groups if tensor_group.packed)
-    recipe = read_quantization(config) or _guessed(packed, tensor_groups)
+    recipe = read_quantization(config) or (
+        _guessed(packed, tensor_groups) if told is None else read_recipe(told, mlx=False)
+    )
     weights = [tensor_group for tensor_group in held if _is_matrix(tensor_group)]
     quantization = replace(
         recipe,

@@ -20,4 +20,5 @@ def spqr(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
 class Spqr(Packing):
     """Dense weights of 3 bits, and the outliers in a sparse matrix beside them."""
 
+    marks = ("dense_weights",)
     tensors: ClassVar[Rules] = {"dense_weights": spqr, **every(beside, "row_offsets col_vals in_perm")}

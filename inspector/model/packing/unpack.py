@@ -82,10 +82,7 @@ def unpack(
     known = packing is not None
     keys = _Keys(packing.tensors if packing else facts_of("modelopt").tensors)
     packing = packing or Packing()
-    families: dict[str, dict[str, list[Group]]] = {}
-    for group in groups:
-        parameter, key = keys.split(group.template)
-        families.setdefault(parameter, {}).setdefault(key, []).append(group)
+    families = _families(groups, keys)
     schemes = packing.schemes(recipe or {})
     mixed = {
         parameter
@@ -100,6 +97,19 @@ def unpack(
     for parameter, parts, scheme in _alike(mixed, tensors, keys, schemes):
         found += _family(parameter, parts, scheme, keys, known)
     return found
+
+
+def families_of(groups: Iterable[Group], packing: Packing) -> dict[str, dict[str, list[Group]]]:
+    """Each parameter's tensors by the key of a packing's table."""
+    return _families(groups, _Keys(packing.tensors))
+
+
+def _families(groups: Iterable[Group], keys: _Keys) -> dict[str, dict[str, list[Group]]]:
+    families: dict[str, dict[str, list[Group]]] = {}
+    for group in groups:
+        parameter, key = keys.split(group.template)
+        families.setdefault(parameter, {}).setdefault(key, []).append(group)
+    return families
 
 
 def not_known(recipe: Mapping[str, Any], *, mlx: bool = False) -> str | None:

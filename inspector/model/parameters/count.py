@@ -65,7 +65,7 @@ def count_and_weigh(
         return _sum_up(groups, counter, architecture), architecture
     from inspector.model.packing.report import describe
 
-    quantization, notes, certain = describe(groups, checkpoint.config)
+    quantization, notes, certain = describe(groups, checkpoint.config, counter.guessed)
     counter.notes += notes
     counter.exact &= certain
     return replace(_sum_up(groups, counter, architecture), quantization=quantization), architecture
@@ -90,6 +90,17 @@ def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counte
     return counter, tensor_groups
 
 
+def _projections(shape: Architecture) -> dict[str, int]:
+    """Parameters of a layer's projections, as far as the config tells."""
+    hidden = shape.hidden_size or 0
+    rows = {
+        "k_proj v_proj": (shape.num_key_value_heads or 0) * (shape.head_dim or 0),
+        "q_proj o_proj": (shape.num_attention_heads or 0) * (shape.head_dim or 0),
+        "gate_proj up_proj down_proj": shape.intermediate_size or 0,
+    }
+    return {name: hidden * count for names, count in rows.items() for name in names.split() if hidden * count}
+
+
 class _Counter:
     """Sorts a checkpoint's tensors into tensor groups, and keeps the notes that this gives rise to."""
 
@@ -102,6 +113,7 @@ class _Counter:
         self.stack = decoder_stack(self.groups)
         self.frozen: frozenset[str] | None = None
         self.unknown_method: str | None = None
+        self.guessed: Mapping[str, Any] | None = None
         self.missing_head = 0
         self.unsaved = 0
         self.layers_beyond = False
@@ -151,6 +163,14 @@ class _Counter:
             return [(group, group.template, group.numel, False) for group in self.groups]
         from inspector.model.packing.unpack import not_known, unpack
 
+        if recipe is None:
+            from inspector.model.packing.guess import guessed_recipe
+
+            guess = guessed_recipe(self.groups, _projections(self.architecture))
+            self.guessed = recipe = guess.recipe if guess else None
+            if guess is not None and guess.doubt is not None:
+                self.exact = False
+                self.notes.append(guess.doubt)
         self.unknown_method = not_known(recipe, mlx=mlx) if recipe is not None else None
         return unpack(self.groups, self.tensors, recipe, mlx=mlx)
 
