@@ -103,3 +103,10 @@ class HubUnreachable(HubError):
 
 class RateLimited(HubError):
     kind = "rate_limited"
+
+
+class OutputFailed(InspectError):
+    """The results could not be written, or not any further: a full disk, say. What was written is whole lines."""
+
+    exit_code = 6
+    kind = "output_failed"

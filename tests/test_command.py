@@ -216,7 +216,7 @@ def test_a_full_disk_is_an_error_not_a_traceback(command_home: Path) -> None:
             env=command_environment(command_home),
             check=False,
         )
-    assert done.returncode == 4
+    assert done.returncode == 6
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -336,3 +336,59 @@ def test_an_address_is_inspected(run: Run, loopback_hub: LoopbackHub) -> None:
     done = run(f"{loopback_hub.url}/org/model/tree/main", "--json", endpoint=loopback_hub.url)
     assert done.record["repo_id"] == "org/model"
     assert run("https://huggingface.co/meta-llama/Meta-Llama-3-8B", "--offline").code == 0
+
+
+def test_quiet_says_the_result_alone_and_verbose_where_it_is_from(run: Run) -> None:
+    quiet = run("openai-community/gpt2", "-q", "--offline")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert "124,439,808" in quiet.out
+    plain, verbose = (run("openai-community/gpt2", "--offline", *more) for more in ([], ["-v"]))
+    assert plain.out == quiet.out == verbose.out
+    assert "num_key_value_heads = 12 (num_attention_heads)" in verbose.err
+    assert run("org/never-seen", "-q").err.startswith("Error: ")
+
+
+@pytest.mark.parametrize("command", ["show", "train"])
+@pytest.mark.parametrize(("gpu", "code"), [("24GiB", 0), ("1MiB", 1)])
+def test_check_makes_the_verdict_the_exit_code(run: Run, command: str, gpu: str, code: int) -> None:
+    assert run(command, "openai-community/gpt2", "--gpu", gpu, "--offline").code == 0
+    assert run(command, "openai-community/gpt2", "--gpu", gpu, "--offline", "--check").code == code
+
+
+def test_check_without_a_device_is_a_usage_error(run: Run) -> None:
+    assert run("openai-community/gpt2", "--check").code == 2
+
+
+def test_lines_in_a_pipe_end_without_spaces(run_process: Run) -> None:
+    for arguments in (
+        ["fit", LLAMA, "--gpu", "24GiB", "--engine", "vllm"],
+        [LLAMA, "--layers"],
+        [LLAMA, "gpt2"],
+        ["gpus"],
+    ):
+        assert not [line for line in run_process(*arguments).out.splitlines() if line.endswith(" ")]
+
+
+def test_a_terminal_is_told_what_is_waited_for_and_a_pipe_is_not(
+    command_home: Path, loopback_hub: LoopbackHub, run_process: Run
+) -> None:
+    pty = pytest.importorskip("pty")
+    loopback_hub.add_repo("org/model", repo_files("openai-community/gpt2"))
+    loopback_hub.faults.append(Fault("hang", times=None))
+    environment = command_environment(command_home, loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="2", TERM="xterm")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "inspector", "org/model"], stdout=subprocess.DEVNULL, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while data := os.read(ours, 4096):
+                shown += data
+        except OSError:  # Linux's end of a terminal
+            pass
+        os.close(ours)
+    assert process.returncode == 5
+    assert b"reading org/model, asking 127.0.0.1" in shown
+    assert b"\x1b[?25l" not in shown
+    assert "reading" not in run_process("org/model", endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1").err

@@ -10,8 +10,8 @@ import click
 
 from inspector.api.settings import Settings
 from inspector.cli.options import EngineCommand, query_options, setting_options, source_options, with_serving
-from inspector.cli.output import FormatChoice, Output
-from inspector.errors import InspectError, RepoNotFound, UsageError
+from inspector.cli.output import FormatChoice, Output, said
+from inspector.errors import OutputFailed, RepoNotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from inspector.hub import Resolver
     from inspector.hub.repo.listing import Query
     from inspector.report.writers import Writer
-
-
-class OutputFailed(InspectError):
-    """The results could not be written any further; what was written is whole."""
-
-    kind = "output_failed"
 
 
 @click.command(cls=EngineCommand)
@@ -109,7 +103,7 @@ def batch(
             arguments |= {"workers": workers, "token": token, "offline": offline or None}
         records = _records(missing, None if engine_cluster else resolver, arguments)
         to_screen = path is None and sys.stdout.isatty()
-        progress = progress_on_stderr(len(models), tally.total, rate_limiter, wanted=not to_screen)
+        progress = progress_on_stderr(len(models), tally.total, rate_limiter, wanted=not to_screen and said() >= 0)
         try:
             return _written(records, output, writer, path, tally, progress, len(models))
         finally:
@@ -224,6 +218,8 @@ def _write(records: Iterable[Record], output: Lines, writer: Writer, tally: Tall
 
 def _summary(tally: Tally, total: int, ended: str) -> None:
     """What came of it, on standard error."""
+    if said() < 0:
+        return
     if ended:
         click.echo(f"{ended}: {tally.total:,} of {total:,} models are done.", err=True)
     for line in tally.lines() if tally.total else ():

@@ -30,7 +30,8 @@ def diff(
 
     out = Output(output)
     try:
-        pair = inspect_pair(before, after, token=token, offline=offline or None, context=context, **settings)
+        with out.waiting(before, after):
+            pair = inspect_pair(before, after, token=token, offline=offline or None, context=context, **settings)
     except InspectError as error:
         return out.fail(error, before=before, after=after)
     for name, inspection in zip((before, after), pair, strict=True):

@@ -40,10 +40,14 @@ def fit(
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
     out = Output(output)
     try:
-        inspection = inspect(model, revision=revision, token=token, offline=offline or None, **with_serving(settings))
+        with out.waiting(model):
+            inspection = inspect(
+                model, revision=revision, token=token, offline=offline or None, **with_serving(settings)
+            )
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
+    out.details(inspection)
 
     def text() -> None:
         from inspector.report.text import print_fleet, print_verdicts

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from inspector.errors import InspectError, UsageError
+from inspector.errors import InspectError, OutputFailed, UsageError
 from inspector.version import __version__
 
 TYPE_CHECKING = False
@@ -160,7 +160,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
             click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
-            return InspectError.exit_code
+            return OutputFailed.exit_code
         click.echo(
             f"Error: a bug in llm-inspect: {type(error).__name__}: {error}\n"
             "Please report it; LLM_INSPECT_DEBUG=1 shows where it happened.",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from inspector.api.settings import GPU_EXAMPLES, Settings
+from inspector.cli.output import saying_options
 from inspector.errors import UsageError
 from inspector.settings import Setting, read_tokens, settings_of
 
@@ -159,6 +160,7 @@ def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], C
 
 
 access_options = _options(
+    saying_options,
     click.option("--token", metavar="TOKEN", help="Token of the Hub. Default: HF_TOKEN, or the saved login."),
     click.option("--offline", is_flag=True, help="Ask no server: caches and bundled snapshots only."),
 )
@@ -187,6 +189,9 @@ query_options = _options(
     ),
 )
 
+check_option = click.option(
+    "--check", is_flag=True, help="Exit with 1 where it does not fit a --gpu, 4 where that cannot be told."
+)
 GPU_HELP = f"{GPU_EXAMPLES}; may be repeated."
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 import click
 
@@ -13,13 +17,41 @@ from inspector.errors import HubUnreachable, InspectError, RepoNotFound, UsageEr
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from inspector.api.inspection import Inspection
     from inspector.report.writers import Answer, Format
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_SPACES = re.compile(" +(?=\n)")
+
 EXIT_NO = 1
 """It does not fit, or is not equal."""
 EXIT_CANNOT_TELL = 4
+
+
+_SAID = "inspector.cli.output.said"
+
+
+def said() -> int:
+    """How much is said beside the result: 0, -1 with -q, 1 with -v."""
+    context = click.get_current_context(silent=True)
+    return 0 if context is None else int(context.find_root().meta.get(_SAID, 0))
+
+
+def _says(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta[_SAID] = -1 if option.name == "quiet" else 1
+
+
+def saying_options(command: Command) -> Command:
+    """`-q` and `-v`."""
+    for name, help in (
+        ("verbose", "Also say where the answer is from, and which rule told each number."),
+        ("quiet", "Say nothing but the result: no notes, no progress."),
+    ):
+        decorate = click.option(f"-{name[0]}", f"--{name}", is_flag=True, expose_value=False, callback=_says, help=help)
+        command = decorate(command)
+    return command
 
 
 class FormatChoice(click.Choice[str]):
@@ -66,6 +98,19 @@ def output_options(command: Command) -> Command:
     return command
 
 
+class _Trimmed:
+    """A stream whose lines have no spaces at their ends: rich fills tables up to their width."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_SPACES.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Output:
     """Results on standard output, in one of report/'s formats; notes and errors on standard error.
 
@@ -87,7 +132,8 @@ class Output:
                 """rich would leave with code 1, which means "does not fit" here; the command line knows better."""
                 raise BrokenPipeError
 
-        return OneExitCode(markup=False, highlight=False, emoji=False, soft_wrap=False)
+        file = None if sys.stdout.isatty() else cast("TextIO", _Trimmed(sys.stdout))
+        return OneExitCode(file=file, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
     def prepare(self) -> None:
         """Import what will print. Good to call while something else is waited for."""
@@ -100,11 +146,41 @@ class Output:
 
         make_writer(self.format).print(answer)
 
+    def waiting(self, *models: str) -> AbstractContextManager[object]:
+        """To be entered while these are read: what a person at a terminal sees of it, not with -q."""
+        if said() < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            return nullcontext()
+        from inspector.cli.waiting import Waiting
+
+        return Waiting(models)
+
     def note(self, text: str, about: str | None = None) -> None:
-        """What the reader of the results should know, about one of several models or files."""
+        """What the reader of the results should know, about one of several models or files; not with -q."""
         from inspector.report.units import inert
 
+        if said() < 0:
+            return
+
         click.echo(f"Note: {inert(about) + ': ' if about else ''}{inert(text)}", err=True)
+
+    def details(self, inspection: Inspection) -> None:
+        """With -v: where the answer is from, what it cost, and which rule told each number."""
+        if said() < 1:
+            return
+        from inspector.report.units import bytes_text, inert
+
+        checkpoint = inspection.checkpoint
+        network = checkpoint.network
+        kept = ", kept from an earlier run" if network.cached else ""
+        lines = [
+            f"source: {checkpoint.source}, {checkpoint.format}, commit {checkpoint.revision or 'not known'}",
+            f"network: {network.requests:,} requests, {bytes_text(network.bytes)}{kept}",
+        ]
+        for row in inspection.layer_table():
+            told = (f"{key} = {value} ({where})" for key, (value, where) in row.config.items())
+            lines += [f"{row.name} {row.kind or ''}: {'; '.join(told)}"] if row.config else []
+        for line in lines:
+            click.echo(f"Detail: {inert(line)}", err=True)
 
     def notes(self, texts: Iterable[str], about: str | None = None) -> None:
         """Each of them once."""

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.api.settings import Settings
-from inspector.cli.options import EngineCommand, model_argument, setting_options, source_options, with_serving
+from inspector.cli.options import (
+    EngineCommand,
+    check_option,
+    model_argument,
+    setting_options,
+    source_options,
+    with_serving,
+)
 from inspector.cli.output import Output, output_options
 from inspector.errors import InspectError, UsageError
 
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @setting_options(Settings, "all_gpus")
+@check_option
 @click.option("--layers", is_flag=True, help="Show each layer's share, and where its numbers come from.")
 @output_options
 def show(
@@ -29,6 +37,7 @@ def show(
     revision: str | None,
     token: str | None,
     offline: bool,
+    check: bool,
     layers: bool,
     explain: bool,
     output: str,
@@ -38,6 +47,8 @@ def show(
     from inspector.api.inspection import inspect_each, prepare
     from inspector.hub import Resolver
 
+    if check and not settings["gpus"]:
+        raise UsageError("--check needs a device", "Name one: --gpu 'RTX 4090'.")
     if layers and output not in ("text", "json", "jsonl"):
         raise UsageError(f"--layers prints text or json, not {output}")
 
@@ -47,14 +58,21 @@ def show(
         prepare()
         out.prepare()
 
-    with Resolver(token=token, offline=offline or None, while_waiting=while_waiting) as resolver:
+    with (
+        out.waiting(*models),
+        Resolver(token=token, offline=offline or None, while_waiting=while_waiting) as resolver,
+    ):
         outcomes = inspect_each(models, resolver=resolver, revision=revision, **with_serving(settings))
     for name, outcome in zip(models, outcomes, strict=True):
         if isinstance(outcome, InspectError):
             out.error(outcome, name)
         else:
             out.notes(outcome.warnings, name if len(models) > 1 else None)
+            out.details(outcome)
     out.write(answer_of(models, outcomes, out, explain=explain, layers=layers))
+    if check:
+        good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
+        return out.verdicts([fit.fits for outcome in good for fit in outcome.fits])
     return out.exit_code
 
 

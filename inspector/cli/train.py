@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from inspector.api.settings import DeviceSettings
-from inspector.cli.options import model_argument, setting_options, source_options
+from inspector.cli.options import check_option, model_argument, setting_options, source_options
 from inspector.cli.output import EXIT_CANNOT_TELL, Output, output_options
 from inspector.errors import InspectError, UsageError
 from inspector.memory.estimate import RunSettings
@@ -42,12 +42,14 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
     help="Trainable parameters, for --formulas article. Default: all.",
 )
 @setting_options(DeviceSettings, help={"gpus": "Also say whether it fits one: 'RTX 4090', H100, 24GiB, auto."})
+@check_option
 @output_options
 def train(
     model: str,
     revision: str | None,
     token: str | None,
     offline: bool,
+    check: bool,
     explain: bool,
     output: str,
     **settings: Any,
@@ -55,15 +57,19 @@ def train(
     """What one training step takes on the fullest GPU: the peak, what lives at it, and the phase that has it."""
     from inspector.api import training as api_training
 
+    if check and not settings["gpus"]:
+        raise UsageError("--check needs a device", "Name one: --gpu 'RTX 4090'.")
     out = Output(output)
     settings["sharding"] = {name: settings.pop(name) for name in settings_of(Sharding)}
     try:
-        inspection, training = api_training.train(
-            model, revision=revision, token=token, offline=offline or None, **settings
-        )
+        with out.waiting(model):
+            inspection, training = api_training.train(
+                model, revision=revision, token=token, offline=offline or None, **settings
+            )
     except InspectError as error:
         return out.fail(error, model)
     out.notes((*inspection.warnings, *training.warnings))
+    out.details(inspection)
 
     def text() -> None:
         from inspector.report.training import print_training
@@ -74,4 +80,6 @@ def train(
     from inspector.report.writers import Answer
 
     out.write(Answer((model,), lambda: [training_record(inspection, training, explain=explain)], text))
+    if check:
+        return out.verdicts([fit.fits for fit in inspection.fits])
     return out.comes_to(0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL)

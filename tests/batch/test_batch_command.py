@@ -248,7 +248,7 @@ def test_a_full_disk_is_a_clear_error(
         pipes = {} if as_file else {"stdout": full}
         process = start(command_home, loopback_hub, path, *(["--output", "/dev/full"] if as_file else []), **pipes)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 4
+    assert process.returncode == 6
     assert "could not be written: No space left" in err
     assert "Traceback" not in err
 
@@ -269,7 +269,7 @@ def test_a_disk_that_fills_up_keeps_whole_lines_and_resume_goes_on(
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     ) as process:
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 4, err
+    assert process.returncode == 6, err
     assert "could not be written" in err
     kept = records(out.read_text())
     assert 1 <= len(kept) < 12
