@@ -11,7 +11,7 @@ OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/devices tests/verdict tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-training tables clean
+.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-keys oracle-training tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +111,17 @@ oracle-vllm: $(VLLM_VENV)/.vllm ## compare with vLLM's own code on a CPU (Python
 	$(VLLM_VENV)/bin/python tests/oracles/vllm/configs.py $(VLLM_VENV)/configs
 	$(VLLM_VENV)/bin/python tests/oracles/vllm/facts.py $(VLLM_VENV)/configs $(VLLM_VENV)/lines.jsonl
 	$(BIN)/python -m tests.oracles.engines vllm $(VLLM_VENV)/lines.jsonl --write
+
+# Their code is read and never run: nothing that they need is installed.
+SGLANG_KEYS ?= 0.5.23
+$(VENV)/keys/.keys: | $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/keys \
+	  vllm==$(VLLM) sglang==$(SGLANG_KEYS) transformers
+	@touch $@
+
+oracle-keys: $(VENV)/keys/.keys ## compare the config keys that vLLM, SGLang and transformers read with those read here
+	$(BIN)/python -m tests.oracles.config_keys --vllm $(VENV)/keys/vllm --sglang $(VENV)/keys/sglang \
+	  --transformers $(VENV)/keys/transformers --write
 
 oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training

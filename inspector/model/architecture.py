@@ -252,14 +252,16 @@ def _flag(text: TextConfig, key: str) -> bool | None:
 
 def _longest_context(config: Mapping[str, Any], own: int | None) -> int | None:
     """The tokens that a longer RoPE makes of a shorter maximum: YaRN's factor times the original one (arXiv 2309.00071;
-    Qwen's model cards add it to a config that keeps its own)."""
+    Qwen's model cards add it to a config that keeps its own); or what `model_max_length` says where it is more
+    (Command-R, whose maximum is that of its first stage of training)."""
     part = language_part(config) or config
     for rope in (part.get("rope_scaling"), part.get("rope_parameters")):
         if isinstance(rope, Mapping) and "yarn" in (rope.get("rope_type"), rope.get("type")):
             factor, original = rope.get("factor"), rope.get("original_max_position_embeddings") or own
             if isinstance(factor, (int, float)) and isinstance(original, int) and 1 <= factor <= LARGEST_COUNT:
                 return min(int(factor * original), LARGEST_COUNT)
-    return None
+    longer = part.get("model_max_length")
+    return longer if own and type(longer) is int and own < longer <= LARGEST_COUNT else None
 
 
 def _run(layers: tuple[Layer, ...], text: TextConfig) -> tuple[Layer, ...]:
@@ -282,8 +284,12 @@ def _experts(text: TextConfig) -> Experts | None:
 
 
 def _dtype(config: Mapping[str, Any]) -> str | None:
-    """The precision that the config names, at the top or in its language part."""
-    parts = [config, *(config.get(key) for key in ("text_config", "llm_config", "language_config", "decoder"))]
+    """The precision that the config names: at the top, in its language part however deep it sits, or in an encoder."""
+    parts = [
+        config,
+        language_part(config),
+        *(config.get(key) for key in ("decoder", "vision_config", "encoder_config")),
+    ]
     for part in parts:
         if isinstance(part, Mapping):
             name = part.get("dtype") or part.get("torch_dtype")

@@ -111,6 +111,7 @@ def test_the_fixture_has_every_method_with_a_table() -> None:
     assert METHODS.keys() - {method for method in recipes if method} == {
         "",
         "exl2",
+        "w4afp8",
         "mlx",
         "mxfp4",
     }  # by their own tests

@@ -226,7 +226,7 @@ def _blocks(
     values["num_key_value_heads"] = heads.pop() if len(heads) == 1 else values.get("num_key_value_heads")
 
 
-LOOP_KEYS = ("total_ut_steps", "num_loops", "n_loops", "loop_count", "num_loop_steps", "recurrent_steps")
+LOOP_KEYS = ("total_ut_steps", "num_loops", "n_loops", "loop_count", "num_loop_steps", "recurrent_steps", "loop_num")
 """How often all layers run for one token, each time with rows of their own (Ouro, arXiv 2510.25741)."""
 BLOCK_KEYS = ("n_layers_in_prelude", "n_layers_in_recurrent_block", "n_layers_in_coda", "mean_recurrence")
 """Layers that run once, layers that run over and over, layers that run once at the end, and how often (Huginn, arXiv

@@ -33,7 +33,7 @@ def _kv_dtype(recipe: Mapping[str, Any]) -> str | None:
     inside = mapping(recipe.get("quantization"))
     algorithm = recipe.get("kv_cache_quant_algo") or inside.get("kv_cache_quant_algo")
     floats = scheme.get("num_bits") == 8 and scheme.get("type") == "float"
-    return "fp8" if floats or algorithm == "FP8" else None
+    return "fp8" if floats or (isinstance(algorithm, str) and algorithm.lower() == "fp8") else None
 
 
 def _block(recipe: Mapping[str, Any]) -> tuple[int, int] | None:
