@@ -48,6 +48,8 @@ def model_of(layer: dict[str, tuple[int, ...]], **config: Any) -> Model:
         ({"attn.q_proj.weight": (1024, HIDDEN), "mlp.key.weight": (64, HIDDEN)}, 2048),
         ({"mixer.A_log": (2048, 16), "mixer.conv1d.weight": (2048, 1, 4)}, 0),
         ({"attn.r_proj.weight": (1024, HIDDEN), "attn.k_proj.weight": (1024, HIDDEN)}, 0),
+        ({"attention.wkv_a_with_mqa.weight": (544, HIDDEN), "attention.kv_a_norm.weight": (512,)}, 544),
+        ({"self_att.project_k.weight": (256, HIDDEN), "self_att.project_v.weight": (256, HIDDEN)}, 512),
     ],
 )
 def test_widths_of_a_token_follow_from_names_and_shapes(layer: dict[str, tuple[int, ...]], values: int) -> None:
@@ -83,6 +85,90 @@ def test_a_window_of_unknown_layers_bounds_the_cache_from_both_sides() -> None:
     part = kv_cache(architecture, Workload(context=1024), "bf16", 16)
     assert (part.low, part.high, part.bytes) == (LAYERS * 127 * 512 * 2, LAYERS * 1024 * 512 * 2, part.high)
     assert not any("key/value heads" in note for note in architecture.notes)
+
+
+def bounds(model: Model, context: int = 1024) -> tuple[int | None, int | None]:
+    """The least and the most that the cache of a sequence takes; equal where it is known."""
+    part = kv_cache(model.architecture, Workload(context=context), "bf16", 16)
+    return part.bytes if part.low is None else part.low, part.bytes
+
+
+LINEAR = {f"attn.{name}_proj.weight": (1024, HIDDEN) for name in "qkv"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "config", "expected"),
+    [
+        # lightning attention: 16 matrices of 64 by 64 a layer, in 16 or in 32 bits
+        ({**LINEAR, "attn.slope_rate": (16, 1, 1)}, {}, (16 * 64 * 64 * 2, 16 * 64 * 64 * 4)),
+        # mLSTM: a normalizer of 64 and a maximum of 1 for each matrix beside them
+        (
+            {**LINEAR, "attn.igate_preact.weight": (16, HIDDEN)},
+            {},
+            (16 * (64 * 64 + 64 + 1) * 2, 16 * (64 * 64 + 64 + 1) * 4),
+        ),
+        # learned tokens before the text may be cached, too
+        (LINEAR, {"prompt_length": 32}, (1024 * 2048 * 2, (1024 + 32) * 2048 * 2)),
+        # Transformer-XL keeps the inputs of the last mem_len tokens
+        ({**LINEAR, "attn.r_w_bias": (16, 64)}, {"mem_len": 100}, (100 * HIDDEN * 2,) * 2),
+        ({"attn.query_key.weight": (1024, HIDDEN), "attn.value.weight": (1024, HIDDEN)}, {}, (None, None)),
+        # an indexer's row: a key of 64, and maybe its gate and a mask
+        (
+            {
+                "self_attn.kv_a_proj_with_mqa.weight": (576, HIDDEN),
+                "self_attn.kv_a_layernorm.weight": (512,),
+                "self_attn.indexer.wk.weight": (64, HIDDEN),
+                "self_attn.indexer.index_compress_gate": (64, HIDDEN),
+            },
+            {},
+            (1024 * (576 + 64) * 2, 1024 * (576 + 129) * 2),
+        ),
+        # an encoder-decoder's second attention keeps the encoder's rows
+        (
+            {
+                f"{which}_sub_layer.{name}_net.weight": (512, HIDDEN)
+                for which in ("a", "b")
+                for name in ("key", "value")
+            },
+            {"is_encoder_decoder": True},
+            (2 * 1024 * 1024 * 2,) * 2,
+        ),
+        # keys of 8 a head by the number of key heads, whatever the padded convolutions are
+        (
+            {
+                **{f"attn.{name}_conv1d.weight": (size, 1, 4) for name, size in (("q", 27), ("k", 27), ("v", 26))},
+                "attn.A_log": (4,),
+                "attn.o_proj.weight": (HIDDEN, 48),
+                "attn.k_proj.weight": (16, HIDDEN),
+            },
+            {"linear_num_key_heads": 2},
+            ((80 * 4 * 2 + 4 * 8 * 12 * 4),) * 2,
+        ),
+    ],
+)
+def test_what_shapes_leave_open_is_bounded_or_unknown(
+    layer: dict[str, tuple[int, ...]], config: dict[str, Any], expected: tuple[int | None, int | None]
+) -> None:
+    low, high = (None if size is None else LAYERS * size for size in expected)
+    assert bounds(model_of(layer, **config)) == (low, high)
+
+
+def test_hybrid_layers_that_share_their_attention_s_weights_keep_rows_of_their_own() -> None:
+    rows = {f"shared.self_attn.{name}_proj.weight": (256, HIDDEN) for name in "kv"}
+    state = {"mamba.A_log": (2048, 16), "mamba.conv1d.weight": (2048, 1, 4)}
+    tensors = [
+        Tensor(f"model.layers.{index}.{name}", "BF16", shape)
+        for index, layer in enumerate((state, {**rows, **state}, state, state))
+        for name, shape in {"input_layernorm.weight": (HIDDEN,), **layer}.items()
+    ]
+    kinds = ["mamba", "hybrid", "mamba", "hybrid"]
+    config = {**CONFIG, "num_hidden_layers": 4, "layers_block_type": kinds}
+    layers = build_model(Checkpoint("x/y", None, "local", config, tuple(tensors))).architecture.layers
+    assert [one.values_per_token for one in layers] == [0, 512, 0, 512]
+    assert len({one.states for one in layers}) == 1
+    without = [tensor for tensor in tensors if "mamba" not in tensor.name]
+    layers = build_model(Checkpoint("x/y", None, "local", config, tuple(without))).architecture.layers
+    assert [one.kind for one in layers][1::2] == ["unknown", "no_cache"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ FULL, SLIDING, LINEAR, CHUNKED, NOTHING = (
     "mlp",
 )
 WORDS: tuple[tuple[str, str], ...] = (
+    ("hybrid", r"^hybrid"),
     (LINEAR, r"linear|mamba|recurrent|ssm|gdn|delta|kda|lightning|rglru|retnet|rwkv|conv"),
     (SLIDING, r"slid|local|window|swa"),
     (CHUNKED, r"chunk"),

@@ -168,7 +168,7 @@ def _read_common(config: Mapping[str, Any], model_type: str | None, reason: str)
         note = f"{reason}; its language part is read as {inner!r}"
     text = _read_known({**part, "model_type": inner}, inner) if isinstance(inner, str) else None
     if text is None:
-        return read_common(part, model_type, reason)
+        return read_common({"is_encoder_decoder": config.get("is_encoder_decoder"), **part}, model_type, reason)
     return dataclasses.replace(text, model_type=model_type, exact=False, notes=(note,))
 
 

@@ -12,12 +12,14 @@ from inspector.model.evidence.roles import role_of
 from inspector.model.layers.chunked import ChunkedAttention
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.hidden_states import HiddenStates
 from inspector.model.layers.hybrid import HybridAttention
 from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
 from inspector.model.layers.linear import LinearAttention
 from inspector.model.layers.no_cache import NoCache
+from inspector.model.layers.prefixed import PrefixedAttention
 from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.layers.unknown import UnknownLayer
 from inspector.model.model import Architecture
@@ -57,7 +59,11 @@ def find_layers(groups: Iterable[TensorGroup], stack: str, config: Mapping[str, 
         config: the language part's keys.
     """
     front = f"{stack}.{PLACEHOLDER}."
-    inside = [each for each in groups if each.role in ("parameter", "other") and each.group.template.startswith(front)]
+    inside = [
+        each
+        for each in groups
+        if each.role in ("parameter", "other", "buffer") and each.group.template.startswith(front)
+    ]
     norms: dict[int, int] = {}
     layers: dict[int, list[int]] = {}
     for number, each in enumerate(inside):
@@ -66,7 +72,9 @@ def find_layers(groups: Iterable[TensorGroup], stack: str, config: Mapping[str, 
             norms[shape[0]] = norms.get(shape[0], 0) + each.count
         for layer in each.layers:
             layers.setdefault(layer, []).append(number)
+    named = config.get("hidden_size")
     hidden = max(norms, key=lambda size: (norms[size], size), default=None) or _embedding_width(groups)
+    hidden = hidden or (named if type(named) is int else None)
     known: dict[tuple[int, ...], Mechanism | None] = {}
     found: dict[int, Mechanism | None] = {}
     for layer, numbers in sorted(layers.items()):
@@ -112,46 +120,71 @@ def weigh_layers(found: Found, architecture: Architecture, config: Mapping[str, 
 
     A layer of a known class stays as the class has it wherever its sizes are the shapes', or the shapes do not tell.
     """
-    layers = list(architecture.layers)
+    layers = architecture.layers
     if not layers or not architecture.is_decoder or not found.told:
         return architecture
+    least = architecture.layers_at_least or layers
     if not architecture.exact and found.attentions > 1 and len(found.mechanisms) == len(layers):
-        layers = [layer for layer in layers for _ in range(found.attentions)]
+        layers, least = (tuple(one for one in each for _ in range(found.attentions)) for each in (layers, least))
         found = replace(found, mechanisms={i: found.mechanisms.get(i // found.attentions) for i in range(len(layers))})
-    reader = _Reader(architecture, config, found)
-    wrong: dict[str, list[int]] = {}
-    for index, layer in enumerate(layers):
-        if index not in found.mechanisms and architecture.exact:
-            continue
-        change = reader.read(layer, found.mechanisms.get(index))
-        if change is not None:
-            layers[index], note = change
-            if note:
-                wrong.setdefault(note, []).append(index)
-    if tuple(layers) == architecture.layers and not architecture.layers_at_least:
+    if not architecture.exact:
+        found = replace(found, mechanisms=_with_shared(found.mechanisms, layers))
+    layers, wrong = _read_all(layers, found, _Reader(architecture, config, found))
+    if not architecture.exact:
+        least, _ = _read_all(least, found, _Reader(architecture, config, found, least=True))
+    least = () if architecture.exact or least == layers else least
+    if (layers, least) == (architecture.layers, architecture.layers_at_least):
         return architecture
     count = len(layers)
     notes = tuple(
         f"{note}{'' if len(where) == count else f' (layers {format_indices(where)})'}: the tensors count"
         for note, where in wrong.items()
     )
-    same: dict[Layer, Layer] = {}
     windows = [layer.sliding_window for layer in layers if isinstance(layer, SlidingAttention)]
-    least = architecture.layers_at_least
-    if least:
-        other = replace(architecture, layers=least, layers_at_least=(), notes=())
-        least = weigh_layers(found, other, config).layers
     heads, head_dim = heads_of(layers, architecture)
     return replace(
         architecture,
-        layers=tuple(same.setdefault(layer, layer) for layer in layers),
+        layers=layers,
         sliding_window=windows[0] if windows else None,
         exact=architecture.exact and not wrong,
         notes=_still_true(architecture, found) + notes,
-        layers_at_least=() if least == tuple(layers) else least,
+        layers_at_least=least,
         num_key_value_heads=heads,
         head_dim=head_dim,
     )
+
+
+def _read_all(layers: Sequence[Layer], found: Found, reader: _Reader) -> tuple[tuple[Layer, ...], dict[str, list[int]]]:
+    """The layers as the files show them, equal ones as one object, and the notes with the layers that they are on."""
+    read, same, wrong = list(layers), dict[Layer, Layer](), dict[str, list[int]]()
+    for index, layer in enumerate(layers):
+        if index not in found.mechanisms and reader.known:
+            continue
+        change = reader.read(layer, found.mechanisms.get(index))
+        if change is not None:
+            read[index], note = change
+            if note:
+                wrong.setdefault(note, []).append(index)
+    return tuple(same.setdefault(layer, layer) for layer in read), wrong
+
+
+def _with_shared(mechanisms: Mapping[int, Mechanism | None], layers: Sequence[Layer]) -> Mapping[int, Mechanism | None]:
+    """The mechanisms with the attention that layers share the weights of: of those that the config calls hybrid, some
+    files hold the first one's alone (Zamba2). Each keeps rows of its own."""
+    hybrid = [index for index, layer in enumerate(layers) if _is_hybrid(layer) and mechanisms.get(index)]
+    rows = next((one for index in hybrid if (one := mechanisms[index]) is not None and one.rows), None)
+    if rows is None:
+        return mechanisms
+    shared = dict(mechanisms)
+    for index in hybrid:
+        own = shared[index]
+        if own is not None and not own.rows:
+            shared[index] = replace(rows, recurrent=own.recurrent, states=own.states)
+    return shared
+
+
+def _is_hybrid(layer: Layer) -> bool:
+    return isinstance(layer, HybridAttention) or (isinstance(layer, UnknownLayer) and layer.name.startswith("hybrid"))
 
 
 def _still_true(architecture: Architecture, found: Found) -> tuple[str, ...]:
@@ -187,11 +220,14 @@ _REREAD = frozenset(
 
 
 class _Reader:
-    """Reads a mechanism as a layer, beside the layer that the config gives."""
+    """Reads a mechanism as a layer, beside the layer that the config gives: as the most that the shapes leave open, or
+    the `least`."""
 
-    def __init__(self, architecture: Architecture, config: Mapping[str, Any], found: Found) -> None:
+    def __init__(
+        self, architecture: Architecture, config: Mapping[str, Any], found: Found, *, least: bool = False
+    ) -> None:
         self.architecture, self.config, self.known = architecture, config, architecture.exact
-        self.encoder = found.encoder
+        self.encoder, self.least = found.encoder, least
 
     def read(self, layer: Layer, seen: Mechanism | None) -> tuple[Layer, str] | None:
         """The layer that the files show in place of one that the config gives, and the note; None where it stays."""
@@ -208,14 +244,27 @@ class _Reader:
             return None
         if seen.recurrent and not seen.rows:
             return self._state(layer, seen)
+        if not self.known and (other := self._other(layer, seen)):
+            return other, ""
         if isinstance(layer, LinearAttention) or (isinstance(layer, UnknownLayer) and layer.row == 0):
             return None if isinstance(layer, LinearAttention) else self._state(layer, seen)
         if seen.latent is not None:
             return self._latent(layer, seen)
         return self._heads(layer, seen)
 
+    def _other(self, layer: Layer, seen: Mechanism) -> Layer | None:
+        """What no width alone tells: inputs in place of keys and values, states beside them that no rule knows."""
+        hidden = self.architecture.hidden_size
+        if seen.memory and hidden and "mem_len" in self.config:
+            return HiddenStates(hidden, self.config["mem_len"] or None)
+        if _is_hybrid(layer) and not seen.recurrent:
+            return UnknownLayer("state of unknown size")
+        return None
+
     def _state(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
         states = seen.states
+        if states and seen.loose and self.least:
+            states = tuple(replace(state, dtype="compute") for state in states)
         if self.known:
             if not isinstance(layer, LinearAttention) or not states or not seen.shape or not layer.states:
                 return None
@@ -245,9 +294,15 @@ class _Reader:
             return (replace(layer, attention=new) if isinstance(layer, IndexedAttention) else new), note
         sizes = [self.config.get(key) for key in ("qk_nope_head_dim", "v_head_dim", "q_lora_rank")]
         nope, value, query = (size if isinstance(size, int) else None for size in sizes)
-        window = plain.sliding_window if isinstance(plain, SlidingAttention) else None
+        window = plain.window if isinstance(plain, SlidingAttention | LatentAttention) else None
         latent = LatentAttention(rank, rope, window, nope, value, query)
-        return (IndexedAttention(latent, seen.index) if seen.index else latent), ""
+        return self._indexed(latent, seen), ""
+
+    def _indexed(self, rows: Attention | LatentAttention, seen: Mechanism) -> Layer:
+        """The rows with an indexer's beside them: its key, and at most the key's gate and a mask, where it has such."""
+        if not seen.index:
+            return rows
+        return IndexedAttention(rows, 2 * seen.index + 1 if seen.index_gate and not self.least else seen.index)
 
     def _heads(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
         if type(layer) not in _REREAD:
@@ -267,11 +322,11 @@ class _Reader:
             made, note = self._attention(plain, keys, values, seen), ""
             if made == layer and not seen.index and not seen.recurrent:
                 return None
-        if isinstance(layer, IndexedAttention | HybridAttention):
+        if isinstance(layer, HybridAttention) or (isinstance(layer, IndexedAttention) and not seen.index):
             return replace(layer, attention=made), note
         if not self.known and seen.recurrent:
             return (HybridAttention(made, seen.states) if seen.states else UnknownLayer("state of unknown size")), note
-        return (IndexedAttention(made, seen.index) if seen.index and not self.known else made), note
+        return (made if self.known else self._indexed(made, seen)), note
 
     def _agrees(self, plain: Attention, keys: int, values: int) -> bool:
         heads = (plain.num_key_value_heads, self.architecture.num_key_value_heads)
@@ -287,7 +342,8 @@ class _Reader:
         if values % heads:
             heads, size = 1, keys
         window = plain.sliding_window if isinstance(plain, SlidingAttention | CrossAttention) else None
-        if isinstance(plain, CrossAttention) or (seen.cross and self.encoder):
+        cross = seen.cross and self.encoder and not (self.least and not self.config.get("is_encoder_decoder"))
+        if isinstance(plain, CrossAttention) or cross:
             tokens = plain.encoder_tokens if isinstance(plain, CrossAttention) else None
             if tokens is None and "num_mel_bins" in self.config:  # an audio encoder pads its input to one length
                 tokens = self.config.get("max_source_positions")
@@ -297,6 +353,9 @@ class _Reader:
             return SlidingAttention(heads, size, value, window)
         if isinstance(plain, ChunkedAttention):
             return ChunkedAttention(heads, size, value, plain.attention_chunk_size)
+        learned = self.config.get("prompt_length")
+        if not self.known and not self.least and type(learned) is int and learned > 0:
+            return PrefixedAttention(heads, size, value, learned)
         return FullAttention(heads, size, value)
 
     def _head_dim(self, plain: Layer, keys: int, seen: Mechanism) -> int:

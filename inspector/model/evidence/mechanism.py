@@ -30,9 +30,13 @@ class Mechanism:
         head_dim: width of a head, where the norm of a head's queries or keys shows it.
         latent: width of the compressed row, and of the rotary key beside it.
         index: width of an indexer's key.
+        index_gate: an indexer's row holds a gate as wide as the key, and a mask, too (GLM-5-Next).
         cross: widths of the keys and values that a decoder's layer makes of its encoder's rows.
         recurrent: it keeps a state, and no row a token.
-        states: the state's tensors, where the shapes tell them all.
+        states: the state's tensors, where the shapes tell them all; of matrices in float32 the most, as no shape tells
+            a precision.
+        loose: such matrices may as well be in the run's precision (lightning attention, mLSTM).
+        memory: it keeps its input, not keys and values (Transformer-XL).
         tensor: the tensor that shows it, for notes.
         shape: of that tensor.
     """
@@ -43,9 +47,12 @@ class Mechanism:
     head_dim: int | None = None
     latent: tuple[int, int] | None = None
     index: int | None = None
+    index_gate: bool = False
     cross: tuple[int, int] | None = None
     recurrent: bool = False
     states: tuple[StateTensor, ...] | None = None
+    loose: bool = False
+    memory: bool = False
     tensor: str = ""
     shape: tuple[int, ...] = ()
 
@@ -70,22 +77,33 @@ def mechanism_of(tensors: Mapping[str, Stored], hidden: int | None, config: Mapp
     """
     by_role: dict[str, Stored] = {}
     convolutions: list[Stored] = []
+    modules: set[str] = set()
+    second = _second_attention(tensors) if config.get("is_encoder_decoder") else None
     for name, tensor in tensors.items():
-        role = role_of(name)
+        role, module = role_of(name), name.partition(".")[0]
         if role == "conv":
             if len(tensor.shape) in (2, 3):
                 convolutions.append(tensor)
+                modules.add(module)
         elif role is not None:
-            by_role.setdefault(role, tensor)
+            by_role.setdefault(f"cross_{role}" if module == second else role, tensor)
     if not by_role and not convolutions:
         return None
     fixed = _states(by_role, convolutions, hidden, config)
     rows = _rows(by_role, hidden, config)
     if fixed is None:
         return rows
+    if len(modules) > 1 and ("a_log" in by_role or "delta_in" in by_role):  # those of one are no part of its recurrence
+        fixed = replace(fixed, states=None)
     if rows is None or "delta_in" in by_role or not _beside(tensors):
         return fixed
     return replace(rows, recurrent=True, states=fixed.states)
+
+
+def _second_attention(tensors: Mapping[str, Stored]) -> str | None:
+    """The module of a decoder's layer that attends to the encoder, where two have keys and no name tells which."""
+    keys = dict.fromkeys(name.partition(".")[0] for name in tensors if role_of(name) == "k")
+    return max(keys) if len(keys) == 2 and not any("cross" in str(role_of(name)) for name in tensors) else None
 
 
 def width(tensor: Stored, hidden: int | None) -> int | None:
@@ -113,7 +131,10 @@ def _rows(by_role: Mapping[str, Stored], hidden: int | None, config: Mapping[str
     index_width = width(index, hidden) if index else None
     if ("latent" in by_role or "fused_latent" in by_role) and (found := _latent(by_role, hidden, config)):
         rank, rope, tensor = found
-        return Mechanism(latent=(rank, rope), index=index_width, tensor=tensor.name, shape=tensor.shape)
+        gated = "index_gate" in by_role
+        return Mechanism(
+            latent=(rank, rope), index=index_width, index_gate=gated, tensor=tensor.name, shape=tensor.shape
+        )
     output = by_role.get("o")
     queries = width(by_role["q"], hidden) if "q" in by_role and hidden else None
     keys = values = None
@@ -139,7 +160,12 @@ def _rows(by_role: Mapping[str, Stored], hidden: int | None, config: Mapping[str
     head_dim = size if size and keys % size == 0 else None
     if head_dim is not None and queries and head_dim == queries:  # a norm over all heads at once
         head_dim = None
-    return Mechanism(keys, values, queries, head_dim, None, index_width, cross, tensor=shown.name, shape=shown.shape)
+    return Mechanism(
+        *(keys, values, queries, head_dim, None, index_width, "index_gate" in by_role, cross),
+        memory="memory" in by_role,
+        tensor=shown.name,
+        shape=shown.shape,
+    )
 
 
 def _cross(by_role: Mapping[str, Stored], hidden: int | None) -> tuple[int, int] | None:
@@ -181,11 +207,13 @@ def _states(
         if convolutions and not projections:  # a short convolution alone
             states = _kernels(convolutions)
             return Mechanism(recurrent=True, states=states, tensor=convolutions[0].name, shape=convolutions[0].shape)
-        gated = by_role.get("gate")
+        gated = by_role.get("mlstm") or by_role.get("gate")
         if gated is not None and (projections or not by_role.keys().isdisjoint(("q", "o"))):
             if not by_role.keys().isdisjoint(("latent", "fused_latent")):
                 return None
-            return Mechanism(recurrent=True, states=_matrix(by_role, hidden, config), tensor=gated.name)
+            return Mechanism(recurrent=True, states=_matrix(by_role, hidden, config), loose=True, tensor=gated.name)
+        if "shared_qk" in by_role:  # hashing (arXiv 2001.04451): what its cache holds, no shape tells
+            return Mechanism(recurrent=True, tensor=by_role["shared_qk"].name)
         return None
     tensor = decay or by_role.get("lru") or by_role["delta_in"]
     if convolutions:
@@ -223,7 +251,7 @@ def _recurrent(
         return None
     if len(convolutions) == 3 or "delta_in" in by_role:  # queries, keys and values
         keys = (channels - inner) // 2
-        key_heads = config.get("linear_num_key_heads") if "delta_in" in by_role else heads
+        key_heads = config.get("linear_num_key_heads", None if "delta_in" in by_role else heads)
         if not isinstance(key_heads, int) or not 0 < key_heads <= keys or keys % key_heads:
             return None
         return StateTensor((heads, keys // key_heads, inner // heads), "F32")
@@ -260,7 +288,8 @@ def _rwkv(
 def _matrix(
     by_role: Mapping[str, Stored], hidden: int | None, config: Mapping[str, Any]
 ) -> tuple[StateTensor, ...] | None:
-    """Linear attention (arXiv 2006.16236): a key-by-value matrix a head."""
+    """Linear attention (arXiv 2006.16236): a key-by-value matrix a head; mLSTM (arXiv 2405.04517) has a normalizer and
+    a gate's maximum beside it."""
     rows, heads = _rows(by_role, hidden, config), _heads(config)
     if (
         rows is None
@@ -271,7 +300,10 @@ def _matrix(
         or rows.values % heads
     ):
         return None
-    return (StateTensor((heads, rows.keys // heads, rows.values // heads), "F32"),)
+    matrix = StateTensor((heads, rows.keys // heads, rows.values // heads), "F32")
+    if "mlstm" in by_role:
+        return (matrix, StateTensor((heads, rows.keys // heads), "F32"), StateTensor((heads, 1), "F32"))
+    return (matrix,)
 
 
 def _heads(config: Mapping[str, Any]) -> int | None:

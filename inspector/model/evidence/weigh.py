@@ -82,7 +82,7 @@ def _of_files(architecture: Architecture, found: Found) -> Architecture:
 
 def _keys(config: Mapping[str, Any], text: TextConfig) -> dict[str, Any]:
     """The language part's keys: as the file has them, and under the standard names."""
-    part = language_part(config) or config
+    part = {"is_encoder_decoder": config.get("is_encoder_decoder"), **(language_part(config) or config)}
     return {**part, **{key: value for key, value in text.values.items() if value is not None}}
 
 

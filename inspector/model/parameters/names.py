@@ -239,7 +239,7 @@ def decoder_stack(groups: Iterable[Group]) -> str | None:
         front = stack(group.template)
         if front and not MTP.search(front) and component(group.template) not in ("vision", "audio", "projector"):
             sizes[front] = sizes.get(front, 0) + group.count * group.numel
-    decoders = {front: size for front, size in sizes.items() if "decoder" in front.split(".")}
+    decoders = {front: size for front, size in sizes.items() if re.search(r"(^|[._])decoder(\.|$)", front)}
     candidates = decoders if decoders and any("encoder" in front.split(".") for front in sizes) else sizes
     return max(candidates, key=candidates.__getitem__, default=None)
 
