@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import inspector
+from inspector.devices.table import find_device
 from inspector.engines.common.served import Card, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
-from inspector.errors import InspectError
+from inspector.errors import InspectError, UsageError
 from inspector.model.layers import (
     FullAttention,
     IndexedAttention,
@@ -37,6 +38,8 @@ COMPUTE_CAPABILITY = {
     "RTX3090": (8, 6),
     "L40": (8, 9),
     "RTX4090": (8, 9),
+    "RTX5090": (12, 0),
+    "GB10": (12, 1),
     "24 GB": (8, 6),
     "48 GB": (8, 6),
     "T4": (7, 5),
@@ -366,4 +369,9 @@ def card_of(case: Facts) -> Card | None:
     if memory is None:
         return None
     capability = next((value for key, value in COMPUTE_CAPABILITY.items() if key in name), None)
-    return Card(int(memory * GIB), name, capability)
+    try:
+        device = find_device(name)
+    except UsageError:  # a name that several have
+        device = None
+    system = (device.system_mib or 0) * 1024**2 if device else 0
+    return Card(int(memory * GIB), name, capability, system_memory=system)

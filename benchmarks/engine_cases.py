@@ -11,6 +11,8 @@ from benchmarks.fit import Constants, Row, constants_without
 from inspector.engines.common.served import Card, ServedModel
 from inspector.engines.llama_cpp import cache as llama_cpp
 from inspector.engines.sglang import budget as sglang
+from inspector.engines.sglang.fraction import in_use
+from inspector.engines.sglang.plan import release_of
 from inspector.engines.vllm import budget as vllm
 from inspector.engines.vllm.cache import Capacity, capacity
 from inspector.engines.vllm.profile import graph_bytes, non_torch_bytes
@@ -165,9 +167,10 @@ def _fitted(case: Facts, settings: vllm.VllmSettings) -> bool | None:
 
 
 def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
+    """Weights are those of the model's facts, else as loaded: the pool is what is asked."""
     del constants  # SGLang measures nothing, so nothing is fitted
-    measured, fraction = case["measured"], case["settings"].get("mem_fraction_static")
-    given = case["settings"]
+    measured, given = case["measured"], case["settings"]
+    fraction = given.get("mem_fraction_static")
     settings = sglang.SglangSettings(
         context_length=1,
         mem_fraction_static=fraction,
@@ -175,9 +178,10 @@ def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Predic
         page_size=_whole(given, "page_size") or 1,
         tp_size=case.get("tp") or 1,
         pp_size=case.get("pp") or 1,
+        release=release_of(str(case.get("engine_version") or "").split(" ")[0]),
     )
     cache = sglang.cache_settings(model, settings)
-    pool = measured.get("kv_cache_gib")
+    pool = measured.get("pool_gib", measured.get("kv_cache_gib"))
     after, before = measured.get("avail_after_weights_gib"), measured.get("avail_before_weights_gib")
     plan = sglang.plan(model, ANY_CARD, settings)
     if before is None and after is not None:  # what loading took, where the log does not say it
@@ -186,16 +190,18 @@ def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Predic
     if pool is None and fraction is not None and after is not None and before is not None:
         pool = sglang.pool_bytes(int(before * GIB), int(after * GIB), fraction) / GIB
     if pool is not None and "kv_tokens" in measured:
-        tokens = sglang.pool_tokens(model.layers, cache, int(pool * GIB))
+        tokens = sglang.pool_tokens(model.layers, cache, int(pool * GIB), sglang.spare_slots(settings.release))
         if tokens is not None:
             found.pairs[CACHE] = (tokens, measured["kv_tokens"])
     if "weights_gib" in measured:
         _compare_weights(case, None if plan is None else [plan.weights], found)
     card = card_of(case)
-    if card is not None and fraction is not None and "kv_cache_gib" in measured:
-        plan = sglang.plan(model, card, settings)
-        if plan is not None and case["settings"].get("experts_on_cpu") is None:
-            found.pairs[POOL] = (plan.kv_pool / GIB, measured["kv_cache_gib"])
+    if card is None or fraction is None or pool is None or given.get("experts_on_cpu") is not None:
+        return
+    loaded = measured.get("weights_gib") if plan is None else plan.weights / GIB
+    if loaded is not None and ("kv_cache_gib" in measured or "pool_gib" in measured):
+        free = card.memory - in_use(card, settings.tp_size * settings.pp_size, settings.release)
+        found.pairs[POOL] = (sglang.pool_bytes(free, free - int(loaded * GIB), fraction) / GIB, pool)
 
 
 def _llama_cpp(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:

@@ -46,6 +46,8 @@ class Device:
         family: a name that this device shares with others ("A100"), too vague to mean one of them.
         source: where the figures come from; the keys are explained in data/gpus.json.
         note: what its user should know.
+        unified: its memory is shared with the CPU: engines go by what the system has available of it.
+        system_mib: MiB that the system itself holds of it, as start-up logs show; None where that is not known.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Device:
     family: str | None = None
     source: str = ""
     note: str = ""
+    unified: bool = False
+    system_mib: int | None = None
 
     @property
     def capacity(self) -> int:
@@ -202,6 +206,8 @@ def _devices_of(entry: Mapping[str, Any]) -> list[Device]:
             family=entry.get("family"),
             source=entry["source"],
             note=entry.get("note", ""),
+            unified=entry.get("unified", False),
+            system_mib=entry.get("system_mib"),
         )
     ]
 

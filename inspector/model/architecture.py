@@ -113,6 +113,8 @@ def architecture_of(
         audio_tower=audio_tower,
         stretched_context=_longest_context(config, maximum),
         written={key: part[key] for key in _ENGINE_KEYS if part.get(key) is not None},
+        encoder_layers=_whole(config, "encoder_layers"),
+        vision_size=_vision_size(config) if vision else None,
     )
     _check(found)
     if text.least and decoder:
@@ -120,6 +122,22 @@ def architecture_of(
         least = _run(layers_of(other, decoder=True), text)
         found = dataclasses.replace(found, layers_at_least=() if least == layers else least)
     return found
+
+
+def _whole(values: Mapping[str, Any], key: str) -> int | None:
+    value = values.get(key)
+    return value if type(value) is int and 0 < value <= 2**24 else None
+
+
+def _vision_size(config: Mapping[str, Any]) -> tuple[int | None, int | None] | None:
+    """(num_hidden_layers, hidden_size) of `vision_config`, of its class where the config does not say."""
+    vision = config.get("vision_config")
+    if not isinstance(vision, Mapping):
+        return None
+    from inspector.model.vision.encoders import encoder_defaults
+
+    values = {**encoder_defaults(vision.get("model_type"), config.get("model_type")), **vision}
+    return _whole(values, "num_hidden_layers"), _whole(values, "hidden_size")
 
 
 def _encoders(config: Mapping[str, Any], text: TextConfig) -> tuple[VisionTower | None, AudioTower | None]:

@@ -106,6 +106,10 @@ class Architecture:
     """Tokens by a longer RoPE than the model's own (YaRN); None without one."""
     written: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Config key -> value, unchecked, of those that only serving engines have rules for."""
+    encoder_layers: int | None = None
+    """Layers of an encoder-decoder's encoder, where the config names them so (Whisper); None elsewhere."""
+    vision_size: tuple[int | None, int | None] | None = None
+    """Layers and width of the vision encoder by their usual names; None where the config has none."""
 
     @property
     def longest_context(self) -> int | None:

@@ -19,7 +19,6 @@ MODELS, ROWS = load_models(), load_rows()
 
 KNOWN_MISSES = {
     "vllm21348-qwen3-235b-fp8-vllm": (CACHE, POOL),
-    "vllm21348-qwen3-235b-fp8-sglang": (POOL,),
     "llmd-empirical-Mistral-Small-3.2-24B-Instruct-2506-tp1": (POOL,),
     "llmd-empirical-gpt-oss-120b-tp1": (POOL,),
     "dennislee-vllm-7B-2gpuA10080GB-0.25GRAM-same-node": (POOL,),

@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 
 from inspector.engines.common.cache_specs import CacheSettings
 from inspector.engines.common.served import Card, ServedModel, Weights
-from inspector.engines.sglang.budget import (
-    SglangSettings,
-    default_mem_fraction,
-    plan,
-    pool_bytes,
-    pool_tokens,
-    serving_defaults,
-)
+from inspector.engines.sglang.budget import SglangSettings, divided, plan, pool_bytes, pool_tokens
+from inspector.engines.sglang.fraction import Batches, FractionFacts, default_fraction, in_use, serving_defaults
+from inspector.engines.sglang.plan import release_of
 from inspector.errors import UsageError
 from inspector.model.layers import (
+    ChunkedAttention,
     FullAttention,
     LinearAttention,
     NoCache,
@@ -45,9 +41,17 @@ def test_windows_have_eight_tenths_of_the_slots() -> None:
     assert pool_tokens(layers[1:], CacheSettings(1, block_size=1), 256 * 1000) == 1000
 
 
-def test_states_take_nine_parts_of_nineteen() -> None:
+def test_states_take_nine_parts_of_nineteen_in_whole_slots_of_which_one_is_spare() -> None:
+    # 16 x 4 B a slot: 900 of 1900 hold 14 slots, 13 of them for requests; 1900 - 14 x 64 = 1004 leave 3 rows of 256
     layers = (FullAttention(1, 64, 64), LinearAttention((StateTensor((4, 4), "F32"),)))
-    assert pool_tokens(layers, CacheSettings(1, block_size=1), 256 * 1900) == 1000
+    found = divided(layers, CacheSettings(1, block_size=1), 1900)
+    assert found is not None
+    assert (found.slots, found.tokens, found.state_bytes) == (13, 3, 64)
+
+
+def test_chunks_weigh_eight_tenths_too() -> None:
+    layers = (FullAttention(1, 64, 64), ChunkedAttention(1, 64, 64, 128))
+    assert pool_tokens(layers, CacheSettings(1, block_size=1), 256 * 1800) == 1000
 
 
 def test_whole_pages_only_and_nothing_where_nothing_is_cached() -> None:
@@ -67,15 +71,63 @@ def test_whole_pages_only_and_nothing_where_nothing_is_cached() -> None:
     ],
 )
 def test_defaults_follow_the_card(gib: int, ranks: int, defaults: tuple[int, int]) -> None:
-    assert serving_defaults(Card(gib * GIB), ranks) == defaults
+    assert serving_defaults(gib * 1024, ranks) == defaults
 
 
-def test_the_default_fraction_reserves_at_least_ten_gib_on_large_cards() -> None:
-    # 512 + 1.5 x 8192 + 128 + 2 x 256 = 13,440 MiB of 81,088; on 24 GiB 512 + 6144 + 128 + 96 = 6,880 of 24,576
-    assert default_mem_fraction(Card(81_088 * 1024**2), SglangSettings(4096)) == 0.834
-    assert default_mem_fraction(Card(24 * GIB), SglangSettings(4096)) == 0.72
-    small = SglangSettings(4096, chunked_prefill_size=2048, cuda_graph_max_bs=8)
-    assert default_mem_fraction(Card(100 * GIB), small) == 0.9
+H200 = 143_771
+"""MiB, as the driver has it."""
+
+IMAGES = FractionFacts(multimodal=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "fraction"),
+    [
+        # what SGLang 0.5.23's own arguments come to (tests/oracles/sglang): 512 + 12,288 + 128 + 512 MiB, and
+        # 58 lengths of a prefill of 8 MiB each; latents 1,536 MiB; no prefill of images
+        (FractionFacts(), 0.903),
+        (FractionFacts(latent=True), 0.896),
+        (IMAGES, 0.907),
+        (replace(IMAGES, vision=(24, 3584)), 0.68932),
+        (replace(IMAGES, captured=True, vision=(24, 768)), 0.903 * 0.95 * 1.04375),
+    ],
+)
+def test_the_default_fraction_by_kind_of_model(facts: FractionFacts, fraction: float) -> None:
+    assert default_fraction(H200, Batches(), facts) == pytest.approx(fraction, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("release", "memory", "ranks", "facts", "fraction"),
+    [
+        # as start-up logs print it: L4 under 0.4.3, H100 under 0.5.2; MI355X under 0.5.8 with an encoder of 27 x 1,152
+        ("0.4.3", 23_034, 4, FractionFacts(), 0.85),
+        ("0.5.2", 81_559, 8, FractionFacts(), 0.831),
+        ("0.5.8", 294_896, 8, FractionFacts(latent=True, multimodal=True, vision=(27, 1152)), 0.826),
+        ("0.4.6", H200, 1, FractionFacts(), 0.8718),
+        ("0.4.9", 24_564, 1, IMAGES, 0.9 * 0.879),
+        ("0.5.12", H200, 1, FractionFacts(), 0.903),
+        ("0.5.9", H200, 1, FractionFacts(), 0.907),
+    ],
+)
+def test_the_default_fraction_by_release(
+    release: str, memory: int, ranks: int, facts: FractionFacts, fraction: float
+) -> None:
+    found = default_fraction(memory, Batches(release_of(release), tp_size=ranks), facts)
+    assert found == pytest.approx(fraction, abs=1e-3)
+
+
+def test_at_least_ten_gib_are_left_on_large_cards() -> None:
+    small = Batches(chunked_prefill_size=2048, cuda_graph_max_bs=8)
+    assert default_fraction(100 * 1024, small) == 0.9
+
+
+def test_what_is_in_use_before_loading() -> None:
+    h100, l4 = Card(81_089 * 1024**2, "H100", (9, 0)), Card(22_563 * 1024**2, "L4", (8, 9))
+    before = {(1, h100): 78.7, (8, h100): 77.0, (4, l4): 21.6}  # GiB, of logs within 0.5
+    for (ranks, card), free in before.items():
+        assert (card.memory - in_use(card, ranks)) / GIB == pytest.approx(free, abs=0.5)
+    shared = replace(h100, system_memory=9 * GIB)
+    assert in_use(shared, 1) - in_use(h100, 1) == 9 * GIB
 
 
 MODEL = ServedModel(QWEN3_14B, 5120, 151_936, 2, Weights(10**9, 10**9, 26 * 10**9))
@@ -85,7 +137,7 @@ def test_a_plan_counts_weights_pool_and_slack_to_the_whole_card() -> None:
     card = Card(40 * GIB)
     found = plan(MODEL, card, SglangSettings(32_768, 0.8))
     assert found is not None
-    assert found.weights + found.kv_pool + found.slack == pytest.approx(card.memory, abs=2)
+    assert found.weights + found.kv_pool + found.slack + found.reserved == pytest.approx(card.memory, abs=2)
     assert found.fits is (found.kv_tokens is not None and found.kv_tokens >= 32_768)
     none = plan(replace(MODEL, weights=None), card, SglangSettings(32_768))
     assert none is None

@@ -135,7 +135,24 @@ def rank_device(spec: GpuSpec) -> Card:
     capability = spec.device.compute_capability if spec.device else None
     major, _, minor = (capability or "").partition(".")
     known = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
-    return Card(spec.capacity, spec.name, known)
+    reported = spec.device.memory_mib * 1024**2 if spec.device and spec.device.basis == "measured" else None
+    system = (spec.device.system_mib or 0) * 1024**2 if spec.device else 0
+    return Card(spec.capacity, spec.name, known, reported, system)
+
+
+def unified_note(spec: GpuSpec) -> tuple[str, ...]:
+    """What a reader should know of devices that share their memory with the CPU.
+
+    sglang/srt/utils/common.py: get_available_gpu_memory and vllm/utils/mem_utils.py: MemorySnapshot take what the
+    system has available (`is_integrated`), where free memory does not count what the system can take back.
+    """
+    device = spec.device
+    if device is None or not device.unified:
+        return ()
+    if device.system_mib is None:
+        return (f"{device.name} shares its memory with the CPU: what the system itself holds is not counted",)
+    free = (device.capacity / 1024**2 - device.system_mib) / 1024
+    return (f"{device.name} shares its memory with the CPU: {free:.1f} GiB of it are taken to be available",)
 
 
 def cache_name(workload: Workload, model: Model) -> str:

@@ -28,11 +28,15 @@ class Card:
         memory: bytes that `torch.cuda.mem_get_info()` gives as total ("80 GB" of an H100 is 79.19 GiB).
         name: its name; vLLM tells the A100 from others of its size by it.
         compute_capability: CUDA's, as (9, 0); None for others, or where it is not known.
+        driver_memory: bytes that the driver reports (nvidia-smi), more than `memory`; None where it is not known.
+        system_memory: bytes that the system itself holds of memory shared with the CPU; 0 elsewhere.
     """
 
     memory: int
     name: str = ""
     compute_capability: tuple[int, int] | None = None
+    driver_memory: int | None = None
+    system_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)

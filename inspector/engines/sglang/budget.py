@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inspector.engines.common.cache_specs import CacheSettings, SlidingSpec, StateSpec, specs_of
+from inspector.engines.common.cache_specs import CacheSettings, ChunkedSpec, SlidingSpec, StateSpec, specs_of
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
-from inspector.engines.common.served import GIB, Card, ServedModel
+from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.sglang.fraction import NEWEST, USUAL, Batches, FractionFacts, Release, default_fraction, in_use
 from inspector.errors import UsageError
 from inspector.model.layers.layer import Layer
 
@@ -23,6 +24,9 @@ SWA_FULL_TOKENS_RATIO = 0.8
 MAMBA_FULL_MEMORY_RATIO = 0.9
 """Bytes of states for each byte of rows in models that have both (server_args: mamba_full_memory_ratio); a log of
 LFM2 shows 4.88 to 5.42 GiB."""
+
+SPARE_SLOT_SINCE = (0, 5, 17)
+"""The slot of states that no request has is counted."""
 
 LAYOUT_RULES = LayoutRules("sglang", "--ep-size", divides_experts=True)
 """What SGLang checks of the degrees."""
@@ -36,8 +40,10 @@ class SglangSettings:
 
     Attributes:
         context_length: tokens a request may have.
-        reserved: bytes that are in use before loading: the CUDA context, NCCL. 0.42 GiB in the one log of four ranks
-            that shows it, none at one rank.
+        reserved: bytes that are in use before loading; None for what usually is (fraction.py: in_use).
+        facts: what the default of mem_fraction_static depends on, of the model.
+        state_slots: slots of states that a request keeps.
+        longest: tokens of the model's longest request, which the slots for requests follow.
     """
 
     context_length: int
@@ -49,7 +55,36 @@ class SglangSettings:
     tp_size: int = 1
     pp_size: int = 1
     ep_size: int = 1
-    reserved: int = 0
+    reserved: int | None = None
+    release: Release = NEWEST
+    facts: FractionFacts = USUAL
+    state_slots: int = 3
+    longest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What a pool is divided into.
+
+    Attributes:
+        tokens: slots of the rows; of models without rows, the longest request's, which take nothing.
+        slots: of the states, of which one is spare; None where there are none.
+        token_bytes / state_bytes: of one token's rows, and of one slot of states.
+    """
+
+    tokens: int
+    slots: int | None
+    token_bytes: float
+    state_bytes: int
+
+    def requests(self, settings: SglangSettings) -> float:
+        """Requests of context_length tokens at once: by their rows, their states, and the slots that SGLang makes for
+        requests (kv_cache_configurator.py: resolve_max_num_reqs)."""
+        longest = settings.longest or settings.context_length
+        most = min(max(min(self.tokens * 512 // longest, 4096), 2048), self.tokens // 2)
+        if self.slots is not None:
+            most = min(most, self.slots // settings.state_slots)
+        return min(self.tokens / settings.context_length, most) if self.token_bytes else float(most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,44 +93,39 @@ class SglangPlan:
 
     Attributes:
         weights / kv_pool / slack: the slack is left for activations and graphs; nothing is measured.
+        reserved: in use before the weights are loaded: CUDA's context, NCCL's buffers.
         weight_shares: what the weights are the sum of.
-        kv_tokens: slots of the pool; None where a mix of caches has no single figure, or nothing is cached.
-        fits: one request of context_length tokens can be served; None where kv_tokens is.
+        kv_tokens: slots of the pool; None where nothing is cached.
+        requests: of context_length tokens at once.
+        request_bytes: of one of them.
+        fits: one such request can be served; None where kv_tokens is.
+        mem_fraction_static: as given, or the default.
     """
 
     weights: int
     kv_pool: int
     slack: int
+    reserved: int
     kv_tokens: int | None
+    requests: float | None
+    request_bytes: int | None
     fits: bool | None
     weight_shares: Mapping[str, int]
+    mem_fraction_static: float
 
 
-def serving_defaults(card: Card, tp_size: int) -> tuple[int, int]:
-    """(chunked_prefill_size, cuda_graph_max_bs) by the GPU's memory (arg_groups/memory_hook.py)."""
-    gib = card.memory / GIB
-    if gib < 20:
-        return 2048, 8
-    if gib < 35:
-        return 4096, 48 if tp_size < 4 else 160
-    if gib < 60:
-        return 4096, 32 if tp_size < 4 else 160
-    if gib < 160:
-        return 8192, 256 if tp_size < 4 else 512
-    return 16384, 512
-
-
-def default_mem_fraction(card: Card, settings: SglangSettings) -> float:
-    """1 - reserve / memory, in MiB: 512 + 1.5 a token of a chunk + 128 a rank + 2 a sequence of the largest graph, and
-    at least 10 GiB on GPUs above 60 GiB. The graphs for prefill, which its newest versions add, are left out."""
-    chunk, batch = serving_defaults(card, settings.tp_size)
-    chunk = settings.chunked_prefill_size or chunk
-    batch = settings.cuda_graph_max_bs or batch
-    memory = card.memory / 1024**2
-    reserve = 512 + 1.5 * max(chunk, 2048) + settings.tp_size * settings.pp_size / 8 * 1024 + 2 * batch
-    if memory > 60 * 1024:
-        reserve = max(reserve, 10 * 1024)
-    return max(0.0, round((memory - reserve) / memory, 3))
+def mem_fraction(card: Card, settings: SglangSettings) -> float:
+    """mem_fraction_static: as given, else its default, which follows the memory that the driver reports."""
+    if settings.mem_fraction_static is not None:
+        return settings.mem_fraction_static
+    batches = Batches(
+        settings.release,
+        settings.tp_size,
+        settings.pp_size,
+        settings.chunked_prefill_size,
+        settings.cuda_graph_max_bs,
+    )
+    return default_fraction((card.driver_memory or card.memory) / 1024**2, batches, settings.facts)
 
 
 def pool_bytes(free_before: int, free_after: int, mem_fraction_static: float) -> int:
@@ -103,23 +133,48 @@ def pool_bytes(free_before: int, free_after: int, mem_fraction_static: float) ->
     return free_after - round(free_before * (1 - mem_fraction_static))
 
 
-def pool_tokens(layers: Sequence[Layer], settings: CacheSettings, pool: int) -> int | None:
-    """Slots that a pool holds: bytes // bytes a slot over all layers, whole pages (pool_configurator.py).
+def divided(
+    layers: Sequence[Layer], settings: CacheSettings, pool: int, context: int = 1, spare: int = 1
+) -> Pool | None:
+    """A pool of so many bytes as tokens and states; None where nothing is cached.
 
-    A window's slot weighs 0.8, for the pool has so many fewer of them. States take their share off first.
+    A window's or a chunk's slot weighs 0.8 beside full ones, for the pool has so many fewer of them. States take nine
+    parts of nineteen off first, and leave what is no whole slot. Whole pages only (pool_configurator.py:
+    calculate_pool_sizes; kv_cache_configurator.py: _handle_max_mamba_cache).
+
+    Args:
+        context: tokens of the longest request, which a model without rows has slots for.
+        spare: slots of states beside those of requests that are counted.
     """
     specs = [spec for layer in layers for spec in specs_of(layer, settings)]
     rows = [spec for spec in specs if not isinstance(spec, StateSpec)]
-    if not rows:
+    state = sum(spec.page_size_bytes for spec in specs if isinstance(spec, StateSpec))
+    if not specs:
         return None
-    if len(rows) < len(specs):
-        pool = int(pool / (1 + MAMBA_FULL_MEMORY_RATIO))
-    mixed = len({isinstance(spec, SlidingSpec) for spec in rows}) == 2
+    slots = None
+    if state:
+        budget = int(max(0, pool) * MAMBA_FULL_MEMORY_RATIO / (1 + MAMBA_FULL_MEMORY_RATIO))
+        slots = max(0, budget // state - spare)
+        pool -= (slots + spare) * state
+    if not rows:
+        return Pool(context, slots, 0.0, state)
+    mixed = len({isinstance(spec, SlidingSpec | ChunkedSpec) for spec in rows}) == 2
     cell = 0.0
     for spec in rows:
-        share = SWA_FULL_TOKENS_RATIO if mixed and isinstance(spec, SlidingSpec) else 1.0
+        share = SWA_FULL_TOKENS_RATIO if mixed and isinstance(spec, SlidingSpec | ChunkedSpec) else 1.0
         cell += share * spec.page_size_bytes / spec.block_size
-    return int(max(0, pool) / cell) // settings.block_size * settings.block_size
+    return Pool(int(max(0, pool) / cell) // settings.block_size * settings.block_size, slots, cell, state)
+
+
+def spare_slots(release: Release) -> int:
+    """Slots of states beside those of requests, as the release counts them."""
+    return int(release >= SPARE_SLOT_SINCE)
+
+
+def pool_tokens(layers: Sequence[Layer], settings: CacheSettings, pool: int, spare: int = 1) -> int | None:
+    """Slots of rows that a pool holds; None where there are none."""
+    found = divided(layers, settings, pool, spare=spare)
+    return found.tokens if found is not None and found.token_bytes else None
 
 
 def cache_settings(model: ServedModel, settings: SglangSettings) -> CacheSettings:
@@ -174,11 +229,19 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
     if stages is None:
         return None
     shares = max(stages, key=lambda shares: sum(shares.values()))
-    weights = sum(shares.values())
-    before = card.memory - settings.reserved
-    share = default_mem_fraction(card, settings) if fraction is None else fraction
+    weights, share = sum(shares.values()), mem_fraction(card, settings)
+    ranks = settings.tp_size * settings.pp_size
+    reserved = in_use(card, ranks, settings.release) if settings.reserved is None else settings.reserved
+    before = max(0, card.memory - reserved)
     pool = pool_bytes(before, before - weights, share)
     layers = model.layers[: -(-len(model.layers) // settings.pp_size)]
-    tokens = pool_tokens(layers, cache_settings(model, settings), pool)
-    fits = None if tokens is None else pool > 0 and tokens >= settings.context_length
-    return SglangPlan(weights, pool, round(before * (1 - share)), tokens, fits, shares)
+    context = settings.longest or settings.context_length
+    held = divided(layers, cache_settings(model, settings), pool, context, spare_slots(settings.release))
+    slack = round(before * (1 - share))
+    if held is None:
+        return SglangPlan(weights, pool, slack, reserved, None, None, None, None, shares, share)
+    slots, length = held.slots, settings.context_length
+    requests = held.requests(settings)
+    fits = pool > 0 and held.tokens >= length and (slots is None or slots >= settings.state_slots)
+    one = -(-int(held.token_bytes * length) // 1) + (0 if slots is None else settings.state_slots * held.state_bytes)
+    return SglangPlan(weights, pool, slack, reserved, held.tokens, requests, one, fits, shares, share)

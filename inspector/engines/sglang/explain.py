@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from inspector.engines.common.explain import weights_part
 from inspector.engines.common.served import Card, ServedModel
-from inspector.engines.sglang.budget import SglangPlan, SglangSettings, default_mem_fraction
+from inspector.engines.sglang.budget import SglangPlan, SglangSettings
 from inspector.memory.estimate import Part
 
 
 def explain_sglang(model: ServedModel, card: Card, settings: SglangSettings, plan: SglangPlan) -> tuple[Part, ...]:
     """The fullest rank's parts. SGLang measures no activations: what its share leaves is for them and the graphs."""
-    given = settings.mem_fraction_static
-    fraction = default_mem_fraction(card, settings) if given is None else given
-    free = card.memory - settings.reserved
+    fraction, free = plan.mem_fraction_static, card.memory - plan.reserved
     return (
         weights_part(model, plan.weights, plan.weight_shares, settings.tp_size, settings.pp_size),
+        Part(
+            "non_torch",
+            plan.reserved,
+            "in use before the weights are loaded: CUDA's context, and NCCL's buffers of several ranks",
+            'published start-up logs: "Load weight begin. avail mem"',
+        ),
         Part(
             "activations",
             plan.slack,

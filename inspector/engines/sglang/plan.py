@@ -14,6 +14,7 @@ from inspector.engines.common.ranks import (
     degrees,
     plan_over_ranks,
     rank_device,
+    unified_note,
     without,
 )
 from inspector.engines.common.served import ServedModel, served_model
@@ -21,6 +22,8 @@ from inspector.engines.common.unequal import same_share_note, served_shares, sma
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
 from inspector.engines.sglang.explain import explain_sglang
+from inspector.engines.sglang.fraction import NEWEST, Release
+from inspector.engines.sglang.loads import CONTEXT, as_cached, fraction_facts, state_slots, why_not_loaded
 from inspector.engines.sglang.options import SglangOptions
 from inspector.errors import UsageError
 from inspector.memory import Workload
@@ -43,14 +46,17 @@ def plan_sglang(
         UsageError: options that SGLang refuses, or degrees that are not the number of devices.
         CannotTell: the model's layers or weights are not known.
     """
-
+    refused = why_not_loaded(model.architecture)
+    if refused is not None:
+        raise CannotTell(refused)
     dtype, compute = load_dtype(model, workload.dtype, partial(resolve_dtype, shape=model.architecture))
     workload = replace(workload, dtype=dtype)
     known = {dtype: compute}
 
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
         served = served_model(model, workload.dtype, compute=known.get(workload.dtype))
-        return _account(model, served, workload, spec, without(options, forgotten))
+        cached = None if served is None else as_cached(served, model.architecture)
+        return _account(model, cached, workload, spec, without(options, forgotten))
 
     return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
 
@@ -63,6 +69,12 @@ def resolve_dtype(named: str, shape: Architecture) -> str:
     if named != "fp32":
         return named
     return "bf16" if shape.model_type in by_hand("sglang_bfloat16") else "fp16"
+
+
+def release_of(version: str | None) -> Release:
+    """A release as numbers: "0.5.10.post1" -> (0, 5, 10)."""
+    parts = [int(part) for part in (version or "").lstrip("v").split(".")[:3] if part.isdigit()]
+    return tuple(parts) if parts else NEWEST
 
 
 def _degrees(spec: GpuSpec, options: SglangOptions) -> tuple[int, int]:
@@ -78,21 +90,11 @@ def _account(
     if spec.mixed:
         refuse_imbalance(spec, tensor)
     card = rank_device(smallest(spec) if spec.mixed else spec)
-    cache = cache_name(workload, model)
-    chosen = budget.SglangSettings(
-        context_length=workload.context,
-        mem_fraction_static=options.mem_fraction_static,
-        kv_cache_dtype={"fp8": "fp8_e5m2"}.get(cache, cache),
-        tp_size=tensor,
-        pp_size=pipeline,
-        ep_size=options.expert_parallel or 1,
-    )
+    chosen = _settings(model.architecture, cache_name(workload, model), workload.context, (tensor, pipeline), options)
     plan = budget.plan(served, card, chosen)
     if plan is None:
         raise CannotTell(NO_WEIGHTS)
-    fraction, tokens = chosen.mem_fraction_static, plan.kv_tokens
-    share = budget.default_mem_fraction(card, chosen) if fraction is None else fraction
-    request = -(-plan.kv_pool * workload.context // tokens) if tokens else None
+    tokens, share, request = plan.kv_tokens, plan.mem_fraction_static, plan.request_bytes
     cards: tuple[CardShare, ...] = ()
     if spec.mixed:
         stages = stage_cards(tensor, pipeline)
@@ -100,7 +102,7 @@ def _account(
     most = max(workload.context, model.architecture.longest_context or 0)
     serving = Serving(
         engine="sglang",
-        engine_version=None,
+        engine_version=".".join(map(str, chosen.release)),
         gpu=spec.name,
         count=spec.count,
         capacity=spec.capacity,
@@ -115,24 +117,51 @@ def _account(
         },
         per_gpu=_rank_parts(plan),
         kv_tokens=tokens,
-        max_concurrency=None if tokens is None else tokens / workload.context,
+        max_concurrency=plan.requests,
         longest_context=None if tokens is None else min(tokens, most),
         request_bytes=request,
         fits=plan.fits,
         cards=cards,
-        notes=(*((same_share_note("SGLang"),) if spec.mixed else ()), _NOTE, *served.notes, *spec.notes),
+        notes=(
+            *((same_share_note("SGLang"),) if spec.mixed else ()),
+            _NOTE,
+            *unified_note(spec),
+            *served.notes,
+            *spec.notes,
+        ),
     )
     return serving.explained_by(lambda: explain_sglang(served, card, chosen, plan))
+
+
+def _settings(
+    shape: Architecture, cache: str, context: int, degrees: tuple[int, int], options: SglangOptions
+) -> budget.SglangSettings:
+    return budget.SglangSettings(
+        context_length=context,
+        mem_fraction_static=options.mem_fraction_static,
+        kv_cache_dtype={"fp8": "fp8_e5m2"}.get(cache, cache),
+        tp_size=degrees[0],
+        pp_size=degrees[1],
+        ep_size=options.expert_parallel or 1,
+        release=release_of(options.version),
+        facts=fraction_facts(shape),
+        state_slots=state_slots(shape, release_of(options.version)),
+        longest=shape.longest_context or CONTEXT,
+    )
+
+
+def _notes(spec: GpuSpec) -> tuple[str, ...]:
+    return (*((same_share_note("SGLang"),) if spec.mixed else ()), _NOTE, *unified_note(spec))
 
 
 def _rank_parts(plan: budget.SglangPlan) -> dict[str, int | None]:
     return {
         "weights": plan.weights,
         "activations": plan.slack,
-        "non_torch": None,
+        "non_torch": plan.reserved,
         "graphs": None,
         "kv_pool": plan.kv_pool,
-        "total": plan.weights + plan.slack + max(0, plan.kv_pool),
+        "total": plan.weights + plan.slack + plan.reserved + max(0, plan.kv_pool),
     }
 
 

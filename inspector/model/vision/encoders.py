@@ -131,6 +131,11 @@ def _defaults() -> Mapping[str, Values]:
     return found
 
 
+def encoder_defaults(*names: object) -> Values:
+    """The defaults of the first of these encoders that is known."""
+    return next((_defaults()[name] for name in names if isinstance(name, str) and name in _defaults()), {})
+
+
 def vision_tower(config: Values, out_hidden_size: int | None) -> VisionTower | None:
     """The vision encoder of a config; None where it is of no measured kind, or a number is missing.
 

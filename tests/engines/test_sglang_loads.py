@@ -1,0 +1,127 @@
+"""What SGLang loads and caches, by its own code; each expectation is what SGLang 0.5.23's ModelConfig and pool
+configurators say of it (tests/oracles/sglang), or a start-up log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inspector.devices.spec import parse_gpu
+from inspector.engines.registry import engine_named
+from inspector.engines.serving import Serving
+from inspector.engines.sglang.loads import cached_layers, fraction_facts, state_slots, table, why_not_loaded
+from inspector.memory import Workload
+from inspector.model.architecture import read_architecture
+from inspector.model.layers import Layer
+from inspector.model.model import Architecture, Model
+from inspector.model.packing.recipe import read_recipe
+from tests.memory.test_ledger import inspection
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 128,
+}
+
+
+def named(architecture: str, quantization: str = "") -> Architecture:
+    recipe = read_recipe({"quant_method": quantization, "bits": 4}) if quantization else None
+    return replace(read_architecture(LLAMA, None), architecture=architecture, quantization=recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "packing", "says"),
+    [
+        ("LlamaForCausalLM", "", None),
+        ("LlamaForCausalLM", "gptq", None),
+        ("LlamaForCausalLM", "exl2", "SGLang 0.5.23 does not load exl2 checkpoints"),
+        ("FalconForCausalLM", "", "SGLang 0.5.23 has no FalconForCausalLM"),
+        ("T5ForConditionalGeneration", "", "SGLang 0.5.23 has no T5ForConditionalGeneration"),
+        ("GPTNeoXForCausalLM", "", None),  # its backend for transformers takes it
+        ("SomethingNew", "", None),  # may come with code of its own
+    ],
+)
+def test_what_sglang_has_no_class_for_is_refused(name: str, packing: str, says: str | None) -> None:
+    assert why_not_loaded(named(name, packing)) == says
+
+
+def served(model: Model, context: int = 4096) -> Serving:
+    engine = engine_named("sglang")
+    return engine.plan(model, Workload(context=context), parse_gpu("H200"), engine.options(), suggest=False)
+
+
+def test_a_refusal_is_no_account() -> None:
+    model = inspection("meta-llama/Meta-Llama-3-8B").model
+    other = replace(model, architecture=replace(model.architecture, architecture="FalconForCausalLM"))
+    assert served(other).fits is None
+    assert served(other).notes[0] == "cannot tell: SGLang 0.5.23 has no FalconForCausalLM"
+    assert engine_named("sglang").refusal(other, Workload(context=1)) == "SGLang 0.5.23 has no FalconForCausalLM"
+
+
+def token_bytes(serving: Serving) -> int:
+    assert serving.kv_tokens is not None
+    return round((serving.per_gpu["kv_pool"] or 0) / serving.kv_tokens)
+
+
+def test_windows_have_a_pool_of_their_own_only_in_the_classes_that_sglang_names() -> None:
+    # gemma-3-4b-it: 34 layers of 4 x (256 + 256) x 2 B: 108.24 GiB for 834,615 tokens in a log of 0.4.4
+    assert token_bytes(served(inspection("google/gemma-3-4b-it").model)) == pytest.approx(139_264, abs=1)
+    # gpt-oss-20b: 12 layers of 2,048 B, and 0.8 of 12 more
+    assert token_bytes(served(inspection("openai/gpt-oss-20b").model)) == pytest.approx(1.8 * 12 * 2048, abs=1)
+
+
+def test_states_cap_the_requests_at_once() -> None:
+    model = inspection("Qwen/Qwen3-Next-80B-A3B-Instruct").model
+    engine = engine_named("sglang")
+    found = engine.plan(model, Workload(context=4096), parse_gpu("4xH200"), engine.options(), suggest=False)
+    assert state_slots(model.architecture) == 5
+    assert state_slots(model.architecture, (0, 5, 13)) == 3
+    assert found.max_concurrency is not None
+    assert found.kv_tokens is not None
+    assert found.max_concurrency < found.kv_tokens / 4096
+
+
+def test_layers_without_rows_of_their_own_have_them_in_sglang() -> None:
+    whisper = read_architecture(
+        {
+            "architectures": ["WhisperForConditionalGeneration"],
+            "model_type": "whisper",
+            "d_model": 384,
+            "encoder_layers": 4,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 6,
+            "decoder_attention_heads": 6,
+            "vocab_size": 128,
+        },
+        None,
+    )
+    rows = cached_layers(whisper.layers, whisper)
+    assert [layer.values_per_token for layer in rows] == [768] * (4 + 2 * 2)
+    encoder = read_architecture({**LLAMA, "architectures": ["BertModel"], "model_type": "bert"}, None)
+    assert [layer.values_per_token for layer in cached_layers(encoder.layers, encoder)] == [128] * 2
+
+
+def test_a_mechanism_that_is_not_known_is_left_as_it_is() -> None:
+    class Novel(Layer):
+        kind = "novel"
+
+    layer = Novel()
+    assert cached_layers((layer,), named("LlamaForCausalLM")) == (layer,)
+
+
+def test_what_the_default_share_depends_on() -> None:
+    deepseek = fraction_facts(inspection("deepseek-ai/DeepSeek-V3").model.architecture)
+    assert (deepseek.latent, deepseek.multimodal) == (True, False)
+    gemma = fraction_facts(inspection("google/gemma-3-4b-it").model.architecture)
+    assert (gemma.multimodal, gemma.vision) == (False, (27, 1152))  # off unless asked for
+
+
+def test_the_table_is_of_the_release_that_it_names() -> None:
+    found = table()
+    assert found["sglang"] == "0.5.23"
+    assert {"LlamaForCausalLM", "GptOssForCausalLM", "Qwen3NextForCausalLM"} <= found["architectures"].keys()
+    assert not found["no_backend"] & found["architectures"].keys()
