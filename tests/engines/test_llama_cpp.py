@@ -16,6 +16,7 @@ from inspector.model.layers import (
     LatentAttention,
     LinearAttention,
     NoCache,
+    ReferenceSlidingAttention,
     SlidingAttention,
     StateTensor,
     UnknownLayer,
@@ -61,8 +62,15 @@ def test_states_are_float32_for_each_sequence() -> None:
 
 
 def test_kinds_it_has_no_rule_for_make_the_whole_unknown() -> None:
-    assert cache_bytes([IndexedAttention(LatentAttention(512, 64), 128)], LlamaCppSettings(256)) is None
+    assert cache_bytes([ReferenceSlidingAttention(8, 64, 64, 100)], LlamaCppSettings(256)) is None
     assert cache_bytes([UnknownLayer("hyper")], LlamaCppSettings(256)) is None
+
+
+def test_an_indexers_keys_have_a_cache_of_their_own() -> None:
+    """src/llama-kv-cache-dsa.cpp: one head of the indexer's width, keys alone, in as many cells."""
+    assert (
+        cache_bytes([IndexedAttention(LatentAttention(512, 64), 128)], LlamaCppSettings(256)) == 256 * (576 + 128) * 2
+    )
 
 
 def test_settings_below_one_are_refused() -> None:

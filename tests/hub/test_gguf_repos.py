@@ -179,7 +179,9 @@ def test_the_repos_own_config_is_used_where_it_is_whole(hub: LoopbackHub, resolv
     folder = write(tmp_path / "m", {**ONE, "config.json": whole})
     for model in ("org/whole", str(folder), str(folder / "model-Q4_K_M.gguf")):
         checkpoint = resolver.resolve(model)
-        assert checkpoint.config == whole
+        kept = [{"rows": [1, 128, 128]}] * 2
+        assert checkpoint.config == {**whole, "gguf_config": checkpoint.config["gguf_config"]}
+        assert checkpoint.config["gguf_config"]["gguf_kept"] == kept
         assert build_model(checkpoint).parameters.exact
     assert resolver.resolve("org/stub").config["hidden_size"] == 512
 

@@ -46,7 +46,7 @@ def of(layers: int, *names: str) -> list[tuple[int, str]]:
     return [(layer, name) for layer in range(layers) for name in names]
 
 
-@pytest.mark.parametrize(("architecture"), ["deepseek2", "plm", "something-new"])
+@pytest.mark.parametrize(("architecture"), ["deepseek2", "mistral4", "something-new"])
 def test_a_latent_is_cached_only_by_files_made_for_it(architecture: str) -> None:
     assert per_token(layers_of(architecture, OLD, of(2, "attn_kv_b"))) == 2 * 16 * (192 + 128) * 2
     assert per_token(layers_of(architecture, NEW)) == 2 * (512 + 64) * 2

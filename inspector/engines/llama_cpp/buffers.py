@@ -12,17 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inspector.engines.common.kept_heads import configured_heads, expanded_latents
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cells_of, layer_cache_bytes
-from inspector.hub.formats.gguf.config import gguf_table
+from inspector.engines.llama_cpp.support import kept_layers, refusal
 from inspector.memory.precision import FILE_TYPE_NAMES, STORED
-from inspector.model.config.light import by_hand
 from inspector.model.layers.chunked import ChunkedAttention
-from inspector.model.layers.full import Attention, FullAttention
+from inspector.model.layers.full import Attention
 from inspector.model.layers.hybrid import HybridAttention
 from inspector.model.layers.layer import Layer
 from inspector.model.layers.sliding import SlidingAttention
-from inspector.model.model import Architecture, Model
+from inspector.model.model import Model
 
 NEWEST_BUILD = 11549
 """The build whose buffers were measured."""
@@ -116,12 +114,14 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
     the type that the file has. What `llama-quantize` then makes of it: memory/ggml_recipes.py.
     """
     shape, parameters = model.architecture, model.parameters
+    is_gguf = parameters.stack == "blk"
+    if not is_gguf and (why := refusal(shape)):
+        return why
     if shape.hidden_size is None or shape.vocab_size is None or not shape.layers:
         return "config.json does not tell the layers, the hidden size or the vocabulary"
     if len(parameters.layers) != len(shape.layers):
         return "the tensors' names do not tell what each layer holds"
     outside = dict(parameters.outside)
-    is_gguf = parameters.stack == "blk"
     if is_gguf and dtype != STORED:
         return f"this GGUF file has its types already; nothing says what {dtype} would make of it"
     strange = [name for name in outside if not is_gguf and name not in (*_TEXT, *_ASIDE, "buffer")]
@@ -146,7 +146,7 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
     most = max(parameters.by_layer, default=1) or 1
     matrix = shape.hidden_size * (width or 0) * (experts.total if experts else 1)
     return GgufFacts(
-        layers=_kept_layers(shape),
+        layers=shape.layers if is_gguf else kept_layers(shape),
         layer_bytes=layers,
         embedding=embedding,
         output=(head or sizes.get("embedding", 0)) + sizes.get("norm", 0),
@@ -158,22 +158,6 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
         tied=not head,
         largest=min(max(layers), matrix * max(layers) // most),
     )
-
-
-def _kept_layers(shape: Architecture) -> tuple[Layer, ...]:
-    """The layers with what llama.cpp's own graph of the type caches: the heads of `n_head_kv`, full windows, and full
-    heads where it makes keys and values of a latent first."""
-    layers: tuple[Layer, ...] = configured_heads(shape)
-    if shape.model_type in by_hand("llama_cpp_full_heads"):
-        layers = expanded_latents(layers, shape.num_attention_heads, padded_values=False)
-    return tuple(map(_full, layers)) if shape.model_type in gguf_table()["windowless"] else layers
-
-
-def _full(layer: Layer) -> Layer:
-    """The layer without its window."""
-    if isinstance(layer, SlidingAttention):
-        return FullAttention(layer.num_key_value_heads, layer.head_dim, layer.v_head_dim)
-    return layer
 
 
 def _converted(model: Model, dtype: str) -> tuple[tuple[int, ...], dict[str, int]] | str:

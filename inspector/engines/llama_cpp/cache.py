@@ -6,7 +6,7 @@ buffers.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, n
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
 from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.compressed_sparse import CompressedAttention
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.layers.full import Attention, FullAttention
 from inspector.model.layers.hybrid import HybridAttention
+from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
 from inspector.model.layers.linear import LinearAttention
@@ -103,20 +105,19 @@ def cells_of(layer: Layer, settings: LlamaCppSettings) -> int:
     cells a sequence.
     """
     if not settings.kv_unified and settings.n_parallel > 1:
-        one = replace(settings, n_ctx=-(-settings.n_ctx // settings.n_parallel), n_parallel=1)
-        return settings.n_parallel * cells_of(layer, one)
+        return settings.n_parallel * cells_of(layer, one_sequence(settings))
     cells = round_up(settings.n_ctx, CELL_MULTIPLE)
-    window = _WINDOWS[type(layer)](layer) if type(layer) in _WINDOWS else None
-    if window is None or settings.swa_full:
+    if layer.window is None or settings.swa_full:
         return cells
-    return round_up(min(cells, window * settings.n_parallel + settings.n_ubatch), CELL_MULTIPLE)
+    return round_up(min(cells, layer.window * settings.n_parallel + settings.n_ubatch), CELL_MULTIPLE)
 
 
-_WINDOWS: dict[type, Callable[[Any], int]] = {
-    SlidingAttention: lambda layer: layer.sliding_window,
-    ChunkedAttention: lambda layer: layer.attention_chunk_size,
-}
-"""Tokens that a layer sees, where it has a cache of its own size for that."""
+def one_sequence(settings: LlamaCppSettings) -> LlamaCppSettings:
+    """The settings of one sequence's own cache; of a shared one, that of them all."""
+    if settings.kv_unified:
+        return replace(settings, n_parallel=1)
+    return replace(settings, n_ctx=-(-settings.n_ctx // settings.n_parallel), n_parallel=1)
+
 
 layer_cache_bytes: LayerRules[[LlamaCppSettings], int] = LayerRules("cache rule")
 """Bytes of one layer's cache. States are float32, one set a sequence."""
@@ -134,6 +135,30 @@ def _(layer: Attention, settings: LlamaCppSettings) -> int:
 def _(layer: LatentAttention, settings: LlamaCppSettings) -> int:
     """cells * row of the latent and its rotated part, kept as keys alone: values are a view of it."""
     return cells_of(layer, settings) * row_bytes(layer.kv_lora_rank + layer.qk_rope_head_dim, settings.cache_type_k)
+
+
+@layer_cache_bytes.of(IndexedAttention)
+def _(layer: IndexedAttention, settings: LlamaCppSettings) -> int:
+    """The rows, and a row of the indexer's keys in a cache of its own, as long (llama_kv_cache_dsa, llama_kv_cache_msa,
+    llama_memory_hybrid_idx)."""
+    keys = row_bytes(layer.index_head_dim, settings.cache_type_k)
+    return layer_cache_bytes(layer.attention, settings) + cells_of(layer.attention, settings) * keys
+
+
+@layer_cache_bytes.of(CompressedAttention)
+def _(layer: CompressedAttention, settings: LlamaCppSettings) -> int:
+    """A window's rows, entries of `compress_rate` tokens, and float32 states of the tokens that no entry has yet:
+    twice, with scores; with an indexer also twice as many and as wide, as entries overlap. Keys alone, and each
+    sequence has caches of its own (src/llama-kv-cache-dsv4.cpp: llama_kv_cache_dsv4, llama_dsv4_comp_state)."""
+    one = one_sequence(settings)
+    full = round_up(one.n_ctx, CELL_MULTIPLE)
+    window = full if one.swa_full else min(full, layer.sliding_window + one.n_ubatch)
+    key = row_bytes(layer.head_dim, settings.cache_type_k)
+    entry = key + (row_bytes(layer.index_head_dim, settings.cache_type_k) if layer.index_head_dim else 0)
+    entries = round_up(-(-full // layer.compress_rate), CELL_MULTIPLE)
+    overlap = 2 if layer.index_head_dim else 1
+    waiting = 2 * 4 * (overlap * layer.entry_width) * (overlap * layer.compress_rate)
+    return settings.n_parallel * (round_up(window, CELL_MULTIPLE) * key + entries * entry + waiting)
 
 
 @layer_cache_bytes.of(LinearAttention)

@@ -1,4 +1,5 @@
-"""What llama.cpp keeps of a sequence for each layer of a GGUF file: the file's own hyperparameters and tensors decide.
+"""What llama.cpp keeps of a sequence for each layer of a GGUF file: the file's own hyperparameters decide, and for an
+architecture that is not in the table of llama.cpp's, its tensors, too (hub/formats/gguf/kept.py).
 
 Sources: llama.cpp's src/llama-hparams.cpp (n_head_kv, n_embd_r, n_embd_s), llama-kv-cache.cpp and
 llama-memory-recurrent.cpp.
@@ -14,6 +15,7 @@ from typing import Any
 
 from inspector.model.evidence.layers import OPEN_WIDTHS, heads_of
 from inspector.model.layers.chunked import ChunkedAttention
+from inspector.model.layers.compressed_sparse import CompressedAttention
 from inspector.model.layers.full import Attention, FullAttention
 from inspector.model.layers.hybrid import HybridAttention
 from inspector.model.layers.indexed import IndexedAttention
@@ -40,6 +42,10 @@ def weigh_gguf(architecture: Architecture, config: Mapping[str, Any], names: Ite
         names: of the tensors.
     """
     own = config.get("gguf_config", config)
+    if (kept := own.get("gguf_kept")) is not None:
+        if any(kept) and not architecture.is_decoder:  # llama.cpp's own class decides
+            architecture = replace(architecture, is_decoder=True)
+        return _weighed(architecture, _as_kept(architecture, kept, own.get("kv_lora_rank")))
     if not architecture.is_decoder or not architecture.layers or not own.get("gguf_architecture"):
         return architecture
     stored: dict[int, set[str]] = {}
@@ -52,6 +58,11 @@ def weigh_gguf(architecture: Architecture, config: Mapping[str, Any], names: Ite
         same.setdefault(kept, kept)
         for kept in (reader.kept(i, layer, stored.get(i)) for i, layer in enumerate(architecture.layers))
     )
+    return _weighed(architecture, layers)
+
+
+def _weighed(architecture: Architecture, layers: tuple[Layer, ...]) -> Architecture:
+    """The architecture with these layers."""
     if layers == architecture.layers:
         return architecture
     heads, head_dim = heads_of(layers, architecture)
@@ -64,6 +75,49 @@ def weigh_gguf(architecture: Architecture, config: Mapping[str, Any], names: Ite
         head_dim=head_dim,
         notes=tuple(note for note in architecture.notes if unknown or not note.startswith(OPEN_WIDTHS)),
     )
+
+
+def _as_kept(architecture: Architecture, kept: Sequence[Mapping[str, Any]], rank: int | None) -> tuple[Layer, ...]:
+    """The layers that keep this; the type's own where they keep as much."""
+    same: dict[Layer, Layer] = {}
+    found = []
+    for index, each in enumerate(kept):
+        layer = _layer(each, rank)
+        own = architecture.layers[index] if index < len(architecture.layers) else None
+        if architecture.exact and isinstance(own, LinearAttention) and isinstance(layer, LinearAttention):
+            layer = own if _sizes(own.states) == _sizes(layer.states) else layer
+        if own == layer:
+            layer = own  # with the widths that no cache has
+        found.append(same.setdefault(layer, layer))
+    return tuple(found)
+
+
+def _sizes(states: Iterable[StateTensor]) -> list[int]:
+    return sorted(prod(state.shape) for state in states)
+
+
+def _layer(kept: Mapping[str, Any], rank: int | None) -> Layer:
+    """A layer that keeps what `hub/formats/gguf/kept.py` says."""
+    states = tuple(StateTensor(tuple(shape), dtype) for shape, dtype in kept.get("states", ()) if prod(shape))
+    heads, key, value = kept.get("rows", (0, 0, 0))
+    window, index = kept.get("window"), kept.get("index")
+    if not heads or not key:
+        return LinearAttention(states) if states else NoCache()
+    if kept.get("rate"):
+        return CompressedAttention(key, window or 0, kept["rate"], index or 0)
+    rows: Attention | LatentAttention
+    if not value:
+        width = min(rank or key, key * heads)
+        rows = LatentAttention(width, key * heads - width, window)
+    elif window:
+        rows = SlidingAttention(heads, key, value, window)
+    elif kept.get("chunk"):
+        rows = ChunkedAttention(heads, key, value, kept["chunk"])
+    else:
+        rows = FullAttention(heads, key, value)
+    if index:
+        return IndexedAttention(rows, index)
+    return HybridAttention(rows, states) if states else rows
 
 
 class _Reader:
@@ -114,8 +168,7 @@ class _Reader:
 
     def _agree(self, layer: LinearAttention) -> bool:
         """Whether the type's states are as large as the file's, whatever their shapes."""
-        sizes = [sorted(prod(state.shape) for state in states) for states in (layer.states, self.states or ())]
-        return self.states is None or sizes[0] == sizes[1]
+        return self.states is None or _sizes(layer.states) == _sizes(self.states)
 
     def _rows(self, layer: Layer, heads: int) -> Layer:
         """Rows of so many heads, or a latent where the file is made for one."""

@@ -48,6 +48,7 @@ def test_llama_3() -> None:
         "num_key_value_heads": 8,
         "num_hidden_layers": 32,
         "head_dim": 128,
+        "gguf_kept": [{"rows": [8, 128, 128]}] * 32,
     }
     assert gguf_config(LLAMA_3_8B, {"token_embd.weight"})["tie_word_embeddings"] is True
     assert gguf_config(LLAMA_3_8B, {"token_embd.weight", "output.weight"})["tie_word_embeddings"] is False

@@ -14,6 +14,7 @@ from typing import Any
 
 from inspector.errors import InvalidConfig
 from inspector.hub.formats.gguf.header import Omitted
+from inspector.hub.formats.gguf.kept import kept_layers
 
 MAX_VALUE = 2**53
 """More than any size of a model, and still exact as a JSON number."""
@@ -70,7 +71,8 @@ def gguf_config(metadata: Mapping[str, Any], tensor_names: Container[str] = ()) 
     """A config of the language model that the metadata describes.
 
     Values that differ by layer are given as their largest, and in full under `gguf_per_layer` (key -> list). What
-    llama.cpp keeps of a sequence by keys of its own: `gguf_full_heads` (heads, widths of a key and a value) where the
+    llama.cpp keeps of a sequence in each layer is `gguf_kept` (kept.py); for an architecture that its table does not
+    have, what the file's keys say: `gguf_full_heads` (heads, widths of a key and a value) where the
     file has a latent and keys and values are made of it first, else `gguf_latent` (its width and the rotary key's);
     `gguf_states` (shape and dtype of each state).
 
@@ -107,7 +109,9 @@ def gguf_config(metadata: Mapping[str, Any], tensor_names: Container[str] = ()) 
     if tensor_names:
         config["tie_word_embeddings"] = "output.weight" not in tensor_names
     _heads(config, reader)
-    _kept(config, reader, tensor_names)
+    config["gguf_kept"] = kept_layers(architecture, reader.raw, tensor_names)
+    if config["gguf_kept"] is None:
+        _kept(config, reader, tensor_names)
     _experts(config, reader)
     _states(config, reader)
     _layers(config, reader)
