@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from inspector.errors import FileMissing, UsageError
@@ -25,7 +25,9 @@ Located = tuple[int, str]
 """The line (from 1) that an ID stands on, and the ID."""
 
 
-def read_ids(sources: Iterable[str | Path], *, revision: str | None = None) -> list[str]:
+def read_ids(
+    sources: Iterable[str | Path], *, revision: str | None = None, refuse: Callable[[UsageError], None] | None = None
+) -> list[str]:
     """The model IDs of several files, in order, each once.
 
     Args:
@@ -33,6 +35,7 @@ def read_ids(sources: Iterable[str | Path], *, revision: str | None = None) -> l
             (so does any file whose first line has a comma); `.yaml` and `.yml` files hold a list of IDs or of mappings
             with such a key, at the top or under `models`; all else is an ID a line, `#` begins a comment.
         revision: of every ID that names none; checked here so that a mistake costs no request.
+        refuse: told of each line that names no model, which is kept: inspecting it gives its error. Raised where None.
 
     Raises:
         FileMissing: no such file.
@@ -45,7 +48,10 @@ def read_ids(sources: Iterable[str | Path], *, revision: str | None = None) -> l
             try:
                 parse_model(model, revision)
             except UsageError as error:
-                raise UsageError(f"{name}, line {line}: {error.message}", error.hint) from None
+                located = UsageError(f"{name}, line {line}: {error.message}", error.hint)
+                if refuse is None:
+                    raise located from None
+                refuse(located)
             found[model] = None
     return list(found)
 

@@ -36,12 +36,18 @@ if TYPE_CHECKING:
     type=FormatChoice(lambda each: each.lines),
     help="How to write. Default: by the --output file's name (.csv, .md, .parquet), else jsonl.",
 )
+@click.option("--json", "format_", flag_value="jsonl", help="Short for --format jsonl.")
 @click.option(
     "--columns", metavar="A.B,C", help="Only these keys of the JSON, beside id and outcome: parameters.total,fit.0.fits"
 )
 @click.option("--ordered", is_flag=True, help="Write in the order of the list, not as results come.")
 @click.option(
-    "--output", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file."
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the --output file of a run that was ended early.")
 @click.option(
@@ -89,7 +95,7 @@ def batch(
     writer = _writer(format_, path, columns, options["gpus"])
     settings = with_serving(options)
     Settings(**settings)  # before anything is asked for or touched: this refuses what cannot be
-    listed = read_ids(files, revision=revision)
+    listed = read_ids(files, revision=revision, refuse=lambda error: Output().note(error.message))
     with Resolver(token=token, offline=offline or None, max_connections=max(MAX_CONNECTIONS, jobs)) as resolver:
         resolver.rate_limiter = rate_limiter = HubRateLimiter()
         models = list(dict.fromkeys([*listed, *(model for query in queries for model in _asked(resolver, query))]))

@@ -113,7 +113,6 @@ def test_verdicts_for_several_devices_as_a_markdown_file(run: Run, loopback_hub:
         (["-", "--output", "results.jsonl"], "there already"),
         (["-", "--output", "results.jsonl", "--resume"], "line 1 is no result"),
         (["-", "--output", "results.csv", "--resume"], "other columns"),
-        (["wrong.txt"], "wrong.txt, line 2"),
     ],
 )
 def test_a_wrong_command_line_costs_no_request_and_touches_no_file(
@@ -288,3 +287,14 @@ def test_a_closed_pipe_ends_quietly(loopback_hub: LoopbackHub, command_home: Pat
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (141, "")
+
+
+def test_a_line_that_names_no_model_is_a_record_of_its_own(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "models.txt"
+    path.write_text("openai-community/gpt2\na/b/c\n")
+    done = run("batch", path, "--offline", "--json", "-o", tmp_path / "out", "--jobs", "1")
+    assert done.code == 2
+    assert "models.txt, line 2: 'a/b/c'" in done.err
+    found = {record["id"]: record for record in records((tmp_path / "out").read_text())}
+    assert found["openai-community/gpt2"]["outcome"] == "ok"
+    assert found["a/b/c"]["error"]["kind"] == "usage"
