@@ -392,3 +392,22 @@ def test_a_terminal_is_told_what_is_waited_for_and_a_pipe_is_not(
     assert b"reading org/model, asking 127.0.0.1" in shown
     assert b"\x1b[?25l" not in shown
     assert "reading" not in run_process("org/model", endpoint=loopback_hub.url, HF_HUB_DOWNLOAD_TIMEOUT="1").err
+
+
+def test_the_answer_comes_first_with_a_bar_of_its_parts(run: Run) -> None:
+    lines = run(LLAMA, "--gpu", "RTX 4090", "--offline").out.splitlines()
+    assert lines[0] == LLAMA
+    assert lines[1].startswith("RTX 4090: fits · needs 16.2 GiB of 23.5 GiB")
+    assert lines[2].strip().startswith("[██")
+    assert lines[3].strip() == "GiB: █ weights 14.96, ▓ KV cache 0.50, ▒ activations 0.46, ░ overhead 0.25"
+    short = run("fit", LLAMA, "--gpu", "16GiB", "--offline").out.splitlines()
+    assert short[:1] == [LLAMA]
+    assert not short[2].endswith("]")  # the parts go on behind the device's end
+    assert max(map(len, [*lines, *short])) <= 80
+
+
+def test_the_same_numbers_stand_once_and_a_failed_model_has_a_row(run: Run) -> None:
+    rows = [line.split()[0] for line in run(LLAMA, "--offline").out.partition("Memory")[2].splitlines()[2:6]]
+    assert rows == ["as", "fp32", "int8", "int4"]
+    compared = run("openai-community/gpt2", "org/never-seen", "--gpu", "24GiB", "--offline").out.splitlines()
+    assert compared[2].split() == ["org/never-seen", "error", "-", "-", "-", "-", "-"]

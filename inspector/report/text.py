@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -23,18 +24,23 @@ if TYPE_CHECKING:
 NARROWEST_NAME = 8
 """Columns that a name keeps in a table that has no room for it; numbers keep all of theirs."""
 
+_BAR_COLUMNS = 60
+_MARKS = (("█", "blue"), ("▓", "magenta"), ("▒", "yellow"), ("░", "cyan"), ("▚", "green"))
+"""Of a bar's parts, in their order: told apart without colours, too."""
+
 _VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
 
 
 def print_report(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
-    """One model: what it is, its parameters, what it takes, whether it fits."""
+    """One model: whether it fits, what it is, its parameters, what it takes."""
+    print_name(console, inspection)
+    if inspection.fits:
+        _print_devices(console, inspection)
+        console.print()
     print_head(console, inspection)
     _print_components(console, inspection)
     _print_parts(console, inspection.model)
     _print_memory(console, inspection)
-    for index in range(len(inspection.fits)):
-        console.print()
-        _print_device(console, inspection, index)
     if explain:
         _explain(console, inspection)
 
@@ -48,6 +54,14 @@ def report_html(inspection: Inspection) -> str:
     return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.2">{code}</pre>')
 
 
+def _print_devices(console: Console, inspection: Inspection) -> None:
+    """Each device's verdict and the workload that it is of."""
+    for index in range(len(inspection.fits)):
+        if index:
+            console.print()
+        _print_device(console, inspection, index)
+
+
 def _explain(console: Console, inspection: Inspection) -> None:
     """An engine's parts on each of the GPUs, where one was asked for; else the estimate's."""
     for serving in inspection.servings:
@@ -57,21 +71,16 @@ def _explain(console: Console, inspection: Inspection) -> None:
 
 
 def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
-    """The answer of `llm-inspect fit`: the verdict of each device, and what it is made of."""
-    for index in range(len(inspection.fits)):
-        if index:
-            console.print()
-        _print_device(console, inspection, index)
-    estimate = inspection.estimate
-    if not inspection.servings:
-        shares = ", ".join(f"{label(part.name)} {bytes_text(part.bytes)}" for part in estimate.parts)
-        indented(console, Text(f"{_workload_text(estimate)}: {shares}"))
+    """The answer of `llm-inspect fit`: the model, the verdict of each device, and what it is made of."""
+    print_name(console, inspection)
+    _print_devices(console, inspection)
     if explain:
         _explain(console, inspection)
 
 
 def print_fleet(console: Console, inspection: Inspection) -> None:
     """The devices that a model fits on, least memory first."""
+    print_name(console, inspection)
     heading = f"{len(inspection.fits)} known devices hold it · {_workload_text(inspection.estimate)}"
     console.print(Text(heading, "bold"))
     table = plain_table("GiB", "memory", "per GPU", "left", "context", "tok/s")
@@ -87,25 +96,29 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
 
 
 def print_comparison(console: Console, names: Sequence[str], records: Sequence[Record]) -> None:
-    """Several models side by side: those that could be read, and for each device its verdict."""
+    """Several models side by side, and for each device its verdict; of those that could not be read the name alone."""
     from inspector.report.columns import columns_of, value_at
 
-    good = [(name, record) for name, record in zip(names, records, strict=True) if "error" not in record]
+    good = [record for record in records if "error" not in record]
     if not good:
         return
-    columns = columns_of([record for _, record in good])
+    columns = columns_of(good)
     heads = ["model", *(column.short or column.head for column in columns)]
-    rows = [
-        [inert(name), *(column.narrow(value_at(record, column.key)) for column in columns)] for name, record in good
-    ]
+    rows = []
+    for name, record in zip(names, records, strict=True):
+        cells = ["error", *("-" for _ in columns[1:])]
+        if "error" not in record:
+            cells = [column.narrow(value_at(record, column.key)) for column in columns]
+        rows.append([inert(name), *cells])
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for index, head in enumerate(heads):
         number = index > 0 and not columns[index - 1].key.startswith("fit.")
         longest = max(len(text) for text in (head, *(row[index] for row in rows)))
         least = longest if number else min(longest, NARROWEST_NAME)
         table.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=least)
+    styles = {"fits": _VERDICT_STYLE[True], "no": _VERDICT_STYLE[False], "unknown": _VERDICT_STYLE[None]}
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, styles.get(cell, "")) for cell in row))
     # A terminal that is narrower still folds the lines itself: better than figures that are cut.
     least = sum((column.min_width or NARROWEST_NAME) + 2 for column in table.columns)
     console.width = max(console.width, least)
@@ -133,9 +146,14 @@ def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> 
         show(part, 1)
 
 
+def print_name(console: Console, inspection: Inspection) -> None:
+    """The model's name, above all that is said of it."""
+    console.print(Text(inert(inspection.checkpoint.repo_id), "bold cyan"))
+
+
 def print_head(console: Console, inspection: Inspection) -> None:
+    """What a model is, below its name."""
     architecture, checkpoint = inspection.model.architecture, inspection.checkpoint
-    console.print(Text(inert(checkpoint.repo_id), "bold cyan"))
     origin = {
         "hub": f"commit {(checkpoint.revision or 'unknown')[:12]}",
         "cache": f"commit {(checkpoint.revision or 'unknown')[:12]}, cached",
@@ -233,15 +251,14 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
     console.print(Text.assemble(("Memory for inference, GiB", "bold"), f" · {_workload_text(estimate)}"))
     table = plain_table("precision", "weights", "KV cache", "activations", "overhead", "total")
     for each in (estimate, *inspection.precisions):
-        if each is not estimate and each.workload.dtype == estimate.workload.dtype:
-            continue
+        if each is not estimate and _row(each) == _row(estimate):
+            continue  # the same numbers under another name
         style = "bold" if each is estimate else ""
         name = each.workload.dtype
         if name == "stored":
             packing = inspection.model.architecture.quantization
             name = f"as stored ({inert(packing.method if packing else inspection.model.stored_dtype or 'none')})"
-        cells = (name, *(gib_text(part.bytes) for part in each.parts), gib_text(each.total))
-        table.add_row(*(Text(cell, style) for cell in cells))
+        table.add_row(*(Text(cell, style) for cell in (name, *map(gib_text, _row(each)))))
     indented(console, table)
     if estimate.kv_bytes_per_token:
         text = f"KV cache: {bytes_text(estimate.kv_bytes_per_token)} per token ({estimate.kv_dtype})"
@@ -256,11 +273,23 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
         indented(console, Text(f"transformers allocates for it: {', '.join(other)}"))
 
 
+def _row(estimate: Estimate) -> tuple[int | None, ...]:
+    return (*(part.bytes for part in estimate.parts), estimate.total)
+
+
 def _print_device(console: Console, inspection: Inspection, index: int) -> None:
     """The verdict for one device; where a serving engine was asked for, its account."""
-    print_fit(console, inspection, inspection.fits[index])
-    if inspection.servings:
-        _print_serving(console, inspection.servings[index])
+    fit, servings = inspection.fits[index], inspection.servings
+    print_verdict(console, fit)
+    if servings:
+        _print_bar(console, servings[index].per_gpu, fit.capacity)
+    elif fit.count == 1:
+        _print_bar(console, {part.name: part.bytes for part in inspection.estimate.parts}, fit.capacity)
+    if not servings:
+        indented(console, Text(_workload_text(inspection.estimate)))
+    print_fit(console, inspection, fit)
+    if servings:
+        _print_serving(console, servings[index])
 
 
 def _print_serving(console: Console, serving: Serving) -> None:
@@ -284,8 +313,29 @@ def _print_serving(console: Console, serving: Serving) -> None:
     indented(console, Text(words, "dim"))
 
 
-def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
-    workload = inspection.estimate.workload
+def _print_bar(console: Console, sizes: Mapping[str, int | None], capacity: int) -> None:
+    """Parts of one GPU's memory on a line as long as it, or as they are where they are more; and what is what."""
+    parts = {name: size for name, size in sizes.items() if size and size > 0 and name != "total"}
+    if not parts or None in sizes.values() or capacity <= 0:
+        return
+    scale = _BAR_COLUMNS / max(capacity, sum(parts.values()))
+    bar, legend, begin = Text("["), Text("GiB: "), 0
+    end_of_gpu = round(capacity * scale)
+    for (name, size), (mark, style) in zip(parts.items(), itertools.cycle(_MARKS)):
+        until = min(round((begin + size) * scale), _BAR_COLUMNS)
+        bar.append(mark * (until - round(begin * scale)), style)
+        legend.append(", " if begin else "").append(mark, style).append(f" {label(name)} {gib_text(size)}")
+        begin += size
+    if end_of_gpu >= _BAR_COLUMNS:
+        bar.append(" " * (_BAR_COLUMNS - round(begin * scale)) + "]")
+    else:
+        bar = bar[: 1 + end_of_gpu] + Text("]", "bold red") + bar[1 + end_of_gpu :]
+    indented(console, bar)
+    indented(console, legend)
+
+
+def print_verdict(console: Console, fit: Fit) -> None:
+    """A device's verdict in a line, and what each of unequal GPUs must hold."""
     each = "per GPU " if fit.count > 1 and not fit.cards else ""
     line = Text.assemble((f"{device_text(fit.gpu, fit.count)}: {verdict_text(fit.fits)}", _VERDICT_STYLE[fit.fits]))
     line.append(" · the tightest" if fit.cards and fit.needed is not None else " ·")
@@ -298,6 +348,11 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
         left += "" if gpu.headroom is None else "left" if gpu.headroom >= 0 else "short"
         words = f"{inert(gpu.gpu)}: {bytes_text(gpu.needed)} of {bytes_text(gpu.capacity)}{left}"
         indented(console, Text(words + (", the tightest" if gpu.tightest else "")))
+
+
+def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
+    """How far a device goes, and what would make the model fit."""
+    workload = inspection.estimate.workload
     room = []
     if fit.max_context:
         room.append(f"up to {fit.max_context:,} tokens at batch {workload.batch}")

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from inspector.report.text import indented, label, plain_table, print_explanation, print_fit, print_head, tokens_text
+from inspector.report.text import (
+    indented,
+    label,
+    plain_table,
+    print_explanation,
+    print_fit,
+    print_head,
+    print_name,
+    print_verdict,
+    tokens_text,
+)
 from inspector.report.units import gib_text, inert
 
 if TYPE_CHECKING:
@@ -18,7 +28,12 @@ if TYPE_CHECKING:
 def print_training(
     console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
 ) -> None:
-    """One training step: what lives at its peak, the peak of each phase, and the ratio to inference."""
+    """One training step: whether it fits, what lives at its peak, the peak of each phase, the ratio to inference."""
+    print_name(console, inspection)
+    for fit in inspection.fits:
+        print_verdict(console, fit)
+        print_fit(console, inspection, fit)
+        console.print()
     print_head(console, inspection)
     workload, setup = training.workload, training.setup
     tokens = tokens_text(workload.context, workload.batch)
@@ -59,9 +74,6 @@ def print_training(
         of = "inference" if article else "the weights at inference"
         ratio = f"{training.ratio_to_inference:.1f} times {of} (the article's rule of thumb: 4 to 6)"
         indented(console, Text(ratio))
-    for fit in inspection.fits:
-        console.print()
-        print_fit(console, inspection, fit)
     if explain:
         print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
 

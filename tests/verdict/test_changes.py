@@ -106,7 +106,7 @@ def test_the_command_lists_them(run: Run, engine: str) -> None:
 
 def test_a_model_that_no_device_holds_does_not_fit(run: Run) -> None:
     done = run("fit", "deepseek-ai/DeepSeek-V3", "--all-gpus", "--offline", "--dtype", "fp32", "--context", "160k")
-    assert (done.code, done.out.splitlines()[0]) == (1, "0 known devices hold it · 163,840 tokens x 1 sequence")
+    assert (done.code, done.out.splitlines()[1]) == (1, "0 known devices hold it · 163,840 tokens x 1 sequence")
 
 
 def test_fit_without_a_device_is_a_usage_error(run: Run) -> None:
