@@ -34,6 +34,8 @@ _SHARED_WIDTH_KEYS = ("shared_expert_intermediate_size", "shared_intermediate_si
 _SOFTCAP_KEYS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _WIDTH_KEYS = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim")
 _CONTEXT_KEYS = ("max_position_embeddings", "max_target_positions", "n_positions", "max_seq_len")
+PARAMS = "params.json"
+"""Under this key a config has what stands in Mistral's own file beside it, which vLLM goes by."""
 _ENGINE_KEYS = (
     *_CONTEXT_KEYS,
     "mamba_ssm_cache_dtype",
@@ -112,7 +114,7 @@ def architecture_of(
         vision_tower=vision_tower,
         audio_tower=audio_tower,
         stretched_context=_longest_context(config, maximum),
-        written={key: part[key] for key in _ENGINE_KEYS if part.get(key) is not None},
+        written=_written(config, part),
         encoder_layers=_whole(config, "encoder_layers"),
         vision_size=_vision_size(config) if vision else None,
     )
@@ -138,6 +140,13 @@ def _vision_size(config: Mapping[str, Any]) -> tuple[int | None, int | None] | N
 
     values = {**encoder_defaults(vision.get("model_type"), config.get("model_type")), **vision}
     return _whole(values, "num_hidden_layers"), _whole(values, "hidden_size")
+
+
+def _written(config: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """See `Architecture.written`; of a params.json beside config.json, what the hub has kept of it."""
+    found = {key: part[key] for key in _ENGINE_KEYS if part.get(key) is not None}
+    own = config.get(PARAMS)
+    return {**found, PARAMS: own} if isinstance(own, Mapping) else found
 
 
 def _encoders(config: Mapping[str, Any], text: TextConfig) -> tuple[VisionTower | None, AudioTower | None]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from inspector.engines.vllm.loads import longest_length, native_class, why_not_loaded
+from inspector.engines.vllm.version import NEWEST
 from inspector.errors import FileMissing, InvalidConfig
 from inspector.hub import Resolver, resolve
 from inspector.hub.formats.params import LONGEST, mistral_config
@@ -93,6 +95,27 @@ def test_consolidated_shards_are_summed_and_never_beside_the_converted_ones(
     found = resolver.resolve("org/both")
     assert {tensor.name for tensor in found.tensors} == set(converted)
     assert [note for note in found.warnings if "consolidated.safetensors" in note]
+
+
+@pytest.mark.parametrize("where", ["hub", "folder"])
+def test_beside_a_config_vllm_goes_by_mistrals_own_file(
+    where: str, tmp_path: Path, hub: LoopbackHub, resolver: Resolver
+) -> None:
+    """Voxtral Realtime: transformers' class is none of vLLM's, and vLLM loads the repo by its params.json."""
+    encoder = {"encoder_args": {"causal": True, "dim": 64}, "downsample_args": {"downsample_factor": 4}}
+    own = {**PARAMS, "max_seq_len": 65_536, "multimodal": {"whisper_model_args": encoder}}
+    config = {"model_type": "voxtral_realtime", "architectures": ["VoxtralRealtimeForConditionalGeneration"]}
+    converted: Shapes = {f"language_model.model.{name}": entry for name, entry in mistral().items()}
+    files = {"config.json": config, **sharded(converted, 2), **FILES, "params.json": own}
+    hub.add_repo("org/name", files)
+    found = resolver.resolve("org/name") if where == "hub" else resolve(str(write(tmp_path / "m", files)))
+    shape = build_model(found).architecture
+    assert shape.architecture == "VoxtralRealtimeForConditionalGeneration"
+    assert native_class(shape) == "VoxtralRealtimeGeneration"
+    assert why_not_loaded(shape, NEWEST) is None
+    assert longest_length(shape) == 65_536
+    plain = {name: content for name, content in files.items() if not name.startswith("consolidated")}
+    assert "params.json" not in resolve(str(write(tmp_path / "plain", plain))).config
 
 
 def test_a_config_beside_consolidated_weights_alone_is_the_config(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.errors import FileMissing, UnsupportedFormat
+from inspector.errors import AmbiguousModel, FileMissing, UnsupportedFormat
 from inspector.hub import Resolver, resolve
 from tests.hub.test_local import CONFIG, TENSORS, write
 from tests.hub_server import INDEX, Content, LoopbackHub, sharded, sparse
@@ -34,6 +34,18 @@ def test_a_whole_set_without_an_index_is_read(where: str, tmp_path: Path, hub: L
     found = resolver.resolve("org/name") if where == "hub" else resolve(str(write(tmp_path / "m", files)))
     check_whole(found, NAMES)
     assert found.warnings == ("3 shards, which no index names",)
+
+
+@pytest.mark.parametrize(
+    "form", ["model-{:05}-of-{:05}", "model_{:05}_of_{:05}", "model-{:06}-of-{:06}", "model.safetensors-{:05}-of-{:05}"]
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_whole_set_is_known_by_whatever_numbers_it_has(form: str, first: int, tmp_path: Path) -> None:
+    files = {f"{form.format(first + i, 3)}.safetensors": SHARDS[name] for i, name in enumerate(NAMES)}
+    check_whole(resolve(str(write(tmp_path / "m", {**CONFIG, **files}))), sorted(files))
+    files.pop(min(files))
+    with pytest.raises((UnsupportedFormat, AmbiguousModel)):
+        resolve(str(write(tmp_path / "cut", {**CONFIG, **files})))
 
 
 @pytest.mark.parametrize("where", ["folder", "hub"])

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from inspector.engines.common.kept_heads import expanded_latents
 from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
+from inspector.model.architecture import PARAMS
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.model import Architecture, Quantization
 from inspector.model.packing.registry import own_name
@@ -83,6 +84,12 @@ def as_cached(served: ServedModel, shape: Architecture) -> ServedModel:
     return replace(served, attention_free=True) if "attention_free" in found else served
 
 
+def native_class(shape: Architecture) -> str | None:
+    """vLLM's class by Mistral's own params.json, which it goes by where its weights are there, too."""
+    names = (shape.written.get(PARAMS) or {}).get("architectures")
+    return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+
+
 def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
     """Why this release does not load the model; None where nothing known stands against it.
 
@@ -90,7 +97,7 @@ def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
     A class that neither has may come with code of its own, of which nothing is known.
     """
     label = ".".join(map(str, min(release, NEWEST)))
-    name = shape.architecture
+    name = native_class(shape) or shape.architecture
     refused = name in table()["backend_refuses"] and name not in table()["architectures"]
     if name is not None and (refused or loaded_as(name) is None):
         last = table()["removed"].get(name)
@@ -139,7 +146,10 @@ def longest_length(shape: Architecture, release: tuple[int, int] = NEWEST) -> in
     keys = shape.written
     lengths = [keys[key] for key in _LENGTHS if isinstance(keys.get(key), int)]
     lengths += [shape.max_position_embeddings] if shape.max_position_embeddings else []
-    longest = keys.get("model_max_length") or min(lengths, default=DEFAULT_LENGTH)
+    own = (keys.get(PARAMS) or {}).get("max_position_embeddings")
+    lengths = [own] if isinstance(own, int) else lengths
+    named = keys.get("model_max_length")
+    longest = named if isinstance(named, int) and named else min(lengths, default=DEFAULT_LENGTH)
     ropes = _ropes(keys.get("rope_parameters") or keys.get("rope_scaling"))
     factor = 1.0
     for rope in ropes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from inspector.errors import InspectError, InvalidConfig, InvalidHeader, UnreadableModel
@@ -80,6 +80,13 @@ def with_recipe(config: dict[str, Any] | None, data: bytes, where: str) -> dict[
     except InvalidConfig:
         return config
     return {**config, "quantization_config": recipe} if lacks_recipe(config) and config is not None else config
+
+
+def has_own_weights(names: Iterable[str]) -> bool:
+    """Whether Mistral's own files are among those of a repo that has a config.json, too."""
+    names = list(names)
+    own = [name for name in names if name.startswith("consolidated") and name.endswith(".safetensors")]
+    return PARAMS_FILE in names and bool(own)
 
 
 def lacks_recipe(config: Mapping[str, Any] | None) -> bool:

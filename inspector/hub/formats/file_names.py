@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inspector.hub.formats.registry import FORMATS, WORD
@@ -57,18 +57,26 @@ def choose(names: Collection[str], variant: str | None = None) -> Choice | None:
 
 def whole_set(names: Iterable[str], ending: str) -> tuple[str, ...]:
     """The shards `model-00001-of-00003.safetensors` to `-00003-of-00003` of one folder, where there is one such set of
-    a usual name and all of it is there; else none."""
+    a usual name and all of it is there; else none. Some writers count from 0, put underscores, or repeat the ending."""
     stems = [stem for each in FORMATS if each.ending == ending for stem in each.stems]
-    sets: dict[str, dict[int, dict[int, str]]] = {stem: {} for stem in stems}
+    end = re.escape(ending)
+    pattern = re.compile(rf"({'|'.join(map(re.escape, stems))})((?:{end})?)([-_])(\d{{1,6}})[-_]of[-_](\d{{1,6}}){end}")
+    sets: dict[str, dict[tuple[str, ...], dict[int, str]]] = {stem: {} for stem in stems}
     for name in names:
-        match = re.fullmatch(rf"({'|'.join(stems)})-([0-9]{{5,6}})-of-([0-9]{{5,6}}){re.escape(ending)}", name)
+        match = pattern.fullmatch(name)
         if match:
-            sets[match[1]].setdefault(int(match[3]), {})[int(match[2])] = name
+            sets[match[1]].setdefault((match[2], match[3], match[5]), {})[int(match[4])] = name
     for stem in stems:
-        whole = [shards for count, shards in sets[stem].items() if shards.keys() == set(range(1, count + 1))]
+        whole = [shards for (*_, count), shards in sets[stem].items() if _is_whole(shards, int(count))]
         if whole:
             return tuple(whole[0][number] for number in sorted(whole[0])) if len(whole) == 1 else ()
     return ()
+
+
+def _is_whole(shards: Mapping[int, str], count: int) -> bool:
+    """Whether all numbers are there, from 1 or from 0."""
+    first = min(shards)
+    return first in (0, 1) and len(shards) == count and max(shards) == first + count - 1
 
 
 def variants(names: Iterable[str]) -> list[str]:

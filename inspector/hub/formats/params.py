@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.errors import FileMissing
+from inspector.errors import FileMissing, InvalidConfig
 from inspector.hub.checkpoint import File, Tensor, Weights
 from inspector.hub.formats.documents import PARAMS_FILE, parse_config
 from inspector.hub.formats.place import Place
@@ -106,12 +106,33 @@ def read_consolidated(
         data = place.gather([folder + PARAMS_FILE], [])[0][0]
     params = {} if data is None else parse_config(data, place.where, PARAMS_FILE)  # of something else, maybe
     weights = _all_ranks(place, folder, by_name, params, weights)
-    if all(_whole(params.get(key)) for key in ("dim", "n_layers", "n_heads")):
+    if _is_model(params):
         return _with_params(weights, params)
     mixture = any(".feed_forward.experts." in tensor.name for tensor in weights.tensors)
     words = MIXTRAL_WORDS if mixture else WORDS
     tensors = tuple(tensor._replace(name=_renamed(tensor, words, "")) for tensor in weights.tensors)
     return weights._replace(tensors=tensors)
+
+
+def beside_config(config: dict[str, Any], data: bytes, where: str) -> dict[str, Any]:
+    """A config.json with what vLLM takes from the params.json beside it, under the key "params.json": vLLM reads that,
+    and no config.json, where a repo has Mistral's own weights, too (its config_format "auto")."""
+    try:
+        params = parse_config(data, where, PARAMS_FILE)
+    except InvalidConfig:
+        return config
+    if not _is_model(params):
+        return config
+    own = mistral_config(params)
+    kept: dict[str, Any] = {"architectures": own["architectures"]}
+    if any(_whole(params.get(key)) for key in LENGTHS):
+        kept["max_position_embeddings"] = own.get("text_config", own)["max_position_embeddings"]
+    return {**config, PARAMS_FILE: kept}
+
+
+def _is_model(params: Mapping[str, Any]) -> bool:
+    """Whether a params.json speaks of a model, and not of something else that has parameters."""
+    return all(_whole(params.get(key)) for key in ("dim", "n_layers", "n_heads"))
 
 
 def _all_ranks(
@@ -220,7 +241,9 @@ def _with_encoders(params: Mapping[str, Any], text: dict[str, Any]) -> dict[str,
         return text
     outer = {key: text.pop(key) for key in ("quantization_config",) if key in text}
     if not image:
-        return {**outer, "architectures": ["VoxtralForConditionalGeneration"], "text_config": text}
+        encoder = _mapping(_mapping(multimodal.get("whisper_model_args")).get("encoder_args"))
+        name = "VoxtralRealtimeGeneration" if encoder.get("causal") else "VoxtralForConditionalGeneration"
+        return {**outer, "architectures": [name], "text_config": text}
     merges = "patch_merge" in str(image.get("mm_projector_id"))
     model_type, name = ("mistral3", "Mistral3") if merges else ("llava", "Llava")
     return {

@@ -22,6 +22,7 @@ from inspector.hub.formats.documents import (
     QUANT_CONFIG_FILE,
     WEIGHTS_FILE,
     Index,
+    has_own_weights,
     lacks_recipe,
     parse_config,
     parse_index,
@@ -182,6 +183,12 @@ def _checkpoint(
     config = _config(folder, where) if weights.config is None else weights.config
     if lacks_recipe(config) and weights.format == "safetensors" and exists(folder / QUANT_CONFIG_FILE):
         config = with_recipe(config, read_start(folder / QUANT_CONFIG_FILE, MAX_CONFIG_BYTES + 1, where), where)
+    if config is not None and weights.config is None and exists(folder / PARAMS_FILE):
+        from inspector.hub.formats.params import beside_config
+
+        if has_own_weights(path.name for path in folder.iterdir()):
+            data = read_start(folder / PARAMS_FILE, MAX_CONFIG_BYTES + 1, where)
+            config = beside_config(config, data, where)
     parts = weights.parts
     if parts:
         from inspector.hub.formats.parts import placed

@@ -20,9 +20,11 @@ from inspector.hub.formats.documents import (
     INDEX_FILE,
     MODULES_FILE,
     NO_CONFIG,
+    PARAMS_FILE,
     QUANT_CONFIG_FILE,
     WEIGHTS_FILE,
     Index,
+    has_own_weights,
     lacks_recipe,
     with_recipe,
 )
@@ -108,7 +110,7 @@ def _read(files: RepoFiles, revision: str, meter: Meter) -> Checkpoint:
     weights = _of_index(files, asked) if found.value is None else _of_file(files, found.value, asked)
     proven = found.value is None or found.commit is not None
     weights = _with_modules(files, commit or revision, config.result, asked.listing, weights)
-    found_config = _with_recipe(files, asked, commit or revision, config.result, weights)
+    found_config = _with_documents(files, asked, commit or revision, config.result, weights)
     return _checkpoint(files, found_config, weights, commit if proven else None, meter)
 
 
@@ -173,19 +175,24 @@ def _of_index(files: RepoFiles, asked: _Asked) -> Weights:
     return _from_shards(files, asked, no_index=_no_index(headers)) if trusted is None else trusted
 
 
-def _with_recipe(
+def _with_documents(
     files: RepoFiles, asked: _Asked, revision: str, config: Found[dict[str, Any]], weights: Weights
 ) -> Found[dict[str, Any]]:
-    """The config, with the recipe that ModelOpt leaves beside it, asked for where a list of files shows one, or where
-    there is no list and the tensors are packed."""
-    if not lacks_recipe(config.value):
-        return config
-    task = asked.listing
+    """The config, with what stands beside it: ModelOpt's recipe, asked for where a list of files shows one, or where
+    there is no list and the tensors are packed; Mistral's params.json, where a list shows its weights, too."""
+    task, value = asked.listing, config.value
     listing = None if task is None or not task.future.done() or task.error is not None else task.result.value
-    if not looks_packed(weights) if listing is None else all(x.name != QUANT_CONFIG_FILE for x in listing.files):
-        return config
-    data = files.one(files.document(revision, QUANT_CONFIG_FILE)).value
-    return config if data is None else Found(config.answer, with_recipe(config.value, data, str(files.repo)))
+    names = [file.name for file in listing.files] if listing is not None else []
+    if value is not None and has_own_weights(names):
+        data = files.one(files.document(revision, PARAMS_FILE)).value
+        if data is not None:
+            from inspector.hub.formats.params import beside_config
+
+            value = beside_config(value, data, str(files.repo))
+    if lacks_recipe(value) and (QUANT_CONFIG_FILE in names if listing is not None else looks_packed(weights)):
+        data = files.one(files.document(revision, QUANT_CONFIG_FILE)).value
+        value = value if data is None else with_recipe(value, data, str(files.repo))
+    return config if value is config.value else Found(config.answer, value)
 
 
 def _is_there(files: RepoFiles, task: Task[Found[Any]]) -> bool:
