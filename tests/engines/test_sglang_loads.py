@@ -10,7 +10,14 @@ import pytest
 from inspector.devices.spec import parse_gpu
 from inspector.engines.registry import engine_named
 from inspector.engines.serving import Serving
-from inspector.engines.sglang.loads import cached_layers, fraction_facts, state_slots, table, why_not_loaded
+from inspector.engines.sglang.loads import (
+    cached_layers,
+    context_length,
+    fraction_facts,
+    state_slots,
+    table,
+    why_not_loaded,
+)
 from inspector.memory import Workload
 from inspector.model.architecture import read_architecture
 from inspector.model.layers import Layer
@@ -125,3 +132,28 @@ def test_the_table_is_of_the_release_that_it_names() -> None:
     assert found["sglang"] == "0.5.23"
     assert {"LlamaForCausalLM", "GptOssForCausalLM", "Qwen3NextForCausalLM"} <= found["architectures"].keys()
     assert not found["no_backend"] & found["architectures"].keys()
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_memory_shared_with_the_cpu_is_what_the_system_has_available(engine: str) -> None:
+    model, chosen = inspection("meta-llama/Meta-Llama-3-8B").model, engine_named(engine)
+    spark = chosen.plan(model, Workload(context=4096), parse_gpu("DGX Spark"), chosen.options(), suggest=False)
+    orin = chosen.plan(
+        model, Workload(context=4096), parse_gpu("Jetson AGX Orin 64GB"), chosen.options(), suggest=False
+    )
+    assert "GB10 shares its memory with the CPU: 112.9 GiB of it are taken to be available" in spark.notes
+    assert any("what the system itself holds is not counted" in note for note in orin.notes)
+
+
+def test_the_longest_context_is_the_configs_times_the_ropes_factor() -> None:
+    # get_context_length: a factor counts where the RoPE does not say what it was stretched from
+    rope = {"rope_type": "linear", "factor": 2.0}
+    assert (
+        context_length(read_architecture({**LLAMA, "max_position_embeddings": 4096, "rope_scaling": rope}, None))
+        == 8192
+    )
+    stretched = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}
+    config = {**LLAMA, "max_position_embeddings": 16384, "rope_scaling": stretched}
+    assert context_length(read_architecture(config, None)) == 16384
+    nothing = {**LLAMA, "model_type": "falcon_mamba", "architectures": ["FalconMambaForCausalLM"]}
+    assert context_length(read_architecture(nothing, None)) == 2048

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-ENGINES = {"vllm": "tests.oracles.vllm.compare"}
+ENGINES = {"vllm": "tests.oracles.vllm.compare", "sglang": "tests.oracles.sglang.compare"}
 """Engine -> the module that compares it, with its TITLE and MEANINGS here: one line an engine."""
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

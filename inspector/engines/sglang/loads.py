@@ -6,7 +6,7 @@ The table is inspector/data/engines/sglang.json, made of SGLang's own lists (fix
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import resources
@@ -68,6 +68,28 @@ def why_not_loaded(shape: Architecture) -> str | None:
     if shape.quantization is not None and shape.quantization.method in known["no_quantizations"]:
         return f"SGLang {known['sglang']} does not load {shape.quantization.method} checkpoints"
     return None
+
+
+_LENGTHS = ("max_sequence_length", "seq_length", "max_seq_len", "model_max_length", "max_position_embeddings")
+
+
+def context_length(shape: Architecture) -> int:
+    """Tokens of the longest request: the first of these keys, times the factor of a RoPE that does not say what it was
+    stretched from (utils/hf_transformers/common.py: get_context_length)."""
+    keys = shape.written
+    rope = keys.get("rope_parameters") or keys.get("rope_scaling")
+    factor = rope.get("factor") or 1 if isinstance(rope, Mapping) else 1
+    if not isinstance(rope, Mapping) or "original_max_position_embeddings" in rope or rope.get("rope_type") == "llama3":
+        factor = 1
+    named = next((keys[key] for key in _LENGTHS if isinstance(keys.get(key), int)), None)
+    longest = named or shape.max_position_embeddings or CONTEXT
+    return int(longest * factor) if isinstance(factor, (int, float)) else longest
+
+
+def page_size(shape: Architecture) -> int:
+    """Tokens of a page of the pool: 1, but for the kernels of some classes."""
+    pages = [flag.removeprefix("page") for flag in flags(shape.architecture) if flag.startswith("page")]
+    return int(pages[0]) if pages else 1
 
 
 def fraction_facts(shape: Architecture) -> FractionFacts:

@@ -23,7 +23,14 @@ from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
 from inspector.engines.sglang.explain import explain_sglang
 from inspector.engines.sglang.fraction import NEWEST, Release
-from inspector.engines.sglang.loads import CONTEXT, as_cached, fraction_facts, state_slots, why_not_loaded
+from inspector.engines.sglang.loads import (
+    as_cached,
+    context_length,
+    fraction_facts,
+    page_size,
+    state_slots,
+    why_not_loaded,
+)
 from inspector.engines.sglang.options import SglangOptions
 from inspector.errors import UsageError
 from inspector.memory import Workload
@@ -99,7 +106,7 @@ def _account(
     if spec.mixed:
         stages = stage_cards(tensor, pipeline)
         cards = served_shares(spec, stages, [plan.weights] * pipeline, share, request, plan.slack)
-    most = max(workload.context, model.architecture.longest_context or 0)
+    most = max(workload.context, chosen.longest or 0)
     serving = Serving(
         engine="sglang",
         engine_version=".".join(map(str, chosen.release)),
@@ -146,7 +153,8 @@ def _settings(
         release=release_of(options.version),
         facts=fraction_facts(shape),
         state_slots=state_slots(shape, release_of(options.version)),
-        longest=shape.longest_context or CONTEXT,
+        longest=context_length(shape),
+        page_size=page_size(shape),
     )
 
 

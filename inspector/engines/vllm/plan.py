@@ -16,6 +16,7 @@ from inspector.engines.common.ranks import (
     degrees,
     plan_over_ranks,
     rank_device,
+    unified_note,
     without,
 )
 from inspector.engines.common.served import Card, ServedModel, VisionFacts, served_model
@@ -116,7 +117,7 @@ def _account(
         request_bytes=request,
         fits=plan.fits,
         cards=cards,
-        notes=(*(_mixed_notes(pipeline) if stages else ()), *served.notes, *spec.notes),
+        notes=(*(_mixed_notes(pipeline) if stages else ()), *unified_note(spec), *served.notes, *spec.notes),
     )
     return serving.explained_by(lambda: explain_vllm(served, card, chosen, plan))
 

@@ -33,7 +33,14 @@ LLAVA = {**PLAIN, "mm_hidden_size": 1024, "mm_vision_tower": "clip"}
 OWN: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "BaichuanForCausalLM": ("baichuan", PLAIN, {"num_key_value_heads": None}),
     "BailingMoEForCausalLM": ("bailing_moe", EXPERTS, {}),
+    "ChatGLMModel": ("chatglm", "chatglm", {}),
     "Contriever": ("bert", "bert", {}),
+    "DeepseekVL2ForCausalLM": ("deepseek_vl_v2", "deepseek_vl_v2", {}),
+    "GlmImageForConditionalGeneration": ("glm_image", "glm_image", {}),
+    "MultiModalityCausalLM": ("multi_modality", "multi_modality", {}),
+    "NanbeigeForSequenceClassification": ("nanbeige", "nanbeige", {}),
+    "Spark2_5ForCausalLM": ("spark2_5", "spark2_5", {}),
+    "UnlimitedOCRForCausalLM": ("unlimited_ocr", "unlimited_ocr", {}),
     "DeepseekOCRForCausalLM": ("deepseek_vl_v2", "deepseek_vl_v2", {}),
     "EmbeddingGemmaModel": ("gemma3_text", "gemma3_text", {}),
     "Ernie4_5_ForCausalLM": ("ernie4_5", "ernie4_5", {}),
@@ -96,8 +103,9 @@ def beside(name: str) -> bool:
 
 def defaults(model_type: str) -> dict[str, Any]:
     """The default config of a type: SGLang's own, or transformers', with what checkpoints state beside it."""
-    from sglang.srt.utils.hf_transformers.common import _CONFIG_REGISTRY
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from sglang.srt.utils.hf_transformers.common import _CONFIG_REGISTRY
 
     made = None
     for classes in (CONFIG_MAPPING, _CONFIG_REGISTRY):
@@ -130,8 +138,9 @@ def remote(name: str) -> tuple[str, dict[str, Any]]:
 
 def code(model_type: str) -> str | None:
     """The type, where neither transformers nor SGLang has a config class for it: such a repo brings its own."""
-    from sglang.srt.utils.hf_transformers.common import _CONFIG_REGISTRY
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    from sglang.srt.utils.hf_transformers.common import _CONFIG_REGISTRY
 
     return None if model_type in CONFIG_MAPPING or model_type in _CONFIG_REGISTRY else model_type
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -73,6 +74,9 @@ class Anything:
 
     def __getitem__(self, key: Any) -> Any:
         return Anything()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
     def __or__(self, other: Any) -> Any:
         return self
