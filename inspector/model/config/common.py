@@ -36,8 +36,12 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         *("model_max_length", "max_seqlen", "context_length", "max_seq_length", "seq_len", "max_trained_positions"),
         *("max_pos_emb", "max_target_positions"),
     ),
-    "num_experts": ("n_experts", "num_routed_experts"),
-    "num_experts_per_tok": ("moe_top_k",),
+    "num_experts": ("n_experts", "num_routed_experts", "moe_num_primary_experts", "num_moe_experts"),
+    "num_experts_per_tok": (
+        *("moe_top_k", "moe_num_active_primary_experts", "num_selected_experts", "num_active_experts"),
+        *("moe_router_topk", "router_topk"),
+    ),
+    "sliding_window": ("sliding_window_size", "swa_window_size"),
 }
 """Names of the standard keys in the wild: remote-code repos and older conversions."""
 
@@ -82,13 +86,21 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
         None,
         values,
         per_layer,
-        role="decoder",
+        role="encoder" if _is_encoder(config) else "decoder",
         exact=False,
         notes=tuple(notes),
         least=least,
         runs=runs,
-        latent=latent,
+        facts={"latent": True} if latent else {"v_head_dim": True},
     )
+
+
+def _is_encoder(config: Mapping[str, Any]) -> bool:
+    """Whether a model attends both ways, by a key of BERT's kin (`type_vocab_size`), its class, or in words."""
+    names = config.get("architectures")
+    masked = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForMaskedLM")
+    causal = (config.get(key) for key in ("causal", "is_causal", "is_decoder"))
+    return not any(causal) and (masked or config.get("causal") is False or "type_vocab_size" in config)
 
 
 def _least(bound: str, window: Any) -> dict[str, Any]:

@@ -18,17 +18,18 @@ FULL, SLIDING, LINEAR, CHUNKED, NOTHING = (
 )
 WORDS: tuple[tuple[str, str], ...] = (
     ("hybrid", r"^hybrid"),
-    (LINEAR, r"linear|mamba|recurrent|ssm|gdn|delta|kda|lightning|rglru|retnet|rwkv|conv"),
+    (LINEAR, r"linear|mamba|recurrent|ssm|gdn|delta|kda|lightning|rglru|retnet|rwkv|conv|^m\d?[a-z]?$"),
     (SLIDING, r"slid|local|window|swa"),
     (CHUNKED, r"chunk"),
     (NOTHING, r"^(mlp|ffn|moe|dense|sparse)$"),
-    (FULL, r"full|global|softmax|attention|attn|standard"),
+    (FULL, r"full|global|softmax|attention|attn|standard|^[at]$"),
 )
 """Kind -> what the words of a list by layer have in them; the first that fits counts."""
 LETTERS = {"M": LINEAR, "*": FULL, "-": NOTHING, "E": NOTHING, "L": SLIDING, "G": FULL, "S": SLIDING, "F": FULL}
 """What the letters of a pattern mean: "M-M*-" of Nemotron-H, "LLLG" of EXAONE."""
-WORD_LIST = re.compile(r"layer.*type|block.*type|attn.*type|attention.*type|mixer.*type")
+WORD_LIST = re.compile(r"(layer|block|attn|attention|mixer).*(type|layout)")
 FLAG_LIST = re.compile(r"attn_type_list|attention_type_list")
+SLIDING_FLAGS = re.compile(r"(slid|swa|window).*(layout|pattern|mask|list)")
 INDEX_LIST = re.compile(r"(^|_)(layers|(layer_)?(indices|idxs?|ids))$")
 """Keys of lists of layers' numbers, whose kind another word of the key tells."""
 INDEX_KINDS: tuple[tuple[str, str], ...] = (
@@ -45,7 +46,12 @@ LINEAR_PERIODS = ("layer_group_size", "full_attention_interval", "full_attn_inte
 """Every so many layers one attends to everything; the others keep a state."""
 SLIDING_PERIODS = ("sliding_window_pattern", "global_attn_every_n_layers", "global_attention_interval")
 """Every so many layers one attends to everything; the others slide."""
-WINDOW_SIZES = re.compile(r"(?:num_)?swa_(?:num_)?(key_value_heads|kv_heads|head_dim|v_head_dim)$")
+_SIZES = r"_(?:num_)?(attention_heads|key_value_heads|kv_heads|head_dim|v_head_dim)$"
+SIZES_OF_KIND = (
+    (SLIDING, re.compile(r"(?:num_)?(?:swa|sliding|local)" + _SIZES)),
+    (FULL, re.compile(r"(?:num_)?(?:global|full)" + _SIZES)),
+)
+"""Keys of heads that the layers of one kind have: "swa_num_key_value_heads", "global_head_dim"."""
 STATE_KEYS = re.compile(r"^(mamba|ssm|linear|conv_kernel|lru|recurrent|delta)_?")
 HEAD_LISTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "num_key_value_heads_per_layer")
 
@@ -68,24 +74,35 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
     if not (isinstance(kinds, list) and len(kinds) == count):
         kinds = _kinds(config, values, count)
         if kinds is not None:
-            values["layer_types"] = kinds
+            values["layer_types"] = _reused(config, kinds)
     _window_heads(config, values, per_layer)
     return per_layer
 
 
+def _reused(config: Mapping[str, Any], kinds: list[str]) -> list[str]:
+    """The kinds, where layers of a group use the rows of its first (`kv_reuse_group` of Hymba)."""
+    groups = config.get("kv_reuse_group")
+    if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
+        return kinds
+    later = {index for group in groups for index in group[1:]}
+    return [NOTHING if index in later else kind for index, kind in enumerate(kinds)]
+
+
 def _window_heads(config: Mapping[str, Any], values: dict[str, Any], per_layer: dict[int, dict[str, Any]]) -> None:
-    """Windows, heads and head dimensions of the layers with a window, where they have keys of their own (`swa_...`)."""
+    """Windows, heads and head dimensions of the layers of one kind, where they have keys of their own (`swa_...`)."""
     kinds, windows = values.get("layer_types"), config.get("sliding_window")
     if not isinstance(kinds, list):
         return
-    own = {}
+    own: dict[str, dict[str, Any]] = {}
     for key, value in config.items():
-        found = WINDOW_SIZES.match(str(key))
-        if found and type(value) is int and value > 0:
-            own["num_key_value_heads" if "heads" in found[1] else found[1]] = value
+        for kind, sizes in SIZES_OF_KIND:
+            found = sizes.match(str(key))
+            if found and type(value) is int and value > 0:
+                name = {"attention_heads": "num_attention_heads", "kv_heads": "num_key_value_heads"}.get(found[1])
+                own.setdefault(kind, {})[name or found[1].replace("key_value_heads", "num_key_value_heads")] = value
     for index, kind in enumerate(kinds):
-        if kind == SLIDING and own:
-            per_layer[index] = per_layer.get(index, {}) | own
+        if kind in own:
+            per_layer[index] = per_layer.get(index, {}) | own[kind]
     if isinstance(windows, list):
         values["sliding_window"] = next((size for size in windows if size), None)
 
@@ -134,7 +151,8 @@ def _by_indices(config: Mapping[str, Any], front: str, count: int, other: str) -
     if not lists or len(set(everything)) < len(everything) or (first == 1 and 0 in everything):
         return None
     if len(lists) == 1:
-        rest = other if FULL in lists else FULL
+        globally = any("global" in str(key) and value is lists.get(FULL) for key, value in config.items())
+        rest = FULL if FULL not in lists else SLIDING if globally and config.get("sliding_window") else other
     else:
         rest = FULL if FULL not in lists else LINEAR if LINEAR in lists else SLIDING
     if not rest:
@@ -171,14 +189,21 @@ RECURRENT_KEYS = (
 def _of_list(key: str, items: list[Any], values: Mapping[str, Any]) -> list[str] | None:
     """The kinds that a list of one item a layer gives: words, flags of 1 for attention and 0 for a state, or flags of
     1 for a window (MiMo-V2's `hybrid_layer_pattern`)."""
-    if key == "hybrid_layer_pattern" and set(map(str, items)) == {"0", "1"} and values.get("sliding_window"):
+    flags = set(map(str, items))
+    if key == "hybrid_layer_pattern" and flags == {"0", "1"} and values.get("sliding_window"):
         return [SLIDING if str(item) == "1" else FULL for item in items]
-    if FLAG_LIST.search(key) and set(map(str, items)) <= {"0", "1"}:
+    if FLAG_LIST.search(key) and flags <= {"0", "1"}:
         return [FULL if str(item) == "1" else LINEAR for item in items]
+    if SLIDING_FLAGS.search(key) and flags <= {"0", "1", "True", "False"} and values.get("sliding_window"):
+        return [SLIDING if item else FULL for item in items]
     if not WORD_LIST.search(key) or key.startswith(("mlp", "ffn", "moe")):
         return None
-    kinds = [_of_word(item) for item in items]
-    return [kind for kind in kinds if kind is not None] if None not in kinds and set(kinds) != {NOTHING} else None
+    words = {item: _of_word(item) for item in map(str, items)}
+    strange = [word for word, kind in words.items() if kind is None]
+    if len(strange) == 1 and len(words) > 1:  # beside states it attends; beside attention it keeps a state
+        words[strange[0]] = FULL if LINEAR in words.values() else LINEAR
+    kinds = [kind for kind in (words[str(item)] for item in items) if kind is not None]
+    return kinds if len(kinds) == len(items) and set(kinds) != {NOTHING} else None
 
 
 def _of_word(word: Any) -> str | None:

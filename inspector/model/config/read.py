@@ -169,7 +169,8 @@ def _read_common(config: Mapping[str, Any], model_type: str | None, reason: str)
     text = _read_known({**part, "model_type": inner}, inner) if isinstance(inner, str) else None
     if text is None:
         return read_common({"is_encoder_decoder": config.get("is_encoder_decoder"), **part}, model_type, reason)
-    return dataclasses.replace(text, model_type=model_type, exact=False, notes=(note,))
+    role = str(table()[str(inner)].get("role", text.role))
+    return dataclasses.replace(text, model_type=model_type, role=role, exact=False, notes=(note,))
 
 
 def _read_known(config: Mapping[str, Any], model_type: str) -> TextConfig | None:

@@ -205,7 +205,7 @@ class TextConfig:
         exact: read as transformers reads it; False where read by common key names.
         runs: the layers by their numbers as they run for one token, where some run more than once; else empty.
         least: values by which the layers would keep the least that they may, where that is not known.
-        latent: the layers cache the compressed latent, as the keys tell where no type does.
+        facts: of its layers' caches, as the keys tell them where no type does (`cache` of data/configs.json).
     """
 
     model_type: str | None
@@ -220,7 +220,7 @@ class TextConfig:
     notes: tuple[str, ...] = ()
     least: Mapping[str, Any] = field(default_factory=dict)
     runs: tuple[int, ...] = ()
-    latent: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, key: str) -> Any:
         """The value of one of `KEYS`, or None."""

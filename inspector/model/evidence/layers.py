@@ -128,6 +128,7 @@ def weigh_layers(found: Found, architecture: Architecture, config: Mapping[str, 
         layers, least = (tuple(one for one in each for _ in range(found.attentions)) for each in (layers, least))
         found = replace(found, mechanisms={i: found.mechanisms.get(i // found.attentions) for i in range(len(layers))})
     if not architecture.exact:
+        layers, least = _as_told(layers, found), _as_told(least, found)
         found = replace(found, mechanisms=_with_shared(found.mechanisms, layers))
     layers, wrong = _read_all(layers, found, _Reader(architecture, config, found))
     if not architecture.exact:
@@ -187,6 +188,22 @@ def _is_hybrid(layer: Layer) -> bool:
     return isinstance(layer, HybridAttention) or (isinstance(layer, UnknownLayer) and layer.name.startswith("hybrid"))
 
 
+def _as_told(layers: tuple[Layer, ...], found: Found) -> tuple[Layer, ...]:
+    """The layers, where a guess by a period is off: tensors of each layer show either a recurrence or rows."""
+    told = {index: one for index, one in found.mechanisms.items() if one is not None and one.told}
+    states = {index for index, one in told.items() if one.recurrent and not one.rows and not one.convolution}
+    rows = {index for index, one in told.items() if one.rows and not one.recurrent}
+    plain = next((layer for layer in layers if isinstance(layer, Attention)), UnknownLayer("full_attention"))
+    if not states or not rows or len(states | rows) < len(layers):
+        return layers
+    state = UnknownLayer("linear_attention", 0)
+    stateful = [isinstance(one, LinearAttention) or (isinstance(one, UnknownLayer) and one.row == 0) for one in layers]
+    return tuple(
+        (layer if stateful[index] else state) if index in states else (plain if stateful[index] else layer)
+        for index, layer in enumerate(layers)
+    )
+
+
 def _still_true(architecture: Architecture, found: Found) -> tuple[str, ...]:
     """The notes without those on widths that the config leaves open, where the tensors of all layers show them."""
     if architecture.exact or not all(one is not None and one.told for one in found.mechanisms.values()):
@@ -228,6 +245,8 @@ class _Reader:
     ) -> None:
         self.architecture, self.config, self.known = architecture, config, architecture.exact
         self.encoder, self.least = found.encoder, least
+        self.told_apart = len(set(map(str, config.get("layer_types") or ()))) > 1
+        """The config says of each layer what it keeps."""
 
     def read(self, layer: Layer, seen: Mechanism | None) -> tuple[Layer, str] | None:
         """The layer that the files show in place of one that the config gives, and the note; None where it stays."""
@@ -240,9 +259,12 @@ class _Reader:
                 return None
             note = "" if not self.known else "the files hold no keys and values of some layers"
             return NoCache(), note
-        if isinstance(layer, NoCache):
+        state = seen.recurrent and not seen.rows
+        if isinstance(layer, NoCache) and (self.known or not state or seen.convolution):
             return None
-        if seen.recurrent and not seen.rows:
+        if state and not self.known and isinstance(layer, Attention) and self.told_apart:
+            return self._beside(layer, seen)
+        if state:
             return self._state(layer, seen)
         if not self.known and (other := self._other(layer, seen)):
             return other, ""
@@ -260,6 +282,18 @@ class _Reader:
         if _is_hybrid(layer) and not seen.recurrent:
             return UnknownLayer("state of unknown size")
         return None
+
+    @staticmethod
+    def _beside(layer: Attention, seen: Mechanism) -> tuple[Layer, str] | None:
+        """A layer that attends by the config, and whose tensors show a state alone: a convolution may stand before
+        attention, one projection may make a state's inputs and the rows (Hymba)."""
+        if seen.convolution:
+            return None
+        if not seen.more:
+            return LinearAttention(seen.states) if seen.states else UnknownLayer("state of unknown size", 0), ""
+        if seen.states:
+            return HybridAttention(layer, seen.states), ""
+        return UnknownLayer("state of unknown size", layer.values_per_token), ""
 
     def _state(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
         states = seen.states

@@ -33,6 +33,8 @@ class Mechanism:
         index_gate: an indexer's row holds a gate as wide as the key, and a mask, too (GLM-5-Next).
         cross: widths of the keys and values that a decoder's layer makes of its encoder's rows.
         recurrent: it keeps a state, and no row a token.
+        convolution: all that shows it is a convolution.
+        more: the state's projection makes more than the state takes.
         states: the state's tensors, where the shapes tell them all; of matrices in float32 the most, as no shape tells
             a precision.
         loose: such matrices may as well be in the run's precision (lightning attention, mLSTM).
@@ -50,6 +52,8 @@ class Mechanism:
     index_gate: bool = False
     cross: tuple[int, int] | None = None
     recurrent: bool = False
+    convolution: bool = False
+    more: bool = False
     states: tuple[StateTensor, ...] | None = None
     loose: bool = False
     memory: bool = False
@@ -206,7 +210,8 @@ def _states(
         projections = by_role.keys() & {"k", "kv", "qkv"}
         if convolutions and not projections:  # a short convolution alone
             states = _kernels(convolutions)
-            return Mechanism(recurrent=True, states=states, tensor=convolutions[0].name, shape=convolutions[0].shape)
+            first = convolutions[0]
+            return Mechanism(recurrent=True, convolution=True, states=states, tensor=first.name, shape=first.shape)
         gated = by_role.get("mlstm") or by_role.get("gate")
         if gated is not None and (projections or not by_role.keys().isdisjoint(("q", "o"))):
             if not by_role.keys().isdisjoint(("latent", "fused_latent")):
@@ -221,7 +226,19 @@ def _states(
     kernels = _kernels(convolutions)
     recurrent = _recurrent(by_role, convolutions, hidden, config)
     states = None if recurrent is None or kernels is None else (*kernels, recurrent)
-    return Mechanism(recurrent=True, states=states, tensor=tensor.name, shape=tensor.shape)
+    more = _more(by_role, convolutions, hidden)
+    return Mechanism(recurrent=True, more=more, states=states, tensor=tensor.name, shape=tensor.shape)
+
+
+def _more(by_role: Mapping[str, Stored], convolutions: list[Stored], hidden: int | None) -> bool:
+    """Whether Mamba's input projection makes more than the convolution's channels, a gate and, of Mamba-2, a step a
+    head: queries, keys and values, too, as in Hymba."""
+    inside, output, decay = by_role.get("state_in"), by_role.get("o"), by_role.get("a_log")
+    made, inner = (width(each, hidden) if each else None for each in (inside, output))
+    if not made or not inner or decay is None or len(convolutions) != 1:
+        return False
+    steps = decay.numel if len(decay.shape) == 1 else 0
+    return made > max(convolutions[0].shape) + inner + steps
 
 
 def _kernels(convolutions: list[Stored]) -> tuple[StateTensor, ...] | None:

@@ -47,6 +47,7 @@ ROLES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("delta_in", r"in_proj_qkvz|in_proj_qkv|in_proj_ba|in_proj_b|in_proj_a|in_proj_z"),
         ("lru", r"recurrent_param|recurrent_gate_weight|input_gate_weight|rg_lru"),
         ("rwkv", r"r_proj|receptance|time_decay|time_first|time_faaaa|time_maa_r|x_r|x_rwkvag|time_mix_r|w_lora"),
+        ("state_in", r"in_proj"),
         ("filter", r"short_filter_weight|poles|residues|log_poles"),
         ("bonus", r"r_k|time_faaaa|faaaa|time_first"),
         ("mlstm", r"[if]gate(_preact)?"),

@@ -69,7 +69,7 @@ def layers_of(text: TextConfig, *, decoder: bool, image_tokens: int | None = Non
     count = text.get("num_decoder_layers") or text.get("num_hidden_layers")
     if not isinstance(count, int) or isinstance(count, bool):
         return ()
-    facts: Mapping[str, Any] = {"latent": True} if text.latent else cache_facts(text.text_type)
+    facts = text.facts or cache_facts(text.text_type)
     if not decoder or facts.get("none") or cache_facts(text.model_type).get("none"):
         nothing: Layer = load(LAYER_TYPES["dummy"])()
         return (nothing,) * count

@@ -156,7 +156,8 @@ def component(template: str) -> str:
     last = names[-1] if names else leaf
     if any(part in SHARED_EXPERTS for part in names):
         return "shared_experts"
-    if inside and (last in ROUTER or "router" in names or leaf.startswith("router")):
+    own = f"experts.{PLACEHOLDER}." in template  # one expert's own gate is no router
+    if inside and not own and (last in ROUTER or "router" in names or leaf.startswith("router")):
         return "router"
     if "experts" in names or leaf.startswith("experts") or (names[-2:-1] == ["moe"] and last.endswith("_proj")):
         return "experts"
@@ -191,7 +192,7 @@ def _plain(names: list[str], leaf: str, inside: bool) -> str:
 
 RARE = (
     ("experts", r"block_sparse_moe\.(input|output)_linear$"),
-    ("mlp", r"block_sparse_moe\.|(^|\.)ff\d?(\.|$)"),
+    ("mlp", r"block_sparse_moe\.|(^|\.)ff(\d|_proj|_out)?(\.|$)"),
     ("audio", r"(^|\.)(feature_projection|conformer)(\.|$)|^masked_spec_embed"),
     (
         "projector",
@@ -204,7 +205,7 @@ RARE = (
 """What else the parameters that are left are called: the first that fits."""
 RARE_HEADS = (
     r"heads?(\.|$)|^(\w*predictions|lm_loss|proj_out|mlm_score|output|decoder|pred_layer|vocab_transform)(\.|$)|"
-    r"(^|\.)unembed|logits|output_projection|_pooler"
+    r"(^|\.)(ff_out(\.|$)|unembed)|logits|output_projection|_pooler"
 )
 """Heads, outside of all layers."""
 

@@ -133,11 +133,12 @@ class _Values:
         return self.metadata.get(f"{self.architecture}.{key}")
 
     def number(self, key: str, name: str = "") -> int | None:
-        """A whole number; of a list by layer the largest. The list is noted under `name` if its items differ."""
+        """A whole number, also where it is written as a float (`shared_kv_layers`); of a list by layer the largest.
+        The list is noted under `name` if its items differ."""
         value = self.raw(key)
         if value is None:
             return None
-        items = value if type(value) is list else [value]
+        items = value if type(value) is list else [int(value) if type(value) is float and value.is_integer() else value]
         if not items or not all(type(n) is int and 0 <= n <= MAX_VALUE for n in items):
             raise InvalidConfig(f"{self.architecture}.{key} is no size")
         if name and len(set(items)) > 1:
