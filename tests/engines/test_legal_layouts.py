@@ -87,7 +87,11 @@ def test_deepseek_v3_fp8_runs_on_eight_and_sixteen_ranks_and_not_on_thirty_two()
         assert "--ep" not in refusal(model, 32, engine)
 
 
-@pytest.mark.parametrize("packing", [AWQ, GPTQ])
+OTHER_NAMES = ("gptq_marlin", "auto_gptq", "awq_marlin", "auto_awq", "modelopt_fp4")
+"""vLLM's and SGLang's own names of methods, which recipes have at times."""
+
+
+@pytest.mark.parametrize("packing", [AWQ, GPTQ, *(Quantization(name, 4, 128) for name in OTHER_NAMES)])
 def test_llama_2_7b_in_groups_of_128_runs_on_two_ranks_and_not_on_four(packing: Quantization) -> None:
     # 11,008 / 4 = 2,752 = 21.5 x 128: https://github.com/vllm-project/vllm/issues/1258 (AWQ; the same width),
     # https://github.com/vllm-project/vllm/issues/2419 (GPTQ, the same width: two ranks work, four do not)

@@ -57,9 +57,9 @@ def mistral(experts: int = 0, head_dim: int = HEAD_DIM) -> Shapes:
 FILES: dict[str, Content] = {"params.json": PARAMS, "consolidated.safetensors": sparse(mistral()), "tekken.json": {}}
 
 
-@pytest.mark.parametrize("where", ["hub", "revision", "folder", "file", "selected"])
+@pytest.mark.parametrize("where", ["hub", "revision", "folder", "file", "selected", "cache", "hf cache"])
 def test_a_repo_of_mistrals_own_files_is_the_model_that_vllm_makes_of_it(
-    where: str, tmp_path: Path, hub: LoopbackHub, resolver: Resolver
+    where: str, tmp_path: Path, home: Path, hub: LoopbackHub, resolver: Resolver
 ) -> None:
     files = {f"original/{name}": content for name, content in FILES.items()} if where == "selected" else FILES
     hub.add_repo("org/name", files).commit(files, branch="dev")
@@ -67,6 +67,15 @@ def test_a_repo_of_mistrals_own_files_is_the_model_that_vllm_makes_of_it(
     given = {"folder": str(folder), "file": str(folder / "consolidated.safetensors"), "revision": "org/name@dev"}
     if where in ("folder", "file"):
         found = resolve(given[where])
+    elif where == "cache":
+        resolver.resolve("org/name")
+        found = resolve("org/name", offline=True, endpoint=hub.url)
+    elif where == "hf cache":
+        snapshot = home / "hub/models--org--name/snapshots" / ("0" * 40)
+        write(snapshot, FILES)
+        (snapshot.parent.parent / "refs").mkdir()
+        (snapshot.parent.parent / "refs/main").write_text("0" * 40)
+        found = resolve("org/name", offline=True)
     else:
         found = resolver.resolve("org/name:original" if where == "selected" else given.get(where, "org/name"))
     model = build_model(found)

@@ -18,7 +18,7 @@ from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.model.build import build_model
 from inspector.model.model import Model, Quantization
-from inspector.model.packing.registry import METHODS, NOT_STORED
+from inspector.model.packing.registry import METHODS, NOT_STORED, packing_of
 
 STORED = json.loads((Path(__file__).parent / "packed.json").read_text(encoding="utf-8"))
 CASES = {case["case"]: case for case in STORED["cases"]}
@@ -569,3 +569,28 @@ def test_the_command_shows_effective_bits_and_what_is_left_plain(run: Callable[.
         "unquantized": ["lm_head", "model.layers.{}.mlp.router", "model.layers.{}.self_attn"],
         "unquantized_embeddings": ["model.embed_tokens"],
     }
+
+
+def stored_name(key: str) -> str:
+    """A key projection's tensor under a key of a packing's table."""
+    module = "model.layers.0.self_attn.k_proj"
+    if "_*_" in key:
+        return f"{module}._weight{key.removeprefix('_*')}"
+    if key.startswith(".") or (key.startswith("_") and not key.startswith("_*")):
+        return f"{module}.weight{key}"
+    return f"{module}.{key.replace('*', 'scale')}"
+
+
+HOSTILE_SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 8, 64, 128, 2**31, 2**40]), max_size=4).map(tuple)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data(), st.sampled_from(sorted(METHODS.keys() - {""})))
+def test_no_shapes_without_a_recipe_can_break_it(data: st.DataObject, method: str) -> None:
+    packing = packing_of(method)
+    assert packing is not None
+    keys = sorted(packing.tensors.keys() | set(packing.marks))
+    kept = data.draw(st.sets(st.sampled_from(keys), min_size=1, max_size=4)) | set(packing.marks)
+    dtypes = st.sampled_from(["I32", "U8", "I8", "I16", "U32", "F16", "BF16", "F8_E4M3", "I64"])
+    rows: Rows = [(stored_name(key), data.draw(dtypes), data.draw(HOSTILE_SHAPES)) for key in sorted(kept)]
+    assert model_of(LLAMA, rows).parameters.total >= 0

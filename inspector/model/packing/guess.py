@@ -79,7 +79,7 @@ def _group(parts: Parts, numel: int) -> int | None:
     if scales is None or ("weight_scale" in parts and scales.shape[-1] == 1):
         return None  # a scale for each output
     zeros = parts.get("qzeros")
-    if zeros is not None and zeros.shape[-1] == scales.shape[-1] // 8 and zeros.shape[0] > zeros.shape[-1]:
+    if zeros is not None and len(zeros.shape) == 2 and scales.shape[-1] // 8 == zeros.shape[1] < zeros.shape[0]:
         return None  # padded, in the layout of AWQ's gemv
     size = numel // scales.numel
     return size if size in GROUPS else None
