@@ -38,12 +38,14 @@ PARAMS = "params.json"
 """Under this key a config has what stands in Mistral's own file beside it, which vLLM goes by."""
 _ENGINE_KEYS = (
     *_CONTEXT_KEYS,
+    "kv_lora_rank",
     "mamba_ssm_cache_dtype",
     "mamba_ssm_dtype",
     "max_seq_length",
     "max_sequence_length",
     "model_max_length",
     "original_max_position_embeddings",
+    "qk_rope_head_dim",
     "rope_parameters",
     "rope_scaling",
     "seq_len",

@@ -63,7 +63,7 @@ def test_a_state_of_heads_keeps_one_more_block_for_its_checkpoint() -> None:
     convolution = StateTensor((8192, 4), "compute")
     heads = LinearAttention((convolution, StateTensor((32, 128, 128), "F32")), ("linear_conv_kernel_dim",))
     channels = LinearAttention((convolution, StateTensor((8192, 16), "F32")), ("mamba_d_conv",))
-    settings = CacheSettings(max_model_len=4096, state_blocks=2, checkpoint_blocks=1, recurrent_bytes=2)
+    settings = CacheSettings(4096, state_blocks=2, checkpoint_blocks=1, state_alignment=64, recurrent_bytes=2)
     assert [spec.blocks(settings) for spec in specs_of(heads, settings)] == [3]
     assert [spec.blocks(settings) for spec in specs_of(channels, settings)] == [2]
 
@@ -73,7 +73,7 @@ def test_qwen3_next_needs_what_vllms_planner_says() -> None:
     state = (StateTensor((8192, 4), "compute"), StateTensor((32, 128, 128), "F32"))
     linear = LinearAttention(state, ("linear_conv_kernel_dim",))
     layers = (linear, linear, linear, FullAttention(2, 256, 256)) * 12
-    settings = CacheSettings(max_model_len=4096, state_blocks=2, checkpoint_blocks=1, recurrent_bytes=2)
+    settings = CacheSettings(4096, state_blocks=2, checkpoint_blocks=1, state_alignment=64, recurrent_bytes=2)
     groups = group_layers(layers, settings)
     page = groups[0].layers * groups[0].spec.page_size_bytes
     assert blocks_per_request(groups, settings) * page == 240_648_192

@@ -40,6 +40,7 @@ class CacheSettings:
         state_blocks: blocks of states a request keeps: 2 with prefix caching ("align"), else 1.
         checkpoint_blocks: one more block of a state of heads (Mamba 2, the delta rules), where a prefill leaves what a
             prefix ends in.
+        state_alignment: tokens that the block of rows beside states is a multiple of, where those checkpoints lie.
         encoder_budget: encoder tokens that are scheduled at once, which cross-attention keeps room for.
         hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
         latent_block_multiple: tokens that the block of latents beside states is a multiple of.
@@ -55,6 +56,7 @@ class CacheSettings:
     tensor_parallel: int = 1
     state_blocks: int = 1
     checkpoint_blocks: int = 0
+    state_alignment: int = 1
     encoder_budget: int = 0
     hybrid: bool = True
     latent_block_multiple: int = 64

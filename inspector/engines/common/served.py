@@ -118,6 +118,8 @@ class ServedModel:
         int8_activations: the recipe quantizes activations to 8 bits, which costs a copy of them.
         model_type: config.json's; None where not known.
         attention_free: the engine has a class for it that cannot attend: it caches no prefixes.
+        checkpoint_alignment: tokens at whose multiples the engine's class leaves checkpoints of its states; None where
+            it leaves none.
         notes: what the facts leave out.
     """
 
@@ -141,6 +143,7 @@ class ServedModel:
     int8_activations: bool = False
     model_type: str | None = None
     attention_free: bool = False
+    checkpoint_alignment: int | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property

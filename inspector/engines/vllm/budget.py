@@ -155,6 +155,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         )
     tokens, _ = batch_sizes(card, settings)
     aligned = caches_prefixes(model, settings) and settings.version.aligned_states
+    checkpoints = aligned and settings.version.checkpoint_blocks > 0 and model.checkpoint_alignment is not None
     stages = settings.pipeline_parallel_size
     batches = (2 if stages == 1 else stages) if settings.version.overlapped_batches else 1
     return CacheSettings(
@@ -166,7 +167,8 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
         tensor_parallel=settings.tensor_parallel_size,
         state_blocks=2 if aligned else 1,
-        checkpoint_blocks=settings.version.checkpoint_blocks if aligned else 0,
+        checkpoint_blocks=settings.version.checkpoint_blocks if checkpoints else 0,
+        state_alignment=(model.checkpoint_alignment or 1) if checkpoints else 1,
         encoder_budget=tokens,
         hybrid=settings.hybrid_kv_cache and settings.version.v1,
         latent_block_multiple=settings.version.latent_block_multiple,

@@ -7,16 +7,13 @@ table calls `blocks_per_request`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inspector.engines.common.cache_specs import CacheSettings, Spec, StateSpec, specs_of
 from inspector.engines.common.loaded_weights import ceil_div, round_up, stage_layers
 from inspector.model.layers.layer import Layer
-
-DELTA_KEY, DELTA_CHUNK = "linear_conv_kernel_dim", 64
-"""The config key of layers with a (gated) delta rule, and the tokens of a chunk of their kernels
-(vllm/model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py: get_prefill_checkpoint_alignment)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +51,10 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
 
 def _block_multiple(layers: Sequence[Layer], settings: CacheSettings) -> int:
     """Tokens that a block of rows beside states is a multiple of: latents' kernels, and the chunks of a delta rule at
-    whose ends a prefill leaves its checkpoints, ask for more than 16."""
-    if any(layer.rows is not None and layer.rows.widths for layer in layers):
-        return settings.latent_block_multiple
-    deltas = settings.checkpoint_blocks and any(DELTA_KEY in layer.config_keys for layer in layers if layer.states)
-    return DELTA_CHUNK if deltas else 16
+    whose ends a prefill leaves its checkpoints, ask for more than 16 (vllm/platforms/interface.py:
+    _align_hybrid_block_size; get_mamba_prefill_checkpoint_alignment)."""
+    latents = any(layer.rows is not None and layer.rows.widths for layer in layers)
+    return math.lcm(settings.latent_block_multiple if latents else 16, settings.state_alignment)
 
 
 def _one_kind(specs: Sequence[Spec]) -> bool:

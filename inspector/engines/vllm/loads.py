@@ -17,6 +17,10 @@ from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.architecture import PARAMS
 from inspector.model.layers.cross import CrossAttention
+from inspector.model.layers.full import FullAttention
+from inspector.model.layers.latent import LatentAttention
+from inspector.model.layers.layer import Layer
+from inspector.model.layers.no_cache import NoCache
 from inspector.model.model import Architecture, Quantization
 from inspector.model.packing.registry import own_name
 
@@ -65,7 +69,8 @@ def runner(architecture: str | None) -> Literal["generate", "pooling"]:
 
 
 def flags(architecture: str | None) -> frozenset[str]:
-    """What vLLM's class is besides a generating decoder: "pooling", "hybrid", "attention_free", "full_heads"."""
+    """What vLLM's class is besides a generating decoder ("pooling", "hybrid", "attention_free"), and what it caches
+    that its config does not tell ("full_heads", "latent", "rows", "no_cache", "checkpoints:64")."""
     return frozenset(table()["architectures"].get(architecture or "", "").split())
 
 
@@ -78,10 +83,31 @@ def as_cached(served: ServedModel, shape: Architecture) -> ServedModel:
     at all."""
     found = flags(shape.architecture)
     served = replace(served, recurrent_bytes=STATE_BYTES.get(state_dtype(shape) or "", served.recurrent_bytes))
+    alignment = next((int(each.partition(":")[2]) for each in found if each.startswith("checkpoints:")), None)
+    return replace(
+        served,
+        layers=_cached_layers(served, shape, found),
+        attention_free="attention_free" in found,
+        checkpoint_alignment=alignment,
+    )
+
+
+def _cached_layers(served: ServedModel, shape: Architecture, found: frozenset[str]) -> tuple[Layer, ...]:
+    """The layers with what vLLM's class caches of each, where that is not what transformers' class does."""
+    layers, heads = served.layers, served.num_attention_heads
     if "full_heads" in found:
-        layers = expanded_latents(served.layers, served.num_attention_heads, padded_values=True)
-        served = replace(served, layers=layers)
-    return replace(served, attention_free=True) if "attention_free" in found else served
+        return expanded_latents(layers, heads, padded_values=True)
+    if "no_cache" in found:
+        return (NoCache(),) * len(layers)
+    if "latent" in found:
+        rank, rope = (shape.written.get(key) for key in ("kv_lora_rank", "qk_rope_head_dim"))
+        if isinstance(rank, int) and isinstance(rope, int):
+            latent = LatentAttention(rank, rope)
+            return tuple(latent if type(layer) is FullAttention else layer for layer in layers)
+    generates = shape.architecture in table()["architectures"] and "pooling" not in found
+    if (generates or "rows" in found) and heads and shape.head_dim and all(type(layer) is NoCache for layer in layers):
+        return (FullAttention(shape.num_key_value_heads or heads, shape.head_dim, shape.head_dim),) * len(layers)
+    return layers
 
 
 def native_class(shape: Architecture) -> str | None:

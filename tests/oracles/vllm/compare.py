@@ -14,6 +14,7 @@ from typing import Any
 from inspector.engines.common.served import served_model
 from inspector.engines.vllm.loads import as_cached, longest_length, table
 from inspector.model import Model
+from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from tests.oracles.engines import asked, cannot_tell
 
@@ -59,6 +60,8 @@ def told_heads(model: Model) -> list[list[Any]]:
     served = served_model(model)
     for layer in as_cached(served, model.architecture).layers if served else ():
         rows = layer.rows
+        if isinstance(layer, IndexedAttention):  # its keys: a byte a value, and a scale for each 128 of them
+            found.add((True, 1, layer.index_head_dim + 4 * -(-layer.index_head_dim // 128)))
         if isinstance(rows, LatentAttention):
             found.add((True, 1, rows.kv_lora_rank + rows.qk_rope_head_dim))
         elif rows is not None:

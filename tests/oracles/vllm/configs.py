@@ -29,7 +29,10 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 
 class Block(dict):
-    __getattr__ = dict.__getitem__
+    def __getattr__(self, name):
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
 
 
 def block(value):
@@ -233,7 +236,11 @@ REMOTE: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "MiMoV2OmniForCausalLM": ("mimo_v2_omni", "mimo_v2_flash", {"vision_config": IMAGES}),
     "MiniCPMO": ("minicpmo", PLAIN, {"vision_config": IMAGES, "version": "2.6", "query_num": 64}),
     "MiniCPMV": ("minicpmv", PLAIN, {"vision_config": IMAGES, "version": "2.6", "query_num": 64}),
-    "MiniCPMOcrForConditionalGeneration": ("minicpm_ocr", {}, {"text_config": TEXT, "vision_config": IMAGES}),
+    "MiniCPMOcrForConditionalGeneration": (
+        "minicpm_ocr",
+        {},
+        {"text_config": "qwen3_5_text", "vision_config": IMAGES},
+    ),
     "MolmoForCausalLM": ("molmo", PLAIN, {"embedding_size": 64000, "layer_norm_eps": 1e-5, "qkv_bias": True}),
     "MossAudioModel": ("moss_audio", {}, {"language_config": {**PLAIN, "model_type": "qwen3"}}),
     "NemotronH_Nano_VL_V2": ("NemotronH_Nano_VL_V2", {}, {"llm_config": "nemotron_h", "vision_config": IMAGES}),
@@ -316,7 +323,16 @@ KIMI = {
     "qk_nope_head_dim": 128,
     "qk_rope_head_dim": 64,
     "v_head_dim": 128,
+    "linear_attn_config": {
+        "full_attn_layers": [4, 8, 12, 16, 20, 24, 27],
+        "head_dim": 128,
+        "kda_layers": [layer for layer in range(1, 27) if layer % 4],
+        "num_heads": 32,
+        "short_conv_kernel_size": 4,
+    },
 }
+OCR = {**EXPERTS, "model_type": "deepseek_v2"}
+VL2 = {**LATENT, "model_type": "deepseek_v2"}
 MIMO = {"hybrid_layer_pattern": [int(index % 6 > 0) for index in range(48)], "moe_layer_freq": [0] + [1] * 47}
 NOMIC = {
     "activation_function": "swiglu",
@@ -333,25 +349,43 @@ NOMIC = {
 
 GIVEN: dict[str, dict[str, Any]] = {
     "AliceAIForCausalLM": {
+        "block_attn_res_block_size": 4,
         "kda_allow_negative_eigenvalues": False,
         "router_bias_correction": True,
         "router_score_function": "sigmoid",
     },
     "BailingMoeV3ForCausalLM": {"no_kda_lora": True},
+    "BailingMoeV3VLForConditionalGeneration": {"text_config.no_kda_lora": True},
     "CohereCompassForCausalLM": {"tie_word_embeddings": True},
     "CohereCompassForConditionalGeneration": {"tie_word_embeddings": True},
     "ColBERTJinaRobertaModel": {"position_embedding_type": "absolute"},
-    "DeepseekOCR2ForCausalLM": {"language_config": {**EXPERTS, "model_type": "deepseek_v2"}},
-    "DeepseekOCRForCausalLM": {"language_config": {**EXPERTS, "model_type": "deepseek_v2"}},
-    "DeepseekVLV2ForCausalLM": {"language_config": {**LATENT, "model_type": "deepseek_v2"}},
+    "DeepseekOCR2ForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
+    "DeepseekOCRForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
+    "DeepseekVLV2ForCausalLM": dict.fromkeys(("language_config", "text_config"), VL2),
+    "UnlimitedOCRForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
+    "Ernie4_5_VLMoeForConditionalGeneration": {"vision_config.embed_dim": 1280},
+    "FunAudioChatForConditionalGeneration": {"pad_token_id": 0, "text_config.pad_token_id": 0},
+    "HunYuanVLForConditionalGeneration": {"text_config.head_dim": 128},
+    "KimiK3ForConditionalGeneration": {f"text_config.{key}": value for key, value in KIMI.items()},
+    "KimiVLForConditionalGeneration": {"text_config.n_group": 1, "text_config.topk_group": 1},
+    "MiniMaxM3SparseForConditionalGeneration": {"vision_config": {}},
+    "NemotronH_Omni_Reasoning_V3": {"force_image_size": 512, "patch_size": 16},
+    "Step3TextForCausalLM": {"moe_layers_enum": "4,5,6"},
+    "Step3VLForConditionalGeneration": {"text_config.architectures": ["Step3TextForCausalLM"]},
+    "Step3p5ForCausalLM": {"use_moe_router_bias": True},
     "DeepseekV2ForCausalLM": {"n_group": 1, "topk_group": 1},
     "DeepseekV32ForCausalLM": SPARSE,
-    "Granite4VisionForConditionalGeneration": {"deepstack_layer_map": []},
+    "Granite4VisionForConditionalGeneration": {"deepstack_layer_map": [], "downsample_rate": "1/2"},
     "HunYuanDenseV1ForCausalLM": {"head_dim": 128},
     "HunYuanMoEV1ForCausalLM": {"head_dim": 128},
+    "HYV4ForCausalLM": SPARSE,
     "HYV3ForCausalLM": {"first_k_dense_replace": 1},
-    "InklingForCausalLM": {"n_shared_experts": 1, "shared_expert_sink": True},
-    "InklingForConditionalGeneration": {"n_shared_experts": 1, "shared_expert_sink": True},
+    "InklingForCausalLM": {"n_shared_experts": 1, "shared_expert_sink": True, "local_layer_ids": []},
+    "InklingForConditionalGeneration": {
+        "text_config.local_layer_ids": [],
+        "text_config.n_shared_experts": 1,
+        "text_config.shared_expert_sink": True,
+    },
     "KimiLinearForCausalLM": KIMI,
     "Lfm2MoeForCausalLM": {"layer_types": ["full_attention" if i % 4 == 2 else "conv" for i in range(32)]},
     "LongcatFlashForCausalLM": {"zero_expert_type": "identity"},
@@ -361,11 +395,20 @@ GIVEN: dict[str, dict[str, Any]] = {
     "MiMoV2OmniForCausalLM": MIMO,
     "NemotronForCausalLM": {"num_key_value_heads": 8},
     "NomicBertModel": NOMIC,
-    "Plamo3ForCausalLM": {"layer_types": ["full_attention" if i % 8 == 7 else "sliding_attention" for i in range(24)]},
-    "Qwen4ExpForCausalLM": {"output_gate_type": "sigmoid"},
-    "Qwen4ExpForConditionalGeneration": {"output_gate_type": "sigmoid"},
+    "Plamo3ForCausalLM": {
+        "interleaved_sliding_window": [None if i % 8 == 7 else 2048 for i in range(24)],
+        "layer_types": ["full_attention" if i % 8 == 7 else "sliding_attention" for i in range(24)],
+    },
+    "Qwen4ExpForCausalLM": {"output_gate_type": "sigmoid", "text_config.output_gate_type": "sigmoid"},
+    "Qwen4ExpForConditionalGeneration": {
+        "text_config.output_gate_type": "sigmoid",
+        "vision_config.deepstack_visual_indexes": [],
+    },
 }
-"""Keys that every checkpoint of an architecture has and its default config leaves empty."""
+"""Keys that every checkpoint of an architecture has and its default config leaves empty, "part.key" in a sub-config."""
+
+DROPPED = dict.fromkeys(("HfMoondream", "Moondream3ForCausalLM"), ("text_config", "vision_config"))
+"""Sub-configs of a default config that vLLM's own config class does not take."""
 
 PARTS = {"Gemma4ForConditionalGeneration": {"vision_config": "gemma4_vision"}}
 """Sub-configs that every checkpoint has and the default config leaves out."""
@@ -404,8 +447,31 @@ def remote(name: str) -> tuple[str, dict[str, Any]]:
     model_type, base, own = REMOTE[name]
     keys = defaults(base) if isinstance(base, str) else dict(base)
     for key, value in own.items():
-        keys[key] = defaults(value) if isinstance(value, str) and _is_type(key) else value
-    return model_type, {**keys, **GIVEN.get(name, {}), "model_type": model_type}
+        made = defaults(value) if isinstance(value, str) and _is_type(key) else value
+        keys[key] = (
+            {
+                "dtype": "bfloat16",
+                **made,
+            }
+            if isinstance(made, dict) and _is_type(key)
+            else made
+        )
+        if isinstance(keys[key], dict) and keys[key].get("dtype", "") is None:
+            keys[key]["dtype"] = "bfloat16"
+    return model_type, {**completed(name, keys), "model_type": model_type}
+
+
+def completed(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """A config with the keys of GIVEN, PARTS and DROPPED."""
+    config = {key: value for key, value in config.items() if key not in DROPPED.get(name, ())}
+    config |= {key: defaults(kind) for key, kind in PARTS.get(name, {}).items()}
+    for path, value in GIVEN.get(name, {}).items():
+        part, _, key = path.rpartition(".")
+        if part:
+            config[part] = {**(config.get(part) or {}), key: value}
+        else:
+            config[key] = value
+    return config
 
 
 def _is_type(key: str) -> bool:
@@ -469,8 +535,7 @@ def make(top: Path) -> dict[str, str]:
                 continue
             types = sorted(set(known.get(name, ()))) or [VLLM_TYPES[name]]
             for model_type in types:
-                parts = {key: defaults(kind) for key, kind in PARTS.get(name, {}).items()}
-                config = {**defaults(model_type), **GIVEN.get(name, {}), **parts}
+                config = completed(name, defaults(model_type))
                 config |= {"architectures": [name], "dtype": "bfloat16"}
                 write(top / f"{model_type}-{name}", config, code(model_type))
         except Exception as error:

@@ -11,7 +11,7 @@ Lines that OUT has of the same config and vLLM stay: a stopped run goes on where
 
     id, config; supported, or error
     architecture, runner, dtype, kv_heads, head_size, use_mla, max_model_len (vLLM's own)
-    served_len (the smaller of 4096 and that), specs [kind, block, page bytes, KV heads, head size, layers],
+    served_len (the smaller of 4096 and that), specs [see `described`, and how many layers],
     request_need (bytes of one request of served_len); or spec_error, which may be the default config's fault, or a
     kernel's that is not here
     given: keys that the class reads, that the config had not, and that got a value from `VALUES`
@@ -73,7 +73,15 @@ VALUES: dict[str, Any] = {
     "moe_num_shared_experts": 1,
     "moe_shared_expert_intermediate_size": 1024,
     "n_group": 1,
+    "n_head": 32,
     "n_layer": 24,
+    "init_audio": False,
+    "init_tts": False,
+    "layer_norm_type": "rms",
+    "mova_num_experts": 0,
+    "norm_type": "layer_norm",
+    "position_embedding_type": "absolute",
+    "use_rope2d": True,
     "activation_function": "silu",
     "deepstack_layer_map": [],
     "decoder_sparse_step": 1,
@@ -138,9 +146,9 @@ GUESSES: tuple[tuple[str, Any], ...] = (
 AUDIO = ("torchaudio", "torchaudio.functional", "torchaudio.compliance", "torchaudio.compliance.kaldi")
 
 
-def filters(rows: int, *_: Any, **__: Any) -> torch.Tensor:
+def filters(*_: Any, **__: Any) -> torch.Tensor:
     """Stands for torchaudio's."""
-    return torch.zeros(rows, 128)
+    return torch.zeros(201, 128)
 
 
 def load() -> None:
@@ -182,7 +190,15 @@ def model_facts(model: Any) -> dict[str, Any]:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """The line of one config."""
+    """The line of one config; without its encoders where a processor asks for a tokenizer."""
+    found = asked_of(folder)
+    if "tokenizer" in f"{found.get('error')} {found.get('spec_error')}":
+        found = asked_of(folder, language_model_only=True)
+    return found
+
+
+def asked_of(folder: Path, **more: Any) -> dict[str, Any]:
+    """What vLLM says of one config with these arguments."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.usage.usage_lib import UsageContext
 
@@ -192,11 +208,12 @@ def facts(folder: Path) -> dict[str, Any]:
         "skip_tokenizer_init": True,
         "trust_remote_code": folder.joinpath("configuration_standin.py").exists(),
         "enforce_eager": True,
+        **more,
     }
     try:
         model = EngineArgs(**given).create_model_config()
     except BaseException as error:
-        return {"supported": False, "error": said(error), "at": where(error)}
+        return {"supported": False, "error": said(error), "at": where(error)} | asked_for(folder, error)
     out = model_facts(model) | limits(model)
     out["served_len"] = min(SERVED, model.max_model_len)
     try:
@@ -207,10 +224,17 @@ def facts(folder: Path) -> dict[str, Any]:
         out |= cache_facts(whole)
     except BaseException as error:
         out["spec_error"], out["at"] = said(error), where(error)
-        missing = re.search(r"'(\w+)' object has no attribute '(\w+)'", str(error))
-        if missing is not None:
-            out["missing"] = [*path_of(model.hf_config, missing[1]), missing[2]]
+        out |= asked_for(folder, error)
     return out
+
+
+def asked_for(folder: Path, error: BaseException) -> dict[str, list[str]]:
+    """ "missing": the path of a key that a class asked its config for, where that was what failed."""
+    missing = re.search(r"'(\w+)' object has no attribute '(\w+)'", str(error))
+    if missing is None:
+        return {}
+    read = json.loads(folder.joinpath("config.json").read_text("utf-8"))
+    return {"missing": [*(path_of(read, missing[1]) or ()), missing[2]]}
 
 
 def limits(model: Any) -> dict[str, Any]:
@@ -219,12 +243,18 @@ def limits(model: Any) -> dict[str, Any]:
     return {"layers": shape.total_num_hidden_layers, "sliding_window": model.get_sliding_window()}
 
 
-def path_of(config: Any, name: str) -> list[str]:
-    """The keys that lead to the (sub-)config of a class of that name; of the config itself, none."""
-    for key, value in vars(config).items():
-        if type(value).__name__ == name != type(config).__name__:
-            return [key]
-    return []
+def path_of(config: dict[str, Any], name: str) -> list[str] | None:
+    """The keys that lead to the sub-config that a class of that name is made of; None where there is none."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    for key, value in config.items():
+        if isinstance(value, dict):
+            if CONFIG_MAPPING_NAMES.get(value.get("model_type") or "") == name:
+                return [key]
+            inner = path_of(value, name)
+            if inner is not None:
+                return [key, *inner]
+    return None
 
 
 def where(error: BaseException) -> list[str]:
@@ -272,8 +302,9 @@ def cache_facts(whole: Any) -> dict[str, Any]:
 
 
 def described(spec: Any) -> tuple[Any, ...]:
-    """(kind, tokens a block, bytes a page, KV heads, head size)."""
-    named = (getattr(spec, name, None) for name in ("num_kv_heads", "head_size"))
+    """(kind, tokens a block, bytes a page, KV heads, head size, blocks of checkpoints, their alignment)."""
+    names = ("num_kv_heads", "head_size", "num_prefill_checkpoint_blocks", "prefill_checkpoint_alignment")
+    named = (getattr(spec, name, None) for name in names)
     return type(spec).__name__, getattr(spec, "block_size", None), spec.page_size_bytes, *named
 
 
@@ -417,6 +448,7 @@ def main() -> None:
 
     kept = kept_lines(asked.out, vllm.__version__)
     todo = []
+    kept = {name: line for name, line in kept.items() if asked.configs.joinpath(name, "config.json").exists()}
     for path in sorted(asked.configs.glob("*/config.json")):
         name, read = path.parent.name, json.loads(path.read_text("utf-8"))
         line = kept.get(name, {})

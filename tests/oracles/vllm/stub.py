@@ -58,6 +58,8 @@ class _Op:
         n = self.name_
         if "support" in n:
             return True
+        if "workspace_size" in n:
+            return 0
         raise RuntimeError("stub op " + n)
 
     def __getattr__(self, n):
