@@ -76,11 +76,6 @@ class Engine:
     log_line: ClassVar[str] = ""
     part_names: ClassVar[Mapping[str, str]] = {}
 
-    def refusal(self, model: Model, workload: Workload) -> str | None:
-        """Why it cannot be told for this model, whatever the device; None where nothing known stands against it."""
-        del model, workload
-        return None
-
     def cache_rules(self) -> LayerRules[..., Any] | None:
         """What it keeps of each mechanism of a layer; None where that is what the model's own class caches."""
         return None

@@ -66,7 +66,9 @@ def test_a_refusal_is_no_account() -> None:
     other = replace(model, architecture=replace(model.architecture, architecture="FalconForCausalLM"))
     assert served(other).fits is None
     assert served(other).notes[0] == "cannot tell: SGLang 0.5.23 has no FalconForCausalLM"
-    assert engine_named("sglang").refusal(other, Workload(context=1)) == "SGLang 0.5.23 has no FalconForCausalLM"
+    engine = engine_named("sglang")
+    serving = engine.plan(other, Workload(context=1), parse_gpu("H100"), engine.options())
+    assert serving.notes[0] == "cannot tell: SGLang 0.5.23 has no FalconForCausalLM"
 
 
 def token_bytes(serving: Serving) -> int:

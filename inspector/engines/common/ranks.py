@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
-from inspector.engines.common.served import Card, served_model
+from inspector.engines.common.served import Card
 from inspector.engines.common.unequal import alike_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.errors import UsageError
@@ -34,12 +34,6 @@ RankPlan = Callable[[Workload, GpuSpec, tuple[str, ...]], Serving]
 """(workload, devices, degrees that are not as the user gave them) -> the account, bounds and changes left out."""
 
 Options = TypeVar("Options")
-
-
-def why_not(model: Model, dtype: str) -> str | None:
-    """Why there is no account of this model on any device; None where there is one."""
-    served = served_model(model, dtype)
-    return NO_FACTS if served is None else NO_WEIGHTS if served.weights is None else None
 
 
 def without(options: Options, names: Iterable[str]) -> Options:

@@ -56,13 +56,6 @@ class LlamaCpp(Engine):
         """The build that the user named."""
         return options.version
 
-    def refusal(self, model: Model, workload: Workload) -> str | None:
-        """What stands against a GGUF file of the model, or the file that it is."""
-        from inspector.engines.llama_cpp.buffers import gguf_facts
-
-        facts = gguf_facts(model, workload.dtype)
-        return facts if isinstance(facts, str) else None
-
     def log_reader(self) -> LogReader:
         """A reader of llama.cpp's start-up log."""
         from inspector.engines.llama_cpp.log import LlamaCppLog

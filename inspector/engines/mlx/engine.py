@@ -44,12 +44,5 @@ class Mlx(Engine):
         del options
         return VERSION
 
-    def refusal(self, model: Model, workload: Workload) -> str | None:
-        """mlx-lm has no class for the model type, or no way from its files to these weights."""
-        from inspector.engines.mlx.buffers import mlx_facts
-
-        facts = mlx_facts(model, workload.dtype)
-        return facts if isinstance(facts, str) else None
-
 
 ENGINE = Mlx()

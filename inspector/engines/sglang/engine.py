@@ -41,13 +41,6 @@ class Sglang(Engine):
 
         return plan_sglang(model, workload, spec, options, suggest=suggest)
 
-    def refusal(self, model: Model, workload: Workload) -> str | None:
-        """SGLang does not load it, or the model's shape, or what its tensors hold, is not known."""
-        from inspector.engines.common.ranks import why_not
-        from inspector.engines.sglang.loads import why_not_loaded
-
-        return why_not_loaded(model.architecture) or why_not(model, workload.dtype)
-
     def log_reader(self) -> LogReader:
         """A reader of SGLang's start-up log."""
         from inspector.engines.sglang.log import SglangLog

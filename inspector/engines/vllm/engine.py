@@ -42,14 +42,6 @@ class Vllm(Engine):
 
         return plan_vllm(model, workload, spec, options, suggest=suggest)
 
-    def refusal(self, model: Model, workload: Workload) -> str | None:
-        """vLLM does not load it, or the model's shape, or what its tensors hold, is not known."""
-        from inspector.engines.common.ranks import why_not
-        from inspector.engines.vllm.loads import why_not_loaded
-        from inspector.engines.vllm.version import NEWEST
-
-        return why_not_loaded(model.architecture, NEWEST) or why_not(model, workload.dtype)
-
     def log_reader(self) -> LogReader:
         """A reader of vLLM's start-up log."""
         from inspector.engines.vllm.log import VllmLog

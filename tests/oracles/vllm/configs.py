@@ -157,7 +157,7 @@ REMOTE: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "Plamo3ForCausalLM": (
         "plamo3",
         PLAIN,
-        {"window_size": 2048, "sliding_window_pattern": 8, "rope_local_theta": 10000},
+        {"sliding_window": 2048, "sliding_window_pattern": 8, "rope_local_theta": 10000},
     ),
     "SarvamMoEForCausalLM": ("sarvam_moe", EXPERTS, {}),
     "SarvamMLAForCausalLM": ("sarvam_mla", LATENT, {}),
@@ -317,6 +317,7 @@ CLASS_NAMES = {"new": "NewConfig"}
 
 SPARSE = {"index_head_dim": 128, "index_n_heads": 64, "index_topk": 2048}
 KIMI = {
+    "num_hidden_layers": 27,
     "kv_lora_rank": 512,
     "mla_use_nope": True,
     "q_lora_rank": None,
@@ -333,7 +334,17 @@ KIMI = {
 }
 OCR = {**EXPERTS, "model_type": "deepseek_v2"}
 VL2 = {**LATENT, "model_type": "deepseek_v2"}
-MIMO = {"hybrid_layer_pattern": [int(index % 6 > 0) for index in range(48)], "moe_layer_freq": [0] + [1] * 47}
+MIMO = {
+    "head_dim": 192,
+    "hybrid_layer_pattern": [int(index % 6 > 0) for index in range(48)],
+    "moe_layer_freq": [0] + [1] * 47,
+    "sliding_window_size": 128,
+    "swa_head_dim": 192,
+    "swa_num_attention_heads": 64,
+    "swa_num_key_value_heads": 8,
+    "swa_v_head_dim": 128,
+    "v_head_dim": 128,
+}
 NOMIC = {
     "activation_function": "swiglu",
     "layer_norm_epsilon": 1e-12,
@@ -385,6 +396,7 @@ GIVEN: dict[str, dict[str, Any]] = {
         "text_config.local_layer_ids": [],
         "text_config.n_shared_experts": 1,
         "text_config.shared_expert_sink": True,
+        "text_config.swa_head_dim": 128,
     },
     "KimiLinearForCausalLM": KIMI,
     "Lfm2MoeForCausalLM": {"layer_types": ["full_attention" if i % 4 == 2 else "conv" for i in range(32)]},

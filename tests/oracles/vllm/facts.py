@@ -288,7 +288,8 @@ def cache_facts(whole: Any) -> dict[str, Any]:
         current_platform.update_block_size_for_backend(whole)
         register_all_kvcache_specs(whole)
         specs = get_kv_cache_spec(whole)
-        kinds = collections.Counter(described(spec) for spec in specs.values())
+        alignment = checkpoint_alignment(whole)
+        kinds = collections.Counter(described(spec, alignment) for spec in specs.values())
         out: dict[str, Any] = {"specs": [[*kind, count] for kind, count in kinds.items()], "request_need": 0}
         if specs:
             backends = get_current_attn_backends(whole)
@@ -301,10 +302,20 @@ def cache_facts(whole: Any) -> dict[str, Any]:
     return out
 
 
-def described(spec: Any) -> tuple[Any, ...]:
+def checkpoint_alignment(whole: Any) -> int | None:
+    """Tokens at whose multiples the states' kernels can leave a checkpoint; None where they leave none."""
+    try:
+        from vllm.model_executor.layers.mamba.abstract import get_mamba_prefill_checkpoint_alignment
+    except ImportError:  # before 0.33
+        return None
+    found: int | None = get_mamba_prefill_checkpoint_alignment(whole)
+    return found
+
+
+def described(spec: Any, alignment: int | None) -> tuple[Any, ...]:
     """(kind, tokens a block, bytes a page, KV heads, head size, blocks of checkpoints, their alignment)."""
-    names = ("num_kv_heads", "head_size", "num_prefill_checkpoint_blocks", "prefill_checkpoint_alignment")
-    named = (getattr(spec, name, None) for name in names)
+    names = ("num_kv_heads", "head_size", "num_prefill_checkpoint_blocks")
+    named = (*(getattr(spec, name, None) for name in names), alignment)
     return type(spec).__name__, getattr(spec, "block_size", None), spec.page_size_bytes, *named
 
 
