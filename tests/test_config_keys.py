@@ -97,3 +97,12 @@ def test_heads_and_loops_by_other_names() -> None:
     config = {**LLAMA, "model_type": "unheard_of", "num_key_value_heads": 2}
     assert read_architecture({**config, "hidden_size_per_head": 128}).head_dim == 128
     assert len(read_architecture({**config, "loop_num": 3}).layers) == 6
+
+
+@pytest.mark.parametrize("key", ["sliding_window", "attention_chunk_size"])
+def test_of_an_unknown_type_a_limit_without_its_layers_bounds_the_cache_from_below(key: str) -> None:
+    found = read_architecture({**LLAMA, "model_type": "unheard_of", key: 1024})
+    assert {layer.kind for layer in found.layers} == {"full_attention"}
+    assert {layer.kind for layer in found.layers_at_least} <= {"sliding_attention", "chunked_attention"}
+    assert found.layers_at_least
+    assert any(f"which layers {key} 1024 bounds is not known" in note for note in found.notes)

@@ -61,12 +61,12 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) 
     per_layer = read_meanings(config, values)
     notes = [f"{reason}; {NOTE}"]
     least: dict[str, Any] = {}
-    for bound in (_heads_bound, _window_bound):
-        window = values["sliding_window"]
+    for bound in (_heads_bound, _window_bound, _chunk_bound):
+        before = dict(values)
         note = bound(config, values)
         if note:
             notes.append(note)
-            least |= _least(bound.__name__, window)
+            least |= _least(bound.__name__, before)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
     latent = all(type(values[key]) is int and values[key] > 0 for key in ("kv_lora_rank", "qk_rope_head_dim"))
     if latent:  # as transformers' classes and the servers do; a repo's own code may cache the heads made of it
@@ -103,11 +103,19 @@ def _is_encoder(config: Mapping[str, Any]) -> bool:
     return not any(causal) and (masked or config.get("causal") is False or "type_vocab_size" in config)
 
 
-def _least(bound: str, window: Any) -> dict[str, Any]:
-    """Values by which the layers keep the least, where a bound holds: one head, or a window in all layers."""
-    if bound == "_window_bound":
-        return {"sliding_window": window} if type(window) is int and window > 0 else {}
-    return {"num_key_value_heads": 1}
+_LIMITS = {"_window_bound": "sliding_window", "_chunk_bound": "attention_chunk_size"}
+
+
+def _least(bound: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by which the layers keep the least, where a bound holds: one head, or a window or chunk in all layers.
+
+    Args:
+        before: the values as the file has them.
+    """
+    key = _LIMITS.get(bound)
+    if key is None:
+        return {"num_key_value_heads": 1}
+    return {key: before[key]} if type(before[key]) is int and before[key] > 0 else {}
 
 
 BOUND = "so the KV cache is an upper bound"
@@ -150,6 +158,15 @@ def _window_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | No
         return None
     values["sliding_window"] = None
     return f"which layers sliding_window {window!r:.20} bounds is not known: taken as none, {BOUND}"
+
+
+def _chunk_bound(_config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
+    """Which layers see chunks is the class's to say, too: Llama 4's fourth ones see everything."""
+    chunk = values["attention_chunk_size"]
+    if chunk is None or isinstance(values["layer_types"], list):
+        return None
+    values["attention_chunk_size"] = None
+    return f"which layers attention_chunk_size {chunk!r:.20} bounds is not known: taken as none, {BOUND}"
 
 
 def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
