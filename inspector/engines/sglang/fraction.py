@@ -56,12 +56,14 @@ class FractionFacts:
         latent: its cache is of latents.
         multimodal: it takes images or audio, and these are not off by default.
         captured: a multimodal model whose prefill is captured in CUDA graphs all the same.
+        eager: its prefill is never captured (delta attention beside latents).
         vision: layers and width of the vision encoder as SGLang sees them; None where its config has none.
     """
 
     latent: bool = False
     multimodal: bool = False
     captured: bool = False
+    eager: bool = False
     vision: tuple[int, int] | None = None
 
 
@@ -112,7 +114,8 @@ def default_fraction(memory_mib: float, batches: Batches, facts: FractionFacts =
         chunk, batch = serving_defaults(memory_mib, batches.tp_size, release)
         chunk = batches.chunked_prefill_size or chunk
         reserve = 512 + 1.5 * max(chunk, 2048) + 128 * ranks + 2 * (batches.cuda_graph_max_bs or batch)
-        if release >= PREFILL_GRAPHS_SINCE and batches.pp_size == 1 and (facts.captured or not facts.multimodal):
+        graphs = facts.captured or not (facts.multimodal or facts.eager)
+        if release >= PREFILL_GRAPHS_SINCE and batches.pp_size == 1 and graphs:
             reserve += 1536 if facts.latent else 8 * captured_prefills(chunk)
         if memory_mib > 60 * 1024:
             reserve = max(reserve, 10 * 1024)

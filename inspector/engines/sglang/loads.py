@@ -82,7 +82,8 @@ def context_length(shape: Architecture) -> int:
     if not isinstance(rope, Mapping) or "original_max_position_embeddings" in rope or rope.get("rope_type") == "llama3":
         factor = 1
     named = next((keys[key] for key in _LENGTHS if isinstance(keys.get(key), int)), None)
-    longest = named or shape.max_position_embeddings or CONTEXT
+    positions = shape.max_position_embeddings  # those of a decoder's target are under no key that SGLang reads
+    longest = named or (None if positions == keys.get("max_target_positions") else positions) or CONTEXT
     return int(longest * factor) if isinstance(factor, (int, float)) else longest
 
 
@@ -95,13 +96,13 @@ def page_size(shape: Architecture) -> int:
 def fraction_facts(shape: Architecture) -> FractionFacts:
     """What the default of mem_fraction_static depends on."""
     found = flags(shape.architecture)
-    native = shape.architecture in table()["architectures"]
-    multimodal = "images" in found or (not native and (shape.vision or shape.audio))
+    multimodal = "images" in found or shape.vision or shape.audio
     layers, width = shape.vision_size or (None, None)
     return FractionFacts(
         latent="latent" in found,
         multimodal=multimodal and "text" not in found,
         captured="captured" in found,
+        eager="latent" in found and any(layer.states for layer in shape.layers),
         vision=(layers or VISION[0], width or VISION[1]) if shape.vision else None,
     )
 
@@ -152,6 +153,8 @@ def cached_layers(layers: Sequence[Layer], shape: Architecture) -> tuple[Layer, 
             kept += [row] * (2 if isinstance(layer, CrossAttention) and native else 1)
         else:
             kept.append(layer)
+    if native and shape.num_hidden_layers:  # layers that run more than once: layer_setup.py counts each run's runs
+        kept *= max(1, len(layers) // shape.num_hidden_layers)
     if shape.encoder_layers and row is not None and native and any(isinstance(each, CrossAttention) for each in layers):
         kept += [row] * shape.encoder_layers
     return tuple(kept)

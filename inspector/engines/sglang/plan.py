@@ -26,6 +26,7 @@ from inspector.engines.sglang.fraction import NEWEST, Release
 from inspector.engines.sglang.loads import (
     as_cached,
     context_length,
+    flags,
     fraction_facts,
     page_size,
     state_slots,
@@ -73,6 +74,8 @@ def resolve_dtype(named: str, shape: Architecture) -> str:
 
     sglang/srt/configs/model_config.py: _get_and_verify_dtype.
     """
+    if "float16" in flags(shape.architecture):
+        return "fp16"
     if named != "fp32":
         return named
     return "bf16" if shape.model_type in by_hand("sglang_bfloat16") else "fp16"

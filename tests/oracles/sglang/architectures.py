@@ -36,6 +36,11 @@ OWN: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "ChatGLMModel": ("chatglm", "chatglm", {}),
     "Contriever": ("bert", "bert", {}),
     "DeepseekVL2ForCausalLM": ("deepseek_vl_v2", "deepseek_vl_v2", {}),
+    "InternVLChatModel": (
+        "internvl_chat",
+        {},
+        {"llm_config": {**TEXT, "architectures": ["Qwen2ForCausalLM"]}, "vision_config": IMAGES},
+    ),
     "GlmImageForConditionalGeneration": ("glm_image", "glm_image", {}),
     "MultiModalityCausalLM": ("multi_modality", "multi_modality", {}),
     "NanbeigeForSequenceClassification": ("nanbeige", "nanbeige", {}),
@@ -87,18 +92,43 @@ GIVEN: dict[str, dict[str, Any]] = {
     **{name: {"layer_types": WINDOWS, "num_hidden_layers": 24} for name in ("laguna", "mellum", "step3p5")},
     **{name: {"layer_types": SHORT, "num_hidden_layers": 24} for name in ("lfm2", "lfm2_moe")},
     "mamba2": {"num_heads": 128, "head_dim": 64, "hidden_size": 4096, "intermediate_size": 8192},
-    "nemotron_h": {"hybrid_override_pattern": "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-"},
-    "mimo_v2_flash": {"hybrid_layer_pattern": [int(index % 6 != 0) for index in range(48)], "num_hidden_layers": 48},
+    "bailing_hybrid": {"head_dim": 128},
+    "nemotron_h": {
+        "hybrid_override_pattern": "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-",
+        "num_hidden_layers": 52,
+        "layers_block_type": None,
+        "layer_types": None,
+    },
+    "kimi_linear": {
+        "num_hidden_layers": 24,
+        "layer_types": [WINDOWS[index].replace("sliding", "linear") for index in range(24)],
+        "mla_use_nope": True,
+        "linear_attn_config": {
+            "full_attn_layers": [4, 8, 12, 16, 20, 24],
+            "kda_layers": [index for index in range(1, 25) if index % 4],
+            "head_dim": 128,
+            "num_heads": 32,
+            "short_conv_kernel_size": 4,
+        },
+    },
+    "mimo_v2_flash": {
+        "hybrid_layer_pattern": [int(index % 6 != 5 and index > 0) for index in range(48)],
+        "swa_num_key_value_heads": 8,
+        "swa_head_dim": 192,
+        "swa_v_head_dim": 128,
+        "sliding_window": 128,
+    },
 }
-"""By model type (of the config, or of its text part): keys that every checkpoint has and a default config loses."""
+"""By model type (of the config, or of its text part): keys that every checkpoint has and a default config loses, or
+has otherwise; None for one that no checkpoint has."""
 
-BESIDE = ("NextN", "MTP", "Eagle", "Eagle3", "DraftModel", "DSpark", "DSparkModel", "Normal_Weights_", "Assistant")
-ALONE = ("Transformers", "DFlash", "Eagle3", "Gemma4Assistant", "MindSpore")
+BESIDE = ("NextN", "MTP", "Eagle", "Eagle3", "DraftModel", "DSpark", "DSparkModel")
+ALONE = ("Transformers", "DFlash", "Eagle3", "MindSpore")
 
 
 def beside(name: str) -> bool:
     """Whether an architecture is loaded beside a model only, or is a backend's own name."""
-    return name.endswith(BESIDE) or name.startswith(ALONE)
+    return name.endswith(BESIDE) or name.startswith(ALONE) or "Assistant" in name
 
 
 def defaults(model_type: str) -> dict[str, Any]:
@@ -124,7 +154,9 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     """A config, and its parts, with the keys of GIVEN."""
     parts = {name: completed(value) for name, value in config.items() if isinstance(value, dict)}
     kind = config.get("model_type")
-    return {**config, **parts, **(GIVEN.get(kind, {}) if isinstance(kind, str) else {})}
+    given = GIVEN.get(kind, {}) if isinstance(kind, str) else {}
+    found = {**config, **parts, **given}
+    return {key: value for key, value in found.items() if key not in given or value is not None}
 
 
 def remote(name: str) -> tuple[str, dict[str, Any]]:
