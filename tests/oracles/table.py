@@ -83,6 +83,40 @@ def _plain(text: Any) -> str:
 
 
 TITLES: dict[str, tuple[str, dict[str, str]]] = {
+    "llama_cpp": (
+        "llama.cpp: a small GGUF file of every architecture that it names, and the contexts that it makes for it",
+        {
+            "architectures": "architectures",
+            "loaded": "of these, llama.cpp loads a model and makes its caches",
+            "equal": "of these, all its caches take the bytes that are told",
+            "runs": "contexts",
+            "runs_equal": "of these equal",
+            "by_log": "of these read off the log to 0.01 MiB, as llama.cpp's graph then ends the process",
+            "bytes_differ": "bytes differ",
+            "not_loaded": "no model, or none that a small file could be made of",
+        },
+    ),
+    "llama_cpp_conversions": (
+        "llama.cpp: default configs of transformers' classes, as its converter writes them",
+        {
+            "classes": "classes that the converter and transformers have",
+            "converted": "of these, the default config is converted and llama.cpp makes its caches",
+            "equal": "of these, the caches of the repo of safetensors take the bytes that are told",
+            "bytes_differ": "bytes differ",
+            "not_converted": "not converted or not loaded",
+        },
+    ),
+    "mlx": (
+        "mlx-lm: a small model of every file of mlx_lm/models, run on a CPU",
+        {
+            "files": "files with a class",
+            "built": "of these, a small model is built and runs",
+            "equal": "of these, all caches hold the bytes that are told, after a prompt and after a token",
+            "refused": "types that are refused here",
+            "bytes_differ": "bytes differ",
+            "not_built": "not built",
+        },
+    ),
     "parameters": (
         "Parameters: every model class, from its files' headers",
         {

@@ -28,6 +28,7 @@ RUNS: tuple[dict[str, Any], ...] = (
 """One sequence, three with caches of their own, three with one cache, windows of full size, and a cache of q8_0."""
 
 VOCABULARY = 128
+XIELU = dict.fromkeys(("xielu.alpha_n", "xielu.alpha_p", "xielu.beta", "xielu.eps"), 1.0)
 LATENT = {
     "attention.key_length": 576,
     "attention.value_length": 512,
@@ -259,7 +260,7 @@ def metadata(arch: str, sizes: Metadata, *, layers: int = 6, mixture: bool = Fal
         "general.architecture": arch,
         **named,
         "tokenizer.ggml.token_type_count": 2,
-        **dict.fromkeys(("xielu.alpha_n", "xielu.alpha_p", "xielu.beta", "xielu.eps"), 1.0),
+        **XIELU,
         "tokenizer.ggml.model": "test",
         "tokenizer.ggml.tokens": words,
         "tokenizer.ggml.scores": [0.0] * VOCABULARY,

@@ -23,7 +23,7 @@ from inspector.engines.llama_cpp.cache import LlamaCppSettings, cache_bytes
 from inspector.engines.llama_cpp.support import kept_layers
 from inspector.errors import InspectError
 from tests.hub.formats.make_gguf import Header, Raw, array, text
-from tests.oracles.llama.archs import ARCHITECTURES, RUNS, Metadata, metadata, variants
+from tests.oracles.llama.archs import ARCHITECTURES, RUNS, XIELU, Metadata, metadata, variants
 from tests.oracles.llama.rules import BUILD, Asked
 from tests.oracles.table import FOLDER, render
 
@@ -167,6 +167,17 @@ def compared(ask: Asked, names: list[str], record: dict[str, Any]) -> dict[str, 
     return {**found, "bytes_differ": differs, "not_loaded": unloaded}
 
 
+FILLED = {
+    "context_length": 8192,
+    "rope.dimension_sections": [16, 24, 24, 0],
+    "rope.freq_base": 10000.0,
+    "rope.freq_base_swa": 10000.0,
+    "expert_used_count": 2,
+    "expert_shared_count": 1,
+    "expert_gating_func": 2,
+}
+"""What a default config leaves out and files have: none of it is a cache's size."""
+
 CONVERTED_RUN: dict[str, Any] = {"n_ctx": 4096, "n_ubatch": 512, "swa_full": False}
 
 
@@ -193,7 +204,13 @@ def compared_conversions(ask: Asked, lines: list[dict[str, Any]]) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder:
         for line in lines:
             name = line["class"]
-            answer = ask(line["metadata"], CONVERTED_RUN) if "metadata" in line else {"error": line["error"]}
+            answer = {"error": line.get("error", "")}
+            if "metadata" in line:
+                values = line["metadata"]
+                filled = {f"{values['general.architecture']}.{key}": value for key, value in FILLED.items()}
+                if not values.get(f"{values['general.architecture']}.expert_count"):
+                    filled = {key: value for key, value in filled.items() if ".expert" not in key}
+                answer = ask({**XIELU, **filled, **values}, CONVERTED_RUN)
             if "runs" not in answer and not answer.get("sizes"):
                 failed[name] = answer["error"][:120]
                 continue
