@@ -127,11 +127,9 @@ OTHERS = ("linear_attention", "sliding_attention", "conv", "mamba")
 HALF = {"num_nextn_predict_layers": 0, "rope_scaling": None, "quantization": None, "architectures": None}
 
 
-def arguments(module: Any, *, vocabulary: int = 128) -> dict[str, Any]:
-    """A small config for a file's ModelArgs."""
-    kinds = module.ModelArgs
-    if hasattr(module, "TextConfig"):
-        kinds = module.ModelArgs
+def arguments(module: Any, kinds: Any = None, *, vocabulary: int = 128) -> dict[str, Any]:
+    """A small config for a file's ModelArgs, or for another of its dataclasses."""
+    kinds = kinds or module.ModelArgs
     found: dict[str, Any] = {}
     for field in dataclasses.fields(kinds):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -161,15 +159,44 @@ def config_of(name: str, module: Any) -> dict[str, Any]:
     """The file's config, its language part's within where it has one."""
     found = arguments(module) | OWN.get(name, {}) | {"model_type": name, "torch_dtype": "bfloat16"}
     if "text_config" in found and found["text_config"] is None:
-        inner_name = INNER.get(name, f"{name}_text")
-        inner = importlib.import_module(f"mlx_lm.models.{FILE_OF.get(inner_name, inner_name)}")
-        found["text_config"] = {**arguments(inner), **OWN.get(inner_name, {}), "model_type": inner_name}
+        own = next(
+            (getattr(module, kind) for kind in PARTS if dataclasses.is_dataclass(getattr(module, kind, None))), None
+        )
+        inner_name, file = INNER.get(name, (f"{name}_text", f"{name}_text"))
+        inner = module if own else importlib.import_module(f"mlx_lm.models.{file}")
+        found["text_config"] = {**arguments(inner, own), **OWN.get(inner_name, {}), "model_type": inner_name}
     return found
 
 
-INNER: dict[str, str] = {}
-FILE_OF: dict[str, str] = {}
-OWN: dict[str, dict[str, Any]] = {}
+PARTS = ("TextConfig", "TextArgs", "TextModelArgs", "LanguageConfig")
+INNER: dict[str, tuple[str, str]] = {
+    "kimi_k25": ("deepseek_v3", "deepseek_v3"),
+    "kimi_k3": ("kimi_linear", "kimi_linear"),
+    "kimi_vl": ("deepseek_v3", "deepseek_v3"),
+    "lfm2-vl": ("lfm2", "lfm2"),
+    "mistral3": ("ministral3", "ministral3"),
+    "pixtral": ("mistral", "llama"),
+    "qwen2_vl": ("qwen2_vl_text", "qwen2"),
+    "qwen3_vl": ("qwen3_vl_text", "qwen3"),
+    "qwen3_vl_moe": ("qwen3_vl_moe_text", "qwen3_moe"),
+    "minimax_m3_vl": ("minimax_m3_vl_text", "minimax_m3"),
+    "muse_spark": ("muse_glimmer", "muse_glimmer"),
+    "prism_hadamard_qwen35": ("qwen3_5_text", "qwen3_5"),
+}
+"""File -> its language part's model type and file, where the file has no dataclass for it."""
+
+YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024, "mscale_all_dim": 1.0, "mscale": 1.0}
+OWN: dict[str, dict[str, Any]] = {
+    "deepseek_v2": {"rope_scaling": YARN, "topk_method": "greedy", "scoring_func": "softmax"},
+    "exaone4": {"sliding_window_pattern": "LLG"},
+    "exaone_moe": {"is_moe_layer": [False, *[True] * (LAYERS - 1)]},
+    "jamba": {"attn_layer_offset": 1, "attn_layer_period": 3, "expert_layer_offset": 1, "expert_layer_period": 2},
+    "mimo_v2_flash": {"hybrid_layer_pattern": [1, 0, 1] * 2, "moe_layer_freq": [0, *[1] * (LAYERS - 1)]},
+    "nemotron_h": {"hybrid_override_pattern": ["M", "*", "M", "-", "M", "*"]},
+    "llama4": {"no_rope_layers": [1] * LAYERS},
+    "openelm": {"num_query_heads": [4] * LAYERS, "num_kv_heads": [2] * LAYERS, "ffn_multipliers": [1.0] * LAYERS},
+}
+"""What one file alone asks for."""
 
 
 def build(module: Any, config: dict[str, Any], dtype: Any) -> Any:
@@ -209,7 +236,10 @@ def told(folder: Path, tokens: int, element: int) -> list[int | None] | str:
 def compared(name: str) -> dict[str, Any]:
     """One file's answer, in this process."""
     module = importlib.import_module(f"mlx_lm.models.{name}")
-    config = config_of(name, module)
+    try:
+        config = config_of(name, module)
+    except Exception as error:
+        return {"not_built": f"{type(error).__name__}: {error}"[:160]}
     for dtype, element in ((mx.bfloat16, 2), (mx.float32, 4)):  # on a CPU, MLX multiplies with experts in float32 alone
         try:
             model = build(module, config, dtype)
