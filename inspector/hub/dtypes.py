@@ -165,6 +165,7 @@ FILE_TYPES: dict[int, str] = {
     38: "MXFP4_MOE",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
 """`general.file_type` -> the recipe's name: `enum llama_ftype` in llama.cpp's include/llama.h (without "MOSTLY_")."""
 

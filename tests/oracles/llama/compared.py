@@ -232,7 +232,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
     """Stores findings and renders docs/oracles.md."""
     import transformers
 
-    head = {"command": "make oracle-engines", "transformers": f"{transformers.__version__}, llama.cpp build {BUILD}"}
+    head = {"command": "make oracle-llama", "transformers": f"{transformers.__version__}, llama.cpp build {BUILD}"}
     head["date"] = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     FOLDER.joinpath(f"{name}.json").write_text(json.dumps({**head, **found}, indent=1) + "\n", "utf-8")
     render()
