@@ -38,6 +38,7 @@ class About(NamedTuple):
         reads: how text is read where the type alone does not tell: "tokens" (8k), "pixels" (1024x768), ...
         group: the heading that the option stands under.
         docs: what docs/options.md says of it; its help where that is "".
+        rare: few need it: --help-all shows its option, --help does not.
     """
 
     help: str
@@ -50,6 +51,7 @@ class About(NamedTuple):
     reads: str = ""
     group: str = ""
     docs: str = ""
+    rare: bool = False
 
     def values(self) -> tuple[str, ...]:
         """Its choices, whichever way they are told."""
@@ -176,7 +178,7 @@ def read_values(kind: Any, values: Mapping[str, Any], name: str) -> dict[str, An
 
 
 def _read(setting: Setting | None, name: str, value: Any) -> Any:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (setting is not None and value == setting.default):
         return value
     if setting is None:
         return (value,) if name == "models" else value

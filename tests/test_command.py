@@ -411,3 +411,19 @@ def test_the_same_numbers_stand_once_and_a_failed_model_has_a_row(run: Run) -> N
     assert rows == ["as", "fp32", "int8", "int4"]
     compared = run("openai-community/gpt2", "org/never-seen", "--gpu", "24GiB", "--offline").out.splitlines()
     assert compared[2].split() == ["org/never-seen", "error", "-", "-", "-", "-", "-"]
+
+
+def test_help_has_the_common_options_in_groups_and_help_all_the_rest(run: Run) -> None:
+    common, every = run("fit", "--help").out, run("fit", "--help-all").out
+    assert "Examples:" in common
+    assert "Workload:" in common
+    assert "--gpu-memory-utilization" not in common
+    assert "--help-all shows" in common
+    assert "Engine: vllm:" in every
+    assert "--gpu-memory-utilization" in every
+    assert "--token" in every
+    for command in ("show", "train", "batch", "lock", "diff"):
+        text = run(command, "--help-all").out
+        assert "<=x" not in text
+        assert "RANGE" not in text
+        assert max(map(len, text.splitlines())) <= 80

@@ -47,6 +47,7 @@ class EngineSettings(WorkloadSettings):
         docs="whose memory accounting to follow: `transformers` (default), `vllm`, `sglang`, `llama.cpp`, `mlx`"
         " (mlx-lm, on Macs); all but transformers need a `--gpu`",
         choices=engine_names,
+        group="Engine",
     )
     serving: Mapping[str, Any] = setting({}, help="The engine's own settings.", option="")
 
@@ -67,6 +68,7 @@ class DeviceSettings:
         " be repeated",
         option="--gpu",
         metavar="GPU",
+        group="Device",
     )
 
 
@@ -82,6 +84,7 @@ class Settings(DeviceSettings, EngineSettings):
         False,
         help="Every known device instead: those it fits on, least memory first.",
         docs="every known device instead: those that it fits on, the least memory first",
+        group="Device",
     )
 
     def __post_init__(self) -> None:

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.api.settings import Settings
-from inspector.cli.options import EngineCommand, query_options, setting_options, source_options, with_serving
-from inspector.cli.output import FormatChoice, Output, said
+from inspector.cli.options import (
+    EngineCommand,
+    format_choice,
+    option,
+    query_options,
+    setting_options,
+    source_options,
+    with_serving,
+)
+from inspector.cli.output import Output, said
 from inspector.errors import OutputFailed, RepoNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -24,24 +32,30 @@ if TYPE_CHECKING:
     from inspector.report.writers import Writer
 
 
-@click.command(cls=EngineCommand)
+@click.command(
+    cls=EngineCommand,
+    examples=(
+        ("llm-inspect batch models.txt --gpu 24GiB -o verdicts.csv", "a row a model"),
+        ("llm-inspect batch --author Qwen --pipeline-tag text-generation", "what the Hub lists"),
+    ),
+)
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @source_options
 @query_options
 @setting_options(Settings, "all_gpus")
-@click.option("--jobs", type=click.IntRange(1, 256), default=16, show_default=True, help="Models at a time.")
-@click.option(
+@option("--jobs", type=click.IntRange(1, 256), metavar="N", default=16, show_default=True, help="Models at a time.")
+@option(
     "--format",
     "format_",
-    type=FormatChoice(lambda each: each.lines),
+    type=format_choice(lambda each: each.lines),
     help="How to write. Default: by the --output file's name (.csv, .md, .parquet), else jsonl.",
 )
-@click.option("--json", "format_", flag_value="jsonl", help="Short for --format jsonl.")
-@click.option(
+@option("--json", "format_", flag_value="jsonl", help="Short for --format jsonl.")
+@option(
     "--columns", metavar="A.B,C", help="Only these keys of the JSON, beside id and outcome: parameters.total,fit.0.fits"
 )
-@click.option("--ordered", is_flag=True, help="Write in the order of the list, not as results come.")
-@click.option(
+@option("--ordered", is_flag=True, help="Write in the order of the list, not as results come.")
+@option(
     "-o",
     "--output",
     "path",
@@ -49,13 +63,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write to a file.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the --output file of a run that was ended early.")
-@click.option(
+@option("--resume", is_flag=True, help="Go on with the --output file of a run that was ended early.")
+@option(
     "--engine-cluster",
     type=click.Choice(["ray"]),
     help="Run on a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
 )
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Of the cluster. Default: its CPUs.")
+@option("--workers", type=click.IntRange(1), metavar="N", help="Of the cluster. Default: its CPUs.")
 def batch(
     files: tuple[str, ...],
     revision: str | None,

@@ -6,13 +6,16 @@ from typing import Any
 
 import click
 
-from inspector.cli.options import access_options, model_argument, setting_options
+from inspector.cli.options import GroupedCommand, access_options, model_argument, setting_options
 from inspector.cli.output import EXIT_NO, Output, json_option
 from inspector.errors import InspectError
 from inspector.memory.estimate import WorkloadSettings
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    examples=(("llm-inspect diff org/name@v1 org/name", "what changed between two revisions"),),
+)
 @model_argument("before", metavar="A")
 @model_argument("after", metavar="B")
 @access_options

@@ -11,15 +11,22 @@ from inspector.cli.options import (
     GPU_HELP,
     EngineCommand,
     model_argument,
+    output_options,
     setting_options,
     source_options,
     with_serving,
 )
-from inspector.cli.output import Output, output_options
+from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 
-@click.command(cls=EngineCommand)
+@click.command(
+    cls=EngineCommand,
+    examples=(
+        ("llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090' --engine vllm", "how many requests vLLM serves at once"),
+        ("llm-inspect fit Qwen/Qwen3-32B --all-gpus --dtype awq", "the devices that hold it in 4 bits"),
+    ),
+)
 @model_argument()
 @source_options
 @setting_options(Settings, help={"gpus": GPU_HELP})

@@ -10,16 +10,27 @@ from typing import Any
 import click
 
 from inspector.api.settings import Settings
-from inspector.cli.options import GPU_HELP, EngineCommand, model_argument, setting_options, source_options, with_serving
+from inspector.cli.options import (
+    GPU_HELP,
+    EngineCommand,
+    model_argument,
+    option,
+    setting_options,
+    source_options,
+    with_serving,
+)
 from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 
-@click.command(cls=EngineCommand)
+@click.command(
+    cls=EngineCommand,
+    examples=(("llm-inspect lock Qwen/Qwen3-8B --gpu 24GiB -o models.yaml", "write what it is now; verify checks it"),),
+)
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @setting_options(Settings, "all_gpus", help={"gpus": f"Also lock the verdict for it: {GPU_HELP}"})
-@click.option(
+@option(
     "--tolerance",
     type=click.FloatRange(0, 1),
     default=0.0,
@@ -27,7 +38,7 @@ from inspector.errors import InspectError, UsageError
     metavar="SHARE",
     help="Share of the bytes that may change later: 0.01 is one per cent.",
 )
-@click.option(
+@option(
     "-o",
     "--output",
     "path",

@@ -3,16 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from inspector.api.settings import GPU_EXAMPLES, Settings
-from inspector.cli.output import saying_options
+from inspector.cli.output import SAID
 from inspector.errors import UsageError
 from inspector.settings import Setting, read_tokens, settings_of
 
+if TYPE_CHECKING:
+    from inspector.report.writers import Format
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+MODEL, HUB_LIST, WORKLOAD, TRAINING, DEVICE, ENGINE, OUTPUT = (
+    "Model",
+    "A list of the Hub's",
+    "Workload",
+    "Training",
+    "Device",
+    "Engine",
+    "Output",
+)
+"""Headings, in this order; a command's own stand before the output's."""
+
+_ALL = "inspector.cli.help.all"
+
+
+class Option(click.Option):
+    """An option with a heading to stand under.
+
+    Args:
+        group: the heading; "" for the command's own, "Options".
+        rare: shown by --help-all alone.
+    """
+
+    def __init__(self, *names: Any, group: str = "", rare: bool = False, **more: Any) -> None:
+        super().__init__(*names, **more)
+        self.group = group
+        self.rare = rare
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Without the bounds of numbers: a wrong one is told."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+class GroupedCommand(click.Command):
+    """A command whose help has headings, examples, and no option that few need.
+
+    Args:
+        examples: lines to paste, each with what it does.
+    """
+
+    def __init__(self, *arguments: Any, examples: tuple[tuple[str, str], ...] = (), **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.examples = examples
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        every = click.Option(
+            ["--help-all"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_all,
+            help="Show all options.",
+        )
+        found = super().get_params(ctx)
+        return [*found[:-1], every, found[-1]]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each group under its heading."""
+        groups: dict[str, list[tuple[str, str]]] = {
+            name: [] for name in (MODEL, HUB_LIST, WORKLOAD, TRAINING, DEVICE, ENGINE)
+        }
+        hidden = 0
+        for each in self.get_params(ctx):
+            record = each.get_help_record(ctx)
+            if record is None or isinstance(each, click.Argument):
+                continue
+            rare = getattr(each, "rare", False) and not ctx.meta.get(_ALL)
+            hidden += rare
+            if not rare:
+                groups.setdefault(getattr(each, "group", "") or "Options", []).append(record)
+        for name in (OUTPUT, "Options"):
+            groups[name] = groups.pop(name, [])
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+        if not ctx.meta.get(_ALL) and (more := self.more_help(hidden)):
+            formatter.write_paragraph()
+            formatter.write_text(more)
+
+    def more_help(self, hidden: int) -> str:
+        """What --help-all shows beside; "" for nothing."""
+        return f"--help-all shows {hidden} more." if hidden else ""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for line, text in self.examples:
+                    formatter.write(f"  {line}\n      {text}\n")
+        super().format_epilog(ctx, formatter)
+
+
+def _show_all(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        context.meta[_ALL] = True
+        click.echo(context.get_help(), color=context.color)
+        context.exit()
+
+
+def option(*names: str, group: str = "", rare: bool = False, **more: Any) -> Callable[[Command], Command]:
+    """`click.option` with a heading to stand under."""
+    return click.option(*names, cls=Option, group=group, rare=rare, **more)
 
 
 class TokenCount(click.ParamType[int]):
@@ -42,6 +151,42 @@ class PictureSize(click.ParamType[tuple[int, int]]):
         return whole[0], whole[-1]
 
 
+class LazyChoice(click.Choice[str]):
+    """A choice of what is registered when it is asked, in any case.
+
+    Args:
+        names: tells them.
+        usual: taken without asking: what stands behind the names is imported for the others alone.
+    """
+
+    def __init__(self, names: Callable[[], tuple[str, ...]], usual: str | None = None) -> None:
+        self._names = names
+        self._usual = usual
+        super().__init__((), case_sensitive=False)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return self._names()
+
+    @choices.setter
+    def choices(self, choices: tuple[str, ...]) -> None:
+        """They are not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value) if value == self._usual else super().convert(value, param, ctx)
+
+
+def format_choice(offered: Callable[[Format], bool]) -> LazyChoice:
+    """The formats of report/ that a command can write."""
+
+    def names() -> tuple[str, ...]:
+        from inspector.report.writers import FORMATS
+
+        return tuple(name for name, each in FORMATS.items() if offered(each))
+
+    return LazyChoice(names, "text")
+
+
 READERS: Mapping[str, click.ParamType[Any]] = {"tokens": TokenCount(), "pixels": PictureSize()}
 """How text is read that is no plain number: by `About.reads`."""
 
@@ -65,18 +210,23 @@ def model_argument(name: str = "model", **more: Any) -> Callable[[Command], Comm
     return click.argument(name, shell_complete=_completer("models"), **more)
 
 
-def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool = False) -> click.Option:
+def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool = False, group: str = "") -> Option:
     """The option of a setting: its name, type, bounds and default are those of the field.
 
     Args:
+        group: the heading, unless the setting has one.
         help: instead of the setting's own.
         given_or_none: None where it is not given, whatever the field's default is.
     """
     about, default = setting.about, None if given_or_none else setting.default
-    many, values = setting.many, about.values()
-    more: dict[str, Any] = {"metavar": about.metavar or None, "multiple": many}
+    many, lazy = setting.many, callable(about.choices)
+    values = () if lazy else about.values()
+    number = "N" if "int" in setting.type and not about.reads else "X" if "float" in setting.type else None
+    more: dict[str, Any] = {"metavar": about.metavar or (None if values else number), "multiple": many}
     if "bool" in setting.type:
         more = {"is_flag": True} if default is not True else {"is_flag": True, "flag_value": False}
+    elif callable(about.choices):
+        more["type"] = LazyChoice(about.choices, str(default))
     elif values and not about.metavar:
         more["type"] = click.Choice(values, case_sensitive=False)
     elif about.reads:
@@ -93,21 +243,29 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
         more["shell_complete"] = lambda _context, _option, typed: [
             each for each in values if each.startswith(typed.lower())
         ]
-    return click.Option(
-        [about.option, setting.name], help=help or about.help, default=default, show_default=shown or None, **more
+    return Option(
+        [about.option, setting.name],
+        help=help or about.help,
+        default=default,
+        show_default=shown or None,
+        group=about.group or group,
+        rare=about.rare,
+        **more,
     )
 
 
-def setting_options(kind: type, *without: str, help: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
+def setting_options(
+    kind: type, *without: str, help: Mapping[str, str] | None = None, group: str = WORKLOAD
+) -> Callable[[Command], Command]:
     """The options of a dataclass's settings, in their order.
 
     Args:
         without: settings that the command does not have.
         help: of some of them the command's own.
+        group: the heading of those that say none.
     """
-    without = (*without, "engine")  # an `EngineCommand`'s
     found = [each for each in settings_of(kind).values() if each.about.option and each.name not in without]
-    options = [option_of(each, help=(help or {}).get(each.name)) for each in found]
+    options = [option_of(each, help=(help or {}).get(each.name), group=group) for each in found]
 
     def decorate(command: Command) -> Command:
         # click's own decorators keep them so, the last first.
@@ -117,7 +275,7 @@ def setting_options(kind: type, *without: str, help: Mapping[str, str] | None = 
     return decorate
 
 
-class EngineCommand(click.Command):
+class EngineCommand(GroupedCommand):
     """A command with `--engine` and the options of all engines.
 
     These are made when an argument may be one of them: else a plain report would import every engine.
@@ -125,24 +283,30 @@ class EngineCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         found = super().get_params(ctx)
-        if ctx.meta.get(_PLAIN):
+        if ctx.meta.get(_PLAIN) and not ctx.meta.get(_ALL):
             return found
         place = next((at for at, each in enumerate(found) if each.name == "gpus"), len(found))
         return [*found[:place], *self._engine_options(), *found[place:]]
 
+    def more_help(self, hidden: int) -> str:
+        return f"--help-all shows {hidden} more, and the options of each engine."
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = {name for each in self.params for name in (*each.opts, *each.secondary_opts)} | {"--"}
+        own = {name for each in self.params for name in (*each.opts, *each.secondary_opts)}
+        own |= {"--", "--help", "-h", "--help-all"}
         ctx.meta[_PLAIN] = not ctx.resilient_parsing and all(
             not each.startswith("-") or each.partition("=")[0] in own for each in args
         )
         return super().parse_args(ctx, args)
 
-    def _engine_options(self) -> list[click.Option]:
+    def _engine_options(self) -> list[Option]:
         if not hasattr(self, "_made"):
-            from inspector.engines.settings import all_options
+            from inspector.engines.settings import all_options, engines_with
 
-            engine = option_of(settings_of(Settings)["engine"])
-            self._made = [engine, *(option_of(each, given_or_none=True) for each in all_options().values())]
+            of_engines = {name: f"{ENGINE}: {', '.join(having)}" for name, having in engines_with().items()}
+            self._made = [
+                option_of(each, given_or_none=True, group=of_engines[name]) for name, each in all_options().items()
+            ]
         return self._made
 
 
@@ -159,38 +323,102 @@ def _options(*decorators: Callable[[Command], Command]) -> Callable[[Command], C
     return decorate
 
 
+def _says(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().meta[SAID] = -1 if option.name == "quiet" else 1
+
+
+def saying_options(command: Command) -> Command:
+    """`-q` and `-v`."""
+    for name, help in (
+        ("verbose", "Also say where the answer is from, and which rule told each number."),
+        ("quiet", "Say nothing but the result: no notes, no progress."),
+    ):
+        decorate = option(
+            f"-{name[0]}", f"--{name}", group=OUTPUT, is_flag=True, expose_value=False, callback=_says, help=help
+        )
+        command = decorate(command)
+    return command
+
+
+def output_options(command: Command) -> Command:
+    """`--explain`, `--format` and `--json`."""
+    type = format_choice(lambda each: each.prints)
+    for decorator in (
+        option("--json", "output", group=OUTPUT, flag_value="json", type=type, help="Short for --format json."),
+        option(
+            "--format",
+            "output",
+            group=OUTPUT,
+            type=type,
+            default="text",
+            show_default=True,
+            help="How to print.",
+        ),
+        option(
+            "--explain", group=OUTPUT, is_flag=True, help="Show each formula with the numbers in it, and its source."
+        ),
+    ):
+        command = decorator(command)
+    return command
+
+
 access_options = _options(
     saying_options,
-    click.option("--token", metavar="TOKEN", help="Token of the Hub. Default: HF_TOKEN, or the saved login."),
-    click.option("--offline", is_flag=True, help="Ask no server: caches and bundled snapshots only."),
+    option(
+        "--token",
+        group=MODEL,
+        rare=True,
+        metavar="TOKEN",
+        help="Token of the Hub. Default: HF_TOKEN, or the saved login.",
+    ),
+    option("--offline", group=MODEL, is_flag=True, help="Ask no server: caches and bundled snapshots only."),
 )
 source_options = _options(
-    click.option("--revision", metavar="REV", help="Branch, tag or commit. Default: main."), access_options
+    option("--revision", group=MODEL, metavar="REV", help="Branch, tag or commit. Default: main."), access_options
 )
 query_options = _options(
-    click.option("--author", metavar="NAME", help="Ask the Hub for the models of this user or organization."),
-    click.option("--search", metavar="WORDS", help="... for those with these words in their names."),
-    click.option(
-        "--filter", "filters", multiple=True, metavar="TAG", help="... for those with this tag; may be repeated."
+    option("--author", group=HUB_LIST, metavar="NAME", help="Ask the Hub for the models of this user or organization."),
+    option("--search", group=HUB_LIST, metavar="WORDS", help="... for those with these words in their names."),
+    option(
+        "--filter",
+        "filters",
+        group=HUB_LIST,
+        multiple=True,
+        metavar="TAG",
+        help="... for those with this tag; may be repeated.",
     ),
-    click.option("--pipeline-tag", metavar="TASK", help="... for those of this task: text-generation, ..."),
-    click.option(
-        "--collection", "collections", multiple=True, metavar="OWNER/SLUG", help="... for those of this collection."
+    option("--pipeline-tag", group=HUB_LIST, metavar="TASK", help="... for those of this task: text-generation, ..."),
+    option(
+        "--collection",
+        "collections",
+        group=HUB_LIST,
+        multiple=True,
+        metavar="OWNER/SLUG",
+        help="... for those of this collection.",
     ),
-    click.option(
+    option(
         "--sort",
+        group=HUB_LIST,
         type=click.Choice(
             ["downloads", "likes", "created_at", "last_modified", "trending_score"], case_sensitive=False
         ),
         help="What the Hub lists first: the most of this.",
     ),
-    click.option(
-        "--limit", type=click.IntRange(1), metavar="N", help="Models to take of the Hub's list. Default: 100."
+    option(
+        "--limit",
+        group=HUB_LIST,
+        type=click.IntRange(1),
+        metavar="N",
+        help="Models to take of the Hub's list. Default: 100.",
     ),
 )
 
-check_option = click.option(
-    "--check", is_flag=True, help="Exit with 1 where it does not fit a --gpu, 4 where that cannot be told."
+check_option = option(
+    "--check",
+    group=DEVICE,
+    is_flag=True,
+    help="Exit with 1 where it does not fit a --gpu, 4 where that cannot be told.",
 )
 GPU_HELP = f"{GPU_EXAMPLES}; may be repeated."
 

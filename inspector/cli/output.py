@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from inspector.api.inspection import Inspection
-    from inspector.report.writers import Answer, Format
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from inspector.report.writers import Answer
 
 _SPACES = re.compile(" +(?=\n)")
 
@@ -29,73 +27,16 @@ EXIT_NO = 1
 EXIT_CANNOT_TELL = 4
 
 
-_SAID = "inspector.cli.output.said"
+SAID = "inspector.cli.output.said"
 
 
 def said() -> int:
     """How much is said beside the result: 0, -1 with -q, 1 with -v."""
     context = click.get_current_context(silent=True)
-    return 0 if context is None else int(context.find_root().meta.get(_SAID, 0))
-
-
-def _says(context: click.Context, option: click.Parameter, value: bool) -> None:
-    if value:
-        context.find_root().meta[_SAID] = -1 if option.name == "quiet" else 1
-
-
-def saying_options(command: Command) -> Command:
-    """`-q` and `-v`."""
-    for name, help in (
-        ("verbose", "Also say where the answer is from, and which rule told each number."),
-        ("quiet", "Say nothing but the result: no notes, no progress."),
-    ):
-        decorate = click.option(f"-{name[0]}", f"--{name}", is_flag=True, expose_value=False, callback=_says, help=help)
-        command = decorate(command)
-    return command
-
-
-class FormatChoice(click.Choice[str]):
-    """The formats of report/ that a command can write, those that are registered when it is asked.
-
-    Args:
-        offered: which of them.
-    """
-
-    def __init__(self, offered: Callable[[Format], bool]) -> None:
-        self._offered = offered
-        super().__init__((), case_sensitive=False)
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        from inspector.report.writers import FORMATS
-
-        return tuple(name for name, each in FORMATS.items() if self._offered(each))
-
-    @choices.setter
-    def choices(self, choices: tuple[str, ...]) -> None:
-        """They are not set."""
+    return 0 if context is None else int(context.find_root().meta.get(SAID, 0))
 
 
 json_option = click.option("--json", "output", flag_value="json", default="text", help="Print JSON.")
-
-
-def output_options(command: Command) -> Command:
-    """`--explain`, `--format` and `--json`."""
-    type = FormatChoice(lambda each: each.prints)
-    for decorator in (
-        click.option("--json", "output", flag_value="json", type=type, help="Short for --format json."),
-        click.option(
-            "--format",
-            "output",
-            type=type,
-            default="text",
-            show_default=True,
-            help="How to print.",
-        ),
-        click.option("--explain", is_flag=True, help="Show each formula with the numbers in it, and its source."),
-    ):
-        command = decorator(command)
-    return command
 
 
 class _Trimmed:

@@ -9,14 +9,17 @@ import click
 
 from inspector.api.settings import Settings
 from inspector.cli.options import (
+    OUTPUT,
     EngineCommand,
     check_option,
     model_argument,
+    option,
+    output_options,
     setting_options,
     source_options,
     with_serving,
 )
-from inspector.cli.output import Output, output_options
+from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
@@ -25,12 +28,18 @@ if TYPE_CHECKING:
     from inspector.report.writers import Answer
 
 
-@click.command(cls=EngineCommand)
+@click.command(
+    cls=EngineCommand,
+    examples=(
+        ("llm-inspect Qwen/Qwen3-8B --context 32k", "what it is, and what it takes with a long context"),
+        ("llm-inspect Qwen/Qwen3-8B Qwen/Qwen3-32B --gpu 'RTX 4090'", "two models side by side"),
+    ),
+)
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @setting_options(Settings, "all_gpus")
 @check_option
-@click.option("--layers", is_flag=True, help="Show each layer's share, and where its numbers come from.")
+@option("--layers", group=OUTPUT, is_flag=True, help="Show each layer's share, and where its numbers come from.")
 @output_options
 def show(
     models: tuple[str, ...],

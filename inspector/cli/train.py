@@ -7,8 +7,18 @@ from typing import Any
 import click
 
 from inspector.api.settings import DeviceSettings
-from inspector.cli.options import check_option, model_argument, setting_options, source_options
-from inspector.cli.output import EXIT_CANNOT_TELL, Output, output_options
+from inspector.cli.options import (
+    OUTPUT,
+    TRAINING,
+    GroupedCommand,
+    check_option,
+    model_argument,
+    option,
+    output_options,
+    setting_options,
+    source_options,
+)
+from inspector.cli.output import EXIT_CANNOT_TELL, Output
 from inspector.errors import InspectError, UsageError
 from inspector.memory.estimate import RunSettings
 from inspector.memory.training.estimate import TrainingSetup
@@ -22,21 +32,31 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
         raise UsageError("a training step keeps no KV cache", "Leave out --kv-dtype.")
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    examples=(
+        ("llm-inspect train Qwen/Qwen3-8B --method qlora --gpu 'RTX 4090'", "adapters on a base in 4 bits"),
+        ("llm-inspect train Qwen/Qwen3-8B --fsdp 8 --checkpointing full --gpu H100", "all of it, over 8 GPUs"),
+    ),
+)
 @model_argument()
 @source_options
 @setting_options(RunSettings)
 @click.option("--kv-dtype", hidden=True, expose_value=False, callback=_refuse_kv_dtype)
-@setting_options(TrainingSetup)
-@setting_options(Sharding)
-@click.option(
+@setting_options(TrainingSetup, group=TRAINING)
+@setting_options(Sharding, group="Several GPUs")
+@option(
     "--measure",
+    group=OUTPUT,
+    rare=True,
     is_flag=True,
     help="Also run the step with the real class under fake tensors: needs torch and a C++ compiler, no GPU.",
 )
-@click.option(
+@option(
     "--trainable",
     "trainable_parameters",
+    group=TRAINING,
+    rare=True,
     type=click.IntRange(0),
     metavar="N",
     help="Trainable parameters, for --formulas article. Default: all.",

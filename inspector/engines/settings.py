@@ -23,6 +23,11 @@ def all_options() -> Mapping[str, Setting]:
     return found
 
 
+def engines_with() -> Mapping[str, list[str]]:
+    """The names of the engines that have an option, by its field's name."""
+    return {name: [each.name for each in engines() if name in settings_of(each.options)] for name in all_options()}
+
+
 def option_of(name: str) -> str:
     """An option as the command line writes it: "n_ubatch" -> "--n-ubatch"."""
     known = all_options()

@@ -48,6 +48,7 @@ class RunSettings:
         help="exact, or the article's rules of thumb, for comparison.",
         docs="`exact`, or the `article`'s rules of thumb for comparison",
         choices=("exact", "article"),
+        rare=True,
     )
 
 

@@ -106,6 +106,7 @@ class TrainingSetup:
     )
     optimizer_bytes: float | None = setting(
         None,
+        rare=True,
         help="A parameter, for --optimizer custom.",
         docs="of state a parameter, for `--optimizer custom`",
         unit="bytes",
@@ -113,15 +114,19 @@ class TrainingSetup:
         least=0,
         most=1024,
     )
-    optimizer_rank: int = setting(128, help="Rank of galore's and apollo's projections.", least=1, most=2**16)
+    optimizer_rank: int = setting(
+        128, rare=True, help="Rank of galore's and apollo's projections.", least=1, most=2**16
+    )
     optimizer_impl: str = setting(
         "foreach",
+        rare=True,
         choices=("foreach", "for-loop", "fused"),
         help="torch's variant of AdamW.",
         docs="torch's variant of AdamW: `foreach`, `for-loop`, `fused`",
     )
     fp8: str = setting(
         "none",
+        rare=True,
         choices=("none", "torchao", "te", "te-primary"),
         help="Linear layers of the blocks by torchao or Transformer Engine; te-primary: on weights in fp8.",
         docs="the blocks' linear layers in fp8, by `torchao`, or by Transformer Engine: `te`, or `te-primary` on"
@@ -134,7 +139,7 @@ class TrainingSetup:
         docs="each block under `torch.compile`, which keeps less for the backward pass; measured for plain gated"
         " decoders, else a bound",
     )
-    optimizer_in_backward: bool = setting(False, help="Each parameter steps when its gradient is there.")
+    optimizer_in_backward: bool = setting(False, rare=True, help="Each parameter steps when its gradient is there.")
     attention: str = setting(
         "sdpa",
         choices=("sdpa", "eager", "flash"),
@@ -149,10 +154,17 @@ class TrainingSetup:
         " or `attention` (eager attention's scores alone, Megatron-LM's selective)",
     )
     checkpoint_every: int = setting(
-        2, help="For --checkpointing selective.", docs="for `selective`", metavar="K", least=1, most=2**16
+        2,
+        help="For --checkpointing selective.",
+        docs="for `selective`",
+        metavar="K",
+        least=1,
+        most=2**16,
+        rare=True,
     )
     logits: str = setting(
         "all",
+        rare=True,
         choices=("all", "chunked", "chunked-loss"),
         help="All at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
         docs="`all` at once; `chunked`: a fused linear cross entropy (Liger); `chunked-loss`: all in the model's"
@@ -167,26 +179,36 @@ class TrainingSetup:
     )
     adapter_dtype: str = setting(
         "fp32",
+        rare=True,
         choices=("fp32", "bf16"),
         help="Of the adapters; peft's default is fp32.",
         docs="precision of the adapters; peft's default is `fp32`",
     )
     lora_dropout: float = setting(
-        0.0, help="Before adapters.", docs="of the adapters' inputs", metavar="P", least=0, most=1
+        0.0,
+        help="Before adapters.",
+        docs="of the adapters' inputs",
+        metavar="P",
+        least=0,
+        most=1,
+        rare=True,
     )
     double_quant: bool = setting(
         True,
+        rare=True,
         option="--no-double-quant",
         help="qlora's scales are not quantized in turn.",
     )
     old_bitsandbytes: bool = setting(
         False,
+        rare=True,
         help="Before 0.44, whose 4-bit layers keep their inputs.",
         docs="bitsandbytes before 0.44, whose 4-bit layers keep their inputs",
     )
-    dora: bool = setting(False, help="Adapters with a trained magnitude (DoRA).")
+    dora: bool = setting(False, rare=True, help="Adapters with a trained magnitude (DoRA).")
     modules_to_save: str = setting(
         "",
+        rare=True,
         help="Modules that train whole beside: lm_head,embed_tokens.",
         docs="modules that train whole beside the adapters: `lm_head,embed_tokens`",
         metavar="NAMES",

@@ -37,28 +37,39 @@ class Sharding:
     """
 
     ddp: int = setting(1, help="Data-parallel GPUs.", metavar="N", least=1)
-    bucket_view: bool = setting(False, help="DDP's gradient_as_bucket_view.", docs="DDP's `gradient_as_bucket_view`")
+    bucket_view: bool = setting(
+        False, rare=True, help="DDP's gradient_as_bucket_view.", docs="DDP's `gradient_as_bucket_view`"
+    )
     zero: int | None = setting(None, help="Stage of DeepSpeed's ZeRO, over the GPUs of --ddp.", least=0, most=3)
     fsdp: int = setting(1, help="GPUs of torch's fully_shard (FSDP2).", metavar="N", least=1)
     fp8_gather: bool = setting(
         False,
+        rare=True,
         help="FSDP gathers blocks in fp8, for --fp8 torchao.",
         docs="FSDP gathers torchao's weights in fp8",
     )
-    shard_embeddings: bool = setting(False, help="Embedding and head are FSDP units of their own.")
+    shard_embeddings: bool = setting(False, rare=True, help="Embedding and head are FSDP units of their own.")
     hsdp: int = setting(
-        1, help="Replicas of such a group.", docs="replicas of the groups of `--fsdp`", metavar="N", least=1
+        1,
+        help="Replicas of such a group.",
+        docs="replicas of the groups of `--fsdp`",
+        metavar="N",
+        least=1,
+        rare=True,
     )
     tp: int = setting(1, help="Tensor parallel.", metavar="N", least=1)
-    sp: bool = setting(False, help="With sequence parallel beside it.", docs="sequence parallelism beside `--tp`")
+    sp: bool = setting(
+        False, rare=True, help="With sequence parallel beside it.", docs="sequence parallelism beside `--tp`"
+    )
     pp: int = setting(1, help="Pipeline stages.", metavar="N", least=1)
     schedule: str = setting(
         "1f1b",
+        rare=True,
         choices=SCHEDULES,
         help="Of a pipeline.",
         docs="of a pipeline: `1f1b` (default), or `gpipe`, which keeps every microbatch",
     )
-    cp: int = setting(1, help="Context parallel.", metavar="N", least=1)
+    cp: int = setting(1, rare=True, help="Context parallel.", metavar="N", least=1)
     ep: int = setting(1, help="Expert parallel.", metavar="N", least=1)
     grad_accum: int = setting(1, help="Microbatches a step.", metavar="N", least=1)
     offload: tuple[str, ...] = setting(
@@ -70,6 +81,7 @@ class Sharding:
     )
     nvme: tuple[str, ...] = setting(
         (),
+        rare=True,
         choices=NVME,
         help="To disk, by ZeRO-Infinity; may be repeated.",
         docs="`optimizer` or `params` to disk (DeepSpeed's ZeRO-Infinity, with `--zero 3`); its buffers, and what is"
