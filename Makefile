@@ -178,6 +178,8 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_ties.py
 	$(BIN)/python fixtures/make_classes.py --jobs 2
 	$(BIN)/python fixtures/make_buffers.py
+	$(BIN)/python fixtures/make_nulls.py
+	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/llama_cpp_python-*.tar.gz
 	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl

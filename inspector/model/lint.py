@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import operator
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
@@ -198,3 +205,150 @@ def _stored_twice(tensor_groups: tuple[TensorGroup, ...]) -> Iterator[str]:
 
 def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
+
+
+ShapeRow = tuple[list[tuple[str, str, int]], dict[str, int], dict[str, list[str]], dict[str, str]]
+"""Of a type: [expression of keys, tensor, axis], the defaults and other names of the keys, the types of the parts.
+An axis below 0 is the number of layers or experts that the tensor's name counts."""
+
+PARTS = ("text_config", "llm_config", "language_config", "vision_config", "audio_config")
+"""Parts that are compared by their own types, too, as a part may be of several."""
+WORD = re.compile(r"[A-Za-z_][\w.]*")
+
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def evaluate(expression: str, value: Callable[[str], int | None]) -> int | None:
+    """ "heads*(a.b+c)" by the values of its keys; None where one has none."""
+
+    def of(node: ast.expr) -> int:
+        if isinstance(node, ast.BinOp):
+            return _OPERATORS[type(node.op)](of(node.left), of(node.right))
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            return node.value
+        found = value(ast.unparse(node))
+        if found is None:
+            raise LookupError
+        return found
+
+    try:
+        return of(ast.parse(expression, mode="eval").body)
+    except (LookupError, ZeroDivisionError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _text() -> str:
+    return resources.files("inspector").joinpath("data/shapes.json").read_text("utf-8")
+
+
+def _is_alone(model_type: object) -> bool:
+    """Whether a type's parts share names, so that their own types' rows do not tell which is whose."""
+    return model_type in _text().split('"alone": "', 1)[-1].split('"', 1)[0].split()
+
+
+@lru_cache(maxsize=8)
+def _shapes(model_type: str) -> ShapeRow | None:
+    """A type's row: of the whole file, one line is read as JSON."""
+    text = _text()
+    start = text.find(f"\n{json.dumps(model_type)}: ")
+    if start < 0:
+        return None
+    line = text[start + 1 : text.index("\n", start + 1)].rstrip(",").partition(": ")[2]
+    row: ShapeRow = tuple(json.loads(line))
+    return row
+
+
+def wrong_sizes(
+    config: Mapping[str, Any], groups: Iterable[TensorGroup], stack: str | None
+) -> Iterator[tuple[str, str]]:
+    """Keys whose values are not what the tensors show, and a note on each that names tensor, keys and both values.
+
+    Args:
+        config: config.json as parsed.
+        groups: of its tensors, sorted.
+        stack: the name of the list of the language part's layers.
+    """
+    held = [each for each in groups if each.role == "parameter"]
+    by_name: dict[str, list[TensorGroup]] = {}
+    for each in held:
+        by_name.setdefault(each.name, []).append(each)
+    said: set[str] = set()
+    for path, part in (
+        ("", config),
+        *((f"{key}.", value) for key, value in config.items() if isinstance(value, Mapping)),
+    ):
+        model_type = part.get("model_type")
+        row = _shapes(model_type) if isinstance(model_type, str) else None
+        if row is None:
+            continue
+        names = by_name if not path else _inside(row, by_name, path, stack)
+        for expression, note in _compared(part, row, names, path):
+            if expression not in said:
+                yield expression, note
+            said.add(expression)
+
+
+def _compared(
+    config: Mapping[str, Any], row: ShapeRow, by_name: Mapping[str, list[TensorGroup]], path: str
+) -> Iterator[tuple[str, str]]:
+    """One row's wrong sizes. `path`: what stands before the keys of a part, "text_config."."""
+    rows, defaults, names, parts = row
+    others = {prefix for prefix, kind in parts.items() if _part(config, prefix).get("model_type", kind) != kind}
+
+    def value(key: str) -> int | None:
+        prefix, _, last = key.rpartition(".")
+        part = _part(config, prefix)
+        given = next((part[name] for name in (last, *names.get(key, ())) if name in part), defaults.get(key))
+        return given if type(given) is int and prefix not in others else None
+
+    for expression, name, axis in rows:
+        own_width = "//" in expression and any(str(key).endswith(("head_dim", "d_kv")) for key in config)
+        expected = evaluate(expression, value) if name in by_name and not own_width else None
+        found = {size for each in by_name.get(name, ()) if (size := _size(each, axis)) is not None}
+        if expected is not None and len(found) == 1 and found != {expected}:
+            shown = WORD.sub(lambda key: path + key[0], expression)
+            what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {found.pop():,}"
+            yield shown, f"{what}, config.json's {shown} is {expected:,}"
+
+
+def _inside(
+    row: ShapeRow, by_name: Mapping[str, list[TensorGroup]], path: str, stack: str | None
+) -> Mapping[str, list[TensorGroup]]:
+    """A part's tensors by their names below it: below what most of the names that its type knows begin with."""
+    fronts = Counter(
+        name.removesuffix(own) for own in {own for _, own, _ in row[0]} for name in by_name if name.endswith(f".{own}")
+    )
+    media = path.startswith(("vision", "audio"))
+    fitting = [
+        front
+        for front, count in fronts.most_common()
+        if count > 2
+        and (component(f"{front}x.weight") in ("vision", "audio") if media else f"{stack}.".startswith(front))
+    ]
+    if len(fitting) != 1:
+        return {}
+    return {name.removeprefix(fitting[0]): held for name, held in by_name.items() if name.startswith(fitting[0])}
+
+
+def _part(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    """A part of a config by its dotted path; empty where there is none."""
+    part: Any = config
+    for key in prefix.split(".") if prefix else ():
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def _size(each: TensorGroup, axis: int) -> int | None:
+    """A group's size along an axis, or how many its names count."""
+    if axis >= 0:
+        plain = not each.packed and each.numel == each.group.numel and axis < len(each.group.shape)
+        return each.group.shape[axis] if plain else None
+    if axis == -1:
+        return len(each.layers) if each.layers and len(each.layers) == 1 + max(each.layers) else None
+    counts = set(each.layers.values())
+    return counts.pop() if len(counts) == 1 else None

@@ -260,3 +260,23 @@ def test_common_types_are_read_without_transformers() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_null_that_transformers_refuses_has_a_note() -> None:
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": None}
+    found = read_architecture(config)
+    assert not found.exact
+    assert any("hidden_size is null" in note for note in found.notes)
+    assert read_architecture({**config, "hidden_size": 64}).exact
+    assert read_architecture({"model_type": "mistral", "sliding_window": None}).exact
+
+
+def test_layer_types_of_another_number_than_the_layers_have_a_note() -> None:
+    kinds = ["full_attention"] * 3
+    found = read_architecture({"model_type": "qwen3", "num_hidden_layers": 4, "layer_types": kinds})
+    assert any("3 layer_types of 4 layers" in note for note in found.notes)
+
+
+def test_a_language_part_that_a_flat_type_does_not_read_has_a_note() -> None:
+    found = read_architecture({"model_type": "llama", "text_config": {"hidden_size": 64}})
+    assert any("text_config" in note for note in found.notes)

@@ -164,6 +164,21 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
             "not_built": "classes that could not be built",
         },
     ),
+    "surprises": (
+        "Surprises: config.json changed at random, beside what transformers makes of it",
+        {
+            "classes": "model classes whose small random config was changed",
+            "built": "of these, built anew with other ties and under files of other sizes",
+            "configs": "changed configs (keys dropped, null, flipped, nested, flat, renamed; ties) that are taken",
+            "refused": "that transformers refuses",
+            "noted_and_right": "taken, with a note here though the facts are the class's",
+            "counted": "counts of parameters compared",
+            "other_sizes": "configs whose sizes are not those of the files",
+            "silent": "silent differences",
+            "told_though_refused": "told without a note though transformers refuses",
+            "refused_here": "refused here and taken by transformers",
+        },
+    ),
     "facts": (
         "Facts: every config class, from its config.json",
         {

@@ -44,8 +44,8 @@ def text_config_of(whole: Any) -> TextConfig:
     values = dict.fromkeys(KEYS) | {key: _value(text, key) for key in keys}
     # The head belongs to the whole model: tying is read where the class that ties reads it.
     tied = _value(whole, "tie_word_embeddings")
-    if tied is not None:
-        values["tie_word_embeddings"] = tied
+    if tied is not None or (text is not whole and hasattr(whole, "tie_word_embeddings")):
+        values["tie_word_embeddings"] = bool(tied)
     values["is_encoder_decoder"] = bool(_value(whole, "is_encoder_decoder"))
     per_layer: dict[int, dict[str, Any]] = {}
     if getattr(text, "is_heterogeneous", False):

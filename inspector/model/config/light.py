@@ -106,8 +106,10 @@ def with_ties(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The config with `tie_word_embeddings` as its class has it, outside and in the language part.
 
     Older files have the flag in the language part alone. Some classes then set the outer one ("either"), some take
-    the inner one whatever the outer says ("text"), some overwrite the inner one ("down").
+    the inner one whatever the outer says ("text"), some overwrite the inner one ("down"). Null ties nothing.
     """
+    if config.get(TIES, False) is None:
+        config = {**config, TIES: False}
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not any(isinstance(value, Mapping) for value in config.values()):
         return config
@@ -134,6 +136,7 @@ def read_light(
         types: the table; the packaged one if not given.
     """
     types = table() if types is None else types
+    untold = config.get(TIES, False) is None
     if "text" in types.get(model_type, {}):
         config = with_ties(config)
     found = _language_part(config, model_type, types)
@@ -151,7 +154,32 @@ def read_light(
         values["is_encoder_decoder"] = bool(_raw(config, outer, "is_encoder_decoder"))
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
     per_layer = overrides_of_full_layers(values) if entry.get("full_layers_differ") else {}
-    return TextConfig(model_type, entry.get("type", text_type), values, per_layer)
+    nulls = {name for name, value in part.items() if value is None}
+    refused = [name for name in nulls and nulls & nulls_that_matter(entry) if not _takes_null(text_type, name)]
+    if part is not config and untold and not _takes_null(model_type, TIES):
+        refused.append(TIES)
+    notes = [f"config.json: {name} is null, which transformers refuses" for name in sorted(refused)]
+    kinds, count = values["layer_types"], values["num_hidden_layers"]
+    kinds = kinds if isinstance(kinds, list) and any("attention" in str(kind) for kind in kinds) else None
+    if kinds is not None and isinstance(count, int) and len(kinds) != count:
+        notes.append(f"config.json: {len(kinds)} layer_types of {count} layers, which transformers refuses")
+    if "text" not in entry and part is config and isinstance(config.get("text_config"), Mapping):
+        notes.append(f"config.json: its text_config is none that {model_type}'s class reads")
+    return TextConfig(model_type, entry.get("type", text_type), values, per_layer, exact=not notes, notes=tuple(notes))
+
+
+def nulls_that_matter(entry: Entry) -> set[str]:
+    """The names, of what is read here, under which a class has a default."""
+    names = entry.get("names", {})
+    return {name for key in KEYS if key in entry["defaults"] for name in names.get(key, (key,))} - {
+        "is_encoder_decoder"
+    }
+
+
+def _takes_null(model_type: str, name: str) -> bool:
+    """Whether a type's class takes null for a key for which it has a default. `fixtures/make_nulls.py` asks them."""
+    taken: dict[str, str] = json.loads(_DATA.joinpath("nulls.json").read_text("utf-8"))["taken"]
+    return model_type in taken.get(name, "").split()
 
 
 def _language_part(

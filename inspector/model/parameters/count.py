@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
-from inspector.model.config.light import with_ties
+from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
-from inspector.model.lint import lint, suspicious
+from inspector.model.lint import lint, suspicious, wrong_sizes
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, find_class
 from inspector.model.parameters.counter import ParameterCounter
@@ -61,6 +62,8 @@ def count_and_weigh(
         if again:
             counter, groups = _sorted(checkpoint, architecture)
     counter.notes += lint(groups, architecture, counter.stack)
+    if counter.model_class is not None and architecture.exact:
+        counter.check_sizes(groups, checkpoint.config)
     if not any(group.packed for group in groups):
         return _sum_up(groups, counter, architecture), architecture
     from inspector.model.packing.report import describe
@@ -75,6 +78,12 @@ def parameter_groups(checkpoint: Checkpoint, architecture: Architecture) -> tupl
     """The tensor groups that are parameters, and the name of the list of layers (None where the names do not tell)."""
     counter, tensor_groups = _sorted(checkpoint, architecture)
     return [tensor_group for tensor_group in tensor_groups if tensor_group.role == PARAMETER], counter.stack
+
+
+def sorted_groups(checkpoint: Checkpoint, architecture: Architecture) -> tuple[list[TensorGroup], str | None]:
+    """All tensor groups with their roles, and the name of the list of layers."""
+    counter, tensor_groups = _sorted(checkpoint, architecture)
+    return tensor_groups, counter.stack
 
 
 def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counter, list[TensorGroup]]:
@@ -106,6 +115,7 @@ class _Counter:
 
     def __init__(self, checkpoint: Checkpoint, architecture: Architecture, model_class: ModelClass | None) -> None:
         self.config = with_ties(checkpoint.config)
+        self.untold = checkpoint.config.get(TIES) is None
         self.architecture = architecture
         self.model_class = model_class
         self.tensors = checkpoint.tensors
@@ -135,6 +145,16 @@ class _Counter:
         self._drop_twins(tensor_groups)
         self._note(unknown)
         return tensor_groups
+
+    def check_sizes(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
+        """Notes on sizes of the config that are not the tensors'; a key that another note names has one already."""
+        for expression, note in wrong_sizes(config, tensor_groups, self.stack):
+            self.exact = False
+            keys = {key.rpartition(".")[2] for key in re.findall(r"[a-zA-Z_][\w.]*", expression)}
+            counted = [word for word in ("layers", "experts") if any(key.endswith(word) for key in keys)]
+            words = keys | {f" {word}; the files hold" for word in counted}
+            if not any(word in said for said in self.notes for word in words):
+                self.notes.append(note)
 
     def _whole_numbers(self, tensor_groups: list[TensorGroup]) -> None:
         """Tensors of whole numbers that no packing explains are no parameters, which are trained and so fractions.
@@ -262,7 +282,7 @@ class _Counter:
                 twin.role = DUPLICATE_HEAD if component(name) == "head" else DUPLICATE_EMBEDDING
             else:
                 by_name[kept] = twin  # the file has the weight under this name only
-        if self.model_class and not self._tied():
+        if self.model_class and not self._tied() and not self.model_class.always_tied:
             self._miss_head(by_name, self.model_class)
 
     def _miss_head(self, by_name: Mapping[str, TensorGroup], model_class: ModelClass) -> None:
@@ -304,6 +324,8 @@ class _Counter:
         return ties
 
     def _tied(self) -> bool:
+        if self.model_class and self.model_class.always_tied and self.untold:
+            return True
         if self.model_class:
             return self.model_class.ties_with(self.config)
         return bool(self.architecture.tie_word_embeddings)
