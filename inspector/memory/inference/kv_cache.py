@@ -114,7 +114,10 @@ def _groups(architecture: Architecture) -> dict[Layer, int]:
 
 
 def kv_bytes_per_token(architecture: Architecture, element_bits: int) -> int | None:
-    """Bytes that one token of one sequence takes in all layers together, as long as no window is full."""
+    """Bytes that one token of one sequence takes in all layers together, as long as no window is full; None where the
+    layers are not known."""
+    if architecture.is_decoder and not architecture.layers:
+        return None
     total = 0
     for layer in architecture.layers:
         bits = layer.bits_per_token(element_bits)

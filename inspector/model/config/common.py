@@ -175,7 +175,17 @@ def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
         part = config.get(key)
         if isinstance(part, Mapping) and part:
             return language_part(part) or part
-    return None
+    counts = ("num_hidden_layers", *LAYER_COUNT_NAMES)
+    if any(name in config for name in counts):
+        return None
+    found = [
+        part
+        for part in config.values()
+        if isinstance(part, Mapping)
+        and any(name in part for name in counts)
+        and any(name in part for name in ("vocab_size", *OTHER_NAMES["vocab_size"]))
+    ]
+    return found[0] if len(found) == 1 else None  # under a name of the vendor's own: layers and a vocabulary tell it
 
 
 def _first(config: Mapping[str, Any], key: str) -> Any:

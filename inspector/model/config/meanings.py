@@ -27,7 +27,7 @@ WORDS: tuple[tuple[str, str], ...] = (
 """Kind -> what the words of a list by layer have in them; the first that fits counts."""
 LETTERS = {"M": LINEAR, "*": FULL, "-": NOTHING, "E": NOTHING, "L": SLIDING, "G": FULL, "S": SLIDING, "F": FULL}
 """What the letters of a pattern mean: "M-M*-" of Nemotron-H, "LLLG" of EXAONE."""
-WORD_LIST = re.compile(r"(layer|block|attn|attention|mixer).*(type|layout)")
+WORD_LIST = re.compile(r"(layer|block|attn|attention|mixer).*(type|layout)|^attention_layers$")
 FLAG_LIST = re.compile(r"attn_type_list|attention_type_list")
 SLIDING_FLAGS = re.compile(r"(slid|swa|window).*(layout|pattern|mask|list)")
 INDEX_LIST = re.compile(r"(^|_)(layers|(layer_)?(indices|idxs?|ids))$")
@@ -73,15 +73,20 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
     kinds = values.get("layer_types")
     if not (isinstance(kinds, list) and len(kinds) == count):
         kinds = _kinds(config, values, count)
-        if kinds is not None:
-            values["layer_types"] = _reused(config, kinds)
+        if kinds is None and config.get("num_kv_shared_layers") and not values.get("sliding_window"):
+            kinds = [FULL] * count
+    if kinds is not None:
+        values["layer_types"] = _reused(config, kinds)
     _window_heads(config, values, per_layer)
     return per_layer
 
 
 def _reused(config: Mapping[str, Any], kinds: list[str]) -> list[str]:
-    """The kinds, where layers of a group use the rows of its first (`kv_reuse_group` of Hymba)."""
-    groups = config.get("kv_reuse_group")
+    """The kinds, where layers use others' rows: of a group its first's (`kv_reuse_group` of Hymba), the last so many
+    those before them (`num_kv_shared_layers` of Gemma 3n)."""
+    groups, shared = config.get("kv_reuse_group"), config.get("num_kv_shared_layers")
+    if type(shared) is int and 0 < shared < len(kinds):
+        return [*kinds[:-shared], *[NOTHING] * shared]
     if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
         return kinds
     later = {index for group in groups for index in group[1:]}
