@@ -22,14 +22,25 @@ LANGUAGE_PARTS = (
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_hidden_layers": LAYER_COUNT_NAMES,
-    "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim"),
+    "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim", "decoder_embed_dim"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "num_query_heads", "decoder_attention_heads"),
     "num_key_value_heads": (
         *("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
         *("num_query_groups", "num_key_value_groups_total", "kv_heads", "num_heads_kv", "n_kv_head"),
     ),
     "head_dim": ("attention_head_dim", "head_size", "kv_channels", "d_head", "hidden_size_per_head"),
-    "intermediate_size": ("ffn_dim", "ffn_hidden_size", "n_inner", "d_ff", "inner_dim", "decoder_ffn_dim"),
+    "intermediate_size": (
+        "ffn_dim",
+        "ffn_hidden_size",
+        "n_inner",
+        "d_ff",
+        "inner_dim",
+        "decoder_ffn_dim",
+        "inner_hidden_size",
+        "ff_intermediate_size",
+        "inner_mlp_size",
+        "glu_dim",
+    ),
     "vocab_size": ("padded_vocab_size", "n_vocab"),
     "max_position_embeddings": (
         *("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_context_length", "seq_length"),

@@ -133,7 +133,7 @@ RECURRENT = re.compile(
 MIXED = _words("mixer temporal_block")
 """Of these, those that are attention or an MLP in some layers (Nemotron-H, RecurrentGemma)."""
 NORM = re.compile(r"norm|^ln(_|\d|$)|^ln$|_ln$|LayerNorm|^bn\d*$|_bn$")
-ATTENTION = re.compile(r"att(n|ention)|^(q|k|v|o|qkv|kv)_proj|SelfAttention$|^Wqkv$")
+ATTENTION = re.compile(r"att(n|ention)|^att_proj$|^(q|k|v|o|qkv|kv)_proj|SelfAttention$|^Wqkv$")
 MLP = re.compile(
     r"mlp|ffn|feed_forward|feedforward|DenseReluDense|^(fc|w|wi|wo|linear)_?\d*$|intermediate|^dense_", re.I
 )
@@ -192,7 +192,8 @@ def _plain(names: list[str], leaf: str, inside: bool) -> str:
 
 RARE = (
     ("experts", r"block_sparse_moe\.(input|output)_linear$"),
-    ("mlp", r"block_sparse_moe\.|(^|\.)ff(\d|_proj|_out)?(\.|$)"),
+    ("linear_attention", r"(^|\.)token_mixer(\.|$)"),
+    ("mlp", r"block_sparse_moe\.|(^|\.)channel_mixer(\.|$)|(^|\.)ff(\d|_proj|_out)?(\.|$)"),
     ("audio", r"(^|\.)(feature_projection|conformer)(\.|$)|^masked_spec_embed"),
     (
         "projector",
@@ -205,7 +206,7 @@ RARE = (
 """What else the parameters that are left are called: the first that fits."""
 RARE_HEADS = (
     r"heads?(\.|$)|^(\w*predictions|lm_loss|proj_out|mlm_score|output|decoder|pred_layer|vocab_transform)(\.|$)|"
-    r"(^|\.)(ff_out(\.|$)|unembed)|logits|output_projection|_pooler"
+    r"(^|\.)(ff_out(\.|$)|output$|unembed)|logits|output_projection|_pooler"
 )
 """Heads, outside of all layers."""
 
