@@ -14,10 +14,12 @@ from inspector.engines.sglang.loads import (
     cached_layers,
     context_length,
     fraction_facts,
+    page_size,
     state_slots,
     table,
     why_not_loaded,
 )
+from inspector.engines.sglang.plan import resolve_dtype
 from inspector.memory import Workload
 from inspector.model.architecture import read_architecture
 from inspector.model.layers import Layer
@@ -159,3 +161,9 @@ def test_the_longest_context_is_the_configs_times_the_ropes_factor() -> None:
     assert context_length(read_architecture(config, None)) == 16384
     nothing = {**LLAMA, "model_type": "falcon_mamba", "architectures": ["FalconMambaForCausalLM"]}
     assert context_length(read_architecture(nothing, None)) == 2048
+
+
+def test_an_architecture_may_have_a_precision_and_pages_of_its_own() -> None:
+    llava = read_architecture({**LLAMA, "model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"]}, None)
+    assert resolve_dtype("bf16", llava) == "fp16"
+    assert (page_size(named("DeepseekV32ForCausalLM")), page_size(named("LlamaForCausalLM"))) == (64, 1)

@@ -153,7 +153,9 @@ def cached_layers(layers: Sequence[Layer], shape: Architecture) -> tuple[Layer, 
             kept += [row] * (2 if isinstance(layer, CrossAttention) and native else 1)
         else:
             kept.append(layer)
-    if native and shape.num_hidden_layers:  # layers that run more than once: layer_setup.py counts each run's runs
+    if (
+        "looped" in found and shape.num_hidden_layers
+    ):  # ModelConfig counts all runs, and layer_setup.py all runs of each
         kept *= max(1, len(layers) // shape.num_hidden_layers)
     if shape.encoder_layers and row is not None and native and any(isinstance(each, CrossAttention) for each in layers):
         kept += [row] * shape.encoder_layers

@@ -85,32 +85,45 @@ OWN: dict[str, tuple[str, Any, dict[str, Any]]] = {
 """As REMOTE of the vLLM oracle's configs, for what SGLang alone has."""
 
 INTERVAL = {"full_attention_interval": 4}
-WINDOWS = ["full_attention" if index % 4 == 3 else "sliding_attention" for index in range(24)]
 SHORT = ["full_attention" if index % 3 == 2 else "conv" for index in range(24)]
+
+
+def windows(config: dict[str, Any]) -> list[str]:
+    """Three layers with a window to each without, as many as the config has."""
+    return ["full_attention" if index % 4 == 3 else "sliding_attention" for index in range(config["num_hidden_layers"])]
+
+
+def deltas(config: dict[str, Any]) -> list[str]:
+    """The same of delta attention."""
+    return [kind.replace("sliding", "linear") for kind in windows(config)]
+
+
+def delta_layers(config: dict[str, Any]) -> dict[str, Any]:
+    """Kimi Linear's own key, counted from 1."""
+    kinds = deltas(config)
+    return {
+        "full_attn_layers": [index + 1 for index, kind in enumerate(kinds) if kind == "full_attention"],
+        "kda_layers": [index + 1 for index, kind in enumerate(kinds) if kind != "full_attention"],
+        "head_dim": 128,
+        "num_heads": 32,
+        "short_conv_kernel_size": 4,
+    }
+
+
 GIVEN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), INTERVAL),
-    **{name: {"layer_types": WINDOWS, "num_hidden_layers": 24} for name in ("laguna", "mellum", "step3p5")},
+    **{name: {"layer_types": windows} for name in ("laguna", "mellum", "step3p5")},
     **{name: {"layer_types": SHORT, "num_hidden_layers": 24} for name in ("lfm2", "lfm2_moe")},
     "mamba2": {"num_heads": 128, "head_dim": 64, "hidden_size": 4096, "intermediate_size": 8192},
     "bailing_hybrid": {"head_dim": 128},
+    "chatglm": {"multi_query_attention": True, "multi_query_group_num": 2},
     "nemotron_h": {
         "hybrid_override_pattern": "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-",
         "num_hidden_layers": 52,
         "layers_block_type": None,
         "layer_types": None,
     },
-    "kimi_linear": {
-        "num_hidden_layers": 24,
-        "layer_types": [WINDOWS[index].replace("sliding", "linear") for index in range(24)],
-        "mla_use_nope": True,
-        "linear_attn_config": {
-            "full_attn_layers": [4, 8, 12, 16, 20, 24],
-            "kda_layers": [index for index in range(1, 25) if index % 4],
-            "head_dim": 128,
-            "num_heads": 32,
-            "short_conv_kernel_size": 4,
-        },
-    },
+    "kimi_linear": {"layer_types": deltas, "mla_use_nope": True, "linear_attn_config": delta_layers},
     "mimo_v2_flash": {
         "hybrid_layer_pattern": [int(index % 6 != 5 and index > 0) for index in range(48)],
         "swa_num_key_value_heads": 8,
@@ -120,7 +133,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     },
 }
 """By model type (of the config, or of its text part): keys that every checkpoint has and a default config loses, or
-has otherwise; None for one that no checkpoint has."""
+has otherwise: a value or what makes it of the config; None for one that no checkpoint has."""
 
 BESIDE = ("NextN", "MTP", "Eagle", "Eagle3", "DraftModel", "DSpark", "DSparkModel")
 ALONE = ("Transformers", "DFlash", "Eagle3", "MindSpore")
@@ -155,6 +168,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     parts = {name: completed(value) for name, value in config.items() if isinstance(value, dict)}
     kind = config.get("model_type")
     given = GIVEN.get(kind, {}) if isinstance(kind, str) else {}
+    given = {key: value(config) if callable(value) else value for key, value in given.items()}
     found = {**config, **parts, **given}
     return {key: value for key, value in found.items() if key not in given or value is not None}
 
