@@ -167,7 +167,7 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
     "surprises": (
         "Surprises: config.json changed at random, beside what transformers makes of it",
         {
-            "classes": "model classes whose small random config was changed",
+            "classes": "model classes whose small random config was changed (of a sample of model folders)",
             "built": "of these, built anew with other ties and under files of other sizes",
             "configs": "changed configs (keys dropped, null, flipped, nested, flat, renamed; ties) that are taken",
             "refused": "that transformers refuses",
