@@ -7,8 +7,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?= meta-llama/Meta-Llama-3-8B
 SECONDS ?= 60
+TORCH := torch==2.13.0
+TORCHVISION := torchvision==0.28.0
 OLDEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code_runs.py tests/hub tests/batch tests/report \
   tests/devices tests/verdict tests/logs tests/manifest tests/model/test_config.py tests/model/test_architecture.py
+NEWEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code_runs.py tests/test_cases.py tests/hub \
+  tests/batch tests/report tests/manifest tests/model
 
 .DEFAULT_GOAL := help
 .PHONY: oracle-llama oracle-mlx help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training tables clean
@@ -43,16 +47,28 @@ fuzz: $(VENV)/.test ## fuzz every reader: make fuzz SECONDS=1800 TARGETS="config
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
 # The tests that need no torch, in an environment of the lowest versions that pyproject.toml allows.
-$(VENV)/oldest/.oldest: pyproject.toml tests/oldest_versions.py tests/requirements-no-deps.txt | $(VENV)/.test
+$(VENV)/oldest/.oldest: pyproject.toml tests/other_versions.py tests/requirements-no-deps.txt | $(VENV)/.test
 	rm -rf $(VENV)/oldest
 	$(PYTHON) -m venv $(VENV)/oldest
-	$(BIN)/python tests/oldest_versions.py > $(VENV)/oldest/requirements.txt
+	$(BIN)/python tests/other_versions.py > $(VENV)/oldest/requirements.txt
 	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(VENV)/oldest/requirements.txt
 	$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . --requirement tests/requirements-no-deps.txt
 	@touch $@
 
 oldest: $(VENV)/oldest/.oldest ## run the tests with the oldest versions of what is needed
 	$(VENV)/oldest/bin/python -m pytest --numprocesses auto $(OLDEST_TESTS) $(ARGS)
+
+# No stamp: what is newest is asked for each time. It fails where a test does, or where transformers has types that
+# inspector/data lacks or has otherwise: then `make tables` is due.
+.PHONY: newest
+newest: $(VENV)/.test ## run the tests with the newest transformers, huggingface_hub, click and rich; list new and changed types
+	test -x $(VENV)/newest/bin/python || $(PYTHON) -m venv $(VENV)/newest
+	$(BIN)/python tests/other_versions.py --newest > $(VENV)/newest/requirements.txt
+	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --requirement $(VENV)/newest/requirements.txt
+	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . --requirement tests/requirements-no-deps.txt
+	@$(VENV)/newest/bin/python -m pip list --disable-pip-version-check | grep -iE '^(transformers|huggingface.hub|click|rich) '
+	$(VENV)/newest/bin/python -m pytest --numprocesses auto $(NEWEST_TESTS) $(ARGS); tests=$$?; \
+	  $(VENV)/newest/bin/python -m fixtures.what_is_new && exit $$tests
 
 lint: $(VENV)/.test ## check style and format with ruff
 	$(BIN)/ruff check .
@@ -81,10 +97,11 @@ bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, mod
 accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
 	$(BIN)/python -m benchmarks.accuracy $(CASES) $(ARGS)
 
-# The oracles need torch (CPU) beside the rest: what transformers' own classes hold, keep and peak at.
+# The oracles need torch (CPU) beside the rest: what transformers' own classes hold, keep and peak at. One release of
+# torch for tables and oracles alike: with another, every training table is made again.
 $(VENV)/.oracle: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.13' 'peft>=0.21' 'bitsandbytes>=0.50'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm torchvision pillow
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) 'peft>=0.21' 'bitsandbytes>=0.50'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm $(TORCHVISION) pillow
 	@touch $@
 
 oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknown names, inference peaks (30 minutes)
@@ -181,6 +198,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_buffers.py
 	$(BIN)/python fixtures/make_nulls.py
 	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
+	$(BIN)/python -m fixtures.make_digests
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/llama_cpp_python-*.tar.gz
 	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl

@@ -112,6 +112,7 @@ def architecture_of(
         vision=vision,
         audio=audio,
         exact=text.exact,
+        outside=text.outside,
         notes=text.notes + notes,
         vision_tower=vision_tower,
         audio_tower=audio_tower,

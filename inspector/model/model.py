@@ -71,6 +71,7 @@ class Architecture:
         logits_softcap: soft-caps its logits (Gemma 2), which costs a second copy of them.
         vision / audio: the config has such a part; vision_tower / audio_tower: its facts, where its kind is known.
         exact: False where the model type is not known and the facts were read by common key names.
+        outside: the tables do not have the type as the installed transformers has it: no number is exact.
         notes: what the reader of the numbers should know; they end in `warnings`.
     """
 
@@ -110,6 +111,7 @@ class Architecture:
     """Layers of an encoder-decoder's encoder, where the config names them so (Whisper); None elsewhere."""
     vision_size: tuple[int | None, int | None] | None = None
     """Layers and width of the vision encoder by their usual names; None where the config has none."""
+    outside: bool = False
 
     @property
     def longest_context(self) -> int | None:

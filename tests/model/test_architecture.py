@@ -128,6 +128,26 @@ def test_qwen3_next_keeps_states_in_three_of_four_layers() -> None:
     assert found.layers[3] == FullAttention(2, 256, 256)
 
 
+def test_layers_that_run_again_keep_a_cache_for_each_run() -> None:
+    """Dory: 8 layers, 20 that run twice, 8; with `last_loop` the second run keeps the only cache. Inkling 2 Loop:
+    layers 6 to 17 of 24 run three times, each run with rows and convolution states of its own."""
+    dory = read_architecture({"model_type": "dory", "n_recurrent_layers": 20})
+    assert (dory.num_hidden_layers, len(dory.layers), dory.exact) == (36, 8 + 2 * 20 + 8, True)
+    assert dory.layer_kinds == {"sliding_attention": 42, "full_attention": 14}
+    once = read_architecture({"model_type": "dory", "recurrent_kv_cache_mode": "last_loop"})
+    assert len(once.layers) == 36
+    inkling = read_architecture({"model_type": "inkling2_loop", "text_config": {"model_type": "inkling2_loop_text"}})
+    assert (inkling.num_hidden_layers, len(inkling.layers)) == (24, 24 + 2 * 12)
+
+
+def test_sarvam_mla_caches_the_latent() -> None:
+    """Its model is DeepSeek-V3's: rows of 512 + 64 in each of its layers."""
+    found = read_architecture({"model_type": "sarvam_mla"})
+    assert set(found.layers) == {found.layers[0]}
+    assert isinstance(found.layers[0], LatentAttention)
+    assert (found.layers[0].kv_lora_rank, found.layers[0].qk_rope_head_dim) == (512, 64)
+
+
 def test_llama_4_sees_chunks_in_three_of_four_layers() -> None:
     text = {"model_type": "llama4_text", "num_hidden_layers": 48, "num_local_experts": 16}
     found = read_architecture({"model_type": "llama4", "text_config": text})

@@ -175,7 +175,7 @@ def steps(model: GridModel) -> Iterator[Step]:
 def _all_ways(model: GridModel) -> Iterator[Step]:
     """{full fp32, bf16, mixed; LoRA} x {checkpointing} x {sdpa, eager}; shapes and optimizers take turns."""
     methods = (("full", "bf16"), ("full", "fp32"), ("full", "mixed"), ("lora", "bf16"), ("lora", "mixed"))
-    eager = dict.fromkeys(("gemma2", "gpt_oss", "gptj", "bloom"), ("eager",))
+    eager = dict.fromkeys(("gemma2", "gpt_oss", "bloom"), ("eager",))
     attentions = eager.get(model.model_type, ("sdpa", "eager"))
     shapes = itertools.cycle(model.shapes)
     optimizers = itertools.cycle(OPTIMIZERS)

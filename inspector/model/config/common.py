@@ -59,24 +59,24 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
 NOTE = "read by common key names: facts and memory may be wrong"
 
 
-def read_common(config: Mapping[str, Any], model_type: str | None, reason: str) -> TextConfig:
+def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, note: str = NOTE) -> TextConfig:
     """The language part of a config, as far as its key names tell.
 
     Args:
         config: the dict that holds the language part.
         model_type: what the whole config calls itself.
         reason: why no better reader could be used, for the note.
+        note: what that means for the numbers.
     """
     values = {key: _first(config, key) for key in KEYS}
     values["head_dim"] = values["head_dim"] or None  # 0 where latents have widths of their own
     per_layer = read_meanings(config, values)
-    notes = [f"{reason}; {NOTE}"]
+    notes = [f"{reason}; {note}"]
     least: dict[str, Any] = {}
     for bound in (_heads_bound, _window_bound, _chunk_bound):
         before = dict(values)
-        note = bound(config, values)
-        if note:
-            notes.append(note)
+        if bounded := bound(config, values):
+            notes.append(bounded)
             least |= _least(bound.__name__, before)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
     latent = all(type(values[key]) is int and values[key] > 0 for key in ("kv_lora_rank", "qk_rope_head_dim"))

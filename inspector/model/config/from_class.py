@@ -8,7 +8,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from inspector.model.config.light import cache_facts
+from inspector.model.config.common import read_common
+from inspector.model.config.light import cache_facts, installed, release, table
 from inspector.model.config.text import KEYS, TextConfig
 
 _PLAIN = (str, int, float, bool, list, type(None))
@@ -29,11 +30,38 @@ def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
     Raises:
         Exception: whatever the class raises for values that it refuses.
     """
+    with _quiet():
+        return dataclasses.replace(text_config_of(_made(config, model_type)), model_type=model_type)
+
+
+def _made(config: Mapping[str, Any], model_type: str) -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    return CONFIG_MAPPING[model_type](**arguments(config))
+
+
+def read_new_type(config: Mapping[str, Any], model_type: str) -> TextConfig:
+    """A type that the tables do not have: its class fills in what config.json leaves out. What its layers cache is the
+    language part's where that is a known type; else it is read by common key names, with their bounds.
+
+    Raises:
+        Exception: whatever the class raises for values that it refuses.
+    """
     with _quiet():
-        whole = CONFIG_MAPPING[model_type](**arguments(config))
-        return dataclasses.replace(text_config_of(whole), model_type=model_type)
+        whole = _made(config, model_type)
+        text = dataclasses.replace(text_config_of(whole), model_type=model_type)
+        keys = whole.get_text_config(decoder=True).to_dict()
+    here = installed()
+    reason = (
+        f"model type {model_type!r} is not in the tables, which are of transformers {release()}: read by the class of"
+        f" {here.release if here else 'an unknown release'}"
+    )
+    if text.text_type in table():
+        notes = (f"{reason}, its language part as {text.text_type!r}",)
+        return dataclasses.replace(text, exact=False, outside=True, notes=notes)
+    keys |= {key: value for key, value in text.values.items() if value is not None}
+    common = read_common(keys, model_type, reason, "what its layers cache is read by common key names and may be wrong")
+    return dataclasses.replace(common, per_layer={**common.per_layer, **text.per_layer}, outside=True)
 
 
 def text_config_of(whole: Any) -> TextConfig:

@@ -7,10 +7,13 @@ marked as readable this way only after this reader gave the same as the class on
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from inspector.model.config.derive import LEGACY_LAYER_TYPES, apply_rule, overrides_of_full_layers
 from inspector.model.config.text import KEYS, TextConfig
@@ -56,11 +59,45 @@ _OUTER_KEYS = frozenset(
 
 
 @lru_cache(maxsize=1)
+def _configs() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(_DATA.joinpath("configs.json").read_text("utf-8"))
+    return found
+
+
 def table() -> Mapping[str, Entry]:
     """Every model type of the transformers release that the table was made from."""
-    data = json.loads(_DATA.joinpath("configs.json").read_text("utf-8"))
-    types: dict[str, Entry] = data["types"]
+    types: Mapping[str, Entry] = _configs()["types"]
     return types
+
+
+def release() -> str:
+    """The transformers release that the tables were made from: "5.24.0"."""
+    return str(_configs()["transformers"])
+
+
+class Installed(NamedTuple):
+    """The installed transformers: its release, its folder, and whether it is newer than the tables."""
+
+    release: str
+    folder: Path
+    newer: bool
+
+
+@lru_cache(maxsize=1)
+def installed() -> Installed | None:
+    """The installed transformers, told without importing it; None where none is found."""
+    try:
+        spec = find_spec("transformers")
+        if spec is None or spec.origin is None:
+            return None
+        with open(spec.origin, encoding="utf-8") as file:  # noqa: PTH123
+            found = re.search(r'^__version__ = "([^"]+)"', file.read(4_096), re.MULTILINE)
+    except (ImportError, ValueError, OSError):
+        return None
+    if found is None:
+        return None
+    here, tables = (tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (found[1], release()))
+    return Installed(found[1], Path(spec.origin).parent, here > tables)
 
 
 def traits_of(model_type: str) -> Mapping[str, Any]:

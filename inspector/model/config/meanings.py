@@ -6,7 +6,7 @@ Names differ from vendor to vendor; what a list of one word, number or flag a la
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 FULL, SLIDING, LINEAR, CHUNKED, NOTHING = (
@@ -259,9 +259,14 @@ def _blocks(
 
 LOOP_KEYS = ("total_ut_steps", "num_loops", "n_loops", "loop_count", "num_loop_steps", "recurrent_steps", "loop_num")
 """How often all layers run for one token, each time with rows of their own (Ouro, arXiv 2510.25741)."""
-BLOCK_KEYS = ("n_layers_in_prelude", "n_layers_in_recurrent_block", "n_layers_in_coda", "mean_recurrence")
+BLOCK_KEYS = (
+    ("n_layers_in_prelude", "n_layers_in_recurrent_block", "n_layers_in_coda", "mean_recurrence"),
+    ("n_input_layers", "n_recurrent_layers", "n_output_layers", "n_recurrent_loops"),
+)
 """Layers that run once, layers that run over and over, layers that run once at the end, and how often (Huginn, arXiv
-2502.05171)."""
+2502.05171; Dory)."""
+SPAN_KEYS = ("loop_layer_index_start", "loop_layer_index_end", "loop_num_passes")
+"""The first layer that runs over and over, the first after it that does not, and how often (Inkling 2 Loop)."""
 MOST_RUNS = 20_000
 
 
@@ -272,10 +277,26 @@ def runs_of_layers(config: Mapping[str, Any], count: Any) -> tuple[int, ...]:
     loops = next((config[key] for key in LOOP_KEYS if type(config.get(key)) is int), 1)
     if config.get("layer_sharing") is True:  # each layer runs twice (MobileLLM, arXiv 2402.14905)
         loops = 2
-    sizes = [config.get(key) for key in BLOCK_KEYS]
-    if all(type(size) is int and size >= 0 for size in sizes):
-        before, inside, after, times = (int(size or 0) for size in sizes)
+    if config.get("recurrent_kv_cache_mode") == "last_loop":  # one cache, that of the last run
+        return ()
+    for block in _blocks_of_runs(config):
+        before, inside, after, times = block
         if before + inside + after == count and before + after + inside * times <= MOST_RUNS:
-            block = tuple(range(before, before + inside))
-            return (*range(before), *block * times, *range(before + inside, count))
+            again = tuple(range(before, before + inside))
+            return (*range(before), *again * times, *range(before + inside, count))
     return tuple(range(count)) * loops if loops > 1 and count * loops <= MOST_RUNS else ()
+
+
+def _blocks_of_runs(config: Mapping[str, Any]) -> Iterator[tuple[int, int, int, int]]:
+    """Layers before a block, in it, after it, and how often it runs: where all four are whole numbers."""
+    count = config.get("num_hidden_layers")
+    found: list[list[Any]] = [[config.get(key) for key in keys] for keys in BLOCK_KEYS]
+    start, end, times = (config.get(key) for key in SPAN_KEYS)
+    if type(start) is int and type(end) is int and type(count) is int:
+        found.append([start, end - start, count - end, times])
+    for sizes in found:
+        if sizes[1] is None and all(type(size) is int for size in (count, sizes[0], sizes[2])):
+            sizes[1] = count - sizes[0] - sizes[2]  # all that are left
+    for sizes in found:
+        if all(type(size) is int and size >= 0 for size in sizes):
+            yield sizes[0], sizes[1], sizes[2], sizes[3]

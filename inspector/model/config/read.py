@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspector.errors import InvalidConfig
-from inspector.model.config.light import read_light, table
-from inspector.model.config.text import LAYER_COUNT_NAMES, TextConfig
+from inspector.model.config.light import installed, read_light, release, table
+from inspector.model.config.text import LAYER_COUNT_NAMES, LOOP_COUNTS, TextConfig
 from inspector.model.model import Quantization
 
 LARGEST_LAYER_COUNT = 2_000
@@ -76,7 +76,11 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
     text = read_light(config, model_type)
     if text is None:
         text = _read_heavy(config, model_type)
-    text = _with_head_dims(text)
+    text = _of_a_newer_release(_with_head_dims(text), config)
+    if text.exact and any(text.get(key) is not None for key in LOOP_COUNTS):
+        from inspector.model.config.meanings import runs_of_layers  # of few configs
+
+        text = dataclasses.replace(text, runs=runs_of_layers(text.values, text.get("num_hidden_layers")))
     entry, text_entry = table().get(model_type, {}), table().get(text.text_type or "", {})
     return dataclasses.replace(
         text,
@@ -85,6 +89,26 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
         always_shared_experts=text_entry.get("shared", 0),
         parts=tuple(part for part in entry.get("parts", ()) if config.get(part, True) is not None),
     )
+
+
+def _of_a_newer_release(text: TextConfig, config: Mapping[str, Any]) -> TextConfig:
+    """Marked as changed where the installed transformers is newer than the tables and has the config's type, or that of
+    a part of it, otherwise. Of GGUF files, which transformers does not run, nothing depends on it."""
+    here = installed()
+    if here is None or not here.newer or "gguf_architecture" in config:
+        return text
+    from inspector.model.config.changed import changed_types  # of few environments
+
+    parts = [part.get("model_type") for part in config.values() if isinstance(part, Mapping)]
+    types = [each for each in (text.model_type, text.text_type, *parts) if isinstance(each, str)]
+    changed = changed_types(types, here.folder)
+    if not changed:
+        return text
+    note = (
+        f"transformers {here.release} is newer than the tables ({release()}) and has other classes for"
+        f" {' and '.join(map(repr, changed))}: facts and parameters may differ"
+    )
+    return dataclasses.replace(text, outside=True, notes=(*text.notes, note))
 
 
 _HEAD_DIMS = ("head_dim", "v_head_dim", "qk_rope_head_dim", "qk_nope_head_dim")
@@ -118,19 +142,20 @@ def check_layer_counts(config: Mapping[str, Any], depth: int = 0) -> None:
 
 def _read_heavy(config: Mapping[str, Any], model_type: str) -> TextConfig:
     """Through the class; by common names where there is none, where it refuses the config, or where it has nothing of
-    what a flat config of another class says."""
+    what a flat config of another class says. A type that the tables do not have is never exact."""
+    outside = model_type not in table()
     try:
-        from inspector.model.config.from_class import known_model_type, read_with_class
+        from inspector.model.config.from_class import known_model_type, read_new_type, read_with_class
 
         if known_model_type(model_type):
             if not _is_flat(config, model_type):
-                return read_with_class(config, model_type)
+                return (read_new_type if outside else read_with_class)(config, model_type)
             reason = f"{shown(model_type)} keeps its language part in a sub-config, and this config has none"
         else:
             reason = f"model type {shown(model_type)} is not known to transformers"
     except Exception as error:  # whatever a config class raises for values it does not like
         reason = f"transformers cannot read this {shown(model_type)} config ({_one_line(error)})"
-    return _read_common(config, model_type, reason)
+    return dataclasses.replace(_read_common(config, model_type, reason), outside=outside)
 
 
 def _is_flat(config: Mapping[str, Any], model_type: str) -> bool:

@@ -155,9 +155,22 @@ KEYS: tuple[str, ...] = (
     "top_k_experts",
     "share_expert_dim",
     "shared_intermediate_size",
+    # layers that run more than once for a token
+    "n_input_layers",
+    "n_recurrent_layers",
+    "n_output_layers",
+    "n_recurrent_loops",
+    "recurrent_kv_cache_mode",
+    "loop_layer_index_start",
+    "loop_layer_index_end",
+    "loop_num_passes",
 )
 """What is read of a language part, in the order in which rules apply. `fixtures/make_configs.py` makes the table for
 exactly these."""
+
+
+LOOP_COUNTS = ("n_recurrent_loops", "loop_num_passes")
+"""Of `KEYS`, those that say how often layers run."""
 
 
 LAYER_COUNT_NAMES = ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "decoder_layers")
@@ -184,6 +197,13 @@ INPUT_KEYS = frozenset(
         "num_global_key_value_heads",
         "use_bidirectional_attention",
         "use_sliding_window",
+        "n_input_layers",
+        "n_output_layers",
+        "n_recurrent_loops",
+        "recurrent_kv_cache_mode",
+        "loop_layer_index_start",
+        "loop_layer_index_end",
+        "loop_num_passes",
     }
 )
 """Of `KEYS`, those that only rules read: taken as the file has them."""
@@ -203,6 +223,7 @@ class TextConfig:
         always_shared_experts: shared experts that the class has whatever the config says (Llama 4).
         parts: names of the sub-configs, the class's own ones included (vision_config, audio_config, ...).
         exact: read as transformers reads it; False where read by common key names.
+        outside: the tables do not have the type, or have it otherwise than the installed, newer transformers.
         runs: the layers by their numbers as they run for one token, where some run more than once; else empty.
         least: values by which the layers would keep the least that they may, where that is not known.
         facts: of its layers' caches, as the keys tell them where no type does (`cache` of data/configs.json).
@@ -221,6 +242,7 @@ class TextConfig:
     least: Mapping[str, Any] = field(default_factory=dict)
     runs: tuple[int, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    outside: bool = False
 
     def get(self, key: str) -> Any:
         """The value of one of `KEYS`, or None."""

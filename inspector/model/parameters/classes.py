@@ -194,10 +194,20 @@ def _is_switched(switch: str, config: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=1)
+def _index() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))
+    return found
+
+
 def class_folders() -> dict[str, str]:
     """Class name -> the file of the table that has it, e.g. "LlamaForCausalLM" -> "llama"."""
-    index: dict[str, str] = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))["classes"]
-    return index
+    return _index()["classes"]
+
+
+def class_of(name: str | None, model_type: str | None) -> ModelClass | None:
+    """The class of that name as a type has it: transformers makes a DeepseekV3ForCausalLM of a `sarvam_mla`, whose
+    tensors have other names in the files; the table has it as a SarvamMLAForCausalLM."""
+    return find_class(_index().get("borrowed", {}).get(f"{model_type}/{name}", name)) if name else None
 
 
 @lru_cache(maxsize=8)

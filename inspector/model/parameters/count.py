@@ -13,7 +13,7 @@ from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
 from inspector.model.lint import lint, suspicious, wrong_sizes
 from inspector.model.model import Architecture, Parameters
-from inspector.model.parameters.classes import BUFFER, ModelClass, find_class
+from inspector.model.parameters.classes import BUFFER, ModelClass, class_of
 from inspector.model.parameters.counter import ParameterCounter
 from inspector.model.parameters.names import (
     BUFFERS,
@@ -87,7 +87,7 @@ def sorted_groups(checkpoint: Checkpoint, architecture: Architecture) -> tuple[l
 
 
 def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counter, list[TensorGroup]]:
-    model_class = find_class(architecture.architecture) if architecture.architecture else None
+    model_class = class_of(architecture.architecture, architecture.model_type)
     counter = _Counter(checkpoint, architecture, model_class)
     tensor_groups = counter.tensor_groups()
     if model_class and 2 * sum(
@@ -127,7 +127,7 @@ class _Counter:
         self.missing_head = 0
         self.unsaved = 0
         self.layers_beyond = False
-        self.exact = True
+        self.exact = not architecture.outside
         self.notes: list[str] = []
 
     def tensor_groups(self) -> list[TensorGroup]:
