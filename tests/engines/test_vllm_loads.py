@@ -11,7 +11,7 @@ from inspector.devices.spec import parse_gpu
 from inspector.engines.registry import engine_named
 from inspector.engines.serving import Serving
 from inspector.engines.vllm.loads import loaded_as, resolve_dtype, runner, table, why_not_loaded
-from inspector.engines.vllm.version import NEWEST
+from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.memory import Workload
 from inspector.model.architecture import read_architecture
 from inspector.model.layers.no_cache import NoCache
@@ -97,8 +97,9 @@ def test_the_backend_for_transformers_takes_neither_states_nor_attention_to_an_e
 def test_a_packing_that_vllm_has_no_method_for_is_refused() -> None:
     for method in ("bitsandbytes", "exl2", "exl3", "bitnet"):
         packed = named("LlamaForCausalLM", Quantization(method, 4, None))
-        assert why_not_loaded(packed, NEWEST) == f"vLLM 0.33 does not load {method} checkpoints"
-        assert why_not_loaded(packed, (0, 26)) is None
+        last = ": 0.27 was the last" if method == "bitsandbytes" else ""
+        assert why_not_loaded(packed, NEWEST) == f"vLLM 0.33 does not load {method} checkpoints{last}"
+        assert (why_not_loaded(packed, (0, 26)) is None) == (method == "bitsandbytes")
     for method in ("gptq", "awq", "fp8", "compressed-tensors", "torchao", "modelopt", "unknown"):
         assert why_not_loaded(named("LlamaForCausalLM", Quantization(method, 4, None)), NEWEST) is None
 
@@ -182,3 +183,17 @@ def test_an_encoder_has_no_pool() -> None:
     encoder = replace(llama, architecture=replace(llama.architecture, layers=layers, architecture="BertModel"))
     serving = served_by("vllm", encoder)
     assert (serving.per_gpu["kv_pool"], serving.kv_tokens, serving.fits) == (0, None, True)
+
+
+def test_a_release_has_the_architectures_of_its_own_registry() -> None:
+    shape = named("BailingMoeV2_5ForCausalLM")
+    assert why_not_loaded(shape, (0, 17)) is None
+    assert why_not_loaded(shape, (0, 16)) == (
+        "vLLM 0.16 has no BailingMoeV2_5ForCausalLM: 0.17 is the first that has it"
+    )
+    assert why_not_loaded(named("LlamaForCausalLM"), (0, 14)) is None
+
+
+def test_a_type_is_cached_as_heads_before_the_release_that_knows_its_latent() -> None:
+    assert parse_version(table()["latents"]["axk1"]).release == (0, 26)
+    assert "deepseek_v3" not in table()["latents"]

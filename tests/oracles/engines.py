@@ -33,7 +33,12 @@ GPU = "H200"
 
 
 def asked(
-    engine_name: str, config: Mapping[str, Any], context: int, folder: Path, header: Mapping[str, Any] | None = None
+    engine_name: str,
+    config: Mapping[str, Any],
+    context: int,
+    folder: Path,
+    header: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> tuple[Model, Serving]:
     """The product's answer for a config.json, beside one stand-in tensor or the header given.
 
@@ -50,7 +55,9 @@ def asked(
         file.truncate(8 + len(text) + size)
     model = inspector.load(str(folder)).model
     engine = engine_named(engine_name)
-    return model, engine.plan(model, Workload(context=context), parse_gpu(GPU), engine.options(), suggest=False)
+    return model, engine.plan(
+        model, Workload(context=context), parse_gpu(GPU), engine.options(**options), suggest=False
+    )
 
 
 def cannot_tell(serving: Serving) -> str | None:

@@ -125,8 +125,8 @@ def _of_printed_pool(
     printed, served = run.printed.get("kv_pool"), served_model(model, dtype, compute=compute)
     if printed is None or served is None or printed.value <= 0:
         return {}
-    served = as_cached(served, model.architecture)
     version = VllmVersion() if options.version is None else parse_version(options.version)
+    served = as_cached(served, model.architecture, version.release)
     prefixes = run.settings.get("enable_prefix_caching")
     chosen = budget.VllmSettings(
         max_model_len=workload.context,

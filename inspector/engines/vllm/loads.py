@@ -27,11 +27,11 @@ from inspector.model.packing.registry import own_name
 PLUGINS_SINCE = (0, 11)
 """Encoder-decoders but Whisper left with the V0 engine: the plugins' names are the last that were in the tree."""
 
-YARN_RELEASE = (0, 26)
+YARN_RELEASE = (0, 30)
 """The first vLLM that takes a maximum beside YaRN as lengthened already."""
 
-QUANTIZATIONS_SINCE = (0, 28)
-"""bitsandbytes left between 0.26 and 0.28; what else 0.33 does not have is refused from then on."""
+QUANTIZATIONS_SINCE = (0, 13)
+"""The last release that was not read: what no later one has is refused after it."""
 
 
 @cache
@@ -41,6 +41,8 @@ def table() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(data.read_text("utf-8"))
     for name in ("plugins", "backend", "no_backend", "backend_refuses", "no_quantizations", "no_float16"):
         found[name] = frozenset(found[name].split())
+    for name in ("since", "latents"):
+        found[name] = {each: release for release, names in found[name].items() for each in names.split()}
     return found
 
 
@@ -78,10 +80,13 @@ STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Precisions of recurrent states -> bytes."""
 
 
-def as_cached(served: ServedModel, shape: Architecture) -> ServedModel:
+def as_cached(served: ServedModel, shape: Architecture, release: tuple[int, int] = NEWEST) -> ServedModel:
     """The facts as vLLM's own class has them: what it caches of latents, its states' precision, and whether it attends
     at all."""
     found = flags(shape.architecture)
+    first = table()["latents"].get(shape.model_type)
+    if first is not None and release < parse_version(first).release:  # a type that is_deepseek_mla did not know yet
+        found = found - {"latent"} | {"full_heads"}
     served = replace(served, recurrent_bytes=STATE_BYTES.get(state_dtype(shape) or "", served.recurrent_bytes))
     alignment = next((int(each.partition(":")[2]) for each in found if each.startswith("checkpoints:")), None)
     return replace(
@@ -124,6 +129,9 @@ def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
     """
     label = ".".join(map(str, min(release, NEWEST)))
     name = native_class(shape) or shape.architecture
+    first = table()["since"].get(loaded_as(name) or "") if name else None
+    if first is not None and release < parse_version(first).release:
+        return f"vLLM {label} has no {name}: {first} is the first that has it"
     refused = name in table()["backend_refuses"] and name not in table()["architectures"]
     if name is not None and (refused or loaded_as(name) is None):
         last = table()["removed"].get(name)
@@ -148,8 +156,10 @@ def _not_dispatched(shape: Architecture) -> bool:
 
 
 def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: str) -> str | None:
-    if own_name(packing.method) in table()["no_quantizations"] and release >= QUANTIZATIONS_SINCE:
-        return f"vLLM {label} does not load {packing.method} checkpoints"
+    last = table()["quantizations"].get(own_name(packing.method))
+    since = QUANTIZATIONS_SINCE if last is None else parse_version(last).release
+    if own_name(packing.method) in table()["no_quantizations"] and release > since:
+        return f"vLLM {label} does not load {packing.method} checkpoints" + (f": {last} was the last" if last else "")
     if packing.act_order and release >= NEWEST:
         return f"vLLM {label} does not load GPTQ in the order of activations (desc_act)"
     return None

@@ -50,7 +50,9 @@ def plan_vllm(
     resolve = partial(resolve_dtype, shape=model.architecture, capability=capability)
     dtype, compute = load_dtype(model, workload.dtype, resolve)
     workload = replace(workload, dtype=dtype)
-    facts = cache(partial(_served, model, {dtype: compute}))  # of each plan the same, but for what a change changes
+    facts = cache(
+        partial(_served, model, {dtype: compute}, _version(options).release)
+    )  # of each plan the same, but for what a change changes
 
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
         return _account(model, facts, workload, spec, without(options, forgotten))
@@ -59,11 +61,11 @@ def plan_vllm(
 
 
 def _served(
-    model: Model, compute: dict[str, str], dtype: str, *, vision: VisionFacts | None = None
+    model: Model, compute: dict[str, str], release: tuple[int, int], dtype: str, *, vision: VisionFacts | None = None
 ) -> ServedModel | None:
     """The facts with the weights in `dtype`; what that computes in, where a change makes it another, is its own."""
     served = served_model(model, dtype, vision=vision, compute=compute.get(dtype))
-    return None if served is None else as_cached(served, model.architecture)
+    return None if served is None else as_cached(served, model.architecture, release)
 
 
 def _degrees(spec: GpuSpec, options: VllmOptions) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from inspector.engines.common.served import served_model
 from inspector.engines.vllm.loads import as_cached, longest_length, table
+from inspector.engines.vllm.version import parse_version
 from inspector.model import Model
 from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
@@ -54,11 +55,11 @@ def outcome(line: dict[str, Any]) -> str:
     return "loaded" if "request_need" in line or line.get("specs") == [] else "left out"
 
 
-def told_heads(model: Model) -> list[list[Any]]:
+def told_heads(model: Model, release: tuple[int, int]) -> list[list[Any]]:
     """[latent or not, KV heads, head size] of the layers that cache rows, as the product has them for vLLM."""
     found = set()
     served = served_model(model)
-    for layer in as_cached(served, model.architecture).layers if served else ():
+    for layer in as_cached(served, model.architecture, release).layers if served else ():
         rows = layer.rows
         if isinstance(layer, IndexedAttention):  # its keys: a byte a value, and a scale for each 128 of them
             found.add((True, 1, layer.index_head_dim + 4 * -(-layer.index_head_dim // 128)))
@@ -77,15 +78,15 @@ def real_heads(line: dict[str, Any]) -> list[list[Any]]:
 
 def differences(line: dict[str, Any], folder: Path) -> dict[str, str]:
     """Fact -> what differs, of a config that vLLM loads; "cannot_tell" stands alone."""
-    model, serving = asked("vllm", line["config"], line["served_len"], folder)
-    why = cannot_tell(serving)
+    model, serving = asked("vllm", line["config"], line["served_len"], folder, version=line["vllm"])
+    why, release = cannot_tell(serving), parse_version(line["vllm"]).release
     if why is not None:
         return {"cannot_tell": why[:140]}
     facts = {
         "request_bytes": (serving.request_bytes or 0, line.get("request_need") or 0),
-        "kv_heads": (told_heads(model), real_heads(line)),
+        "kv_heads": (told_heads(model, release), real_heads(line)),
         "dtype": (serving.settings["dtype"], line["dtype"]),
-        "length": (longest_length(model.architecture), line["max_model_len"]),
+        "length": (longest_length(model.architecture, release), line["max_model_len"]),
     }
     return {name: f"{_say(told)} told, {_say(real)} by vLLM" for name, (told, real) in facts.items() if told != real}
 
@@ -111,7 +112,7 @@ def compared(lines: list[dict[str, Any]]) -> dict[str, Any]:
                 wrong["not_built"][name] = said[:140].split("\n")[0]
                 continue
             if done == "refused":
-                _, serving = asked("vllm", line["config"], 2048, Path(top) / name)
+                _, serving = asked("vllm", line["config"], 2048, Path(top) / name, version=line["vllm"])
                 alike = cannot_tell(serving) is not None
                 counts["refused_alike"] += alike
                 if not alike:

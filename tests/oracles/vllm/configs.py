@@ -336,7 +336,7 @@ OCR = {**EXPERTS, "model_type": "deepseek_v2"}
 VL2 = {**LATENT, "model_type": "deepseek_v2"}
 MIMO = {
     "head_dim": 192,
-    "hybrid_layer_pattern": [int(index % 6 > 0) for index in range(48)],
+    "hybrid_layer_pattern": [int(index > 0 and index % 6 < 5) for index in range(48)],
     "moe_layer_freq": [0] + [1] * 47,
     "sliding_window_size": 128,
     "swa_head_dim": 192,

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import re
@@ -272,16 +273,8 @@ def cache_facts(whole: Any) -> dict[str, Any]:
     """The cache's specs, and what one request takes, by vLLM's own planner."""
     from vllm.config import set_current_vllm_config
     from vllm.platforms import current_platform
-    from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
-    from vllm.v1.core import kv_cache_planning as planning
-    from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder
     from vllm.v1.core.single_type_kv_cache_manager import register_all_kvcache_specs
     from vllm.v1.worker.gpu.attn_utils import get_kv_cache_spec
-    from vllm.v1.worker.worker_base import (
-        get_current_attn_backends,
-        get_supported_kv_cache_layouts,
-        record_kv_cache_layout,
-    )
 
     with set_current_vllm_config(whole):
         build(whole)
@@ -292,14 +285,31 @@ def cache_facts(whole: Any) -> dict[str, Any]:
         kinds = collections.Counter(described(spec, alignment) for spec in specs.values())
         out: dict[str, Any] = {"specs": [[*kind, count] for kind, count in kinds.items()], "request_need": 0}
         if specs:
-            backends = get_current_attn_backends(whole)
-            layouts = [layout.name for layout in get_supported_kv_cache_layouts(backends)]
-            layout = resolve_kv_cache_layout(whole, [layouts], list(specs.values()))
-            record_kv_cache_layout(whole.cache_config, layout.name)
-            groups = planning.get_global_kv_cache_groups(whole, [specs])
-            builder = get_kv_cache_config_builder(whole)
-            out["request_need"] = planning._max_memory_usage_bytes_from_groups(builder, whole, groups)
+            out["request_need"] = request_need(whole, specs)
     return out
+
+
+def request_need(whole: Any, specs: dict[str, Any]) -> int:
+    """Bytes of one request of max_model_len."""
+    try:
+        from vllm.v1.core import kv_cache_planning as planning
+    except ImportError:  # before 0.31
+        from vllm.v1.core import kv_cache_utils as utils
+
+        return int(utils._max_memory_usage_bytes_from_groups(whole, utils.get_kv_cache_groups(whole, specs)))
+    from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
+    from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder
+    from vllm.v1.worker.worker_base import (
+        get_current_attn_backends,
+        get_supported_kv_cache_layouts,
+        record_kv_cache_layout,
+    )
+
+    layouts = [layout.name for layout in get_supported_kv_cache_layouts(get_current_attn_backends(whole))]
+    layout = resolve_kv_cache_layout(whole, [layouts], list(specs.values()))
+    record_kv_cache_layout(whole.cache_config, layout.name)
+    groups = planning.get_global_kv_cache_groups(whole, [specs])
+    return int(planning._max_memory_usage_bytes_from_groups(get_kv_cache_config_builder(whole), whole, groups))
 
 
 def checkpoint_alignment(whole: Any) -> int | None:
@@ -379,11 +389,14 @@ def prepare() -> None:
         except BaseException as error:
             print(said(error), file=sys.stderr)
     stub.NAMES.update(("cuda", "flashinfer"))
-    import vllm.model_executor.layers.sparse_attn_indexer as indexer
-    from vllm.v1.attention.backends.mla.prefill.registry import MLAPrefillBackendEnum
+    with contextlib.suppress(ImportError):
+        import vllm.model_executor.layers.sparse_attn_indexer as indexer
 
-    indexer.has_deep_gemm = lambda: True
-    real = stub.Stub.get_mla_prefill_backend_cls
+        indexer.has_deep_gemm = lambda: True
+    real = getattr(stub.Stub, "get_mla_prefill_backend_cls", None)
+    if real is None:  # in newer releases only
+        return
+    from vllm.v1.attention.backends.mla.prefill.registry import MLAPrefillBackendEnum
 
     def prefill(*args: Any, **kwargs: Any) -> Any:
         try:
