@@ -171,13 +171,12 @@ oracle-mlx: $(VENV)/mlx/.mlx ## compare with mlx-lm's own classes on a CPU: a sm
 	PYTHONPATH=. $(VENV)/mlx/bin/python -m tests.oracles.mlx_types --write
 
 # Their code is read and never run: nothing that they need is installed.
-SGLANG_KEYS ?= 0.5.23
+KEYS ?= vllm==$(VLLM) sglang==0.5.23 transformers
 $(VENV)/keys/.keys: | $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/keys \
-	  vllm==$(VLLM) sglang==$(SGLANG_KEYS) transformers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/keys $(KEYS)
 	@touch $@
 
-oracle-keys: $(VENV)/keys/.keys ## compare the config keys that vLLM, SGLang and transformers read with those read here
+oracle-keys: $(VENV)/keys/.keys ## compare the config keys that engines read with ours: rm -r .venv/keys; make oracle-keys KEYS="vllm sglang transformers"
 	$(BIN)/python -m tests.oracles.config_keys --vllm $(VENV)/keys/vllm --sglang $(VENV)/keys/sglang \
 	  --transformers $(VENV)/keys/transformers --write
 
