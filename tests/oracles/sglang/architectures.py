@@ -112,7 +112,8 @@ def delta_layers(config: dict[str, Any]) -> dict[str, Any]:
 
 GIVEN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"), INTERVAL),
-    **{name: {"layer_types": windows} for name in ("laguna", "mellum", "step3p5")},
+    **{name: {"layer_types": windows} for name in ("laguna", "mellum")},
+    "step3p5": {"layer_types": windows, "sliding_window": 512},
     **{name: {"layer_types": SHORT, "num_hidden_layers": 24} for name in ("lfm2", "lfm2_moe")},
     "mamba2": {"num_heads": 128, "head_dim": 64, "hidden_size": 4096, "intermediate_size": 8192},
     "bailing_hybrid": {"head_dim": 128},
