@@ -186,10 +186,46 @@ INNER: dict[str, tuple[str, str]] = {
 """File -> its language part's model type and file, where the file has no dataclass for it."""
 
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024, "mscale_all_dim": 1.0, "mscale": 1.0}
+KDA = {
+    "kda_layers": [1, 2, 4, 5],
+    "full_attn_layers": [3, 6],
+    "num_heads": 4,
+    "head_dim": 32,
+    "short_conv_kernel_size": 4,
+}
+LFM = ["conv", "full_attention", "conv"] * 2
+MELLUM = ("sliding_attention", "full_attention")
 OWN: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"rope_scaling": YARN, "topk_method": "greedy", "scoring_func": "softmax"},
-    "exaone4": {"sliding_window_pattern": "LLG"},
+    "exaone4": {"sliding_window_pattern": "LLLG"},
+    "gpt_neox": {"rotary_pct": 0.5},
+    "gptj": {"rotary_dim": 16, "n_embd": 256, "n_head": 4},
+    "granitemoehybrid": {
+        "shared_intermediate_size": 48,
+        "intermediate_size": 32,
+        "mamba_n_heads": 8,
+        "mamba_d_head": 32,
+        "mamba_d_state": 16,
+        "mamba_n_groups": 1,
+        "mamba_d_conv": 4,
+        "mamba_expand": 2,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+    },
+    "hunyuan": {"rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0, "beta_fast": 32, "beta_slow": 1}},
+    "hunyuan_v1_dense": {"rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0}},
     "exaone_moe": {"is_moe_layer": [False, *[True] * (LAYERS - 1)]},
+    "kimi_linear": {"linear_attn_config": KDA, "num_key_value_heads": 4},
+    "kimi_k3": {"hidden_act": "silu"},
+    "lfm2": {"full_attn_idxs": [1, 4], "layer_types": LFM},
+    "lfm2_moe": {"full_attn_idxs": [1, 4], "layer_types": LFM, "num_dense_layers": 1},
+    "llama4_text": {"num_experts_per_tok": 1, "no_rope_layers": [1] * LAYERS},
+    "longcat_flash": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
+    "longcat_flash_ngram": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
+    "mamba": {"intermediate_size": 256},
+    "falcon_mamba": {"intermediate_size": 256},
+    "mellum": {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
+    "gemma3n": {"layer_types": (["sliding_attention"] * 2 + ["full_attention"]) * 2, "num_kv_shared_layers": 2},
     "jamba": {"attn_layer_offset": 1, "attn_layer_period": 3, "expert_layer_offset": 1, "expert_layer_period": 2},
     "mimo_v2_flash": {"hybrid_layer_pattern": [1, 0, 1] * 2, "moe_layer_freq": [0, *[1] * (LAYERS - 1)]},
     "nemotron_h": {"hybrid_override_pattern": ["M", "*", "M", "-", "M", "*"]},

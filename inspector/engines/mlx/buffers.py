@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from inspector.engines.mlx.cache import MlxSettings, Moment, cache_bytes, check_settings, moments, rows_of
 from inspector.engines.mlx.graph import NONE, Queue, Widths, step_bytes
-from inspector.engines.mlx.types import OWN_ATTENTION, SHARDED
+from inspector.engines.mlx.types import OWN_ATTENTION, OWN_CACHE, SHARDED, STATEFUL, WINDOWED
 from inspector.engines.mlx.weights import LoadedWeights, loaded_weights, mlx_layers
 from inspector.errors import UsageError
 from inspector.model.layers.full import Attention
+from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
-from inspector.model.model import Model
+from inspector.model.layers.no_cache import NoCache
+from inspector.model.model import Architecture, Model
 
 WAITING_SPREAD = 3, 2
 """How much more than worked out the waiting results took at most, as a fraction: of the published peaks in
@@ -64,6 +66,8 @@ def mlx_facts(model: Model, dtype: str) -> MlxFacts | str:
     experts = shape.experts
     inner = shape.moe_intermediate_size or shape.intermediate_size or 0
     layers = mlx_layers(model)
+    if why := _unknown_cache(shape, layers):
+        return why
     rows = next((row for row in map(rows_of, layers) if row is not None), None)
     heads = shape.num_attention_heads or 0
     if not heads and isinstance(rows, Attention):
@@ -88,6 +92,19 @@ def mlx_facts(model: Model, dtype: str) -> MlxFacts | str:
         ),
         model_type=shape.model_type or "",
     )
+
+
+def _unknown_cache(shape: Architecture, layers: Sequence[Layer]) -> str | None:
+    """Why the caches of mlx-lm's class are not told by these layers; None where nothing is known against them."""
+    model_type = shape.model_type or ""
+    if model_type in OWN_CACHE:
+        return f"mlx-lm keeps a cache of {model_type}'s own, which has no rule here"
+    stateless = all(isinstance(layer, Attention | LatentAttention | IndexedAttention | NoCache) for layer in layers)
+    if model_type in STATEFUL and stateless and not shape.exact:
+        return f"mlx-lm's class for {model_type} keeps states, which its config does not tell"
+    if model_type in WINDOWED and not shape.exact and all(layer.window is None for layer in layers):
+        return f"mlx-lm's class for {model_type} has windows, which its config does not tell"
+    return None
 
 
 def check_facts(facts: MlxFacts, settings: MlxSettings) -> None:

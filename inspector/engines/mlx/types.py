@@ -34,6 +34,12 @@ KEEPS_VISION = _types("keeps_vision")
 OWN_ATTENTION = _types("own_attention")
 """Types whose class does its attention by hand, with no room for a quantized cache or a batch."""
 
+STATEFUL = _types("stateful")
+"""Types whose class makes an ArraysCache: some layers keep states."""
+
+OWN_CACHE = _types("own_cache")
+"""Types whose file has a cache of its own, which no rule here is of."""
+
 SHARDED = _types("sharded")
 """Types whose class has a shard()."""
 
