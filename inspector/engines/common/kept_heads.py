@@ -45,3 +45,13 @@ def _expanded(layer: LatentAttention, heads: int, padded_values: bool) -> Layer:
         return layer
     key = nope + layer.qk_rope_head_dim
     return FullAttention(heads, key, key if padded_values else value)
+
+
+def rows_of_heads(shape: Architecture) -> FullAttention | None:
+    """A layer with rows of the config's heads, for an engine that caches whether or not transformers' class does; None
+    where the config does not say them."""
+    heads, hidden = shape.num_attention_heads, shape.hidden_size
+    if not heads or not hidden:
+        return None
+    width = shape.head_dim or hidden // heads
+    return FullAttention(shape.num_key_value_heads or heads, width, width)

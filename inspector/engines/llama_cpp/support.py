@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from inspector.engines.common.kept_heads import configured_heads, expanded_latents
+from inspector.engines.common.kept_heads import configured_heads, expanded_latents, rows_of_heads
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.hub.formats.gguf.kept import llama_cpp_table
 from inspector.model.config.light import table
@@ -49,21 +49,12 @@ def kept_layers(shape: Architecture) -> tuple[Layer, ...]:
     if rule.get("memory") == "none":
         return tuple(NoCache() for _ in layers)
     if not shape.is_decoder:  # llama.cpp allocates a cache for every architecture that it does not except
-        rows = _rows(shape)
+        rows = rows_of_heads(shape)
         layers = (rows,) * len(layers) if rows else layers
     if not rule.get("latent"):
         layers = expanded_latents(layers, shape.num_attention_heads, padded_values=False)
     change = _windowed(rule, len(layers))
     return tuple(_indexed(rule, change(layer)) for layer in layers)
-
-
-def _rows(shape: Architecture) -> FullAttention | None:
-    """Rows of the config's heads."""
-    heads, hidden = shape.num_attention_heads, shape.hidden_size
-    if not heads or not hidden:
-        return None
-    width = shape.head_dim or hidden // heads
-    return FullAttention(shape.num_key_value_heads or heads, width, width)
 
 
 def _windowed(rule: Mapping[str, Any], count: int) -> Callable[[Layer], Layer]:

@@ -9,6 +9,7 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
+from inspector.engines.common.kept_heads import rows_of_heads
 from inspector.engines.mlx.types import (
     BY_LAYER_TYPES,
     EXPANDED_LATENTS,
@@ -65,6 +66,8 @@ def mlx_layers(model: Model) -> tuple[Layer, ...]:
     windows = [isinstance(layer, SlidingAttention) for layer in shape.layers]
     windowed = shape.model_type in WINDOWED or (shape.model_type in BY_LAYER_TYPES and not all(windows))
     layers = shape.layers if windowed else tuple(map(_full, shape.layers))
+    if not shape.is_decoder and (rows := rows_of_heads(shape)):  # GPT-NeoX without `is_decoder`: mlx-lm always caches
+        layers = (rows,) * len(layers)
     if shape.model_type not in EXPANDED_LATENTS:
         return layers
     return tuple(_expanded(layer, shape.num_attention_heads or 0) for layer in layers)
