@@ -84,3 +84,10 @@ def test_a_diffusion_model_has_no_cache_and_a_latent_is_cached_as_the_graph_has_
     latent = {"kv_lora_rank": 64, "q_lora_rank": 96, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32}
     small = model_of("MiniCPM3ForCausalLM", model_type="minicpm3", **latent)
     assert set(kept_layers(small)) == {FullAttention(8, 48, 32)}
+
+
+def test_what_transformers_takes_for_no_decoder_has_a_cache_there() -> None:
+    """GPT-NeoX's config without `is_decoder`: llama.cpp and mlx-lm allocate rows of its heads."""
+    plain = model_of("GPTNeoXForCausalLM", model_type="gpt_neox", is_decoder=False)
+    assert not plain.is_decoder
+    assert kept_layers(plain) == (FullAttention(8, 32, 32),) * 4
