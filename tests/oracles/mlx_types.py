@@ -159,13 +159,16 @@ def config_of(name: str, module: Any) -> dict[str, Any]:
     """The file's config, its language part's within where it has one."""
     found = arguments(module) | OWN.get(name, {}) | {"model_type": name, "torch_dtype": "bfloat16"}
     if "text_config" in found and found["text_config"] is None:
-        own = next(
-            (getattr(module, kind) for kind in PARTS if dataclasses.is_dataclass(getattr(module, kind, None))), None
-        )
         inner_name, file = INNER.get(name, (f"{name}_text", f"{name}_text"))
-        inner = module if own else importlib.import_module(f"mlx_lm.models.{file}")
-        found["text_config"] = {**arguments(inner, own), **OWN.get(inner_name, {}), "model_type": inner_name}
+        inner = module if part_of(module) else importlib.import_module(f"mlx_lm.models.{file}")
+        found["text_config"] = {**arguments(inner, part_of(inner)), **OWN.get(inner_name, {}), "model_type": inner_name}
     return found
+
+
+def part_of(module: Any) -> Any:
+    """A file's dataclass of a language part; None where it has none."""
+    kinds = (getattr(module, name, None) for name in PARTS)
+    return next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
 
 
 PARTS = ("TextConfig", "TextArgs", "TextModelArgs", "LanguageConfig")
@@ -181,6 +184,7 @@ INNER: dict[str, tuple[str, str]] = {
     "qwen3_vl_moe": ("qwen3_vl_moe_text", "qwen3_moe"),
     "minimax_m3_vl": ("minimax_m3_vl_text", "minimax_m3"),
     "muse_spark": ("muse_glimmer", "muse_glimmer"),
+    "qwen3_5_moe": ("qwen3_5_moe_text", "qwen3_5"),
     "prism_hadamard_qwen35": ("qwen3_5_text", "qwen3_5"),
 }
 """File -> its language part's model type and file, where the file has no dataclass for it."""
