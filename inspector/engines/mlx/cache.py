@@ -235,7 +235,11 @@ def cache_bytes(layers: Sequence[Layer], moment: Moment, settings: MlxSettings, 
 
 
 def _state_bytes(layer: LinearAttention | HybridAttention, element: int) -> int:
-    """Of one sequence: a convolution over k inputs keeps k - 1; the recurrent matrices are float32."""
+    """Of one sequence: a convolution over k inputs keeps k - 1; recurrent matrices of heads are float32, Mamba's own
+    (channels x state) have the model's precision (mlx_lm/models/ssm.py casts, mamba.py and jamba.py do not)."""
     if not has_known_states(layer):
         raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
-    return sum(kept_values(state) * (element if state.dtype == "compute" else 4) for state in layer.states)
+    return sum(
+        kept_values(state) * (4 if state.dtype != "compute" and len(state.shape) > 2 else element)
+        for state in layer.states
+    )
