@@ -202,7 +202,7 @@ MELLUM = ("sliding_attention", "full_attention")
 OWN: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"rope_scaling": YARN, "topk_method": "greedy", "scoring_func": "softmax"},
     "exaone4": {"sliding_window_pattern": "LLLG"},
-    "gpt_neox": {"rotary_pct": 0.5},
+    "gpt_neox": {"rotary_pct": 0.5, "num_key_value_heads": 4},
     "gptj": {"rotary_dim": 16, "n_embd": 256, "n_head": 4},
     "granitemoehybrid": {
         "shared_intermediate_size": 48,

@@ -63,6 +63,10 @@ def mlx_facts(model: Model, dtype: str) -> MlxFacts | str:
     weights = loaded_weights(model, dtype)
     if isinstance(weights, str):
         return weights
+    if not shape.is_decoder and len(model.parameters.layers) not in (0, len(shape.layers)):
+        return (
+            f"config.json tells {len(shape.layers)} layers of an encoder, the files have {len(model.parameters.layers)}"
+        )
     experts = shape.experts
     inner = shape.moe_intermediate_size or shape.intermediate_size or 0
     layers = mlx_layers(model)
