@@ -63,7 +63,7 @@ def mlx_facts(model: Model, dtype: str) -> MlxFacts | str:
     weights = loaded_weights(model, dtype)
     if isinstance(weights, str):
         return weights
-    if not shape.is_decoder and len(model.parameters.layers) not in (0, len(shape.layers)):
+    if not shape.is_decoder and len(model.parameters.layers) != len(shape.layers):
         return (
             f"config.json tells {len(shape.layers)} layers of an encoder, the files have {len(model.parameters.layers)}"
         )
