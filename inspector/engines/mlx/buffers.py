@@ -63,10 +63,8 @@ def mlx_facts(model: Model, dtype: str) -> MlxFacts | str:
     weights = loaded_weights(model, dtype)
     if isinstance(weights, str):
         return weights
-    if not shape.is_decoder and len(model.parameters.layers) != len(shape.layers):
-        return (
-            f"config.json tells {len(shape.layers)} layers of an encoder, the files have {len(model.parameters.layers)}"
-        )
+    if not (shape.is_decoder or shape.exact):
+        return "config.json tells an encoder, and mlx-lm's class of that type decodes"
     experts = shape.experts
     inner = shape.moe_intermediate_size or shape.intermediate_size or 0
     layers = mlx_layers(model)
