@@ -232,7 +232,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gemma3n": {"layer_types": (["sliding_attention"] * 2 + ["full_attention"]) * 2, "num_kv_shared_layers": 2},
     "jamba": {"attn_layer_offset": 1, "attn_layer_period": 3, "expert_layer_offset": 1, "expert_layer_period": 2},
     "mimo_v2_flash": {"hybrid_layer_pattern": [1, 0, 1] * 2, "moe_layer_freq": [0, *[1] * (LAYERS - 1)]},
-    "nemotron_h": {"hybrid_override_pattern": "M*M-M*"},
+    "nemotron_h": {"hybrid_override_pattern": "M*M-M*", "layer_types": None},
     "llama4": {"no_rope_layers": [1] * LAYERS},
     "openelm": {"num_query_heads": [4] * LAYERS, "num_kv_heads": [2] * LAYERS, "ffn_multipliers": [1.0] * LAYERS},
 }
