@@ -191,6 +191,7 @@ $(VENV)/.tables: $(VENV)/.oracle
 	@touch $@
 
 tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours, minutes where little changed
+	$(BIN)/python -m fixtures.make_caches
 	$(BIN)/python fixtures/make_configs.py
 	$(BIN)/python fixtures/make_ties.py
 	$(BIN)/python fixtures/make_classes.py --jobs 2

@@ -15,6 +15,7 @@ from typing import Any
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.config.light import Entry, table
+from inspector.model.layers.layer import Layer
 from inspector.model.model import Architecture
 from inspector.model.parameters.names import TensorGroup, component, stack
 
@@ -53,13 +54,8 @@ def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layer
     return found + list(_experts(inside, architecture) if alone else ())
 
 
-_ROWS = (
-    ".k_proj.weight",
-    ".kv_a_proj_with_mqa.weight",
-    ".query_key_value.weight",
-    ".qkv_proj.weight",
-    ".c_attn.weight",
-)
+_KEYS = (".k_proj.weight", ".SelfAttention.k.weight", "indexer.wk.weight")
+_ROWS = (".kv_a_proj_with_mqa.weight", ".query_key_value.weight", ".qkv_proj.weight", ".Wqkv.weight", ".c_attn.weight")
 _STATES = ("conv1d.weight", ".A_log")
 _MEDIA = ("vision", "audio", "projector")
 
@@ -82,49 +78,54 @@ def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers
     if "language_model" not in layers and not (architecture.architecture or "").endswith(
         ("ForCausalLM", "LMHeadModel")
     ):
+        decoder = architecture.layers[0].kind == "cross_attention" and "decoder" in layers.split(".")
         stacks = {stack(each.group.template) for each in groups if each.role == "parameter"} - {None}
-        if len([front for front in stacks if component(f"{front}.{{}}.weight") not in _MEDIA]) > 1:
+        if not decoder and len([each for each in stacks if component(f"{each}.{{}}.weight") not in _MEDIA]) > 1:
             return False  # which of them the config's language part is, names do not tell
     if is_decoder_alone(architecture, layers):
         counts = [max(each.layers) + 1 for each in groups if each.layers and stack(each.group.template) == layers]
         if counts and max(counts) != len(architecture.layers):
             return True
-    front, hidden, specs = f"{layers}.{{}}.", architecture.hidden_size or 1, architecture.layers
+    front, specs = f"{layers}.{{}}.", architecture.layers
     seen: set[int] = set()
     for each in groups:
         name = each.group.template if not each.packed else each.name
-        if each.role != "parameter" or not name.endswith((*_ROWS, *_STATES)) or not name.startswith(front):
+        if each.role != "parameter" or not name.endswith((*_KEYS, *_ROWS, *_STATES)) or not name.startswith(front):
             continue
-        if "indexer" in name or ("_attn." in name and "self_attn." not in name and "linear_attn." not in name):
+        if "_attn." in name and "self_attn." not in name and "linear_attn." not in name:
             continue
-        seen.update(each.layers)
-        rows = each.numel // hidden
-        if name.endswith(_ROWS[0]):
-            kinds = {id(layer): layer for index in each.layers if index < len(specs) for layer in [specs[index]]}
-            for layer in kinds.values():
-                heads = (getattr(layer, "num_key_value_heads", None), architecture.num_key_value_heads)
-                width = getattr(layer, "head_dim", None)
-                if width is not None and rows not in [width * count for count in heads if count]:
-                    return True
-        elif name.endswith(_ROWS[1:]):
-            kinds = {id(layer): layer for index in each.layers if index < len(specs) for layer in [specs[index]]}
-            for layer in kinds.values():
-                rank, rope = getattr(layer, "kv_lora_rank", None), getattr(layer, "qk_rope_head_dim", None)
-                if rank is not None and rope is not None and rank + rope != rows:
-                    return True
-        elif name.endswith(_STATES[0]):
-            for index in each.layers:
-                states = getattr(specs[index], "states", None) if index < len(specs) else None
-                if (
-                    states
-                    and each.group.shape
-                    and len(states[0].shape) == 2
-                    and states[0].shape[0] != max(each.group.shape)
-                ):
-                    return True
+        if "indexer" not in name:
+            seen.update(each.layers)
+        kinds = {id(layer): layer for index in each.layers if index < len(specs) for layer in [specs[index]]}
+        if any(_differs(name, each, layer, architecture) for layer in kinds.values()):
+            return True
     return bool(seen) and any(
         index not in seen and hasattr(layer, "num_key_value_heads") for index, layer in enumerate(specs)
     )
+
+
+def _differs(name: str, each: TensorGroup, layer: Layer, architecture: Architecture) -> bool:
+    """Whether a tensor that shows what its layer keeps is of another size than the layer."""
+    shape, width = each.group.shape, each.numel // (architecture.hidden_size or 1)
+    rows, queries = layer.rows or layer, architecture.num_attention_heads or 0
+    if "indexer" in name:
+        key: int | None = getattr(layer, "index_head_dim", None)
+        return key is not None and width not in (key, (key - 1) // 2)
+    size, value = getattr(rows, "head_dim", None), getattr(rows, "v_head_dim", None)
+    heads = [count for count in (getattr(rows, "num_key_value_heads", None), architecture.num_key_value_heads) if count]
+    if name.endswith(_KEYS):
+        return size is not None and width not in [size * count for count in heads]
+    if name.endswith(_ROWS):
+        rank, rope = getattr(rows, "kv_lora_rank", None), getattr(rows, "qk_rope_head_dim", None)
+        if rank is not None and rope is not None:
+            return bool(rank + rope != width)
+        if size is None or size != value or not queries:
+            return False
+        return width not in [(queries + 2 * count) * size for count in heads]
+    states, sizes = layer.states, sorted((number for number in shape if number != 1), reverse=True)
+    if name.endswith(_STATES[0]) and states and len(states[0].shape) == 2 and len(sizes) == 2:
+        return states[0].shape[0] != sizes[0] or states[0].shape[1] not in (sizes[1], sizes[1] - 1)
+    return len(shape) == 2 and len(states) > 1 and tuple(shape) not in [state.shape for state in states]
 
 
 def dtype_note(stored_dtype: str | None, architecture: Architecture) -> tuple[str, ...]:

@@ -270,9 +270,20 @@ class _Reader:
             return other, ""
         if isinstance(layer, LinearAttention) or (isinstance(layer, UnknownLayer) and layer.row == 0):
             return None if isinstance(layer, LinearAttention) else self._state(layer, seen)
+        if self.known and isinstance(layer, IndexedAttention) and (change := self._known_index(layer, seen)):
+            return change
         if seen.latent is not None:
             return self._latent(layer, seen)
         return self._heads(layer, seen)
+
+    @staticmethod
+    def _known_index(layer: IndexedAttention, seen: Mechanism) -> tuple[Layer, str] | None:
+        """A known class's indexer with keys of another width than the config's."""
+        width, given = seen.index, layer.index_head_dim
+        if width is None or given in (width, 2 * width + 1):  # with a gate and a mask beside the key
+            return None
+        note = f"{seen.index_tensor} makes an indexer's keys of {width:,}, config.json's index_head_dim is {given:,}"
+        return replace(layer, index_head_dim=width), note
 
     def _other(self, layer: Layer, seen: Mechanism) -> Layer | None:
         """What no width alone tells: inputs in place of keys and values, states beside them that no rule knows."""
@@ -300,23 +311,37 @@ class _Reader:
         if states and seen.loose and self.least:
             states = tuple(replace(state, dtype="compute") for state in states)
         if self.known:
-            if not isinstance(layer, LinearAttention) or not states or not seen.shape or not layer.states:
-                return None
-            kernel = layer.states[0].shape
-            if len(kernel) != 2 or kernel[0] == states[0].shape[0] or len(states) != len(layer.states):
-                return None
-            names = " x ".join(layer.keys[:2])
-            note = f"{seen.tensor} has {states[0].shape[0]:,} channels, config.json's {names} give {kernel[0]:,}"
-            return LinearAttention(states, layer.keys), note
+            return self._known_state(layer, seen)
         if isinstance(layer, LinearAttention) and not states:
             return None
         return (LinearAttention(states) if states else UnknownLayer("state of unknown size", 0)), ""
+
+    def _known_state(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
+        """A known class's states with the convolution's channels and kernel, and the channels' state, of the shapes.
+        Some classes keep one input less than the kernel is long."""
+        states, own = seen.states, layer.states
+        if not isinstance(layer, LinearAttention) or not states or not seen.shape or len(states) != len(own):
+            return None
+        notes, kept = [], list(own)
+        for number, (told, found) in enumerate(zip(own, states, strict=True)):
+            if len(told.shape) != 2 or len(found.shape) != 2 or told.shape == found.shape:
+                continue
+            less = number == 0 and told.shape == (found.shape[0], found.shape[1] - 1)
+            if not less:
+                kept[number] = replace(told, shape=found.shape)
+                what = "its convolution" if number == 0 else "its state"
+                sizes = (" x ".join(f"{size:,}" for size in state.shape) for state in (found, told))
+                notes.append(f"{what} is {', not '.join(sizes)}")
+        if not notes:
+            return None
+        note = f"{seen.tensor}: {' and '.join(notes)} as config.json's {', '.join(layer.keys)} give"
+        return LinearAttention(tuple(kept), layer.keys), note
 
     def _latent(self, layer: Layer, seen: Mechanism) -> tuple[Layer, str] | None:
         rank, rope = seen.latent or (0, 0)
         plain = layer.attention if isinstance(layer, IndexedAttention) else layer
         if self.known:
-            if not isinstance(plain, LatentAttention) or plain.qk_rope_head_dim == 0:
+            if not isinstance(plain, LatentAttention):
                 return None
             if plain.kv_lora_rank + plain.qk_rope_head_dim == rank + rope:
                 return None

@@ -30,6 +30,7 @@ class Mechanism:
         head_dim: width of a head, where the norm of a head's queries or keys shows it.
         latent: width of the compressed row, and of the rotary key beside it.
         index: width of an indexer's key.
+        index_tensor: the tensor that shows it.
         index_gate: an indexer's row holds a gate as wide as the key, and a mask, too (GLM-5-Next).
         cross: widths of the keys and values that a decoder's layer makes of its encoder's rows.
         recurrent: it keeps a state, and no row a token.
@@ -58,6 +59,7 @@ class Mechanism:
     loose: bool = False
     memory: bool = False
     tensor: str = ""
+    index_tensor: str = ""
     shape: tuple[int, ...] = ()
 
     @property
@@ -137,7 +139,12 @@ def _rows(by_role: Mapping[str, Stored], hidden: int | None, config: Mapping[str
         rank, rope, tensor = found
         gated = "index_gate" in by_role
         return Mechanism(
-            latent=(rank, rope), index=index_width, index_gate=gated, tensor=tensor.name, shape=tensor.shape
+            latent=(rank, rope),
+            index=index_width,
+            index_tensor=index.name if index else "",
+            index_gate=gated,
+            tensor=tensor.name,
+            shape=tensor.shape,
         )
     output = by_role.get("o")
     queries = width(by_role["q"], hidden) if "q" in by_role and hidden else None
@@ -167,6 +174,7 @@ def _rows(by_role: Mapping[str, Stored], hidden: int | None, config: Mapping[str
     return Mechanism(
         *(keys, values, queries, head_dim, None, index_width, "index_gate" in by_role, cross),
         memory="memory" in by_role,
+        index_tensor=index.name if index else "",
         tensor=shown.name,
         shape=shown.shape,
     )
