@@ -68,7 +68,20 @@ def read_architecture(config: Mapping[str, Any], quantization: Quantization | No
     """
     if not isinstance(config, Mapping):
         raise InvalidConfig("config.json is no JSON object.", "Check the repo's config.json.")
+    config = _decoder_alone(config)
     return architecture_of(read_config(config), config, quantization)
+
+
+def _decoder_alone(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config as the causal class of an encoder-decoder (BartForCausalLM) sets it, where the file does not say so:
+    a decoder alone, which attends to no encoder."""
+    names, model_type = config.get("architectures"), config.get("model_type")
+    causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM")
+    if not causal or "is_decoder" in config or "is_encoder_decoder" in config or not isinstance(model_type, str):
+        return config
+    if table().get(model_type, {}).get("role") != "encoder_decoder":
+        return config
+    return {**config, "is_decoder": True, "is_encoder_decoder": False}
 
 
 def architecture_of(

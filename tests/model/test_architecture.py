@@ -300,3 +300,9 @@ def test_layer_types_of_another_number_than_the_layers_have_a_note() -> None:
 def test_a_language_part_that_a_flat_type_does_not_read_has_a_note() -> None:
     found = read_architecture({"model_type": "llama", "text_config": {"hidden_size": 64}})
     assert any("text_config" in note for note in found.notes)
+
+
+def test_the_causal_class_of_an_encoder_decoder_attends_to_no_encoder() -> None:
+    config = {"model_type": "bart", "architectures": ["BartForCausalLM"], "decoder_layers": 2, "d_model": 64}
+    config |= {"decoder_attention_heads": 4, "encoder_attention_heads": 4}
+    assert set(read_architecture(config).layer_kinds) == {"full_attention"}

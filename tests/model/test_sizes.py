@@ -93,3 +93,13 @@ def test_an_expression_of_keys_has_the_value_that_arithmetic_gives() -> None:
     assert evaluate("heads*text.dim//more", values.get) == 32
     assert evaluate("heads*missing", values.get) is None
     assert evaluate("heads//0", values.get) is None
+
+
+@pytest.mark.parametrize("multi_query", [True, False])
+def test_fused_projections_with_and_without_multi_query_are_no_wrong_size(multi_query: bool) -> None:
+    config = {"model_type": "gpt_bigcode", "architectures": ["GPTBigCodeForCausalLM"], "multi_query": multi_query}
+    config |= {"n_layer": 1, "n_embd": 64, "n_head": 4, "vocab_size": 100, "n_positions": 32}
+    shapes = {"wte.weight": (100, 64), "wpe.weight": (32, 64), "ln_f.weight": (64,)}
+    shapes |= {"h.0.attn.c_attn.weight": (96 if multi_query else 192, 64), "h.0.attn.c_proj.weight": (64, 64)}
+    tensors = tuple(Tensor(f"transformer.{name}", "BF16", shape) for name, shape in shapes.items())
+    assert not build_model(Checkpoint("a/b", None, "local", config, tensors)).parameters.notes
