@@ -128,7 +128,7 @@ $(VLLM_VENV)/.vllm: tests/oracles/vllm/requirements-no-deps.txt tests/oracles/vl
 oracle-vllm: $(VLLM_VENV)/.vllm ## compare with vLLM's own code on a CPU (Python 3.11, 2 GB; half an hour): make oracle-vllm VLLM=0.24.0
 	$(VLLM_VENV)/bin/python tests/oracles/vllm/configs.py $(VLLM_VENV)/configs
 	$(VLLM_VENV)/bin/python tests/oracles/vllm/facts.py $(VLLM_VENV)/configs $(VLLM_VENV)/lines.jsonl
-	$(BIN)/python -m tests.oracles.engines vllm $(VLLM_VENV)/lines.jsonl --write
+	$(BIN)/python -m tests.oracles.engines vllm $(VLLM_VENV)/lines.jsonl --write $(if $(filter 0.33.0,$(VLLM)),,--release $(VLLM))
 
 # SGLang shares vLLM's packages: torch for the CPU, transformers, what both read configs with.
 SGLANG ?= 0.5.23

@@ -74,12 +74,17 @@ def main() -> None:
     parser.add_argument("engine", choices=sorted(ORACLES))
     parser.add_argument("lines", type=Path)
     parser.add_argument("--write", action="store_true", help="store the findings and render docs/oracles.md")
+    parser.add_argument("--release", help="of the lines, where it is not the one that the product's table is of")
     given = parser.parse_args()
     oracle = importlib.import_module(ORACLES[given.engine])
     found = oracle.compared(read_lines(given.lines))
     print(json.dumps(found, indent=1))
     if given.write:
-        keep(f"engines_{given.engine}", {"command": f"make oracle-{given.engine}", **oracle.head(), **found})
+        rows = {"command": f"make oracle-{given.engine}", **oracle.head(), **found}
+        name = f"engines_{given.engine}"
+        if given.release:
+            name, rows["transformers"] = f"{name}_{given.release}", f"of the release; {given.engine} {given.release}"
+        keep(name, rows)
 
 
 if __name__ == "__main__":

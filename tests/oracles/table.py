@@ -57,9 +57,12 @@ What the tool says, compared with what transformers' own classes hold. `make ora
 def _section(name: str, rows: dict[str, Any]) -> str:
     rows = dict(rows)
     title, meanings = TITLES.get(name, (name.replace("_", " ").capitalize(), {}))
-    if name.removeprefix("engines_") in ENGINES:
-        oracle = importlib.import_module(ENGINES[name.removeprefix("engines_")])
-        title, meanings = oracle.TITLE, oracle.MEANINGS
+    engine = name.removeprefix("engines_")
+    release = "" if engine in ENGINES else engine.rpartition("_")[2]
+    engine = engine.removesuffix(f"_{release}")
+    if engine in ENGINES:
+        oracle = importlib.import_module(ENGINES[engine])
+        title, meanings = oracle.TITLE + (f" ({release})" if release else ""), oracle.MEANINGS
     lines = [f"## {title}", ""]
     lines += [f"transformers {rows.pop('transformers')}, {rows.pop('date')}, `{rows.pop('command')}`", ""]
     numbers = {key: value for key, value in rows.items() if not isinstance(value, dict)}

@@ -296,6 +296,10 @@ def request_need(whole: Any, specs: dict[str, Any]) -> int:
     except ImportError:  # before 0.31
         from vllm.v1.core import kv_cache_utils as utils
 
+        with contextlib.suppress(ImportError):  # 0.30 asks for the layout that its engine resolves
+            from vllm.v1.attention.backends.utils import record_kv_cache_layout
+
+            record_kv_cache_layout(whole.cache_config, "LBNHC")
         return int(utils._max_memory_usage_bytes_from_groups(whole, utils.get_kv_cache_groups(whole, specs)))
     from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
     from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder
