@@ -102,6 +102,9 @@ SMALL: dict[str, Any] = {
     "n_groups": 1,
     "time_step_rank": 8,
     "time_step_limit": [0.0, 100.0],
+    "block_dim": 128,
+    "block_multiple_of": 16,
+    "block_ffn_dim_multiplier": 1.0,
     "layer_group_size": 3,
     "group_norm_size": 1,
     "full_attention_interval": 3,
@@ -198,6 +201,12 @@ KDA = {
     "short_conv_kernel_size": 4,
 }
 LFM = ["conv", "full_attention", "conv"] * 2
+SCALED = {
+    "rope_type": "default",
+    "rope_theta": 1e4,
+    "llama_4_scaling_beta": 0.1,
+    "original_max_position_embeddings": 64,
+}
 MELLUM = ("sliding_attention", "full_attention")
 OWN: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"rope_scaling": YARN, "topk_method": "greedy", "scoring_func": "softmax"},
@@ -205,6 +214,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gpt_neox": {"rotary_pct": 0.5, "num_key_value_heads": 4},
     "gptj": {"rotary_dim": 16, "n_embd": 256, "n_head": 4},
     "granitemoehybrid": {
+        "layer_types": ["mamba", "attention", "mamba"] * 2,
         "shared_intermediate_size": 48,
         "intermediate_size": 32,
         "mamba_n_heads": 8,
@@ -228,6 +238,12 @@ OWN: dict[str, dict[str, Any]] = {
     "longcat_flash_ngram": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
     "mamba": {"intermediate_size": 256},
     "falcon_mamba": {"intermediate_size": 256},
+    "ministral3": {"rope_parameters": SCALED},
+    "mistral4": {"rope_parameters": SCALED},
+    "step3p5": {"moe_top_k": 2},
+    "plamo": {"n_shared_head": 2},
+    "recurrent_gemma": {"_block_types": ["recurrent", "recurrent", "attention"], "block_types": None},
+    "spark2_5": {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
     "mellum": {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
     "gemma3n": {"layer_types": (["sliding_attention"] * 2 + ["full_attention"]) * 2, "num_kv_shared_layers": 2},
     "jamba": {"attn_layer_offset": 1, "attn_layer_period": 3, "expert_layer_offset": 1, "expert_layer_period": 2},
