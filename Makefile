@@ -15,7 +15,7 @@ NEWEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/batch tests/report tests/manifest tests/model
 
 .DEFAULT_GOAL := help
-.PHONY: oracle-llama oracle-mlx help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training tables clean
+.PHONY: oracle-llama oracle-mlx help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training tables docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,15 @@ bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, mod
 
 accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
 	$(BIN)/python -m benchmarks.accuracy $(CASES) $(ARGS)
+
+# The site has an environment of its own. mkdocs-material: search, dark mode and phones without a line of our own.
+$(VENV)/docs/.docs: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check 'mkdocs>=1.6,<2' 'mkdocs-material>=9.7'
+	@touch $@
+
+docs: $(VENV)/docs/.docs ## build the documentation into site/, links checked
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --quiet
 
 # The oracles need torch (CPU) beside the rest: what transformers' own classes hold, keep and peak at. One release of
 # torch for tables and oracles alike: with another, every training table is made again.
@@ -209,4 +218,4 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	@$(BIN)/python -m fixtures.what_changed
 
 clean: ## remove what make made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz
+	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz

@@ -1,4 +1,4 @@
-"""The README shows real output: every `console` block is run and compared.
+"""README and docs show real output: every `console` block is run and compared, the picture is made again.
 
 To rewrite them: python -m tests.test_readme
 """
@@ -16,7 +16,11 @@ import pytest
 
 from tests.conftest import command_environment, run_here
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "terminal.svg"
+PICTURED = ("meta-llama/Meta-Llama-3-8B", "RTX 4090")
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"```console\n\$ (llm-inspect[^\n]*)\n(.*?)```", re.DOTALL)
 
 
@@ -27,13 +31,48 @@ def output(command: str, home: Path) -> str:
     return "\n".join(line.rstrip() for line in done.out.splitlines()) + "\n" + code
 
 
-def blocks() -> list[tuple[str, str]]:
-    return BLOCK.findall(README.read_text(encoding="utf-8"))
+def blocks() -> list[tuple[str, str, str]]:
+    """Page, command and what it shows."""
+    return [(page.name, *found) for page in PAGES for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize(("command", "shown"), blocks(), ids=[command for command, _ in blocks()])
-def test_the_readme_shows_what_the_command_prints(command: str, shown: str, tmp_path: Path) -> None:
-    assert output(command, tmp_path) == shown
+@pytest.mark.parametrize(("page", "command", "shown"), blocks(), ids=[f"{each[0]} {each[1]}" for each in blocks()])
+def test_a_page_shows_what_the_command_prints(page: str, command: str, shown: str, tmp_path: Path) -> None:
+    assert output(command, tmp_path) == shown, page
+
+
+def picture() -> str:
+    """A report as a terminal of 80 columns shows it."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    import inspector
+    from inspector.report.text import print_report
+
+    model, gpu = PICTURED
+    console = Console(
+        record=True,
+        width=80,
+        file=StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+        markup=False,
+    )
+    print_report(console, inspector.inspect(model, gpus=gpu, offline=True))
+    return console.export_svg(title=f"llm-inspect {model} --gpu '{gpu}'", unique_id="terminal")
+
+
+def test_the_picture_is_what_the_command_prints() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == picture()
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 150
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def options(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -51,16 +90,18 @@ def test_the_docs_name_every_option_and_no_other() -> None:
     from inspector.cli.main import cli
 
     known = set(options(cli, click.Context(cli))) - {"--version", "--help"}
-    texts = [README.read_text("utf-8"), (README.parent / "docs" / "options.md").read_text("utf-8")]
+    texts = [README.read_text("utf-8"), (ROOT / "docs" / "options.md").read_text("utf-8")]
     named = [set(re.findall(r"`(--[a-z][a-z0-9-]*)", text)) for text in texts]
     assert named[1] == known
     assert named[0] <= known
 
 
 if __name__ == "__main__":
+    PICTURE.write_text(picture(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        text = README.read_text(encoding="utf-8")
-        README.write_text(
-            BLOCK.sub(lambda found: f"```console\n$ {found[1]}\n{output(found[1], Path(folder))}```", text),
-            encoding="utf-8",
-        )
+        for page in PAGES:
+            text = page.read_text(encoding="utf-8")
+            page.write_text(
+                BLOCK.sub(lambda found: f"```console\n$ {found[1]}\n{output(found[1], Path(folder))}```", text),
+                encoding="utf-8",
+            )

@@ -60,6 +60,8 @@ def test_each_data_file_names_the_command_that_makes_it_and_the_release() -> Non
             continue
         head = path.read_text("utf-8")[:300]
         assert "make_" in head or "-m tests.oracles" in head, path.name
+        if path.parent.name == "classes":  # of one release, which digests.json names
+            continue
         assert any(
             f'"{name}"' in head or f"{name} " in head for name in ("transformers", "diffusers", "mlx-lm", "build")
         ), path.name

@@ -86,7 +86,7 @@ def serving_defaults(memory_mib: float, tp_size: int, release: Release = NEWEST)
     """(chunked_prefill_size, cuda_graph_max_bs) by the memory that the driver reports."""
     bands = next(bands for since, bands in BANDS if release >= since)
     gib = memory_mib / 1024
-    _, chunk, few, many = next(band for band in bands if gib < band[0])
+    _, chunk, few, many = next((band for band in bands if gib < band[0]), bands[-1])
     return chunk, few if tp_size < 4 else many
 
 
