@@ -10,7 +10,8 @@ from typing import Any
 
 from inspector.model.config.common import read_common
 from inspector.model.config.light import cache_facts, installed, release, table
-from inspector.model.config.text import KEYS, TextConfig
+from inspector.model.config.meanings import runs_of_layers
+from inspector.model.config.text import KEYS, LOOP_COUNTS, TextConfig
 
 _PLAIN = (str, int, float, bool, list, type(None))
 
@@ -83,7 +84,9 @@ def text_config_of(whole: Any) -> TextConfig:
             own.pop("is_encoder_decoder", None)
             if own:
                 per_layer[index] = own
-    return TextConfig(type(whole).model_type, type(text).model_type, values, per_layer)
+    again = any(values[key] is not None for key in LOOP_COUNTS)
+    runs = runs_of_layers(values, values["num_hidden_layers"]) if again else ()
+    return TextConfig(type(whole).model_type, type(text).model_type, values, per_layer, runs=runs)
 
 
 def _value(config: Any, key: str) -> Any:
