@@ -73,11 +73,11 @@ def read_architecture(config: Mapping[str, Any], quantization: Quantization | No
 
 
 def _decoder_alone(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The config as the causal class of an encoder-decoder (BartForCausalLM) sets it, where the file does not say so:
-    a decoder alone, which attends to no encoder."""
+    """The config as the causal class of an encoder-decoder (BartForCausalLM) sets it, whatever the file says: a decoder
+    alone, which attends to no encoder."""
     names, model_type = config.get("architectures"), config.get("model_type")
     causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM")
-    if not causal or "is_decoder" in config or "is_encoder_decoder" in config or not isinstance(model_type, str):
+    if not causal or not isinstance(model_type, str):
         return config
     if table().get(model_type, {}).get("role") != "encoder_decoder":
         return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_a_diffusion_model_has_no_cache_and_a_latent_is_cached_as_the_graph_has_
 
 
 def test_what_transformers_takes_for_no_decoder_has_a_cache_there() -> None:
-    """GPT-NeoX's config without `is_decoder`: llama.cpp and mlx-lm allocate rows of its heads."""
-    plain = model_of("GPTNeoXForCausalLM", model_type="gpt_neox", is_decoder=False)
-    assert not plain.is_decoder
+    """A config that tells no decoder: llama.cpp and mlx-lm allocate rows of its heads."""
+    found = model_of("GPTNeoXForCausalLM", model_type="gpt_neox")
+    plain = replace(found, is_decoder=False, layers=(NoCache(),) * 4)
     assert kept_layers(plain) == (FullAttention(8, 32, 32),) * 4

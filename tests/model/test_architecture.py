@@ -191,6 +191,23 @@ def test_encoders_keep_no_cache_unless_they_are_decoders() -> None:
     assert read_architecture({**bert, "is_decoder": True}).layers == (FullAttention(12, 64, 64),) * 12
 
 
+@pytest.mark.parametrize("said", [{}, {"is_decoder": False}])
+def test_a_class_that_does_not_ask_for_is_decoder_keeps_a_cache_without_it(said: dict[str, bool]) -> None:
+    """GPT-NeoX never reads the flag, and TrOCR's causal class sets it by itself (fixtures/make_caches.py runs them)."""
+    pythia = read_architecture({"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], **said})
+    assert (pythia.is_decoder, pythia.layers) == (True, (FullAttention(64, 96, 96),) * 44)
+    trocr = read_architecture({"model_type": "trocr", "architectures": ["TrOCRForCausalLM"], **said})
+    assert (trocr.is_decoder, trocr.layers) == (True, (FullAttention(16, 64, 64),) * 12)
+
+
+@pytest.mark.parametrize("said", [{}, {"is_encoder_decoder": True}, {"is_decoder": False}])
+def test_the_causal_class_of_an_encoder_decoder_is_a_decoder_alone_whatever_the_config_says(
+    said: dict[str, bool],
+) -> None:
+    bart = read_architecture({"model_type": "bart", "architectures": ["BartForCausalLM"], **said})
+    assert bart.layers == (FullAttention(16, 64, 64),) * 12
+
+
 def test_an_encoder_decoder_has_its_decoder_layers_and_the_encoder_rows() -> None:
     t5 = read_architecture({"model_type": "t5", "num_layers": 6, "num_decoder_layers": 4, "d_kv": 64})
     assert t5.layers == (CrossAttention(8, 64, 64, None),) * 4

@@ -66,7 +66,7 @@ def mlx_layers(model: Model) -> tuple[Layer, ...]:
     windows = [isinstance(layer, SlidingAttention) for layer in shape.layers]
     windowed = shape.model_type in WINDOWED or (shape.model_type in BY_LAYER_TYPES and not all(windows))
     layers = shape.layers if windowed else tuple(map(_full, shape.layers))
-    if not shape.is_decoder and (rows := rows_of_heads(shape)):  # GPT-NeoX without `is_decoder`: mlx-lm always caches
+    if not shape.is_decoder and (rows := rows_of_heads(shape)):  # mlx-lm always caches
         layers = (rows,) * len(layers)
     if shape.model_type not in EXPANDED_LATENTS:
         return layers
