@@ -144,7 +144,7 @@ def test_fit_answers_with_its_exit_code(run_process: Run, gpu: str, code: int, v
 def test_fit_says_how_far_the_card_goes(run: Run) -> None:
     (fit,) = run("fit", LLAMA, "--gpu", "RTX 4090", "--json").record["fit"]
     assert fit["fits"] is True
-    assert fit["headroom"] == fit["capacity"] - fit["needed"]
+    assert fit["headroom"] == fit["usable"] - fit["needed"]
     assert fit["max_context"] == 8192
     assert fit["max_batch"] >= 2
 
@@ -397,7 +397,7 @@ def test_a_terminal_is_told_what_is_waited_for_and_a_pipe_is_not(
 def test_the_answer_comes_first_with_a_bar_of_its_parts(run: Run) -> None:
     lines = run(LLAMA, "--gpu", "RTX 4090", "--offline").out.splitlines()
     assert lines[0] == LLAMA
-    assert lines[1].startswith("RTX 4090: fits · needs 16.2 GiB of 23.5 GiB")
+    assert lines[1] == "RTX 4090: fits · needs 16.16 of 23.52 GiB, 7.36 left"
     assert lines[2].strip().startswith("[██")
     assert lines[3].strip() == "GiB: █ weights 14.96, ▓ KV cache 0.50, ▒ activations 0.46, ░ overhead 0.25"
     short = run("fit", LLAMA, "--gpu", "16GiB", "--offline").out.splitlines()

@@ -112,6 +112,7 @@ class Serving:
             changes=self.changes,
             cards=self.cards,
             notes=self.notes,
+            usable=None if needed is None or headroom is None else needed + headroom,
         )
 
 

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from inspector.report.units import bytes_text, count_text, device_text, gib_text, inert, number_text, verdict_text
+from inspector.report.units import GIB, bytes_text, count_text, device_text, gib_text, inert, number_text, verdict_text
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
@@ -299,13 +299,15 @@ def _print_serving(console: Console, serving: Serving) -> None:
     version = f" {serving.engine_version}" if serving.engine_version else ""
     table = plain_table(f"{serving.engine}{version}, per GPU", "GiB")
     for name, size in serving.per_gpu.items():
-        if size is not None:
+        if size is not None and size >= 0:
             table.add_row(label(name), gib_text(size))
     indented(console, table)
+    if (pool := serving.per_gpu.get("kv_pool")) is not None and pool < 0:
+        indented(console, Text(f"no room for a KV cache: short by {gib_text(-pool)} GiB before the first token"))
     if serving.cpu:
         left = ", ".join(f"{label(name)} {bytes_text(size)}" for name, size in serving.cpu.items())
         indented(console, Text(f"with the CPU: {left}"))
-    if serving.kv_tokens is not None:
+    if serving.kv_tokens:
         blocks = f" ({serving.kv_blocks:,} blocks)" if serving.kv_blocks is not None else ""
         many = f", {serving.max_concurrency:,.2f} requests at once" if serving.max_concurrency is not None else ""
         indented(console, Text(f"KV cache: {serving.kv_tokens:,} tokens{blocks}{many}"))
@@ -336,18 +338,33 @@ def _print_bar(console: Console, sizes: Mapping[str, int | None], capacity: int)
 
 def print_verdict(console: Console, fit: Fit) -> None:
     """A device's verdict in a line, and what each of unequal GPUs must hold."""
-    each = "per GPU " if fit.count > 1 and not fit.cards else ""
+    each = " per GPU" if fit.count > 1 and not fit.cards else ""
     line = Text.assemble((f"{device_text(fit.gpu, fit.count)}: {verdict_text(fit.fits)}", _VERDICT_STYLE[fit.fits]))
     line.append(" · the tightest" if fit.cards and fit.needed is not None else " ·")
-    line.append(f" needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)} {each}".rstrip())
-    if fit.headroom is not None:
-        line.append(f", {bytes_text(abs(fit.headroom))} {'left' if fit.headroom >= 0 else 'short'}")
+    if fit.needed is None or fit.usable is None:
+        line.append(f" needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)}{each}")
+    else:
+        share = f" ({fit.usable / fit.capacity:.3g} x {gib_text(fit.capacity)})" if fit.usable != fit.capacity else ""
+        line.append(f" needs {_sum_text(fit.needed, fit.usable, each + share)}")
     console.print(line)
     for gpu in fit.cards:
         left = "" if gpu.headroom is None else f", {bytes_text(abs(gpu.headroom))} "
         left += "" if gpu.headroom is None else "left" if gpu.headroom >= 0 else "short"
         words = f"{inert(gpu.gpu)}: {bytes_text(gpu.needed)} of {bytes_text(gpu.capacity)}{left}"
         indented(console, Text(words + (", the tightest" if gpu.tightest else "")))
+
+
+def _sum_text(needed: int, usable: int, of_what: str = "") -> str:
+    """ "16.16 of 23.52 GiB, 7.36 left": numbers that sum as they stand, whatever is rounded."""
+    left = usable - needed
+    shown = round(usable / GIB, 2) - round(needed / GIB, 2)
+    if usable < GIB or abs(shown) < 0.01:
+        return f"{bytes_text(needed)} of {bytes_text(usable)}{of_what}, {bytes_text(abs(left))} {_left(left)}"
+    return f"{gib_text(needed)} of {gib_text(usable)} GiB{of_what}, {abs(shown):,.2f} {_left(left)}"
+
+
+def _left(size: float) -> str:
+    return "left" if size >= 0 else "short"
 
 
 def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:

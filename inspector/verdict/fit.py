@@ -49,7 +49,7 @@ class Fit:
         capacity: what a program can have of one GPU; of unequal ones, of the tightest.
         needed: what the fullest GPU must hold, or the tightest of unequal ones; None where that is not known.
         fits: None where it cannot be told.
-        headroom: capacity - needed; negative where that much is missing.
+        headroom: usable - needed; negative where that much is missing.
         max_context: tokens a sequence that still fit at this batch, up to the model's own maximum (2**24 where it
             names none); 0 where not even one does, None where it cannot be told.
         max_batch: sequences that still fit at this context, up to 2**20; 0 and None likewise.
@@ -61,6 +61,7 @@ class Fit:
         prefill_bound: prompt tokens a second that the arithmetic allows; likewise.
         changes: where it does not fit, the single changes that make it fit.
         notes: what the reader of the verdict should know.
+        usable: what the engine may use of `capacity` (vLLM's gpu_memory_utilization of it): needed + headroom, always.
     """
 
     gpu: str
@@ -79,6 +80,7 @@ class Fit:
     prefill_bound: float | None = None
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
+    usable: int | None = None
 
     def __bool__(self) -> bool:
         """The verdict.
@@ -94,7 +96,11 @@ class Fit:
     def __repr__(self) -> str:
         words = {True: "fits", False: "does not fit", None: "cannot tell"}[self.fits]
         device = f"{self.count} x {self.gpu}" if self.count > 1 and not self.cards else self.gpu
-        sizes = "" if self.needed is None else f", needs {self.needed / 2**30:.2f} of {self.capacity / 2**30:.2f} GiB"
+        sizes = (
+            ""
+            if self.needed is None
+            else f", needs {self.needed / 2**30:.2f} of {(self.usable or self.capacity) / 2**30:.2f} GiB"
+        )
         return f"<Fit {device}: {words}{sizes}>"
 
 
@@ -155,6 +161,7 @@ def check_fit(
         prefill_bound=prefill_bound(model, spec) if inference else None,
         changes=changes,
         notes=_notes(model, spec, sized, needed, fits),
+        usable=None if needed is None else capacity,
     )
 
 
