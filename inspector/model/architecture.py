@@ -38,7 +38,10 @@ PARAMS = "params.json"
 """Under this key a config has what stands in Mistral's own file beside it, which vLLM goes by."""
 _ENGINE_KEYS = (
     *_CONTEXT_KEYS,
+    "indexer_compress_ratio",
     "kv_lora_rank",
+    "loop_num",
+    "loop_window_size",
     "mamba_ssm_cache_dtype",
     "mamba_ssm_dtype",
     "max_seq_length",

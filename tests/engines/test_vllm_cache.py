@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.engines.common.cache_specs import CacheSettings, FullSpec, SlidingSpec, specs_of
+from inspector.engines.common.cache_specs import CacheSettings, CompressedIndex, FullSpec, SlidingSpec, specs_of
 from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.vllm.cache import Group, block_bytes, blocks_per_request, capacity, group_layers, longest_context
 from inspector.engines.vllm.version import VllmVersion
@@ -136,6 +136,16 @@ def test_fp8_latents_of_sparse_attention_keep_scales_and_a_16_bit_rotated_part()
     }
     assert sizes == {(2, True): 1152 + 132, (1, True): 656 + 132, (1, False): 576 + 132}
     assert round(3_262_823 * 78 * sizes[1, True] / GIB, 2) == 186.77
+
+
+def test_compressed_index_keys_lie_beside_the_rows_and_the_last_raw_ones_in_a_block_a_request() -> None:
+    """vLLM 0.33's planner: 8 blocks of rows, 3 times 3 of states and 1 ring, of 10 * (1,179,648 + 18,432) bytes."""
+    states = (StateTensor((8192, 4), "compute"), StateTensor((32, 128, 128), "F32"))
+    layers = [LinearAttention(states)] * 30 + [CompressedIndex(FullAttention(2, 256, 256), 256, ratio=16)] * 10
+    settings = CacheSettings(4096, recurrent_bytes=2, state_blocks=2, checkpoint_blocks=1, state_alignment=64)
+    groups = group_layers(layers, settings)
+    assert blocks_per_request(groups, settings) == 18
+    assert blocks_per_request(groups, settings) * block_bytes(groups) == 215_654_400
 
 
 def test_layers_of_one_kind_but_several_widths_share_a_group() -> None:

@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 
 from inspector.devices.spec import parse_gpu
+from inspector.engines.common.served import ServedModel
 from inspector.engines.registry import engine_named
 from inspector.engines.serving import Serving
-from inspector.engines.vllm.loads import loaded_as, resolve_dtype, runner, table, why_not_loaded
+from inspector.engines.vllm.loads import (
+    as_cached,
+    loaded_as,
+    longest_length,
+    resolve_dtype,
+    runner,
+    table,
+    why_not_loaded,
+)
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.memory import Workload
 from inspector.model.architecture import read_architecture
@@ -197,3 +206,27 @@ def test_a_release_has_the_architectures_of_its_own_registry() -> None:
 def test_a_type_is_cached_as_heads_before_the_release_that_knows_its_latent() -> None:
     assert parse_version(table()["latents"]["axk1"]).release == (0, 26)
     assert "deepseek_v3" not in table()["latents"]
+
+
+def test_later_rounds_of_a_loop_keep_a_window() -> None:
+    """vLLM 0.33: 24 layers with full attention and 24 with a sliding window of 64."""
+    config = {"model_type": "iquestloopcoder", "architectures": ["IQuestLoopCoderForCausalLM"], "loop_window_size": 64}
+    shape = read_architecture({**LLAMA, **config, "loop_num": 2}, None)
+    served = ServedModel(shape.layers, 64, 128, 2, None)
+    kinds = [layer.kind for layer in as_cached(served, shape).layers]
+    assert kinds == ["full_attention"] * 2 + ["sliding_attention"] * 2
+
+
+def test_states_are_float32_where_vllms_class_takes_no_other() -> None:
+    for name in ("KimiLinearForCausalLM", "KimiK3ForConditionalGeneration", "BailingMoeV3ForCausalLM"):
+        assert table()["state_dtypes"][name] == "=float32"
+
+
+def test_the_length_is_that_of_vllms_own_config_class_where_config_json_has_none() -> None:
+    assert (
+        longest_length(read_architecture({**LLAMA, "architectures": ["HfMoondream"], "model_type": "moondream3"}, None))
+        == 4096
+    )
+    assert (
+        longest_length(read_architecture({**LLAMA, "architectures": [], "model_type": "nothing_known"}, None)) == 2048
+    )

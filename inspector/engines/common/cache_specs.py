@@ -118,6 +118,22 @@ class StateSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedSpec(FullSpec):
+    """Rows of every token, of `row_bytes` each, and beside them keys that the block of states does not follow from."""
+
+    row_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RingSpec(StateSpec):
+    """The last tokens of a request, one page whatever the length and whatever prefixes are cached."""
+
+    def blocks(self, settings: CacheSettings) -> int:
+        del settings
+        return 1
+
+
+@dataclass(frozen=True, slots=True)
 class CrossSpec(Spec):
     """Rows of an encoder's tokens."""
 
@@ -174,6 +190,25 @@ def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
         packed = latent.kv_lora_rank + 4 * ceil_div(latent.kv_lora_rank, 128) + 2 * latent.qk_rope_head_dim
         rows = tuple(replace(row, page_size_bytes=settings.block_size * packed) for row in rows)
     return (*rows, FullSpec(settings.block_size, settings.block_size * width))
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedIndex(IndexedAttention):
+    """An indexer whose keys an engine keeps compressed, one for each `ratio` tokens in 16 bits, and raw ones of the
+    last `ratio` tokens, each beside `position_values` more."""
+
+    ratio: int = 1
+    position_values: int = 0
+
+
+@specs_of.of(CompressedIndex)
+def _(layer: CompressedIndex, settings: CacheSettings) -> tuple[Spec, ...]:
+    """vllm/models/qwen4_exp/common/qsa_cache.py: QSACompressedKeyCache, of one table of blocks with the rows, and
+    QSAKeyStateCache, a ring a request."""
+    block, raw = settings.block_size, layer.ratio * (layer.index_head_dim + layer.position_values) * 2
+    keys = block * layer.index_head_dim * 2 // layer.ratio
+    rows = (row.page_size_bytes for row in specs_of(layer.attention, settings))
+    return (*(IndexedSpec(block, page + keys, page // block) for page in rows), RingSpec(block, raw))
 
 
 UNVERIFIED_STATE_KEYS = frozenset(

@@ -206,7 +206,7 @@ def served_model(
         mixture=mixture,
         vision=vision,
         rotary_bytes=_rotary_bytes(model, element_bytes),
-        recurrent_bytes=4 if shape.model_type in by_hand("vllm_float32_states") else element_bytes,
+        recurrent_bytes=element_bytes,
         quantization=packing.method if packing else None,
         packing=packing,
         latents_packed=linear_bytes < element_bytes and (packing is None or is_packed(packing, "kv_b_proj")),

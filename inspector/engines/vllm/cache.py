@@ -73,7 +73,7 @@ def _equal_pages(specs: Sequence[Spec], settings: CacheSettings, multiple: int) 
     states = [spec for spec in specs if isinstance(spec, StateSpec)]
     others = [spec for spec in specs if not isinstance(spec, StateSpec)]
     if states and others:
-        token = max(spec.page_size_bytes // spec.block_size for spec in others)
+        token = max(getattr(spec, "row_bytes", spec.page_size_bytes // spec.block_size) for spec in others)
         block = max(settings.block_size, round_up(ceil_div(max(s.page_size_bytes for s in states), token), multiple))
         others = [
             replace(spec, block_size=block, page_size_bytes=spec.page_size_bytes // spec.block_size * block)

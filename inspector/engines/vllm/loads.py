@@ -12,15 +12,18 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from inspector.engines.common.cache_specs import CompressedIndex
 from inspector.engines.common.kept_heads import expanded_latents
 from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.architecture import PARAMS
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.layers.full import FullAttention
+from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
 from inspector.model.layers.no_cache import NoCache
+from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Architecture, Quantization
 from inspector.model.packing.registry import own_name
 
@@ -99,7 +102,7 @@ def as_cached(served: ServedModel, shape: Architecture, release: tuple[int, int]
 
 def _cached_layers(served: ServedModel, shape: Architecture, found: frozenset[str]) -> tuple[Layer, ...]:
     """The layers with what vLLM's class caches of each, where that is not what transformers' class does."""
-    layers, heads = served.layers, served.num_attention_heads
+    layers, heads = _as_run(served.layers, shape), served.num_attention_heads
     if "full_heads" in found:
         return expanded_latents(layers, heads, padded_values=True)
     if "no_cache" in found:
@@ -113,6 +116,34 @@ def _cached_layers(served: ServedModel, shape: Architecture, found: frozenset[st
     if (generates or "rows" in found) and heads and shape.head_dim and all(type(layer) is NoCache for layer in layers):
         return (FullAttention(shape.num_key_value_heads or heads, shape.head_dim, shape.head_dim),) * len(layers)
     return layers
+
+
+def _as_run(layers: tuple[Layer, ...], shape: Architecture) -> tuple[Layer, ...]:
+    """The layers with what config.json alone tells: an indexer's keys compressed, and of a model that runs its layers
+    again, a window for the later rounds (vllm/model_executor/models/iquest_loopcoder.py)."""
+    ratio = shape.written.get("indexer_compress_ratio")
+    if isinstance(ratio, int) and ratio > 0:
+        ropes = _ropes(shape.written.get("rope_parameters") or shape.written.get("rope_scaling"))
+        positions = 12 if any("mrope_section" in rope for rope in ropes) else 0  # three, of 64 bits
+        layers = tuple(
+            CompressedIndex(layer.attention, layer.index_head_dim, ratio=ratio, position_values=positions)
+            if isinstance(layer, IndexedAttention)
+            else layer
+            for layer in layers
+        )
+    rounds, window = (shape.written.get(key) for key in ("loop_num", "loop_window_size"))
+    if not isinstance(rounds, int) or not isinstance(window, int) or rounds < 1 or len(layers) % rounds:
+        return layers
+    once = len(layers) // rounds
+    return (
+        *layers[:once],
+        *(
+            SlidingAttention(layer.num_key_value_heads, layer.head_dim, layer.v_head_dim, window)
+            if type(layer) is FullAttention
+            else layer
+            for layer in layers[once:]
+        ),
+    )
 
 
 def native_class(shape: Architecture) -> str | None:
@@ -166,7 +197,7 @@ def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: st
 
 
 DEFAULT_LENGTH = 2048
-"""Tokens where config.json has none of the keys of a length."""
+"""Tokens where config.json has none of the keys of a length, nor vLLM's own class for it one."""
 
 _LENGTHS = ("max_seq_length", "max_sequence_length", "seq_len", "seq_length")
 """Keys of a length besides those that `max_position_embeddings` is read from."""
@@ -185,7 +216,8 @@ def longest_length(shape: Architecture, release: tuple[int, int] = NEWEST) -> in
     own = (keys.get(PARAMS) or {}).get("max_position_embeddings")
     lengths = [own] if isinstance(own, int) else lengths
     named = keys.get("model_max_length")
-    longest = named if isinstance(named, int) and named else min(lengths, default=DEFAULT_LENGTH)
+    default = table()["lengths"].get(shape.model_type or "", DEFAULT_LENGTH)
+    longest = named if isinstance(named, int) and named else min(lengths, default=default)
     ropes = _ropes(keys.get("rope_parameters") or keys.get("rope_scaling"))
     factor = 1.0
     for rope in ropes:

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from inspector.engines.common.cache_specs import CompressedIndex
 from inspector.engines.common.served import served_model
 from inspector.engines.vllm.loads import as_cached, longest_length, table
 from inspector.engines.vllm.version import parse_version
@@ -61,7 +62,9 @@ def told_heads(model: Model, release: tuple[int, int]) -> list[list[Any]]:
     served = served_model(model)
     for layer in as_cached(served, model.architecture, release).layers if served else ():
         rows = layer.rows
-        if isinstance(layer, IndexedAttention):  # its keys: a byte a value, and a scale for each 128 of them
+        if isinstance(layer, CompressedIndex):
+            found.add((True, 1, layer.index_head_dim))
+        elif isinstance(layer, IndexedAttention):  # its keys: a byte a value, and a scale for each 128 of them
             found.add((True, 1, layer.index_head_dim + 4 * -(-layer.index_head_dim // 128)))
         if isinstance(rows, LatentAttention):
             found.add((True, 1, rows.kv_lora_rank + rows.qk_rope_head_dim))
@@ -71,8 +74,9 @@ def told_heads(model: Model, release: tuple[int, int]) -> list[list[Any]]:
 
 
 def real_heads(line: dict[str, Any]) -> list[list[Any]]:
-    """The same of vLLM's specs; the keys of an indexer are no heads."""
-    specs = [spec for spec in line["specs"] if "Mamba" not in spec[0] and "Indexer" not in spec[0]]
+    """The same of vLLM's specs; neither the keys of an indexer nor a request's last tokens are heads."""
+    beside = ("Mamba", "Indexer", "CircularBuffer")
+    specs = [spec for spec in line["specs"] if not any(kind in spec[0] for kind in beside)]
     return sorted(map(list, {("MLA" in spec[0], spec[3], spec[4]) for spec in specs}), key=str)
 
 

@@ -312,14 +312,23 @@ VLLM_TYPES = {
 }
 """Architecture -> the type under which vLLM has a config class of its own."""
 
+OWN_CODE = frozenset({"BailingMoeV2_5ForCausalLM", "BailingMoeV3ForCausalLM"})
+"""Architectures whose repos bring code of their own, though transformers has a class of that type by now, which reads
+`head_dim` as another size."""
+
 CLASS_NAMES = {"new": "NewConfig"}
 """Model type -> the name of its repo's config class, where vLLM asks for it."""
 
 SPARSE = {"index_head_dim": 128, "index_n_heads": 64, "index_topk": 2048}
 KIMI = {
-    "num_hidden_layers": 27,
+    "first_k_dense_replace": 1,
     "kv_lora_rank": 512,
     "mla_use_nope": True,
+    "moe_intermediate_size": 1024,
+    "num_experts": 256,
+    "num_experts_per_token": 8,
+    "num_hidden_layers": 27,
+    "num_shared_experts": 1,
     "q_lora_rank": None,
     "qk_nope_head_dim": 128,
     "qk_rope_head_dim": 64,
@@ -331,6 +340,14 @@ KIMI = {
         "num_heads": 32,
         "short_conv_kernel_size": 4,
     },
+}
+QSA = {
+    "indexer_budget": 2048,
+    "indexer_compress_ratio": 16,
+    "indexer_head_dim": 256,
+    "indexer_kv_heads": 1,
+    "indexer_n_heads": 16,
+    "output_gate_type": "sigmoid",
 }
 OCR = {**EXPERTS, "model_type": "deepseek_v2"}
 VL2 = {**LATENT, "model_type": "deepseek_v2"}
@@ -365,11 +382,13 @@ GIVEN: dict[str, dict[str, Any]] = {
         "router_bias_correction": True,
         "router_score_function": "sigmoid",
     },
-    "BailingMoeV3ForCausalLM": {"no_kda_lora": True},
-    "BailingMoeV3VLForConditionalGeneration": {"text_config.no_kda_lora": True},
+    "BailingMoeV2_5ForCausalLM": {"head_dim": 128},
+    "BailingMoeV3ForCausalLM": {"head_dim": 128, "no_kda_lora": True},
+    "BailingMoeV3VLForConditionalGeneration": {"text_config.kda_lower_bound": -5.0, "text_config.no_kda_lora": True},
     "CohereCompassForCausalLM": {"tie_word_embeddings": True},
     "CohereCompassForConditionalGeneration": {"tie_word_embeddings": True},
     "ColBERTJinaRobertaModel": {"position_embedding_type": "absolute"},
+    "DbrxForCausalLM": {"attn_config.rope_theta": 500000.0},
     "DeepseekOCR2ForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
     "DeepseekOCRForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
     "DeepseekVLV2ForCausalLM": dict.fromkeys(("language_config", "text_config"), VL2),
@@ -389,7 +408,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "Granite4VisionForConditionalGeneration": {"deepstack_layer_map": [], "downsample_rate": "1/2"},
     "HunYuanDenseV1ForCausalLM": {"head_dim": 128},
     "HunYuanMoEV1ForCausalLM": {"head_dim": 128},
-    "HYV4ForCausalLM": SPARSE,
+    "HYV4ForCausalLM": {**SPARSE, "layer_types": ["indexed_attention"] * 34},
     "HYV3ForCausalLM": {"first_k_dense_replace": 1},
     "InklingForCausalLM": {"n_shared_experts": 1, "shared_expert_sink": True, "local_layer_ids": []},
     "InklingForConditionalGeneration": {
@@ -411,9 +430,9 @@ GIVEN: dict[str, dict[str, Any]] = {
         "interleaved_sliding_window": [None if i % 8 == 7 else 2048 for i in range(24)],
         "layer_types": ["full_attention" if i % 8 == 7 else "sliding_attention" for i in range(24)],
     },
-    "Qwen4ExpForCausalLM": {"output_gate_type": "sigmoid", "text_config.output_gate_type": "sigmoid"},
+    "Qwen4ExpForCausalLM": {**QSA, **{f"text_config.{key}": value for key, value in QSA.items()}},
     "Qwen4ExpForConditionalGeneration": {
-        "text_config.output_gate_type": "sigmoid",
+        **{f"text_config.{key}": value for key, value in QSA.items()},
         "vision_config.deepstack_visual_indexes": [],
     },
 }
@@ -479,8 +498,10 @@ def completed(name: str, config: dict[str, Any]) -> dict[str, Any]:
     config |= {key: defaults(kind) for key, kind in PARTS.get(name, {}).items()}
     for path, value in GIVEN.get(name, {}).items():
         part, _, key = path.rpartition(".")
-        if part:
-            config[part] = {**(config.get(part) or {}), key: value}
+        if part and part in config:
+            config[part] = {**(config[part] or {}), key: value}
+        elif part:  # the same architecture's text-only type
+            continue
         else:
             config[key] = value
     return config
@@ -543,7 +564,8 @@ def make(top: Path) -> dict[str, str]:
         try:
             if name in REMOTE:
                 model_type, config = remote(name)
-                write(top / name, {**config, "architectures": [name], "dtype": "bfloat16"}, code(model_type))
+                own = model_type if name in OWN_CODE else code(model_type)
+                write(top / name, {**config, "architectures": [name], "dtype": "bfloat16"}, own)
                 continue
             types = sorted(set(known.get(name, ()))) or [VLLM_TYPES[name]]
             for model_type in types:
