@@ -30,6 +30,8 @@ def main() -> NoReturn:
         for name in ("stdout", "stderr"):
             if getattr(sys, name) is None:  # closed by who started us: only the exit code is wanted
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # open to the end
+            elif "utf" not in (getattr(sys, name).encoding or "").lower():
+                getattr(sys, name).reconfigure(errors="replace")  # a bar's block is no reason to fail
         from inspector.cli.main import run
 
         _end(run(sys.argv[1:]))

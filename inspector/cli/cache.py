@@ -15,7 +15,7 @@ def cache() -> None:
 @cache.command()
 @json_option
 def info(output: str) -> int:
-    """Where it is, how many answers it has, how much that is, and the oldest."""
+    """Where it is and how much it holds."""
     from datetime import datetime, timezone
 
     from inspector.hub.cache.store import SIZE_VARIABLE, cache_limit

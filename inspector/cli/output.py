@@ -89,7 +89,8 @@ class Output:
 
     def waiting(self, *models: str) -> AbstractContextManager[object]:
         """To be entered while these are read: what a person at a terminal sees of it, not with -q."""
-        if said() < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        plain = os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR")
+        if said() < 0 or not sys.stderr.isatty() or plain:
             return nullcontext()
         from inspector.cli.waiting import Waiting
 
@@ -175,15 +176,16 @@ class Output:
 
 def _near_text(model: str, error: InspectError) -> str:
     """What a name that led to nothing may be a slip of: a command, or a model; "" for nothing that is known."""
-    if "/" not in model and (command := _near_command(model)):
+    if "/" not in model and (command := _near_command(model.lower())):
         return f"Did you mean the command `llm-inspect {command}`?"
-    if not isinstance(error, RepoNotFound) or "://" in model:
+    if "://" in model:
         return ""
     from inspector.hub.near import near_models
     from inspector.report.units import inert
 
     asked = click.get_current_context().params
-    near = near_models(model, token=asked.get("token"), offline=asked.get("offline") or None)
+    unreached = not isinstance(error, RepoNotFound) or asked.get("offline")
+    near = near_models(model, token=asked.get("token"), offline=True if unreached else None)
     return f"Did you mean {' or '.join(map(inert, near))}? {error.hint}" if near else ""
 
 

@@ -209,7 +209,9 @@ def _one_card(text: str) -> GpuSpec | None:
         capacity = int(Decimal(size[1]) * _UNITS[size[2].lower()])
         if capacity < 1:
             raise UsageError(f"'{text.strip()}' is no memory at all", "Give a size such as 24GiB.")
-        return GpuSpec(name="".join(text.split()), count=1, capacity=capacity)
+        decimal = size[2].lower() in ("gb", "tb")
+        note = f"{size[1]} {size[2]} is {capacity / 2**30:,.2f} GiB: a GB has 10^9 bytes" if decimal else ""
+        return GpuSpec(name="".join(text.split()), count=1, capacity=capacity, notes=(note,) if note else ())
     device = find_device(text)
     return None if device is None else spec_of(device)
 
@@ -224,4 +226,6 @@ def _unknown(text: str) -> UsageError:
     match = _COUNT_FIRST.fullmatch(text) or _COUNT_LAST.fullmatch(text)
     near = list(dict.fromkeys(near_names(text) + (near_names(match["card"]) if match else [])))[:3]
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    if size := re.fullmatch(r"(\d+(?:\.\d+)?)\s*g?", text, re.IGNORECASE):
+        meant = f"A size has its unit: {size[1]}GiB (2^30 bytes), or {size[1]}GB (10^9). "
     return UsageError(f"unknown GPU '{text}'", meant + SEE_GPUS)

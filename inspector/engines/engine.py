@@ -56,7 +56,7 @@ class Engine:
         title: as its makers write it: "vLLM".
         options: a dataclass of `inspector.settings.setting` fields: the command line's options, a manifest's keys and
             the library's `serving` mapping are made from it. Fields of one name are one option of several engines.
-        device_kinds: what drives the devices that `--all-gpus` asks it about; None for all. Others, `account` refuses.
+        device_kinds: what drives the devices that its accounts are known on; None for all.
         needs_device: what it takes depends on the device.
         counts_images: its account has images in it.
         makes_file_types: it can take llama.cpp's file types (Q4_K_M, ...) for the weights' precision.
@@ -89,6 +89,19 @@ class Engine:
         """
         raise NotImplementedError(f"{self.name} has no account")
 
+    def check_kind(self, spec: GpuSpec) -> None:
+        """Refuse devices that it does not run on, or not by an account that is known.
+
+        Raises:
+            CannotTell: its account is of other devices.
+            UsageError: it runs on none of these.
+        """
+        from inspector.engines.serving import CannotTell
+
+        if spec.kind is not None and self.device_kinds is not None and spec.kind not in self.device_kinds:
+            known = " and ".join(self.device_kinds)
+            raise CannotTell(f"{self.name}'s memory is known on {known} devices, not on {spec.name} ({spec.kind})")
+
     def version_of(self, options: Any) -> str | None:
         """The engine's version where there is no account; None where that says nothing."""
         del options
@@ -109,6 +122,7 @@ class Engine:
         from inspector.engines.serving import CannotTell, Serving
 
         try:
+            self.check_kind(spec)
             serving = self.account(model, workload, spec, options, suggest=suggest)
             if not model.architecture.layers_at_least:
                 return serving

@@ -69,6 +69,7 @@ def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
     Raises:
         UsageError: it is neither, or names two revisions.
     """
+    model = model.strip()
     if not model or not model.isprintable():
         raise UsageError(f"{model!r} names no model", "Give a repo ID such as org/name, or a local folder.")
     if _is_path(model) or (revision is None and os.path.exists(model)):  # noqa: PTH110  (Path refuses some strings)
@@ -99,6 +100,8 @@ def _parse(model: str, revision: str | None) -> RepoId:
             return _checked(model, revision, *read_address(model))
     repo, colon, selector = model.partition(":")
     name, at, own_revision = repo.partition("@")
+    if name.count("/") == 2 and not name.startswith("/"):
+        name = name.removesuffix("/")
     return _checked(model, revision, name, own_revision if at else None, selector if colon else None)
 
 

@@ -21,7 +21,11 @@ CARDS = (2, 4, 8, 16, 32, 64, 128, 256)
 def check_training(
     model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights, spec: GpuSpec
 ) -> Fit:
-    """The verdict on the fullest GPU of a run, and the changes that make it fit where it does not."""
+    """The verdict on the fullest GPU of a run, and the changes that make it fit where it does not.
+
+    Raises:
+        UsageError: several GPUs are named, and fewer than the run takes.
+    """
 
     def sized(changed: Workload, how: TrainingSetup, cards: Sharding) -> int | None:
         return training_total(training_estimate(model, changed, how, cards, tensors)).total
@@ -38,12 +42,15 @@ def check_training(
         suggest=False,
     )
     notes = fit.notes
+    if sharding.cards > spec.count > 1:
+        raise UsageError(
+            f"the run takes {sharding.cards} GPUs, and --gpu names {spec.count}",
+            f"Name one of them, or all {sharding.cards}: --gpu '{sharding.cards}x{spec.name}'.",
+        )
     if spec.mixed:
         notes += (f"the smallest of {spec.name} decides: every GPU of a run holds the same share",)
     if spec.count > 1 and sharding.cards == 1:
         notes += (f"one GPU of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
-    elif sharding.cards > spec.count > 1:
-        notes += (f"the run takes {sharding.cards} GPUs, and these are {spec.count}",)
     changes: tuple[Change, ...] = ()
     if fit.fits is False:
         changes = tuple(_changes(workload, setup, sharding, spec, fit, sized))

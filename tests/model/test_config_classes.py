@@ -29,7 +29,6 @@ same_release = pytest.mark.skipif(
 
 NO_DEFAULT_CONFIG = {
     "gemma4_assistant": "its default config fails its own validation",
-    "gemma4_unified_assistant": "its default config shares more layers than it has",
     "nougat": "its default names a model type that does not exist",
 }
 """Classes that cannot be made without arguments, and why."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.engines.engine import Engine
 from inspector.engines.mlx.options import MlxOptions
+from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
@@ -28,6 +29,19 @@ class Mlx(Engine):
         from inspector.engines.mlx.cache import layer_cache_bytes
 
         return layer_cache_bytes
+
+    def check_kind(self, spec: GpuSpec) -> None:
+        """Apple's devices alone.
+
+        Raises:
+            UsageError: one that is none.
+        """
+        if spec.kind not in ("metal", None):
+            raise UsageError(
+                f"MLX is accounted for on Apple's devices; {spec.name} is none",
+                "Name a Mac, e.g. --gpu 'M3 Max 64GB', or a size such as 48GiB. For this one: --engine vllm or"
+                " llama.cpp.",
+            )
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: MlxOptions, *, suggest: bool

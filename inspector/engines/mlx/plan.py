@@ -43,11 +43,6 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
         UsageError: options that mlx-lm refuses, or devices that are no Macs.
         CannotTell: mlx-lm has no class for the model, or it is not known how it holds the weights.
     """
-    if spec.kind not in ("metal", None):
-        raise UsageError(
-            f"MLX is accounted for on Apple's devices; {spec.name} is none",
-            "Name a Mac, e.g. --gpu 'M3 Max 64GB', or a size such as 48GiB. For this one: --engine vllm or llama.cpp.",
-        )
     chosen = mlx_settings(workload, spec, options)
     facts = mlx_facts(model, workload.dtype)
     if isinstance(facts, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,9 +19,10 @@ _PLAIN = (str, int, float, bool, list, type(None))
 
 def known_model_type(model_type: str) -> bool:
     """Whether the installed transformers has a config class for it."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    with _quiet():
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    return model_type in CONFIG_MAPPING
+        return model_type in CONFIG_MAPPING
 
 
 def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
@@ -127,6 +129,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """transformers logs what it thinks of a config; the reader of a report has no use for it."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch, as it is imported
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
