@@ -419,3 +419,14 @@ def test_the_recipe_is_read_wherever_it_sits() -> None:
 def test_recipes(config: dict[str, Any], expected: tuple[str, int | None, int | None] | None) -> None:
     found = read_quantization(config)
     assert (found and (found.method, found.bits, found.group_size)) == expected
+
+
+def test_rows_that_pad_a_head_in_the_files_alone_are_not_loaded() -> None:
+    """Inkling 2 keeps `unpadded_vocab_size` rows of the head, 966 fewer than its files hold by default."""
+    names = ("model.llm.unembed.weight", "model.llm.embed.weight")
+    tensors = [Tensor(name, "BF16", (201_024, 8)) for name in names]
+    for more, rows in (({}, 200_058), ({"unpadded_vocab_size": 200_000}, 200_000)):
+        config = {"architectures": ["Inkling2ForCausalLM"], "model_type": "inkling2_text", **more}
+        counted = count(config, *tensors)
+        assert counted.total == (201_024 + rows) * 8
+        assert counted.stored_only == {"other": (201_024 - rows) * 8}

@@ -123,6 +123,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "dots3_note_text": {"num_key_value_heads": 4, "head_dim": None},
     "glm5_next_text": {"index_topk": 32, "num_key_value_heads": 4, "qk_rope_head_dim": 0},
     "sarvam_mla": {"num_key_value_heads": None},
+    "hy_v4_vl_text": {"num_key_value_heads": 4, "rope_parameters": {**MROPE, "mrope_section": [2, 1, 1]}},
     "zaya": {"num_experts_per_tok": 1},
     "cohere_compass_text": {"rope_parameters": {"full_attention": {**MROPE, "mrope_section": [2, 3, 3]}}},
     "cohere_asr": {

@@ -151,7 +151,7 @@ class EncoderOutput(BaseModelOutput):
     router_probs: tuple[torch.Tensor, ...] | None = None
 
 
-CACHE_NAMES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")
+CACHE_NAMES = ("past_key_values", "cache", "cache_params", "state", "mems", "past_buckets_states")
 """What classes call the cache in their output."""
 
 

@@ -60,6 +60,7 @@ class ModelClass:
         unsaved: parameters that no file holds and the class makes anew -> their shape in the config's keys, empty where
             those do not tell.
         renames: what from_pretrained renames, in order: (scope, base of the scope, pattern, replacement).
+        rows: parameters of fewer rows than files hold, which pad them -> the config's key of their number, its default.
         ignored: patterns of names that from_pretrained leaves out without a warning.
         siblings: parameters of the other classes of the same file.
     """
@@ -79,6 +80,7 @@ class ModelClass:
     always_tied: bool
     unsaved: Mapping[str, tuple[str, ...]]
     renames: tuple[tuple[str, str, str, str], ...]
+    rows: Mapping[str, tuple[str, int]]
     ignored: tuple[str, ...]
     siblings: frozenset[str]
 
@@ -135,6 +137,15 @@ class ModelClass:
         """Names that share no tensor with this config, though they do by default."""
         return frozenset(name for switch, names in self.untied.items() if _is_set(switch, config) for name in names)
 
+    def rows_of(self, template: str, config: Mapping[str, Any]) -> int | None:
+        """How many rows of a stored weight the class loads; None: all of them."""
+        name = next((name for name in self._spellings(template) if name in self.rows), None)
+        if name is None:
+            return None
+        key, default = self.rows[name]
+        found = _value(key, config)
+        return found if type(found) is int and found > 0 else default
+
     def ties_with(self, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, ties what it can tie."""
         for switch, effect in self.tied_by.items():
@@ -184,13 +195,18 @@ def _is_set(condition: str, config: Mapping[str, Any]) -> bool:
 def _is_switched(switch: str, config: Mapping[str, Any]) -> bool:
     """One of them; of a flat config, the key without its part counts. `layer_types="conv"`: some layer is one."""
     path, _, value = switch.partition("=")
+    found = _value(path, config)
+    wanted = json.loads(value)
+    return bool(found == wanted) or (isinstance(wanted, str) and isinstance(found, list) and wanted in found)
+
+
+def _value(path: str, config: Mapping[str, Any]) -> Any:
+    """What a config has under "text_config.vocab_size", or None."""
     *parts, key = path.split(".")
     where: Any = config
     for part in parts:
         where = where.get(part, where) if isinstance(where, Mapping) else None
-    found = where.get(key) if isinstance(where, Mapping) else None
-    wanted = json.loads(value)
-    return bool(found == wanted) or (isinstance(wanted, str) and isinstance(found, list) and wanted in found)
+    return where.get(key) if isinstance(where, Mapping) else None
 
 
 @lru_cache(maxsize=1)
@@ -246,6 +262,7 @@ def find_class(name: str) -> ModelClass | None:
         always_tied=row.get("always_tied", False),
         unsaved={name: tuple(shape) for name, shape in row.get("unsaved", {}).items()},
         renames=tuple(tuple(table["renames"][i]) for i in row.get("renames", ())),
+        rows={name: (key, default) for name, (key, default) in row.get("rows", {}).items()},
         ignored=tuple(row.get("ignored", ())),
         siblings=frozenset().union(*others) - parameters,
     )

@@ -141,10 +141,26 @@ class _Counter:
         for tensor_group in tensor_groups:
             if tensor_group.role in (PARAMETER, OVERHEAD):
                 tensor_group.role = self._role(tensor_group, packed, unknown)
+        if self.model_class and self.model_class.rows:
+            tensor_groups += self._padding(tensor_groups, self.model_class)
         self._whole_numbers(tensor_groups)
         self._drop_twins(tensor_groups)
         self._note(unknown)
         return tensor_groups
+
+    def _padding(self, tensor_groups: list[TensorGroup], model_class: ModelClass) -> list[TensorGroup]:
+        """The rows that files hold beyond those that the class loads (a vocabulary padded in the files alone), apart;
+        what they pad keeps its own rows only."""
+        beyond = []
+        for each in tensor_groups:
+            rows, shape = model_class.rows_of(each.name, self.config), each.group.shape
+            if each.role != PARAMETER or each.packed or rows is None or not shape or shape[0] <= rows:
+                continue
+            padding = replace(each.group, shape=(shape[0] - rows, *shape[1:]))
+            each.group = replace(each.group, shape=(rows, *shape[1:]))
+            each.numel = each.group.numel
+            beyond.append(TensorGroup(padding, each.name, padding.numel, each.layers, each.count, OTHER))
+        return beyond
 
     def check_sizes(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
         """Notes on sizes of the config that are not the tensors'; a key that another note names has one already."""
