@@ -96,3 +96,15 @@ def test_a_verification_and_a_log(run: Run, tmp_path: Path) -> None:
 
 def test_the_command_prints_it(run: Run) -> None:
     assert json.loads(run("schema").out) == SCHEMA
+
+
+def test_columns_that_no_record_has_are_refused_before_anything_is_asked_for(run: Run, tmp_path: Path) -> None:
+    tmp_path.joinpath("list").write_text(f"{GPT2}\n")
+    asked = ["batch", tmp_path / "list", "--offline", "--columns"]
+    good = "parameters.total,fit.0.fits,memory.by_precision.int4.total,parameters.by_component.attention,error.kind"
+    assert run(*asked, good).code == 0
+    done = run(*asked, "parameters.totl")
+    assert done.code == 2
+    assert "Did you mean parameters.total?" in done.err
+    assert run(*asked, "fit.0.fit").code == 2
+    assert run(*asked, "nonsense").code == 2

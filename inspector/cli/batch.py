@@ -139,6 +139,10 @@ def _writer(format: str | None, path: Path | None, columns: str | None, gpus: tu
     chosen = format or format_of(path)
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     writer = make_writer(chosen, names, _devices(gpus))
+    if names is not None:
+        from inspector.cli.schema import check_columns
+
+        check_columns(names)
     if writer.whole_file and path is None:
         raise UsageError(f"the format {chosen} needs a file", "Name it with --output.")
     return writer
