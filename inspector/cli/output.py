@@ -178,14 +178,14 @@ def _near_text(model: str, error: InspectError) -> str:
     """What a name that led to nothing may be a slip of: a command, or a model; "" for nothing that is known."""
     if "/" not in model and (command := _near_command(model.lower())):
         return f"Did you mean the command `llm-inspect {command}`?"
-    if "://" in model:
+    context = click.get_current_context(silent=True)
+    asked = {} if context is None else context.params
+    if "://" in model or not (isinstance(error, RepoNotFound) or asked.get("offline")):
         return ""
     from inspector.hub.near import near_models
     from inspector.report.units import inert
 
-    asked = click.get_current_context().params
-    unreached = not isinstance(error, RepoNotFound) or asked.get("offline")
-    near = near_models(model, token=asked.get("token"), offline=True if unreached else None)
+    near = near_models(model, token=asked.get("token"), offline=asked.get("offline") or None)
     return f"Did you mean {' or '.join(map(inert, near))}? {error.hint}" if near else ""
 
 

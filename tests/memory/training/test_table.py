@@ -27,9 +27,10 @@ def test_every_type_of_the_generator_has_a_table() -> None:
     assert set(known_types()) == {kind.table for kind in TYPES}
 
 
-def test_all_tables_were_made_with_the_same_libraries() -> None:
-    versions = {table.versions for name in known_types() if (table := read_table(name))}
-    assert len(versions) == 1
+def test_all_tables_were_made_with_the_same_torch() -> None:
+    """And with the release of transformers since which their types are as they were: `make tables` skips these."""
+    versions = {table.versions.partition(", ")[2] for name in known_types() if (table := read_table(name))}
+    assert versions == {"torch 2.13.0"}
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.table)
