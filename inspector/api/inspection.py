@@ -21,7 +21,7 @@ from inspector.api.settings import (
 )
 from inspector.errors import InspectError
 from inspector.hub import Checkpoint, Resolver
-from inspector.settings import asking, read_values
+from inspector.settings import asking
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
@@ -205,7 +205,7 @@ def verdicts(
     from inspector.engines.registry import engine_named
 
     engine = engine_named(asked.engine)
-    answer = engine.planner(model, workload, engine.options(**read_values(engine.options, asked.serving, "serving")))
+    answer = engine.planner(model, workload, engine.options(**asked.serving))
     if asked.all_gpus:
         from inspector.verdict.all_devices import fits_on_any
 

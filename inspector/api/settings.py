@@ -120,9 +120,9 @@ class Settings(DeviceSettings, EngineSettings):
                 "Name the GPUs, e.g. --gpu 'RTX 4090' or --gpu 4xH100.",
             )
         if self.serving:
-            from inspector.engines.settings import check_engine_settings
+            from inspector.engines.settings import engine_settings
 
-            check_engine_settings(self.engine, self.serving)
+            object.__setattr__(self, "serving", engine_settings(self.engine, self.serving))
         if self.formulas not in ("exact", "article"):
             raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
         if self.images or self.image_size is not None:

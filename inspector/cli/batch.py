@@ -11,6 +11,7 @@ import click
 from inspector.api.settings import Settings
 from inspector.cli.options import (
     EngineCommand,
+    file_option,
     format_choice,
     option,
     query_options,
@@ -55,14 +56,7 @@ if TYPE_CHECKING:
     "--columns", metavar="A.B,C", help="Only these keys of the JSON, beside id and outcome: parameters.total,fit.0.fits"
 )
 @option("--ordered", is_flag=True, help="Write in the order of the list, not as results come.")
-@option(
-    "-o",
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file.",
-)
+@file_option("Write to a file.")
 @option("--resume", is_flag=True, help="Go on with the --output file of a run that was ended early.")
 @option(
     "--engine-cluster",

@@ -13,6 +13,7 @@ from inspector.api.settings import Settings
 from inspector.cli.options import (
     GPU_HELP,
     EngineCommand,
+    file_option,
     model_argument,
     option,
     setting_options,
@@ -38,14 +39,7 @@ from inspector.errors import InspectError, UsageError
     metavar="SHARE",
     help="Share of the bytes that may change later: 0.01 is one per cent.",
 )
-@option(
-    "-o",
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file (over an older manifest, over nothing else). Default: standard output.",
-)
+@file_option("Write to a file (over an older manifest, over nothing else). Default: standard output.")
 def lock(
     models: tuple[str, ...],
     revision: str | None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from inspector.report.writers import Format
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 MODEL, HUB_LIST, WORKLOAD, TRAINING, DEVICE, ENGINE, OUTPUT = (
     "Model",
@@ -138,7 +138,7 @@ class TokenCount(click.ParamType[int]):
             self.fail(f"{error.message}; {error.hint[:1].lower()}{error.hint[1:]}", param, ctx)
 
 
-class PictureSize(click.ParamType[tuple[int, int]]):
+class ImageSize(click.ParamType[tuple[int, int]]):
     """Width and height in pixels: 1024x768, or 1024 for a square."""
 
     name = "pixels"
@@ -187,9 +187,8 @@ def format_choice(offered: Callable[[Format], bool]) -> LazyChoice:
     return LazyChoice(names, "text")
 
 
-READERS: Mapping[str, click.ParamType[Any]] = {"tokens": TokenCount(), "pixels": PictureSize()}
+READERS: Mapping[str, click.ParamType[Any]] = {"tokens": TokenCount(), "pixels": ImageSize()}
 """How text is read that is no plain number: by `About.reads`."""
-
 
 COMPLETED = {"gpus": "gpus", "dtype": "precisions", "kv_dtype": "precisions"}
 """Settings whose values no list of choices has, and what a shell is told of them: completion.py's function."""
@@ -205,6 +204,11 @@ def _completer(what: str) -> Callable[[click.Context, click.Parameter, str], lis
     return complete
 
 
+def file_option(help: str) -> Callable[[Command], Command]:
+    """`-o FILE`, as `path`: None for standard output."""
+    return option("-o", "--output", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=help)
+
+
 def model_argument(name: str = "model", **more: Any) -> Callable[[Command], Command]:
     """MODEL, which shells complete."""
     return click.argument(name, shell_complete=_completer("models"), **more)
@@ -214,13 +218,12 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
     """The option of a setting: its name, type, bounds and default are those of the field.
 
     Args:
-        group: the heading, unless the setting has one.
         help: instead of the setting's own.
         given_or_none: None where it is not given, whatever the field's default is.
+        group: the heading, unless the setting has one.
     """
     about, default = setting.about, None if given_or_none else setting.default
-    many, lazy = setting.many, callable(about.choices)
-    values = () if lazy else about.values()
+    many, values = setting.many, () if callable(about.choices) else about.values()
     number = "N" if "int" in setting.type and not about.reads else "X" if "float" in setting.type else None
     more: dict[str, Any] = {"metavar": about.metavar or (None if values else number), "multiple": many}
     if "bool" in setting.type:
@@ -420,6 +423,16 @@ check_option = option(
     is_flag=True,
     help="Exit with 1 where it does not fit a --gpu, 4 where that cannot be told.",
 )
+
+
+def refuse_check_alone(check: bool, gpus: Sequence[str]) -> None:
+    """Raises:
+    UsageError: --check without a device.
+    """
+    if check and not gpus:
+        raise UsageError("--check needs a device", "Name one: --gpu 'RTX 4090'.")
+
+
 GPU_HELP = f"{GPU_EXAMPLES}; may be repeated."
 
 

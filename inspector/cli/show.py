@@ -15,6 +15,7 @@ from inspector.cli.options import (
     model_argument,
     option,
     output_options,
+    refuse_check_alone,
     setting_options,
     source_options,
     with_serving,
@@ -56,8 +57,7 @@ def show(
     from inspector.api.inspection import inspect_each, prepare
     from inspector.hub import Resolver
 
-    if check and not settings["gpus"]:
-        raise UsageError("--check needs a device", "Name one: --gpu 'RTX 4090'.")
+    refuse_check_alone(check, settings["gpus"])
     if layers and output not in ("text", "json", "jsonl"):
         raise UsageError(f"--layers prints text or json, not {output}")
 

@@ -15,6 +15,7 @@ from inspector.cli.options import (
     model_argument,
     option,
     output_options,
+    refuse_check_alone,
     setting_options,
     source_options,
 )
@@ -77,18 +78,16 @@ def train(
     """What one training step takes on the fullest GPU: the peak, what lives at it, and the phase that has it."""
     from inspector.api import training as api_training
 
-    if check and not settings["gpus"]:
-        raise UsageError("--check needs a device", "Name one: --gpu 'RTX 4090'.")
+    refuse_check_alone(check, settings["gpus"])
     out = Output(output)
     settings["sharding"] = {name: settings.pop(name) for name in settings_of(Sharding)}
     try:
         with out.waiting(model):
-            inspection, training = api_training.train(
-                model, revision=revision, token=token, offline=offline or None, **settings
-            )
+            trained = api_training.train(model, revision=revision, token=token, offline=offline or None, **settings)
     except InspectError as error:
         return out.fail(error, model)
-    out.notes((*inspection.warnings, *training.warnings))
+    inspection, training = trained
+    out.notes(trained.warnings)
     out.details(inspection)
 
     def text() -> None:
@@ -101,5 +100,5 @@ def train(
 
     out.write(Answer((model,), lambda: [training_record(inspection, training, explain=explain)], text))
     if check:
-        return out.verdicts([fit.fits for fit in inspection.fits])
+        return out.verdicts([fit.fits for fit in trained.fits])
     return out.comes_to(0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 SHOWN_AFTER_SECONDS = 0.5
 
@@ -40,6 +38,8 @@ class Waiting:
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+        from inspector.hub.client.settings import Settings
+        from inspector.hub.client.urls import host
         from inspector.report.units import inert
 
         class Shown(Console):
@@ -48,7 +48,7 @@ class Waiting:
                 return False
 
         names = inert(self._models[0]) if len(self._models) == 1 else f"{len(self._models):,} models"
-        where = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
+        where = host(Settings.of().endpoint)
         line = Progress(
             SpinnerColumn(),
             TextColumn(f"reading {names}, asking {where}", markup=False),

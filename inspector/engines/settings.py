@@ -34,11 +34,12 @@ def option_of(name: str) -> str:
     return known[name].about.option if name in known else f"--{name.replace('_', '-')}"
 
 
-def check_engine_settings(engine: str, given: Mapping[str, Any]) -> None:
-    """Refuse options that this engine does not have, or that have not its type.
+def engine_settings(engine: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's options as people write them, read.
 
     Raises:
         UsageError: there is no such engine, or one of them belongs to another engine, or to none.
+        TypeError: one of them has not its type.
     """
     asked = engine_named(engine)
     own = settings_of(asked.options)
@@ -55,7 +56,7 @@ def check_engine_settings(engine: str, given: Mapping[str, Any]) -> None:
             f"{option_of(name)} is a setting of {' and '.join(owners)}, not of {engine}",
             asked.foreign_options.get(name, has),
         )
-    read_values(asked.options, given, "serving")
+    return read_values(asked.options, given, "serving")
 
 
 def _owners_of(given: tuple[str, ...], asked: Engine) -> tuple[str, str]:
