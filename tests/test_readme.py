@@ -1,4 +1,4 @@
-"""README and docs show real output: every `console` block is run and compared, the picture is made again.
+"""README and docs show real output: every `console` block is run and compared, the image is made again.
 
 To rewrite them: python -m tests.test_readme
 """
@@ -18,8 +18,8 @@ from tests.conftest import command_environment, run_here
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PICTURE = ROOT / "docs" / "terminal.svg"
-PICTURED = ("meta-llama/Meta-Llama-3-8B", "RTX 4090")
+IMAGE = ROOT / "docs" / "terminal.svg"
+SHOWN = ("meta-llama/Meta-Llama-3-8B", "RTX 4090")
 PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"```console\n\$ (llm-inspect[^\n]*)\n(.*?)```", re.DOTALL)
 
@@ -41,7 +41,7 @@ def test_a_page_shows_what_the_command_prints(page: str, command: str, shown: st
     assert output(command, tmp_path) == shown, page
 
 
-def picture() -> str:
+def image() -> str:
     """A report as a terminal of 80 columns shows it."""
     from io import StringIO
 
@@ -50,7 +50,7 @@ def picture() -> str:
     import inspector
     from inspector.report.text import print_report
 
-    model, gpu = PICTURED
+    model, gpu = SHOWN
     console = Console(
         record=True,
         width=80,
@@ -64,8 +64,8 @@ def picture() -> str:
     return console.export_svg(title=f"llm-inspect {model} --gpu '{gpu}'", unique_id="terminal")
 
 
-def test_the_picture_is_what_the_command_prints() -> None:
-    assert PICTURE.read_text(encoding="utf-8") == picture()
+def test_the_image_is_what_the_command_prints() -> None:
+    assert IMAGE.read_text(encoding="utf-8") == image()
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
@@ -97,7 +97,7 @@ def test_the_docs_name_every_option_and_no_other() -> None:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(picture(), encoding="utf-8")
+    IMAGE.write_text(image(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         for page in PAGES:
             text = page.read_text(encoding="utf-8")

@@ -26,16 +26,8 @@ from inspector.model.architecture import read_architecture
 from inspector.model.layers.no_cache import NoCache
 from inspector.model.model import Architecture, Model, Quantization
 from inspector.model.packing.recipe import read_recipe
+from tests.engines.small import LLAMA
 from tests.memory.test_ledger import inspection
-
-LLAMA = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 128,
-}
 
 
 def named(architecture: str, quantization: Quantization | None = None) -> Architecture:

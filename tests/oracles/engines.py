@@ -60,6 +60,17 @@ def asked(
     )
 
 
+def differing(facts: dict[str, tuple[Any, Any]], engine: str) -> dict[str, str]:
+    """What is told and what the engine says, of the facts that differ."""
+
+    def said(value: Any) -> str:
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    return {
+        name: f"{said(told)} told, {said(real)} by {engine}" for name, (told, real) in facts.items() if told != real
+    }
+
+
 def cannot_tell(serving: Serving) -> str | None:
     """Why the product gives no account; None where it gives one."""
     return next((note for note in serving.notes if note.startswith("cannot tell")), None)

@@ -192,7 +192,8 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         *words, last = answer.splitlines() or [""]
         if status:
-            said = [line for line in (*words, last) if " MiB (" not in line]
+            # Without the folder that the library was built in
+            said = [re.sub(r"/\S+/(?=src/)", "", line) for line in (*words, last) if " MiB (" not in line]
             sizes = [line for line in words if " MiB (" in line]
             error = f"signal {status & 127}: {' '.join(said)[:300]}"
             last = json.dumps({"name": job["name"], "error": error, "sizes": sizes})

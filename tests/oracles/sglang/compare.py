@@ -20,7 +20,7 @@ from inspector.engines.sglang.budget import divided
 from inspector.engines.sglang.loads import as_cached, context_length, page_size, state_slots, table
 from inspector.memory import Workload
 from inspector.model import Model
-from tests.oracles.engines import asked, cannot_tell
+from tests.oracles.engines import asked, cannot_tell, differing
 
 POOL = 100 * 2**30
 """As facts.py divides it."""
@@ -89,11 +89,7 @@ def differences(line: dict[str, Any], folder: Path) -> dict[str, str]:
         "length": (context_length(model.architecture), line["context_len"]),
         "fraction": (round(share, 3), round(line["mem_fraction_static"], 3)),
     }
-    return {name: f"{_say(told)} told, {_say(real)} by SGLang" for name, (told, real) in facts.items() if told != real}
-
-
-def _say(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return differing(facts, "SGLang")
 
 
 def compared(lines: list[dict[str, Any]]) -> dict[str, Any]:

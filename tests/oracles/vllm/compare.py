@@ -18,7 +18,7 @@ from inspector.engines.vllm.version import parse_version
 from inspector.model import Model
 from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
-from tests.oracles.engines import asked, cannot_tell
+from tests.oracles.engines import asked, cannot_tell, differing
 
 TITLE = "vLLM: a config of every architecture of its registry, and of every other model class, read by its own code"
 MEANINGS = {
@@ -92,11 +92,7 @@ def differences(line: dict[str, Any], folder: Path) -> dict[str, str]:
         "dtype": (serving.settings["dtype"], line["dtype"]),
         "length": (longest_length(model.architecture, release), line["max_model_len"]),
     }
-    return {name: f"{_say(told)} told, {_say(real)} by vLLM" for name, (told, real) in facts.items() if told != real}
-
-
-def _say(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return differing(facts, "vLLM")
 
 
 def compared(lines: list[dict[str, Any]]) -> dict[str, Any]:
