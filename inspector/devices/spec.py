@@ -66,6 +66,31 @@ class GpuSpec:
         return tuple(card.capacity for card in self.mixed) or (self.capacity,) * self.count
 
     @property
+    def computes(self) -> frozenset[str] | None:
+        """Which of "bf16", "fp8", "fp4" and "int8" the matrix instructions of all of the GPUs multiply; None where that
+        is not known of one: of a bare size, and of a local GPU that the data file does not have."""
+        known = [card.device.computes if card.device else None for card in self.mixed or (self,)]
+        return None if None in known else frozenset.intersection(*(each for each in known if each is not None))
+
+    @property
+    def compute_capability(self) -> tuple[int, int] | None:
+        """CUDA's, as (8, 9), the least of all GPUs; None for other devices, or where it is not known."""
+        known = [card.device.compute_capability if card.device else None for card in self.mixed or (self,)]
+        numbers = [re.fullmatch(r"(\d+)\.(\d+)", text or "") for text in known]
+        return (
+            min(((int(number[1]), int(number[2])) for number in numbers if number), default=None)
+            if all(numbers)
+            else None
+        )
+
+    @property
+    def unified(self) -> bool:
+        """Whether the memory is the CPU's, too: what is left to the CPU is then nowhere else."""
+        return self.kind == "cpu" or any(
+            card.device is not None and card.device.unified for card in self.mixed or (self,)
+        )
+
+    @property
     def label(self) -> str:
         """ "4 x H100-80GB", "RTX 4090 + RTX 3090", or the name alone of one GPU."""
         return self.name if self.count == 1 or self.mixed else f"{self.count} x {self.name}"

@@ -43,6 +43,8 @@ class Device:
         memory_bandwidth: bytes a second by the data sheet; None where that is not known.
         arithmetic: 16-bit dense products and sums a second by the data sheet; None where that is not known.
         compute_capability: CUDA's ("8.9"), or AMD's architecture ("gfx942"); None for others.
+        architecture: what its chip is built as ("ada", "cdna3"): a key of `architectures` in data/gpus.json.
+        computes: which of "bf16", "fp8", "fp4" and "int8" its matrix instructions multiply; None where not known.
         family: a name that this device shares with others ("A100"), too vague to mean one of them.
         source: where the figures come from; the keys are explained in data/gpus.json.
         note: what its user should know.
@@ -60,6 +62,8 @@ class Device:
     memory_bandwidth: int | None = None
     arithmetic: int | None = None
     compute_capability: str | None = None
+    architecture: str | None = None
+    computes: frozenset[str] | None = None
     aliases: tuple[str, ...] = ()
     family: str | None = None
     source: str = ""
@@ -92,8 +96,9 @@ def metal_working_set_mib(memory_mib: int) -> int:
 @cache
 def list_devices() -> tuple[Device, ...]:
     """Every known device, in the data file's order: by vendor and line, newest or largest first."""
-    entries = json.loads(DATA_FILE.read_text(encoding="utf-8"))["devices"]
-    return tuple(device for entry in entries for device in _devices_of(entry))
+    data = json.loads(DATA_FILE.read_text(encoding="utf-8"))
+    computes = {name: frozenset(facts["computes"]) for name, facts in data["architectures"].items()}
+    return tuple(device for entry in data["devices"] for device in _devices_of(entry, computes))
 
 
 def find_device(name: str, memory_mib: int | None = None) -> Device | None:
@@ -169,8 +174,10 @@ def _index() -> tuple[Mapping[str, Device], Mapping[str, tuple[Device, ...]]]:
     return by_name, by_family
 
 
-def _devices_of(entry: Mapping[str, Any]) -> list[Device]:
+def _devices_of(entry: Mapping[str, Any], computes: Mapping[str, frozenset[str]]) -> list[Device]:
     """The devices of one entry: one, or one a size where the buyer chooses the memory (Apple)."""
+    architecture: str | None = entry.get("architecture")
+    multiplied = computes.get(architecture) if architecture else None
     bandwidth = entry["bandwidth_gb_s"]
     bytes_per_second = None if bandwidth is None else round(bandwidth * 10**9)
     if "sizes" in entry:
@@ -184,9 +191,12 @@ def _devices_of(entry: Mapping[str, Any]) -> list[Device]:
                 basis="nominal",
                 visible_mib=metal_working_set_mib(size * 1024),
                 memory_bandwidth=bytes_per_second,
+                architecture=architecture,
+                computes=multiplied,
                 family=entry["name"],
                 source="metal",
                 note="memory shared with the CPU; usable is what Metal recommends (2/3, from 36 GB on 3/4)",
+                unified=True,
             )
             for size in entry["sizes"]
         ]
@@ -202,6 +212,8 @@ def _devices_of(entry: Mapping[str, Any]) -> list[Device]:
             memory_bandwidth=bytes_per_second,
             arithmetic=round(entry["bf16_tflops"] * 10**12) if "bf16_tflops" in entry else None,
             compute_capability=entry["compute_capability"],
+            architecture=architecture,
+            computes=multiplied,
             aliases=tuple(entry["aliases"]),
             family=entry.get("family"),
             source=entry["source"],

@@ -64,6 +64,9 @@ def devices_record(known: Sequence[Device], local: Sequence[LocalDevice]) -> dic
                 "capacity": device.capacity,
                 "memory_bandwidth": device.memory_bandwidth,
                 "compute_capability": device.compute_capability,
+                "architecture": device.architecture,
+                "computes": None if device.computes is None else sorted(device.computes),
+                "unified": device.unified,
                 "basis": device.basis,
                 "source": device.source,
             }

@@ -148,3 +148,40 @@ def test_import_reads_no_data_and_loads_no_heavy_library() -> None:
         "assert not {'torch', 'numpy', 'pandas', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_every_device_says_what_it_is_built_as_and_every_architecture_has_a_source() -> None:
+    architectures = json.loads(DATA_FILE.read_text(encoding="utf-8"))["architectures"]
+    assert {device.architecture for device in DEVICES} <= set(architectures)
+    for facts in architectures.values():
+        assert set(facts["computes"]) <= {"bf16", "fp8", "fp4", "int8"}
+        assert facts["source"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("name", "computes"),
+    [
+        # The vendors' pages: TransformerEngine's support matrix, ROCm's precision support, Intel's article 000098346.
+        ("P40", ""),
+        ("V100 32GB", ""),
+        ("T4", "int8"),
+        ("RTX 2080 Ti", "int8"),
+        ("A100 80GB", "bf16 int8"),
+        ("RTX 3090", "bf16 int8"),
+        ("L4", "bf16 fp8 int8"),
+        ("H100", "bf16 fp8 int8"),
+        ("B200", "bf16 fp4 fp8 int8"),
+        ("RTX 5090", "bf16 fp4 fp8 int8"),
+        ("MI250X", "bf16 int8"),
+        ("MI300X", "bf16 fp8 int8"),
+        ("MI355X", "bf16 fp4 fp8 int8"),
+        ("RX 6900 XT", ""),
+        ("RX 7900 XTX", "bf16 int8"),
+        ("RX 9070 XT", "bf16 fp8 int8"),
+        ("Gaudi 2", "bf16 fp8"),
+        ("Arc B580", "bf16 int8"),
+        ("M1 16GB", "bf16"),
+    ],
+)
+def test_devices_say_what_their_matrix_instructions_multiply(name: str, computes: str) -> None:
+    assert known(name).computes == frozenset(computes.split())

@@ -39,6 +39,25 @@ def test_a_bare_size_is_no_device_and_a_name_is_one() -> None:
     assert parse_gpu("L40S").kind == "cuda"
 
 
+@pytest.mark.parametrize(
+    ("text", "computes", "capability", "unified"),
+    [
+        ("RTX 4090", {"bf16", "fp8", "int8"}, (8, 9), False),
+        ("RTX 4090 + T4", {"int8"}, (7, 5), False),
+        ("RTX 4090 + 24GiB", None, None, False),
+        ("2xMI300X", {"bf16", "fp8", "int8"}, None, False),
+        ("M1 16GB", {"bf16"}, None, True),
+        ("GB10", {"bf16", "fp4", "fp8", "int8"}, (12, 1), True),
+        ("24GiB", None, None, False),
+    ],
+)
+def test_what_the_gpus_of_a_spec_compute(
+    text: str, computes: set[str] | None, capability: tuple[int, int] | None, unified: bool
+) -> None:
+    spec = parse_gpu(text)
+    assert (spec.computes, spec.compute_capability, spec.unified) == (computes, capability, unified)
+
+
 @given(st.text())
 def test_any_text_is_a_spec_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):

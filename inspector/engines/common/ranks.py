@@ -126,12 +126,9 @@ def degrees(
 
 def rank_device(spec: GpuSpec) -> Card:
     """A device as a rank sees it."""
-    capability = spec.device.compute_capability if spec.device else None
-    major, _, minor = (capability or "").partition(".")
-    known = (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
     reported = spec.device.memory_mib * 1024**2 if spec.device and spec.device.basis == "measured" else None
     system = (spec.device.system_mib or 0) * 1024**2 if spec.device else 0
-    return Card(spec.capacity, spec.name, known, reported, system)
+    return Card(spec.capacity, spec.name, spec.compute_capability, reported, system)
 
 
 def unified_note(spec: GpuSpec) -> tuple[str, ...]:
