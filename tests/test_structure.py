@@ -19,6 +19,7 @@ STEPS = [
     "errors",
     "version",
     "settings",
+    "tables",
     "hub",
     "model",
     "memory",
@@ -44,7 +45,7 @@ INNER_STEPS = {
 
 MAX_FUNCTION_LINES = 60
 
-BELOW_ALL = {"errors", "version", "settings"}
+BELOW_ALL = {"errors", "version", "settings", "tables"}
 """What any file may use, whatever else it uses."""
 MAX_OTHER_FOLDERS = 6
 MAX_NAMES_OF_OTHER_FOLDERS = 20

@@ -30,7 +30,7 @@ from inspector.batch.outcome import Record, outcome_of
 from inspector.batch.run import AHEAD, JOBS, MAX_JOBS, work_with
 from inspector.errors import HubError, UsageError
 from inspector.hub import Resolver
-from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter, Report
+from inspector.hub.client.requests import TOO_MANY_REQUESTS, RateLimiter, Report
 from inspector.hub.client.settings import Settings as HubSettings
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import error_record

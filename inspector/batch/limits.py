@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from inspector.errors import RateLimited
-from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter, Report
-from inspector.hub.client.requests import retry_after
+from inspector.hub.client.requests import TOO_MANY_REQUESTS, RateLimiter, Report, retry_after
 from inspector.hub.client.urls import host, origin
 
 WINDOW_SECONDS = 300.0

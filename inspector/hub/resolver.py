@@ -15,8 +15,7 @@ from inspector.hub.client.settings import Settings
 from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
 
 if TYPE_CHECKING:  # loaded when the network is needed
-    from inspector.hub.client.rate_limiter import RateLimiter
-    from inspector.hub.client.requests import Client
+    from inspector.hub.client.requests import Client, RateLimiter
     from inspector.hub.client.workers import Workers
     from inspector.hub.repo.listing import Listed, Query
 

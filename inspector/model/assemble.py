@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from importlib import resources
 
 from inspector.hub.checkpoint import Checkpoint, Part
 from inspector.hub.dtypes import plain_dtype
@@ -21,6 +20,7 @@ from inspector.model.model import Architecture, Model, ModelPart, Parameters, Sh
 from inspector.model.parameters.classes import find_class
 from inspector.model.parameters.count import count_parameters
 from inspector.model.plain import plain_model
+from inspector.tables import table_text
 
 BUFFER = re.compile(
     r"(^|\.)(running_mean|running_var|running_std|num_batches_tracked|_?latents_mean|_?latents_std|encoder_mean|"
@@ -95,7 +95,7 @@ def blank(class_name: str | None, notes: tuple[str, ...] = ()) -> Architecture:
 @lru_cache(maxsize=1)
 def checked_classes() -> frozenset[str]:
     """The classes of diffusers whose parameters were found to be their tensors without the buffers."""
-    data = json.loads(resources.files("inspector").joinpath("data/diffusers.json").read_text("utf-8"))
+    data = json.loads(table_text("diffusers.json"))
     return frozenset(data["classes"])
 
 

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
@@ -18,6 +17,7 @@ from inspector.model.config.light import Entry, table
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Architecture
 from inspector.model.parameters.names import TensorGroup, component, stack
+from inspector.tables import table_text
 
 EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in"})
 """Names of a token embedding beside the list of layers."""
@@ -244,7 +244,7 @@ def evaluate(expression: str, value: Callable[[str], int | None]) -> int | None:
 
 @lru_cache(maxsize=1)
 def _text() -> str:
-    return resources.files("inspector").joinpath("data/shapes.json").read_text("utf-8")
+    return table_text("shapes.json")
 
 
 def _is_alone(model_type: object) -> bool:

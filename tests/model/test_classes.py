@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from inspector.model.parameters.classes import TABLE, find_class
+from inspector.model.parameters.classes import find_class
+from inspector.tables import DATA
 
 ROOT = Path(__file__).resolve().parents[2]
-INDEX = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))
+INDEX = json.loads((DATA / "classes" / "index.json").read_text(encoding="utf-8"))
 
 
 def test_a_class_holds_what_its_code_says() -> None:
@@ -81,7 +82,7 @@ def test_what_is_not_in_the_table_has_a_reason() -> None:
 
 
 def test_the_table_is_small() -> None:
-    files = [path.read_bytes() for path in TABLE.glob("*.json")]
+    files = [path.read_bytes() for path in (DATA / "classes").glob("*.json")]
     assert sum(map(len, files)) < 3_000_000
     assert sum(len(zlib.compress(data)) for data in files) < 600_000  # what it adds to the wheel
 

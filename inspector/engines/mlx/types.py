@@ -7,9 +7,10 @@ plainly stands in inspector/data/by_hand.json, with reasons.
 from __future__ import annotations
 
 import json
-from importlib import resources
 
-_TABLE = json.loads(resources.files("inspector").joinpath("data/mlx.json").read_text("utf-8"))
+from inspector.tables import table_text
+
+_TABLE = json.loads(table_text("mlx.json"))
 
 
 def _types(name: str) -> frozenset[str]:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from inspector.engines.common.served import ServedModel
@@ -27,6 +26,7 @@ from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.reference_sliding import ReferenceSlidingAttention
 from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Architecture
+from inspector.tables import table_text
 
 PLAIN = FullAttention, SlidingAttention, ChunkedAttention, ReferenceSlidingAttention
 """Kinds of layers whose heads are those of a row."""
@@ -44,8 +44,7 @@ VISION = 24, 1024
 @cache
 def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
-    data = resources.files("inspector").joinpath("data/engines/sglang.json")
-    found: dict[str, Any] = json.loads(data.read_text("utf-8"))
+    found: dict[str, Any] = json.loads(table_text("engines/sglang.json"))
     for name in ("no_backend", "not_read", "no_quantizations", "types"):
         found[name] = frozenset(found[name].split())
     return found

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
 from inspector.engines.common.cache_specs import CompressedIndex
@@ -26,6 +25,7 @@ from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Architecture, Quantization
 from inspector.model.packing.registry import own_name
+from inspector.tables import table_text
 
 PLUGINS_SINCE = (0, 11)
 """Encoder-decoders but Whisper left with the V0 engine: the plugins' names are the last that were in the tree."""
@@ -40,8 +40,7 @@ QUANTIZATIONS_SINCE = (0, 13)
 @cache
 def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
-    data = resources.files("inspector").joinpath("data/engines/vllm.json")
-    found: dict[str, Any] = json.loads(data.read_text("utf-8"))
+    found: dict[str, Any] = json.loads(table_text("engines/vllm.json"))
     for name in ("plugins", "backend", "no_backend", "backend_refuses", "no_quantizations", "no_float16"):
         found[name] = frozenset(found[name].split())
     for name in ("since", "latents"):

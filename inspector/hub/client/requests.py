@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from inspector.errors import HubError, HubUnreachable, InspectError, UsageError
 from inspector.hub.checkpoint import Network
-from inspector.hub.client.rate_limiter import TOO_MANY_REQUESTS, RateLimiter
 from inspector.hub.client.response import Answer, Request, Stopped, read_answer
 from inspector.hub.client.settings import Settings, check_token
 from inspector.hub.client.urls import host, origin, redirect_target
@@ -20,10 +20,37 @@ MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 RETRY_STATUS = frozenset({408, 500, 502, 503, 504})
 """What passes by itself, as in huggingface_hub. 429 is handled apart: it says how long to wait."""
+TOO_MANY_REQUESTS = 429
 BACKOFF_SECONDS = (0.25, 0.5)
 """Waits before the retries: two, as a command has somebody waiting for it."""
 FLOOR_BYTES_PER_SECOND = 16 * 1024
 """Slower than this on average, after the time-out, counts as hung: a server that drips keeps a program for ever."""
+
+Report = Callable[[int, Mapping[str, str]], None]
+"""Told the status and the headers of the answer, as soon as they are there."""
+
+
+class RateLimiter:
+    """What each request asks whether it may be sent. This one lets all pass at once and leaves a 429 to the client,
+    which waits once and not for long; a caller with many requests sets up its own."""
+
+    @contextmanager
+    def turn(self, url: str, pause: Callable[[float], None]) -> Iterator[Report]:  # noqa: ARG002
+        """Entered before a request (not one with its redirects) is sent, left once its answer's headers are there.
+
+        Args:
+            url: what is asked for.
+            pause: waits some seconds, which do not count as the server's; raises where nobody wants the answer.
+        """
+        yield _ignore
+
+    def retries(self, url: str, started: float) -> bool:  # noqa: ARG002
+        """Whether a request that got a 429, sent first at `started` (`time.monotonic`), takes another turn."""
+        return False
+
+
+def _ignore(_status: int, _headers: Mapping[str, str]) -> None:
+    """Nobody wants to know."""
 
 
 class Meter:

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from inspector.memory.training.sizes import Sizes
-from inspector.memory.training.table import TABLE, Layer, Sum
+from inspector.memory.training.table import Layer, Sum
+from inspector.tables import table_text
 
 
 @lru_cache(maxsize=1)
 def kept_by_type() -> Mapping[str, Sum]:
     """Model type -> bytes of products of sizes (inspector/data/compiled.json)."""
-    found: Mapping[str, Sum] = json.loads(TABLE.with_name("compiled.json").read_text("utf-8"))["kept"]
+    found: Mapping[str, Sum] = json.loads(table_text("compiled.json"))["kept"]
     return found
 
 

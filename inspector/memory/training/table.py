@@ -15,10 +15,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).resolve().parents[2] / "data" / "training"
+from inspector.tables import table_names, table_text
 
 Sum = Mapping[str, float]
 """Product of sizes -> bytes of one."""
@@ -86,16 +85,18 @@ class TypeTable:
 
 def known_types() -> tuple[str, ...]:
     """The model types that have a table."""
-    return tuple(sorted(path.stem for path in TABLE.glob("*.json")))
+    return table_names("training")
 
 
 @lru_cache(maxsize=8)
 def read_table(model_type: str) -> TypeTable | None:
     """The table of a model type, or None where there is none."""
-    path = TABLE / f"{model_type}.json"
-    if not re.fullmatch(r"[\w-]{1,100}", model_type, re.ASCII) or not path.exists():
+    if not re.fullmatch(r"[\w-]{1,100}", model_type, re.ASCII):
         return None
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        raw = json.loads(table_text(f"training/{model_type}.json"))
+    except FileNotFoundError:
+        return None
     if "like" in raw:  # another type's blocks
         return read_table(raw["like"])
     pieces = [Piece(piece["end"], tuple(piece["peaks"])) for piece in raw["pieces"]]

@@ -12,9 +12,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from inspector.tables import table_text
 
 NOT_IN_CONFIGS = frozenset(
     {
@@ -55,7 +56,7 @@ def changed_types(types: Iterable[str], package: Path) -> list[str]:
 @lru_cache(maxsize=1)
 def _table() -> tuple[dict[str, str], dict[str, str]]:
     """The digest of each folder of transformers/models, and the folders of types that are not called as theirs."""
-    data = json.loads((resources.files("inspector") / "data" / "digests.json").read_text("utf-8"))
+    data = json.loads(table_text("digests.json"))
     return data["digests"], data["folders"]
 
 

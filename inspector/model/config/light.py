@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspector.model.config.derive import LEGACY_LAYER_TYPES, apply_rule, overrides_of_full_layers
 from inspector.model.config.text import KEYS, TextConfig
+from inspector.tables import table_text
 
 Entry = Mapping[str, Any]
 """A type's row of the table.
@@ -51,8 +51,6 @@ Entry = Mapping[str, Any]
 """
 
 
-_DATA = resources.files("inspector") / "data"
-
 _OUTER_KEYS = frozenset(
     {"architectures", "dtype", "model_type", "tie_word_embeddings", "torch_dtype", "transformers_version"}
 )
@@ -60,7 +58,7 @@ _OUTER_KEYS = frozenset(
 
 @lru_cache(maxsize=1)
 def _configs() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(_DATA.joinpath("configs.json").read_text("utf-8"))
+    found: Mapping[str, Any] = json.loads(table_text("configs.json"))
     return found
 
 
@@ -118,7 +116,7 @@ def by_hand(section: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1)
 def _by_hand() -> Mapping[str, Mapping[str, Entry]]:
-    found: Mapping[str, Mapping[str, Entry]] = json.loads(_DATA.joinpath("by_hand.json").read_text("utf-8"))
+    found: Mapping[str, Mapping[str, Entry]] = json.loads(table_text("by_hand.json"))
     return found
 
 
@@ -134,7 +132,7 @@ TIES = "tie_word_embeddings"
 @lru_cache(maxsize=1)
 def tie_rules() -> Mapping[str, list[Any]]:
     """Model type -> [language part, rule, outer and inner default], of classes that make one flag from the other."""
-    data = json.loads(resources.files("inspector").joinpath("data/ties.json").read_text("utf-8"))
+    data = json.loads(table_text("ties.json"))
     types: dict[str, list[Any]] = data["types"]
     return types
 
@@ -215,7 +213,7 @@ def nulls_that_matter(entry: Entry) -> set[str]:
 
 def _takes_null(model_type: str, name: str) -> bool:
     """Whether a type's class takes null for a key for which it has a default. `fixtures/make_nulls.py` asks them."""
-    taken: dict[str, str] = json.loads(_DATA.joinpath("nulls.json").read_text("utf-8"))["taken"]
+    taken: dict[str, str] = json.loads(table_text("nulls.json"))["taken"]
     return model_type in taken.get(name, "").split()
 
 

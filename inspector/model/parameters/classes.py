@@ -10,12 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 from inspector.hub.cache.snapshot import PLACEHOLDER, parse_indices, split_name
-
-TABLE = Path(__file__).resolve().parents[2] / "data" / "classes"
+from inspector.tables import table_text
 
 Status = Literal["parameter", "buffer", "not_loaded", "unknown"]
 
@@ -211,7 +209,7 @@ def _value(path: str, config: Mapping[str, Any]) -> Any:
 
 @lru_cache(maxsize=1)
 def _index() -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = json.loads((TABLE / "index.json").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, str]] = json.loads(table_text("classes/index.json"))
     return found
 
 
@@ -228,7 +226,7 @@ def class_of(name: str | None, model_type: str | None) -> ModelClass | None:
 
 @lru_cache(maxsize=8)
 def _table(folder: str) -> dict[str, Any]:
-    table: dict[str, Any] = json.loads((TABLE / f"{folder}.json").read_text(encoding="utf-8"))
+    table: dict[str, Any] = json.loads(table_text(f"classes/{folder}.json"))
     return table
 
 

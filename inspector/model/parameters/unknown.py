@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from inspector.model.config.common import language_part
 from inspector.model.model import Architecture
 from inspector.model.parameters.classes import BUFFER
 from inspector.model.parameters.names import Group, TensorGroup, component
+from inspector.tables import table_text
 
 TIES = "tie_word_embeddings"
 NO_TOKENS = re.compile(r"position|pos_emb|type|segment|wpe|relative|rel_|image|patch|vision|audio")
@@ -24,7 +24,7 @@ NO_LOGITS = re.compile(r"pooler|classif|score|seq_relationship|qa_outputs|summar
 @lru_cache(maxsize=1)
 def _ends() -> tuple[frozenset[str], frozenset[str]]:
     """Ends of names that are buffers in nearly all of transformers' classes, and longer ones that are not."""
-    data = json.loads(resources.files("inspector").joinpath("data/buffers.json").read_text("utf-8"))
+    data = json.loads(table_text("buffers.json"))
     return frozenset(data["ends"]), frozenset(data["not"])
 
 

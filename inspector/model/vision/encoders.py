@@ -12,10 +12,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from inspector.model.config.light import by_hand
+from inspector.tables import table_text
 
 LARGEST = 2**24
 """No size of an encoder is larger."""
@@ -126,7 +126,7 @@ class AudioTower:
 
 @lru_cache(maxsize=1)
 def _defaults() -> Mapping[str, Values]:
-    text = resources.files("inspector").joinpath("data/vision.json").read_text("utf-8")
+    text = table_text("vision.json")
     found: Mapping[str, Values] = json.loads(text)["defaults"]
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.training_types import TYPES
-from inspector.memory.training.table import TABLE, known_types, read_table
+from inspector.memory.training.table import known_types, read_table
+from inspector.tables import DATA
 
 WAYS = (
     ("full", ("bf16", "fp32", "mixed")),
@@ -74,5 +75,5 @@ def test_the_generator_still_gives_the_stored_table() -> None:
 
     kind = next(kind for kind in TYPES if kind.model_type == "llama")
     name, step, variant = next(way for way in ways(kind) if way[0] == "full/bf16/sdpa/none/grouped")
-    stored = unpack((TABLE / "llama.json").read_text(encoding="utf-8"))["profiles"][name]
+    stored = unpack((DATA / "training" / "llama.json").read_text(encoding="utf-8"))["profiles"][name]
     assert profile(kind, step, variant) == stored

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Mapping
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from inspector.errors import InvalidConfig
 from inspector.hub.formats.gguf.header import Omitted
 from inspector.hub.formats.gguf.kept import kept_layers
+from inspector.tables import table_text
 
 MAX_VALUE = 2**53
 """More than any size of a model, and still exact as a JSON number."""
@@ -63,7 +63,7 @@ def gguf_table() -> Mapping[str, Any]:
     tied            model types whose head was written a second time by older converters
     windowless      model types whose sliding window llama.cpp does not use
     """
-    found: Mapping[str, Any] = json.loads(resources.files("inspector").joinpath("data/gguf.json").read_text("utf-8"))
+    found: Mapping[str, Any] = json.loads(table_text("gguf.json"))
     return found
 
 

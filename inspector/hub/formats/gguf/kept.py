@@ -26,10 +26,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from inspector.errors import InvalidConfig
+from inspector.tables import table_text
 
 MOST_LAYERS = 512
 """LLAMA_MAX_LAYERS"""
@@ -43,7 +43,7 @@ entry."""
 @lru_cache(maxsize=1)
 def llama_cpp_table() -> Mapping[str, Any]:
     """`build`, and `architectures`: name -> what it does otherwise than plain attention."""
-    text = resources.files("inspector").joinpath("data/engines/llama_cpp.json").read_text("utf-8")
+    text = table_text("engines/llama_cpp.json")
     found: Mapping[str, Any] = json.loads(text)
     return found
 
