@@ -12,7 +12,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
 INTERRUPTED = 130
 UNWRITTEN = 120
@@ -28,8 +28,8 @@ def main() -> NoReturn:
         # A large model is 90,000 small tuples that hold no cycles: looking for some takes longer than reading them.
         gc.set_threshold(200_000, 20, 20)
         for name in ("stdout", "stderr"):
-            if getattr(sys, name) is None:  # closed by who started us: only the exit code is wanted
-                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # open to the end
+            if getattr(sys, name) is None:  # closed by who started us
+                setattr(sys, name, _closed(name))
             elif "utf" not in (getattr(sys, name).encoding or "").lower():
                 getattr(sys, name).reconfigure(errors="replace")  # a bar's block is no reason to fail
         from inspector.cli.main import run
@@ -37,6 +37,14 @@ def main() -> NoReturn:
         _end(run(sys.argv[1:]))
     except KeyboardInterrupt:
         _leave(INTERRUPTED, None)
+
+
+def _closed(name: str) -> TextIO:
+    """What stands for a closed stream: standard output's cannot be written to, which the command line tells where it
+    has something to print; of notes and errors nobody wants to hear."""
+    if name == "stderr":
+        return open(os.devnull, "w")  # noqa: PTH123  # open to the end
+    return os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
 
 
 def _end(code: int) -> NoReturn:

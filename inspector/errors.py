@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
+
+
+def known_hint(value: object, known: Iterable[object]) -> str:
+    """ "Did you mean adamw? Known: adamw, sgd." for a value that is none of these; what is near comes first."""
+    from difflib import get_close_matches
+
+    names = [str(each) for each in known]
+    near = get_close_matches(str(value), names, 1, 0.5)
+    return (f"Did you mean {near[0]}? " if near else "") + f"Known: {', '.join(names)}."
 
 
 class InspectError(Exception):

@@ -98,8 +98,11 @@ def inspection_record(inspection: Inspected) -> Record:
 def serving_record(serving: Serving) -> Record:
     """An engine's account; what one request takes with both of its bounds, equal where it is known exactly."""
     least = serving.request_bytes if serving.request_bytes_at_least is None else serving.request_bytes_at_least
+    record, pool = dataclasses.asdict(serving), serving.per_gpu.get("kv_pool")
+    if pool is not None and pool < 0:  # what is short stands in the fit's headroom
+        record["per_gpu"]["kv_pool"] = 0
     bounds = {"request_bytes_at_least": least, "request_bytes_at_most": serving.request_bytes}
-    return _with_cards(dataclasses.asdict(serving) | bounds, serving)
+    return _with_cards(record | bounds, serving)
 
 
 def _with_cards(record: Record, holder: Fit | Serving) -> Record:

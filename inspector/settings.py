@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from inspector.errors import UsageError
@@ -149,20 +150,30 @@ def _asked(
 ) -> Q:
     """The question that these arguments make; wrong ones are told as those of the function called `name`."""
     own = f"{name}()"
-    _check_types(question, dict(zip(_positional(question), arguments, strict=False)), own)
+    read = read_values(question, dict(zip(_positional(question), arguments, strict=False)), own)
     values = read_values(question, named, own)
     try:
-        asked = question(*arguments, **values)
+        asked = question(*read.values(), *arguments[len(read) :], **values)
     except TypeError as error:
         _, found, rest = str(error).partition("__init__()")
-        raise refusal(TypeError(f"{own}{rest}") if found else error) from None
+        raise refusal(TypeError(f"{own}{rest}{_near_names(question, named)}") if found else error) from None
     _check_bounds(asked)
     return asked
 
 
+def _near_names(kind: Any, named: Mapping[str, Any]) -> str:
+    """ "; did you mean gpus?" for an argument that the question does not have; "" where nothing is near."""
+    from difflib import get_close_matches
+
+    known = [each.name for each in dataclasses.fields(kind) if each.init]
+    wrong = next((name for name in named if name not in known), "")
+    near = get_close_matches(wrong, known, 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def read_values(kind: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The values of a dataclass's fields, from what people write: "8k" tokens, one GPU without a tuple, a choice in
-    any case.
+    any case, one model where several are asked for.
 
     Args:
         name: of the function, or of the argument that they are given in.
@@ -178,10 +189,10 @@ def read_values(kind: Any, values: Mapping[str, Any], name: str) -> dict[str, An
 
 
 def _read(setting: Setting | None, name: str, value: Any) -> Any:
-    if not isinstance(value, str) or (setting is not None and value == setting.default):
+    if name in ("models", "ids") and isinstance(value, str | PathLike):
+        return (value,)
+    if not isinstance(value, str) or setting is None or value == setting.default:
         return value
-    if setting is None:
-        return (value,) if name == "models" else value
     if setting.many:
         return (value,)
     if setting.about.reads == "tokens":
@@ -228,6 +239,7 @@ _TYPES: Mapping[str, Any] = {
     "Formulas": (str,),
     "Iterable": (Iterable,),
     "Mapping": (Mapping,),
+    "PathLike": (PathLike,),
     "Sequence": (list, tuple),
     "tuple": (list, tuple),
 }

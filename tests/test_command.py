@@ -239,11 +239,15 @@ def test_a_closed_pipe_ends_quietly(command_home: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell closes it")
 @pytest.mark.parametrize(("closed", "left"), [(">&-", "stderr"), ("2>&-", "stdout")])
-def test_a_closed_output_is_one_that_nobody_wants(command_home: Path, closed: str, left: str) -> None:
+def test_a_closed_output_cannot_be_written_and_closed_errors_are_not_missed(
+    command_home: Path, closed: str, left: str
+) -> None:
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "inspector", LLAMA, "--offline"]
     done = subprocess.run(shell, capture_output=True, text=True, env=command_environment(command_home), check=False)
-    assert done.returncode == 0
-    assert ("8.03 B" if left == "stdout" else "bundled snapshot") in getattr(done, left)
+    assert done.returncode == (0 if left == "stdout" else 6)
+    assert ("8.03 B" if left == "stdout" else "output could not be written: standard output is closed") in getattr(
+        done, left
+    )
     assert "bug" not in done.stderr
 
 

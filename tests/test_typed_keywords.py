@@ -17,11 +17,13 @@ from inspector.api.settings import Settings
 from inspector.settings import settings_of
 
 SCRIPT = """
+from pathlib import Path
+
 import inspector
 from inspector.memory.training import Sharding
 
 inspector.inspect("gpt2", context=8192, images=2, image_size=(448, 448), gpus=("RTX 4090",), offline=True)
-inspector.inspect("gpt2", context="8k", gpus="RTX 4090")
+inspector.inspect(Path("gpt2"), context="8k", gpus="RTX 4090")
 inspector.fit("gpt2", "24GiB", engine="vllm", serving={"max_num_seqs": 8}, dtype="fp8")
 inspector.fit(model="gpt2", gpu="24GiB", formulas="article")
 trained = inspector.train("gpt2", method="lora", lora_rank=8, sharding=Sharding(fsdp=8))
@@ -84,8 +86,25 @@ def test_every_setting_is_a_keyword_of_inspect() -> None:
 
 
 def test_a_wrong_keyword_is_an_error_at_once() -> None:
-    with pytest.raises(TypeError, match="contxt"):
+    with pytest.raises(TypeError, match=r"inspect\(\) .*'contxt'; did you mean context\?"):
         inspector.inspect("gpt2", contxt=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"'gpu'; did you mean gpus\?"):
+        inspector.inspect("gpt2", gpu="24GiB")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"'zzz'$"):
+        inspector.inspect("gpt2", zzz=1)  # type: ignore[call-arg]
+
+
+def test_a_path_object_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    (tmp_path / "gpt2" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for model in (tmp_path / "gpt2", Path("gpt2")):
+        assert inspector.inspect(model).checkpoint.source == "local"
+        assert [each["outcome"] for each in inspector.inspect_many([model])] == ["ok"]
+    with pytest.raises(inspector.InspectError, match="does not exist"):
+        inspector.inspect(Path("org/name"))
 
 
 def test_no_module_takes_the_place_of_a_public_name() -> None:

@@ -24,6 +24,8 @@ from inspector.hub import Checkpoint, Resolver
 from inspector.settings import asking
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from inspector.devices.spec import GpuSpec
     from inspector.engines.serving import Serving
     from inspector.memory import Estimate, Workload
@@ -97,7 +99,7 @@ def inspect(question: Question) -> Inspection:
     """Read a model's config and headers, and work out what it is and what it takes.
 
     Args:
-        model: a repo ID (`org/name`, `org/name@revision`), or a local folder or file.
+        model: a repo ID (`org/name`, `org/name@revision`), its address, or a local folder or file (a `Path`, too).
         revision: branch, tag or commit; the repo's `main` where None.
         token: of the Hub; the saved login or HF_TOKEN where None, none at all where False.
         offline: ask no server; HF_HUB_OFFLINE where None.
@@ -128,7 +130,7 @@ def inspect_each(asked: EachQuestion) -> list[Inspection | InspectError]:
     """Inspect several models, in order; one that fails leaves its error in its place and does not stop the rest."""
     specs = device_specs(asked.gpus)
 
-    def one(model: str) -> Inspection | InspectError:
+    def one(model: str | PathLike[str]) -> Inspection | InspectError:
         try:
             return inspect_checkpoint(asked.resolver.resolve(model, asked.revision), asked, specs)
         except InspectError as error:

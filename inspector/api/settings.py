@@ -15,6 +15,8 @@ from inspector.memory.estimate import Workload, WorkloadSettings
 from inspector.settings import setting, settings_of
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from inspector.hub import Resolver
     from inspector.model import Model
 
@@ -192,7 +194,7 @@ class Source(Access):
         revision: branch, tag or commit; the repo's `main` where None.
     """
 
-    model: str = field(kw_only=False)
+    model: str | PathLike[str] = field(kw_only=False)
     revision: str | None = None
 
 
@@ -219,7 +221,7 @@ class DeviceQuestion(EngineSettings):
 class EachQuestion(Settings):
     """What `inspect_each` is asked of several models, in order."""
 
-    models: Iterable[str] = field(kw_only=False)
+    models: Iterable[str | PathLike[str]] = field(kw_only=False)
     resolver: Resolver
     revision: str | None = None
 
@@ -228,8 +230,8 @@ class EachQuestion(Settings):
 class PairQuestion(Access, Settings):
     """What `inspect_pair` is asked: of two models, each as `Source` names it."""
 
-    before: str = field(kw_only=False)
-    after: str = field(kw_only=False)
+    before: str | PathLike[str] = field(kw_only=False)
+    after: str | PathLike[str] = field(kw_only=False)
 
 
 def chosen(kind: type[Any], asked: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
 
 from inspector.api.inspection import device_specs
@@ -32,6 +33,7 @@ from inspector.errors import HubError, UsageError
 from inspector.hub import Resolver
 from inspector.hub.client.requests import TOO_MANY_REQUESTS, RateLimiter, Report
 from inspector.hub.client.settings import Settings as HubSettings
+from inspector.hub.repo_id import model_text
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import error_record
 from inspector.settings import asking
@@ -165,7 +167,7 @@ class Worker:
 class ClusterQuestion(Settings):
     """What `inspect_many_on_ray` is asked."""
 
-    ids: Iterable[str] = field(kw_only=False)
+    ids: Iterable[str | PathLike[str]] = field(kw_only=False)
     workers: int | None = None
     jobs: int = JOBS
     ordered: bool = False
@@ -211,7 +213,7 @@ def inspect_many_on_ray(question: ClusterQuestion) -> Generator[Record, None, No
     except ImportError:
         raise UsageError("a cluster needs Ray", "Install it: pip install 'llm-inspect[ray]'.") from None
     asked = (source, question.revision, chosen(Settings, question))
-    return _records(question.ids, workers, jobs, question.ordered, asked)
+    return _records(map(model_text, question.ids), workers, jobs, question.ordered, asked)
 
 
 def _records(

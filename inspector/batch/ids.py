@@ -1,13 +1,15 @@
-"""Which models a batch is about: read from plain lines, CSV or YAML, from files or standard input, each once."""
+"""Which models a batch is about: read from plain lines, CSV, JSON or YAML, from files or standard input, each once."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from inspector.errors import FileMissing, UsageError
 from inspector.hub.repo_id import parse_model
@@ -32,8 +34,9 @@ def read_ids(
 
     Args:
         sources: paths, or "-" for standard input. `.csv` files need a header with a column `model`, `repo_id` or `id`
-            (so does any file whose first line has a comma); `.yaml` and `.yml` files hold a list of IDs or of mappings
-            with such a key, at the top or under `models`; all else is an ID a line, `#` begins a comment.
+            (so does any file whose first line has a comma); `.yaml` and `.yml` files, and any text that begins as JSON
+            does, hold a list of IDs or of mappings with such a key, at the top or under `models` (JSON Lines: one a
+            line); all else is an ID a line, `#` begins a comment.
         revision: of every ID that names none; checked here so that a mistake costs no request.
         refuse: told of each line that names no model, which is kept: inspecting it gives its error. Raised where None.
 
@@ -78,6 +81,8 @@ def _parse(name: str, text: str) -> Iterator[Located]:
     suffix = Path(name).suffix.lower()
     if suffix in (".yaml", ".yml"):
         return _yaml(name, text)
+    if text.lstrip()[:1] in ("[", "{"):  # no repo ID and no column begins so
+        return _json(name, text)
     lines = list(_lines(text))
     if suffix == ".csv" or (lines and "," in lines[0][1]):
         return _csv(name, text)
@@ -110,11 +115,50 @@ def _csv(name: str, text: str) -> Iterator[Located]:
                         "The first line of a CSV names its columns.",
                     )
                 continue
-            if len(cells) <= column or not cells[column]:
-                raise UsageError(f"{name}, line {reader.line_num}: this row names no model")
-            yield reader.line_num, cells[column]
+            # A row without a model is kept as it stands: it gets an error, the others their answers.
+            yield reader.line_num, cells[column] if len(cells) > column and cells[column] else ",".join(row)
     except csv.Error as error:
         raise UsageError(f"{name}, line {reader.line_num}: no valid CSV: {error}") from None
+
+
+def _json(name: str, text: str) -> Iterator[Located]:
+    """The IDs of a JSON list, or of JSON Lines: texts, or objects as the Hub's lists and `batch` itself write them; a
+    list may stand under `models`. An entry without an ID is kept as it stands, as a row of a CSV is."""
+    for line, entry in _json_entries(name, text):
+        model, revision = entry, None
+        if isinstance(entry, dict):
+            model = next((entry[key] for key in COLUMNS if isinstance(entry.get(key), str)), None)
+            revision = entry.get(REVISION_KEY)
+        if not isinstance(model, str):
+            yield line, json.dumps(entry)[:80]
+        elif isinstance(revision, str) and "@" not in model:
+            repo, colon, selector = model.partition(":")
+            yield line, f"{repo}@{revision}{colon}{selector}"
+        else:
+            yield line, model
+
+
+def _json_entries(name: str, text: str) -> Iterator[tuple[int, Any]]:
+    """The values of a list, or of lines, with the line that each begins on; those under `models` with the object's.
+
+    Raises:
+        UsageError: no JSON.
+    """
+    decode, between = json.JSONDecoder().raw_decode, re.compile(r"[\s,]*")
+    is_list = text.lstrip()[:1] == "["
+    at = between.match(text, text.find("[") + 1 if is_list else 0).end()  # type: ignore[union-attr]
+    line, counted = 1, 0
+    while at < len(text) and not (is_list and text[at] == "]"):
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            value, at = decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{name}, line {line}: no valid JSON: {error}") from None
+        listed = value.get(MODELS_KEY) if isinstance(value, dict) else None
+        yield from ((line, each) for each in (listed if isinstance(listed, list) else (value,)))
+        at = between.match(text, at).end()  # type: ignore[union-attr]
+    if is_list and at >= len(text):
+        raise UsageError(f"{name}: the JSON list has no end", "It may have been cut off.")
 
 
 def _yaml(name: str, text: str) -> Iterator[Located]:

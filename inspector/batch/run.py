@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from inspector.api.inspection import device_specs, inspect_checkpoint
@@ -17,6 +18,7 @@ from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
 from inspector.errors import InspectError, UsageError
 from inspector.hub import Resolver
 from inspector.hub.client.workers import Task, Workers
+from inspector.hub.repo_id import model_text
 from inspector.hub.resolver import MAX_CONNECTIONS
 from inspector.record import SCHEMA, error_record, inspection_record
 from inspector.settings import asking
@@ -39,7 +41,7 @@ Done = tuple[int, Record]
 class ManyQuestion(Access, Settings):
     """What `inspect_many` is asked."""
 
-    ids: Iterable[str] = field(kw_only=False)
+    ids: Iterable[str | PathLike[str]] = field(kw_only=False)
     jobs: int = JOBS
     ordered: bool = False
     revision: str | None = None
@@ -66,13 +68,13 @@ def inspect_many(question: ManyQuestion) -> Generator[Record, None, None]:
     Raises:
         UsageError: at once, for arguments that no model can be inspected with.
     """
-    return _records(question.ids, *_prepare(question), question.jobs, question.ordered)
+    return _records(map(model_text, question.ids), *_prepare(question), question.jobs, question.ordered)
 
 
 @asking(ManyQuestion)
 def ainspect_many(question: ManyQuestion) -> AsyncGenerator[Record, None]:
     """`inspect_many` for callers that run an event loop: the same arguments, the same records, `async for`."""
-    return _arecords(question.ids, *_prepare(question), question.jobs, question.ordered)
+    return _arecords(map(model_text, question.ids), *_prepare(question), question.jobs, question.ordered)
 
 
 def _prepare(question: ManyQuestion) -> tuple[Work, Resolver, bool]:

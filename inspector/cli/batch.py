@@ -82,7 +82,7 @@ def batch(
     """Inspect the models of a list, a line of output for each, and a summary at the end.
 
     FILE has a repo ID or local folder a line (# begins a comment), or is CSV with a column model, repo_id or id, or
-    YAML with a list; - is standard input. Or the Hub is asked for the list: --author, --search, --filter,
+    JSON or YAML with a list; - is standard input. Or the Hub is asked for the list: --author, --search, --filter,
     --pipeline-tag, --collection. The Hub's rate limits are waited for. Exits with the highest code of all models: as
     `show`, and with --gpu as `fit`.
     """

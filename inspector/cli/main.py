@@ -43,7 +43,7 @@ llm-inspect --help lists the commands, llm-inspect COMMAND --help their options.
 _LONGEST_GPU_NAME = 6
 """Words of a GPU's name."""
 
-_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 EXIT_BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
 
 
@@ -77,7 +77,7 @@ class DefaultGroup(click.Group):
         if not args and not ctx.resilient_parsing:
             click.echo(WELCOME)
             ctx.exit()
-        if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+        if args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--help-all", "--version"):
             args = ["show", *args]
         if any(each.partition("=")[0] == "--gpu" for each in args):
             _refuse_unquoted_gpu(args)
@@ -129,7 +129,7 @@ def _refuse_unquoted_gpu(args: Sequence[str]) -> None:
 
 @click.group(
     cls=DefaultGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help", "--help-all"], "max_content_width": 100},
     epilog="MODEL is a repo ID (org/name, org/name@revision, gpt2) or a local folder or file. org/name:PICK is one of"
     " the models that a repo holds: a GGUF quantization (Q4_K_M), a variant (fp16), a folder (unet) or a file."
     " `llm-inspect MODEL` is short for `llm-inspect show MODEL`.",
@@ -159,7 +159,8 @@ def run(arguments: Sequence[str]) -> int:
         if os.environ.get("LLM_INSPECT_DEBUG"):
             raise
         if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-            click.echo(f"Error: the output could not be written: {error.strerror}", err=True)
+            why = "standard output is closed" if error.errno == errno.EBADF else error.strerror
+            click.echo(f"Error: the output could not be written: {why}", err=True)
             return OutputFailed.exit_code
         click.echo(
             f"Error: a bug in llm-inspect: {type(error).__name__}: {error}\n"

@@ -63,6 +63,10 @@ class GroupedCommand(click.Command):
         super().__init__(*arguments, **more)
         self.examples = examples
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """--help-all shows more than --help does."""
+        return [name for name in super().get_help_option_names(ctx) if name != "--help-all"]
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         every = click.Option(
             ["--help-all"],
@@ -151,7 +155,24 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         return whole[0], whole[-1]
 
 
-class LazyChoice(click.Choice[str]):
+class NearChoice(click.Choice[str]):
+    """A choice in any case; a wrong one is told with what it may be a slip of.
+
+    Args:
+        names: the values that there are.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names, case_sensitive=False)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(value).lower(), self.choices, 1, 0.5)
+        return super().get_invalid_choice_message(value, ctx) + (f" Did you mean {near[0]}?" if near else "")
+
+
+class LazyChoice(NearChoice):
     """A choice of what is registered when it is asked, in any case.
 
     Args:
@@ -162,7 +183,7 @@ class LazyChoice(click.Choice[str]):
     def __init__(self, names: Callable[[], tuple[str, ...]], usual: str | None = None) -> None:
         self._names = names
         self._usual = usual
-        super().__init__((), case_sensitive=False)
+        super().__init__(())
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -231,7 +252,7 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
     elif callable(about.choices):
         more["type"] = LazyChoice(about.choices, str(default))
     elif values and not about.metavar:
-        more["type"] = click.Choice(values, case_sensitive=False)
+        more["type"] = NearChoice(values)
     elif about.reads:
         more["type"] = READERS[about.reads]
     elif "int" in setting.type:

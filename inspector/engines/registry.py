@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 
 if TYPE_CHECKING:
     from inspector.engines.engine import Engine
@@ -38,7 +38,7 @@ def engine_named(name: str) -> Engine:
     from importlib import import_module
 
     if name not in _MODULES:
-        raise UsageError(f"no memory profile for the engine '{name}' yet", f"Known: {', '.join(_MODULES)}.")
+        raise UsageError(f"no memory profile for the engine '{name}' yet", known_hint(name, _MODULES))
     engine: Engine = import_module(_MODULES[name]).ENGINE
     return engine
 

@@ -59,7 +59,15 @@ def is_commit(text: object) -> bool:
     return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
 
 
-def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
+def model_text(model: str | os.PathLike[str]) -> str:
+    """A model's name as text: a path object is a path, also where a text of the same letters would be a repo ID."""
+    if isinstance(model, str):
+        return model
+    text = os.fspath(model)
+    return text if _is_path(text) else f"./{text}"
+
+
+def parse_model(model: str | os.PathLike[str], revision: str | None = None) -> RepoId | LocalPath:
     """A repo ID (`org/name`, `org/name@revision`, `gpt2`), its address (`https://huggingface.co/org/name`, `hf.co/...`,
     `hf://...`) or a path (what exists, or starts as only paths do).
 
@@ -69,7 +77,7 @@ def parse_model(model: str, revision: str | None = None) -> RepoId | LocalPath:
     Raises:
         UsageError: it is neither, or names two revisions.
     """
-    model = model.strip()
+    model = model_text(model).strip()
     if not model or not model.isprintable():
         raise UsageError(f"{model!r} names no model", "Give a repo ID such as org/name, or a local folder.")
     if _is_path(model) or (revision is None and os.path.exists(model)):  # noqa: PTH110  (Path refuses some strings)

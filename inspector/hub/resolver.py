@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Resolver:
         self._network: tuple[Client, Workers] | None = None
         self._lock = threading.Lock()
 
-    def resolve(self, model: str, revision: str | None = None) -> Checkpoint:
+    def resolve(self, model: str | PathLike[str], revision: str | None = None) -> Checkpoint:
         """The checkpoint of a repo ID (`org/name`, `org/name@revision`, `gpt2`) or of a local folder or file.
 
         `org/name:Q4_K_M` is one of the GGUF models that a repo holds, `org/name:fp16` a variant of its files,
@@ -187,7 +188,7 @@ class Resolver:
 
 
 def resolve(
-    model: str,
+    model: str | PathLike[str],
     revision: str | None = None,
     *,
     token: str | bool | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 
 if TYPE_CHECKING:  # the help of a command needs names alone
     from fractions import Fraction
@@ -110,7 +110,7 @@ def parse_precision(name: str, *, recipes: bool = False) -> str:
         return precision.upper()
     known = (STORED, *PRECISION_BITS, *((*RECIPE_NAMES, *FILE_TYPE_NAMES) if recipes else ()))
     if precision not in known:
-        raise UsageError(f"unknown precision '{name}'", f"Known: {', '.join(known)}.")
+        raise UsageError(f"unknown precision '{name}'", known_hint(precision, known))
     return precision
 
 

@@ -58,13 +58,39 @@ def test_yaml_lists(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '["org/a", "org/b@v1"]',
+        ' [\n\t{"id": "org/a", "likes": 3},\n\t{"repo_id": "org/b", "revision": "v1"}\n]\n',
+        '{"models": ["org/a", {"model": "org/b", "revision": "v1"}]}',
+        '{"id": "org/a", "model": {"model_type": "gpt2"}}\n{"id": "org/b@v1", "revision": "main"}\n',
+    ],
+)
+def test_json_lists_and_lines(tmp_path: Path, text: str) -> None:
+    assert read_ids([write(tmp_path, "models.json", text)]) == ["org/a", "org/b@v1"]
+    assert read_ids([write(tmp_path, "models", text)]) == ["org/a", "org/b@v1"]
+
+
+def test_a_row_or_an_entry_without_a_model_is_kept_and_told(tmp_path: Path) -> None:
+    told: list[UsageError] = []
+    rows = write(tmp_path, "m.csv", "model,likes\norg/a,3\n,4\norg/b\n")
+    assert read_ids([rows], refuse=told.append) == ["org/a", ",4", "org/b"]
+    entries = write(tmp_path, "m.json", '["org/a", {"likes": 4}, "org/b:Q4_K_M"]')
+    assert read_ids([entries], refuse=told.append) == ["org/a", '{"likes": 4}', "org/b:Q4_K_M"]
+    assert [each.message.partition(":")[0] for each in told] == [f"{rows}, line 3", f"{entries}, line 1"]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("m.txt", "org/a\na/b/c\n", "m.txt, line 2: 'a/b/c'"),
         ("m.txt", "org/a\norg/b x\n", "m.txt, line 2"),
         ("m.txt", b"org/a\n\norg/\xff\n", "m.txt, line 3: no UTF-8"),
         ("m.csv", "name,likes\norg/a,3\n", "m.csv, line 1: no column model, repo_id or id"),
-        ("m.csv", "model,likes\norg/a,3\n,4\n", "m.csv, line 3: this row names no model"),
+        ("m.csv", "model,likes\norg/a,3\n,4\n", "m.csv, line 3: ',4'"),
+        ("m.json", '["org/a",\n "org/b"', "m.json: the JSON list has no end"),
+        ("m.json", '["org/a",\n org/b]', "m.json, line 2: no valid JSON"),
+        ("m.json", '["org/a",\n {"likes": 3}]', "m.json, line 2: '{"),
         ("m.csv", 'model\n"org/a', "m.csv, line 2: no valid CSV"),
         ("m.yaml", "- org/a\n- {likes: 3}\n", "m.yaml, line 2: this entry names no model"),
         ("m.yaml", "- org/a\n- [org/b]\n", "m.yaml, line 2"),
@@ -92,7 +118,7 @@ def test_a_revision_for_all_conflicts_with_one_of_a_line(tmp_path: Path) -> None
         read_ids([write(tmp_path, "m.txt", "org/a\norg/b@v1\n")], revision="v2")
 
 
-@given(st.sampled_from(["x.txt", "x.csv", "x.yaml"]), st.text(max_size=200))
+@given(st.sampled_from(["x.txt", "x.csv", "x.yaml"]), st.text(max_size=200) | st.text('[{"1, }]\n:', max_size=20))
 def test_any_text_is_parsed_or_refused(name: str, text: str) -> None:
     with contextlib.suppress(UsageError):
         assert all(line >= 1 and model for line, model in _parse(name, text))

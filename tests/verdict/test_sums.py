@@ -6,9 +6,13 @@ import re
 from io import StringIO
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 import inspector
+from inspector.devices.table import list_devices
+from inspector.engines.registry import names
 from inspector.report.text import print_verdicts
 
 MODELS = (
@@ -47,3 +51,33 @@ def test_a_verdict_sums(engine: str) -> None:
                 sizes = [float(each.replace(",", "")) for each in (needed, usable, rest)]
                 assert round(sizes[0] + (sizes[2] if word == "left" else -sizes[2]), 2) == sizes[1]
     assert seen >= 4
+
+
+@given(
+    model=st.sampled_from(MODELS),
+    engine=st.sampled_from(names()),
+    device=st.sampled_from([each.name for each in list_devices()]),
+    count=st.sampled_from([1, 2, 3, 8]),
+    context=st.sampled_from([1, 1024, 8192, 131_072]),
+    batch=st.sampled_from([1, 7, 512]),
+)
+@settings(max_examples=150, deadline=None)
+def test_needed_and_headroom_sum_on_every_device_and_no_part_is_negative(
+    model: str, engine: str, device: str, count: int, context: int, batch: int
+) -> None:
+    loaded = LOADED.setdefault(model, inspector.load(model, offline=True))
+    context = min(context, loaded.model.architecture.max_position_embeddings or context)
+    gpu = device if count == 1 else f"{count}x{device}"
+    try:
+        record = loaded.inspect(gpus=gpu, engine=engine, context=context, batch=batch).to_dict()
+    except inspector.InspectError:  # the engine does not run on it, or not so
+        return
+    (fit,) = record["fit"]
+    if fit["needed"] is not None:
+        assert fit["needed"] + fit["headroom"] == fit["usable"] <= fit["capacity"]
+        assert fit["fits"] is None or fit["fits"] == (fit["headroom"] >= 0)
+    for sizes in (record.get("serving", {}).get(name, {}) for name in ("per_gpu", "cpu")):
+        assert all(size is None or size >= 0 for size in sizes.values()), sizes
+
+
+LOADED: dict[str, inspector.LoadedModel] = {}

@@ -11,7 +11,7 @@ from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.engines.common.served import Card
 from inspector.engines.common.unequal import alike_cards
 from inspector.engines.serving import CannotTell, Serving
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.memory import Workload, estimate
 from inspector.model import Model
 from inspector.verdict.changes import Change, changes_that_fit
@@ -157,6 +157,6 @@ def cache_name(workload: Workload, model: Model) -> str:
         return "fp8" if stored is not None and stored.kv_dtype == "fp8" else "auto"
     if workload.kv_dtype not in _CACHE_NAMES:
         raise UsageError(
-            f"serving engines have no KV cache of type {workload.kv_dtype}", f"Known: {', '.join(_CACHE_NAMES)}."
+            f"serving engines have no KV cache of type {workload.kv_dtype}", known_hint(workload.kv_dtype, _CACHE_NAMES)
         )
     return _CACHE_NAMES[workload.kv_dtype]

@@ -13,7 +13,7 @@ from typing import Any
 from inspector.engines.common.cache_specs import has_known_states, kept_values
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import round_up
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.model.layers.chunked import ChunkedAttention
 from inspector.model.layers.compressed_sparse import CompressedAttention
 from inspector.model.layers.cross import CrossAttention
@@ -91,7 +91,7 @@ def row_bytes(width: int, cache_type: str) -> int:
         UsageError: an unknown type, or a width that is no multiple of its block.
     """
     if cache_type not in CACHE_TYPES:
-        raise UsageError(f"unknown cache type '{cache_type}'", f"Known: {', '.join(CACHE_TYPES)}.")
+        raise UsageError(f"unknown cache type '{cache_type}'", known_hint(cache_type, CACHE_TYPES))
     values, size = CACHE_TYPES[cache_type]
     if width % values:
         raise UsageError(f"rows of {width} values can't be kept as {cache_type}", f"Its blocks hold {values} values.")

@@ -14,7 +14,7 @@ from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, lay
 from inspector.engines.llama_cpp.options import LlamaCppOptions
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.memory import Part, Workload, estimate
 from inspector.model import Model
 from inspector.verdict.changes import Change
@@ -156,7 +156,7 @@ def llama_cpp_settings(workload: Workload, settings: LlamaCppOptions) -> LlamaCp
         usual = _CACHE_TYPES[workload.kv_dtype]
     for kind in types:
         if kind is not None and kind not in CACHE_TYPES:
-            raise UsageError(f"unknown cache type '{kind}'", f"Known: {', '.join(CACHE_TYPES)}.")
+            raise UsageError(f"unknown cache type '{kind}'", known_hint(kind, CACHE_TYPES))
     if settings.n_gpu_layers is not None and settings.n_gpu_layers < 0:
         raise UsageError("n_gpu_layers must be at least 0")
     if settings.n_ubatch is not None and settings.n_ubatch < 1:

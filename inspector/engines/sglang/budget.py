@@ -15,7 +15,7 @@ from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import Card, ServedModel
 from inspector.engines.sglang.fraction import NEWEST, USUAL, Batches, FractionFacts, Release, default_fraction, in_use
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.model.layers.layer import Layer
 
 SWA_FULL_TOKENS_RATIO = 0.8
@@ -183,10 +183,9 @@ def cache_settings(model: ServedModel, settings: SglangSettings) -> CacheSetting
     Raises:
         UsageError: a cache type that SGLang does not know.
     """
-    if settings.kv_cache_dtype not in _CACHE_BYTES:
-        raise UsageError(
-            f"unknown kv_cache_dtype '{settings.kv_cache_dtype}'", f"Known: {', '.join(sorted(_CACHE_BYTES))}."
-        )
+    cache_dtype = settings.kv_cache_dtype
+    if cache_dtype not in _CACHE_BYTES:
+        raise UsageError(f"unknown kv_cache_dtype '{cache_dtype}'", known_hint(cache_dtype, sorted(_CACHE_BYTES)))
     return CacheSettings(
         max_model_len=settings.context_length,
         block_size=settings.page_size,

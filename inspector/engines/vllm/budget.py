@@ -18,7 +18,7 @@ from inspector.engines.vllm.cache import Capacity, capacity, longest_context
 from inspector.engines.vllm.loads import STATE_BYTES
 from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import VllmVersion
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 
 PADDING_RELEASE = (0, 22)
 """The first vLLM that may pad for Marlin: 0.24 does (marlin_utils.py: marlin_padded_nk), 0.21 does not."""
@@ -144,14 +144,13 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
     Raises:
         UsageError: a cache type that vLLM does not know.
     """
-    if settings.kv_cache_dtype not in _CACHE_BYTES:
-        raise UsageError(
-            f"unknown kv_cache_dtype '{settings.kv_cache_dtype}'", f"Known: {', '.join(sorted(_CACHE_BYTES))}."
-        )
+    cache_dtype = settings.kv_cache_dtype
+    if cache_dtype not in _CACHE_BYTES:
+        raise UsageError(f"unknown kv_cache_dtype '{cache_dtype}'", known_hint(cache_dtype, sorted(_CACHE_BYTES)))
     if settings.mamba_ssm_cache_dtype not in _STATE_BYTES:
         raise UsageError(
             f"unknown mamba_ssm_cache_dtype '{settings.mamba_ssm_cache_dtype}'",
-            f"Known: {', '.join(sorted(_STATE_BYTES))}.",
+            known_hint(settings.mamba_ssm_cache_dtype, sorted(_STATE_BYTES)),
         )
     tokens, _ = batch_sizes(card, settings)
     aligned = caches_prefixes(model, settings) and settings.version.aligned_states

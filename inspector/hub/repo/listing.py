@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from inspector.errors import AccessError, HubError, HubUnreachable, InspectError, RateLimited, UsageError
+from inspector.errors import AccessError, HubError, HubUnreachable, InspectError, RateLimited, UsageError, known_hint
 from inspector.hub.client.requests import Client, Meter, retry_after
 from inspector.hub.client.response import Answer, Request
 from inspector.hub.client.urls import host
@@ -66,7 +66,7 @@ class Query:
         if any(text is not None and (not text.strip() or not text.isprintable() or len(text) > 200) for text in texts):
             raise UsageError("a search of the Hub is for words: neither nothing nor characters that cannot be printed")
         if self.sort is not None and self.sort not in SORTS:
-            raise UsageError(f"the Hub does not sort by {self.sort!r}", f"Known: {', '.join(SORTS)}.")
+            raise UsageError(f"the Hub does not sort by {self.sort!r}", known_hint(self.sort, SORTS))
         if self.limit < 1:
             raise UsageError("a limit is at least 1")
         if self.collection is not None and not _SLUG.fullmatch(self.slug):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import setting, settings_of
@@ -219,7 +219,7 @@ class TrainingSetup:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise UsageError(f"unknown {name.replace('_', ' ')} '{value}'", f"Known: {', '.join(choices)}.")
+                raise UsageError(f"unknown {name.replace('_', ' ')} '{value}'", known_hint(value, choices))
         self._check_optimizer()
         self._check_method()
         self._check_passes()

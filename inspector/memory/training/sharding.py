@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.settings import setting
 
 OFFLOADS = ("optimizer", "params", "activations")
@@ -109,14 +109,14 @@ class Sharding:
             raise UsageError("sequence parallel is a form of tensor parallel", "Add --tp GPUS.")
         unknown = [name for name in self.offload if name not in OFFLOADS]
         if unknown:
-            raise UsageError(f"cannot offload '{unknown[0]}'", f"Known: {', '.join(OFFLOADS)}.")
+            raise UsageError(f"cannot offload '{unknown[0]}'", known_hint(unknown[0], OFFLOADS))
         if self.schedule not in SCHEDULES:
-            raise UsageError(f"there is no schedule '{self.schedule}'", f"Known: {', '.join(SCHEDULES)}.")
+            raise UsageError(f"there is no schedule '{self.schedule}'", known_hint(self.schedule, SCHEDULES))
         if self.schedule != "1f1b" and (self.pp == 1 or self.grad_accum == 1):
             raise UsageError("a schedule orders the microbatches of a pipeline", "Add --pp STAGES --grad-accum COUNT.")
         unknown = [name for name in self.nvme if name not in NVME]
         if unknown:
-            raise UsageError(f"cannot put '{unknown[0]}' on disk", f"Known: {', '.join(NVME)}.")
+            raise UsageError(f"cannot put '{unknown[0]}' on disk", known_hint(unknown[0], NVME))
         if self.nvme and self.zero != 3:
             raise UsageError("ZeRO-3 alone swaps to NVMe", "Add --zero 3.")
         if "params" in self.away and self.zero != 3 and self.fsdp == 1:
