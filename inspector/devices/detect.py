@@ -63,6 +63,16 @@ def detect(
     return _nvidia(root, environ) + _amd(root) or _memory(root)
 
 
+def machine_memory(
+    *, root: Path = Path("/"), environ: Mapping[str, str] = os.environ, system: str | None = None
+) -> LocalDevice | None:
+    """This machine's own memory, which the CPU computes in; None where it cannot be read."""
+    if (system or platform.system()) != "Darwin":
+        return next(iter(_memory(root)), None)
+    total = _decimal(_output(["sysctl", "-n", "hw.memsize"], environ))
+    return LocalDevice("CPU", "cpu", 0, total, total) if total else None
+
+
 def _nvidia(root: Path, environ: Mapping[str, str]) -> list[LocalDevice]:
     """nvidia-smi's devices. Its numbers are in bus order; CUDA's are, too, unless GPUs of different speed are mixed
     and CUDA_DEVICE_ORDER is not PCI_BUS_ID."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from inspector.devices.detect import LocalDevice, detect
-from inspector.devices.table import SEE_GPUS, Device, Kind, find_device, near_names
+from inspector.devices.detect import LocalDevice, detect, machine_memory
+from inspector.devices.table import SEE_GPUS, Device, Kind, find_device, find_instance, name_key, near_names, plus_names
 from inspector.errors import UsageError
 
 MAX_COUNT = 1024
@@ -98,7 +98,7 @@ class GpuSpec:
 
 def parse_gpu(text: str) -> GpuSpec:
     """The GPUs that a text means: "RTX 4090", "4xH100", "H100:4", "2xA100-80GB", "24GiB", "2x24GB", "M3 Max 64GB",
-    "RTX 4090 + 2xRTX 3060 12GB".
+    "RTX 4090 + 2xRTX 3060 12GB", "H100 1g.10gb" (a slice), "g5.12xlarge" (a cloud's machine), "cpu", "cpu 64GiB".
 
     A bare size is that many bytes, all of them usable; GB is 1e9 bytes and GiB is 2**30.
 
@@ -108,20 +108,42 @@ def parse_gpu(text: str) -> GpuSpec:
     """
     stripped = text.strip()
     if "+" in stripped:
-        parts = [part.strip() for part in stripped.split("+")]
-        if not all(parts):
-            raise UsageError(f"'{stripped}' names no GPU beside a +", "Write it as 'RTX 4090 + RTX 3090'.")
-        return mixed_spec([card for part in parts for card in parse_gpu(part).cards])
-    whole = _one_card(stripped)
+        return mixed_spec(list(_each_card([part.strip() for part in stripped.split("+")], stripped)))
+    found = _counted(stripped)
+    if found is None:
+        raise _unknown(stripped)
+    return found
+
+
+def _each_card(parts: Sequence[str], text: str) -> Iterator[GpuSpec]:
+    """One spec a GPU of names with a + between them; "Ryzen AI Max+ 395" is a name with one of its own."""
+    if len(parts) > MAX_COUNT:
+        raise UsageError(f"{len(parts)} GPUs: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
+    place = 0
+    while place < len(parts):
+        cut = place + 1 < len(parts) and name_key(parts[place]).endswith(plus_names())
+        both = _counted(f"{parts[place]}+ {parts[place + 1]}") if cut else None
+        if both is None and not parts[place]:
+            raise UsageError(f"'{text}' names no GPU beside a +", "Write it as 'RTX 4090 + RTX 3090'.")
+        found = both or _counted(parts[place])
+        if found is None:
+            raise _unknown(parts[place])
+        yield from found.cards
+        place += 2 if both else 1
+
+
+def _counted(text: str) -> GpuSpec | None:
+    """So many of one GPU, or of one machine of a cloud's; None for a name that is not known."""
+    whole = _one_card(text)
     if whole is not None:
         return whole
     # "RTX4090" would read as 4090 GPUs called "RT": a count is looked for only where the whole is no name.
     for pattern in (_COUNT_FIRST, _COUNT_LAST):
-        match = pattern.fullmatch(stripped)
+        match = pattern.fullmatch(text)
         card = _one_card(match["card"]) if match else None
         if match and card:
-            return _with_count(card, int(match["count"]), stripped)
-    raise _unknown(stripped)
+            return _with_count(card, int(match["count"]) * card.count, text)
+    return None
 
 
 def mixed_spec(cards: Sequence[GpuSpec]) -> GpuSpec:
@@ -229,6 +251,9 @@ def spec_of(device: Device) -> GpuSpec:
 
 
 def _one_card(text: str) -> GpuSpec | None:
+    """A size, this machine's memory, a device, or the GPUs of a cloud's machine; None for a name that is not known."""
+    if cpu := re.fullmatch(r"\s*cpu\b[\s:]*(.*)", text, re.IGNORECASE):
+        return _cpu(cpu[1])
     size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mgt]i?b)", text.strip(), re.IGNORECASE)
     if size:
         capacity = int(Decimal(size[1]) * _UNITS[size[2].lower()])
@@ -238,13 +263,34 @@ def _one_card(text: str) -> GpuSpec | None:
         note = f"{size[1]} {size[2]} is {capacity / 2**30:,.2f} GiB: a GB has 10^9 bytes" if decimal else ""
         return GpuSpec(name="".join(text.split()), count=1, capacity=capacity, notes=(note,) if note else ())
     device = find_device(text)
-    return None if device is None else spec_of(device)
+    if device is None:
+        machine = find_instance(text)
+        found = None if machine is None else _counted(machine.gpus)
+        if machine is None or found is None:
+            return None
+        return dataclasses.replace(found, notes=(*found.notes, f"{machine.name} of {machine.provider}: {found.label}"))
+    return spec_of(device)
+
+
+def _cpu(size: str) -> GpuSpec | None:
+    """The memory of a CPU: of this machine's, or so much ("cpu 64GiB")."""
+    if not size:
+        memory = machine_memory()
+        if memory is None:
+            raise UsageError("how much memory this machine has cannot be read", "Say it: --gpu 'cpu 64GiB'.")
+        return GpuSpec(memory.name, 1, memory.usable, memory.kind, free=memory.free, notes=("this machine's memory",))
+    given = _one_card(size) if re.match(r"\d", size) else None
+    if given is None or given.kind is not None:
+        return None
+    return dataclasses.replace(given, name=f"CPU {given.name}", kind="cpu")
 
 
 def _with_count(card: GpuSpec, count: int, text: str) -> GpuSpec:
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"'{text}': a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
-    return GpuSpec(card.name, count, card.capacity, card.kind, card.device, notes=card.notes)
+    if card.kind == "cpu" and count > 1:
+        raise UsageError(f"'{text}': a machine's memory is one", "Say how much there is: --gpu 'cpu 64GiB'.")
+    return dataclasses.replace(card, count=count)
 
 
 def _unknown(text: str) -> UsageError:

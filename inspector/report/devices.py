@@ -6,43 +6,81 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inspector.devices.detect import LocalDevice
-from inspector.devices.table import Device
+from inspector.devices.table import Device, Instance
 from inspector.report.units import GIB, gib_text, inert
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_devices(console: Console, known: Sequence[Device], local: Sequence[LocalDevice]) -> None:
-    """What this machine has, then every device of the data file with the memory a program can have of it."""
+def print_devices(
+    console: Console,
+    known: Sequence[Device],
+    local: Sequence[LocalDevice],
+    machines: Sequence[Instance] = (),
+    searched: bool = False,
+) -> None:
+    """What this machine has, then the devices with the memory that a program can have of each.
+
+    Args:
+        machines: of cloud providers, which are listed where they were looked for.
+        searched: the devices are those that were looked for; else slices are only counted.
+    """
     from rich.table import Table
     from rich.text import Text
 
+    slices = [] if searched else [device for device in known if device.slice_of]
     console.print(Text("This machine", "bold"))
     for device in local:
         free = "" if device.free is None else f", {device.free / GIB:,.2f} free"
         console.print(Text(f"  {inert(device.name)} ({device.kind}): {device.usable / GIB:,.2f} GiB usable{free}"))
     if not local:
         console.print("  none found")
-    console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for head, justify in (("device", "left"), ("usable GiB", "right"), ("TB/s", "right"), ("driven by", "left")):
         table.add_column(head, justify="right" if justify == "right" else "left", no_wrap=True)
     table.add_column("figure")
     for known_device in known:
+        if known_device in slices:
+            continue
         bandwidth = known_device.memory_bandwidth
         table.add_row(
-            known_device.name,
+            _called(known_device),
             gib_text(known_device.capacity),
             "" if bandwidth is None else f"{bandwidth / 1e12:.2f}",
             known_device.kind,
             known_device.basis,
         )
-    console.print(table)
+    if table.row_count:
+        console.print()
+        console.print(table)
+    if not searched:
+        console.print()
+        console.print(
+            f"{len(slices)} slices of GPUs (`gpus mig`), {len(machines)} machines of cloud providers (`gpus aws`)"
+        )
+    elif machines:
+        console.print()
+        console.print(Text("Machines of cloud providers", "bold"))
+        for name, provider, gpus in machines:
+            console.print(f"  {name} ({provider}): {gpus}")
 
 
-def devices_record(known: Sequence[Device], local: Sequence[LocalDevice]) -> dict[str, Any]:
-    """Both lists as JSON values; sizes in bytes, bandwidth in bytes a second."""
+def _called(device: Device) -> str:
+    """Its name, with another that says something else: "GB10 (DGX Spark)"."""
+    words = set(device.name.lower().split())
+    other = next((name for name in device.aliases if not words & set(name.lower().split())), None)
+    return device.name if other is None or device.slice_of else f"{device.name} ({other})"
+
+
+def devices_record(
+    known: Sequence[Device],
+    local: Sequence[LocalDevice],
+    machines: Sequence[Instance] = (),
+    searched: bool = False,
+) -> dict[str, Any]:
+    """The lists as JSON values; sizes in bytes, bandwidth in bytes per second."""
+    del searched
     return {
         "local": [
             {
@@ -69,7 +107,10 @@ def devices_record(known: Sequence[Device], local: Sequence[LocalDevice]) -> dic
                 "unified": device.unified,
                 "basis": device.basis,
                 "source": device.source,
+                "page": device.page or None,
+                "slice_of": device.slice_of,
             }
             for device in known
         ],
+        "instances": [each._asdict() for each in machines],
     }

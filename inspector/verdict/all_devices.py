@@ -11,7 +11,8 @@ from inspector.errors import UsageError
 from inspector.verdict.fit import Fit
 
 COUNTS = (1, 2, 4, 8)
-"""GPUs of one kind that are tried: what one machine holds, and what divides heads evenly. Macs and laptops: one."""
+"""GPUs of one kind that are tried: what one machine holds, and what divides heads evenly. Macs, laptops and processors
+with a GPU: one. Slices (MIG) are left out: who has one names it."""
 
 
 def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None = None) -> tuple[Fit, ...]:
@@ -21,13 +22,14 @@ def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None
         verdict: whether it fits so many GPUs of one kind. A number of GPUs that is refused does not fit.
         kinds: what may drive the devices; None for all.
     """
-    devices = [device for device in list_devices() if kinds is None or device.kind in kinds]
+    devices = [each for each in list_devices() if (kinds is None or each.kind in kinds) and each.slice_of is None]
     found = [fit for device in devices if (fit := _fewest(verdict, device)) is not None]
     return tuple(sorted(found, key=lambda fit: (fit.count * fit.capacity, fit.count)))
 
 
 def _fewest(verdict: Callable[[GpuSpec], Fit], device: Device) -> Fit | None:
-    for count in COUNTS if device.kind != "metal" and "Laptop" not in device.name else (1,):
+    alone = "Laptop" in device.name or (device.unified and device.kind != "cuda")
+    for count in (1,) if alone else COUNTS:
         try:
             fit = verdict(dataclasses.replace(spec_of(device), count=count))
         except UsageError:  # heads that cannot be laid over so many

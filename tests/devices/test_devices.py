@@ -10,15 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from inspector.devices.spec import parse_gpu
 from inspector.devices.table import (
     DATA_FILE,
     MIB,
     Device,
+    Instance,
     find_device,
     list_devices,
+    list_instances,
     metal_working_set_mib,
     name_key,
     near_names,
+    search_devices,
+    search_instances,
 )
 from inspector.errors import UsageError
 
@@ -99,9 +104,50 @@ def test_every_name_and_alias_means_its_device(device: Device) -> None:
 def test_figures_are_plausible(device: Device) -> None:
     assert 0.85 < device.memory_mib / (device.gb * 1024) < 1.02
     assert device.visible_mib is None or 0.66 < device.visible_mib / device.memory_mib <= 1
-    assert device.basis == "measured" or device.memory_mib == device.gb * 1024
+    assert device.basis == "measured" or device.slice_of or device.memory_mib == device.gb * 1024
     assert device.memory_bandwidth is None or 60e9 < device.memory_bandwidth <= 8e12
     assert (device.compute_capability is not None) == (device.kind in ("cuda", "rocm"))
+
+
+def test_every_device_has_the_vendors_page_or_a_reason_why_not() -> None:
+    without = {device.name for device in DEVICES if not device.page.startswith("https://") and not device.slice_of}
+    # NVIDIA shows no page of what is sold in China alone, and none of the P40 any more.
+    assert without == {"H800", "H20", "A800 80GB", "L20", "P40"}
+
+
+def test_every_slice_is_smaller_than_its_gpu_and_computes_the_same() -> None:
+    slices = [device for device in DEVICES if device.slice_of]
+    assert {"A100 80GB", "H100 SXM", "H200", "B200", "RTX PRO 6000 Blackwell"} <= {each.slice_of for each in slices}
+    for each in slices:
+        whole = known(each.slice_of or "")
+        assert (each.computes, each.compute_capability) == (whole.computes, whole.compute_capability)
+        assert each.memory_mib <= whole.memory_mib
+        assert each.arithmetic is None
+        assert (each.memory_bandwidth or 0) <= (whole.memory_bandwidth or 0)
+
+
+@pytest.mark.parametrize("machine", list_instances(), ids=lambda machine: machine.name)
+def test_every_machine_of_a_cloud_is_so_many_known_gpus(machine: Instance) -> None:
+    for spelling in (machine.name, machine.name.lower(), machine.name.replace("_", " ")):
+        spec = parse_gpu(spelling)
+        assert spec.device is not None
+        assert (spec.label.replace(" x ", "x"), spec.device.basis) == (machine.gpus, "measured")
+        assert f"{machine.name} of {machine.provider}" in spec.notes[-1]
+
+
+def test_devices_are_found_by_words_of_all_that_is_known_of_them() -> None:
+    def names(*words: str) -> list[str]:
+        return [device.name for device in search_devices(words)]
+
+    assert search_devices([]) == DEVICES
+    assert names("dgx", "spark") == ["GB10"]
+    assert names("5090") == ["RTX 5090", "RTX 5090 Laptop"]
+    assert {"MI300X", "RX 9070 XT"} < set(names("amd fp8"))
+    assert "RX 7900 XTX" not in names("amd fp8")
+    assert all(" 1g." in name for name in names("mig", "1g."))
+    assert names("rtx4090") == names("RTX 4090") != []
+    assert names("no such thing") == []
+    assert [each.name for each in search_instances(["p5.48"])] == ["p5.48xlarge"]
 
 
 def test_every_source_is_explained() -> None:
@@ -110,12 +156,16 @@ def test_every_source_is_explained() -> None:
 
 
 def test_a_name_that_several_devices_share_is_refused_and_the_devices_named() -> None:
-    families = {device.family for device in DEVICES if device.family}
-    assert {"A100", "V100", "RTX 4060 Ti", "M3 Max"} <= families
+    families = {family for device in DEVICES for family in device.families}
+    assert {"A100", "V100", "RTX 4060 Ti", "M3 Max", "Strix Halo", "A100 1g.10gb"} <= families
     for family in families:
+        members = [device for device in DEVICES if family in device.families]
+        if len(members) == 1:
+            assert find_device(family) is members[0]
+            continue
         with pytest.raises(UsageError) as caught:
             find_device(family)
-        assert all(device.name in caught.value.hint for device in DEVICES if device.family == family)
+        assert all(device.name in caught.value.hint for device in members)
 
 
 def test_memory_settles_which_device_a_shared_name_means() -> None:
