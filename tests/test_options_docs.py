@@ -101,7 +101,7 @@ def test_the_tables_are_those_of_the_settings() -> None:
 @pytest.mark.parametrize("command", ["show", "fit", "batch", "lock", "diff"])
 def test_a_command_offers_every_setting_that_it_takes(command: str) -> None:
     shown = {name for each in offered(command) for name in each.opts}
-    left_out = {"fit": set[str](), "diff": {"--engine", "--gpu", "--all-gpus"}}.get(command, {"--all-gpus"})
+    left_out = {"fit": set[str](), "diff": {"--engine", "--gpu", "--all-gpus", "--price"}}.get(command, {"--all-gpus"})
     assert {each.about.option for each in settings_of(Settings).values()} - {""} - shown == left_out
 
 

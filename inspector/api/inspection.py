@@ -211,10 +211,13 @@ def verdicts(
     if asked.all_gpus:
         from inspector.verdict.all_devices import fits_on_any
 
-        return fits_on_any(lambda spec: answer(spec, False).fit, engine.device_kinds), ()
+        fits = fits_on_any(lambda spec: answer(spec, False).fit, engine.device_kinds)
+        return tuple(fit.priced(asked.price) for fit in fits), ()
     answers = [answer(spec, True) for spec in specs]
     servings = (each.serving for each in answers)
-    return tuple(each.fit for each in answers), tuple(serving for serving in servings if serving is not None)
+    return tuple(each.fit.priced(asked.price) for each in answers), tuple(
+        serving for serving in servings if serving is not None
+    )
 
 
 def device_specs(gpus: Sequence[str]) -> tuple[GpuSpec, ...]:

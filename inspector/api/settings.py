@@ -41,6 +41,7 @@ class EngineSettings(WorkloadSettings):
         engine: whose accounting is followed: "transformers", or a server's: "vllm", "sglang", "llama.cpp", "mlx".
         serving: the server's own options, as the engine's dataclass of them names them (tensor_parallel, version,
             gpu_memory_utilization, n_gpu_layers, ...); what is left out is the engine's default.
+        price: US dollars per GPU-hour; verdicts then have a lower bound of what a million tokens cost.
     """
 
     engine: str = setting(
@@ -52,6 +53,16 @@ class EngineSettings(WorkloadSettings):
         group="Engine",
     )
     serving: Mapping[str, Any] = setting({}, help="The engine's own settings.", option="")
+    price: float | None = setting(
+        None,
+        help="US dollars per GPU-hour: also say what a million tokens cost at least.",
+        docs="US dollars per GPU-hour, as your provider asks: verdicts also say what a million tokens cost at least, at"
+        " the upper bounds of speed",
+        metavar="USD",
+        unit="US dollars",
+        least=0,
+        group="Device",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -367,6 +367,11 @@ def _left(size: float) -> str:
     return "left" if size >= 0 else "short"
 
 
+def _dollars(amount: float) -> str:
+    """With cents, and three digits of less than a dollar."""
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.3g}"
+
+
 def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     """How far a device goes, and what would make the model fit."""
     workload = inspection.estimate.workload
@@ -379,6 +384,10 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
     if fit.decode_bound is not None:
         prefill = "" if fit.prefill_bound is None else f", prefill {fit.prefill_bound:,.0f} tok/s"
         room.append(f"upper bound: decode {_rate_text(fit.decode_bound)} tok/s{prefill}")
+    if fit.decode_cost is not None:
+        prompt = "" if fit.prefill_cost is None else f", prefill {_dollars(fit.prefill_cost)}"
+        asked = f"lower bound at {_dollars(fit.price or 0)} per GPU-hour"
+        room.append(f"{asked}, per million tokens: decode {_dollars(fit.decode_cost)}{prompt}")
     for text in (*room, *fit.notes):
         indented(console, Text(inert(text)))
     for change in fit.changes:

@@ -62,6 +62,9 @@ class Fit:
         changes: where it does not fit, the single changes that make it fit.
         notes: what the reader of the verdict should know.
         usable: what the engine may use of `capacity` (vLLM's gpu_memory_utilization of it): needed + headroom, always.
+        price: US dollars per GPU-hour, as asked; None where none was given.
+        decode_cost: US dollars per million generated tokens, at least: at `decode_bound`; None where that is not known.
+        prefill_cost: US dollars per million prompt tokens, at least; likewise.
     """
 
     gpu: str
@@ -81,6 +84,22 @@ class Fit:
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     usable: int | None = None
+    price: float | None = None
+    decode_cost: float | None = None
+    prefill_cost: float | None = None
+
+    def priced(self, price: float | None) -> Fit:
+        """With what a million tokens cost at least, where a GPU costs so many US dollars per hour.
+
+        price * count / 3600 * 1e6 / (tokens per second at most)
+        """
+        if price is None:
+            return self
+        costs = [
+            None if not bound else price * self.count / 3600 * 1e6 / bound
+            for bound in (self.decode_bound, self.prefill_bound)
+        ]
+        return dataclasses.replace(self, price=price, decode_cost=costs[0], prefill_cost=costs[1])
 
     def __bool__(self) -> bool:
         """The verdict.

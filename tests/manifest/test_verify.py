@@ -206,7 +206,14 @@ def test_images_are_locked_as_they_were_asked(
 
 def test_every_setting_survives_a_manifest(tmp_path: Path) -> None:
     """Of any setting that there is, without a list of them."""
-    values = {"str": "fp8", "int": 2, "tuple[int": (448, 448), "Sequence[str": ("24GiB",), "Formulas": "exact"}
+    values = {
+        "str": "fp8",
+        "int": 2,
+        "float": 2.5,
+        "tuple[int": (448, 448),
+        "Sequence[str": ("24GiB",),
+        "Formulas": "exact",
+    }
     given: dict[str, Any] = {"engine": "vllm", "serving": {"max_num_seqs": 8}}
     for name, each in settings_of(Settings).items():
         if name not in (*given, "all_gpus"):

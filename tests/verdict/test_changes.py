@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 
+import inspector
 from inspector.devices.spec import parse_gpu
 from inspector.devices.speed import active_bytes, decode_bound, prefill_bound
 from inspector.devices.table import list_devices
+from inspector.errors import UsageError
 from inspector.memory import Workload, estimate
 from inspector.model import Model
 from inspector.verdict.all_devices import fits_on_any
@@ -80,6 +82,27 @@ def test_a_token_reads_its_own_experts_and_no_tower() -> None:
     gemma = model(GEMMA)
     towers = gemma.parameters.by_component["vision"] + gemma.parameters.by_component["projector"]
     assert active_bytes(gemma, "stored") == 2 * (4_300_079_472 - towers)  # tied: the embedding is the head
+
+
+def test_a_price_gives_what_a_million_tokens_cost_at_least() -> None:
+    plain = inspector.fit(LLAMA, gpu="2xH100", offline=True)
+    assert (plain.price, plain.decode_cost, plain.prefill_cost) == (None, None, None)
+    fit = inspector.fit(LLAMA, gpu="2xH100", price=3.6, offline=True)
+    # 2 GPUs at 3.60 an hour are 0.002 a second; a second makes decode_bound tokens at most.
+    assert (fit.price, fit.decode_cost) == (3.6, pytest.approx(2000 / (plain.decode_bound or 0)))
+    assert fit.prefill_cost == pytest.approx(2000 / (plain.prefill_bound or 0))
+    unknown = inspector.fit(LLAMA, gpu="24GiB", price=1.0, offline=True)
+    assert (unknown.price, unknown.decode_cost, unknown.prefill_cost) == (1.0, None, None)
+    with pytest.raises(UsageError):
+        inspector.fit(LLAMA, gpu="2xH100", price=-1.0, offline=True)
+
+
+def test_the_price_is_told_in_text_and_json(run: Run) -> None:
+    done = run("fit", LLAMA, "--gpu", "g5.xlarge", "--price", "1.006", "--offline")
+    assert "lower bound at $1.01 per GPU-hour, per million tokens: decode $" in " ".join(done.out.split())
+    record = run("fit", LLAMA, "--gpu", "H100", "--engine", "vllm", "--price", "2", "--offline", "--json").record
+    assert record["fit"][0]["price"] == 2.0
+    assert record["fit"][0]["decode_cost"] > record["fit"][0]["prefill_cost"] > 0
 
 
 def test_every_device_that_holds_it_comes_with_its_fewest_cards_and_the_least_memory_first() -> None:
