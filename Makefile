@@ -40,6 +40,16 @@ run: $(VENV)/.run ## set up and inspect a model: make run MODEL=org/name
 test: $(VENV)/.test ## set up and run the tests
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
+# What the extra `mcp` needs has an environment of its own, so that `make test` shows what goes without.
+$(VENV)/mcp/.mcp: pyproject.toml | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/mcp
+	$(VENV)/mcp/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mcp,test]'
+	@touch $@
+
+.PHONY: test-mcp
+test-mcp: $(VENV)/mcp/.mcp ## serve `llm-inspect mcp` to the official client
+	$(VENV)/mcp/bin/python -m pytest tests/packages/test_mcp.py $(ARGS)
+
 cases: $(VENV)/.test ## real-world reports: what the tool says of each is right
 	$(BIN)/python -m pytest --quiet tests/test_cases.py
 
