@@ -57,11 +57,13 @@ def fit(
     out.details(inspection)
 
     def text() -> None:
-        from inspector.report.text import print_fleet, print_verdicts
-
         if settings["all_gpus"]:
+            from inspector.report.lists import print_fleet
+
             print_fleet(out.console, inspection)
         else:
+            from inspector.report.text import print_verdicts
+
             print_verdicts(out.console, inspection, explain=explain)
 
     from inspector.record import outcome_record

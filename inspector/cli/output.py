@@ -94,7 +94,8 @@ class Output:
             return nullcontext()
         from inspector.cli.waiting import Waiting
 
-        return Waiting(models)
+        context = click.get_current_context(silent=True)
+        return Waiting(models, (context and context.params.get("offline")) or None)
 
     def note(self, text: str, about: str | None = None) -> None:
         """What the reader of the results should know, about one of several models or files; not with -q."""

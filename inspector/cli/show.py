@@ -103,12 +103,14 @@ def answer_of(
         return [outcome_record(name, outcome, explain=explain, layers=layers) for name, outcome in found]
 
     def text() -> None:
-        from inspector.report.text import print_comparison, print_report
-
         good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
         if len(models) > 1:
+            from inspector.report.lists import print_comparison
+
             print_comparison(out.console, models, records())
         for inspection in good if len(models) == 1 else ():
+            from inspector.report.text import print_report
+
             print_report(out.console, inspection, explain=explain)
         if layers:
             from inspector.report.layer_table import print_layer_table

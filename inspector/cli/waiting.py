@@ -14,10 +14,12 @@ class Waiting:
 
     Args:
         models: what is read.
+        offline: no server is asked; None where HF_HUB_OFFLINE tells.
     """
 
-    def __init__(self, models: Sequence[str]) -> None:
+    def __init__(self, models: Sequence[str], offline: bool | None = None) -> None:
         self._models = models
+        self._offline = offline
         self._line: Any = None
         self._timer: threading.Timer | None = None
 
@@ -48,10 +50,11 @@ class Waiting:
                 return False
 
         names = inert(self._models[0]) if len(self._models) == 1 else f"{len(self._models):,} models"
-        where = host(Settings.of().endpoint)
+        settings = Settings.of(offline=self._offline)
+        asking = "" if settings.offline else f", asking {host(settings.endpoint)}"
         line = Progress(
             SpinnerColumn(),
-            TextColumn(f"reading {names}, asking {where}", markup=False),
+            TextColumn(f"reading {names}{asking}", markup=False),
             TimeElapsedColumn(),
             console=Shown(stderr=True),
             redirect_stdout=False,

@@ -26,19 +26,19 @@ def print_devices(
         machines: of cloud providers, which are listed where they were looked for.
         searched: the devices are those that were looked for; else slices are only counted.
     """
-    from rich.table import Table
     from rich.text import Text
 
+    from inspector.report.text import Grid, indented
+
     slices = [] if searched else [device for device in known if device.slice_of]
-    console.print(Text("This machine", "bold"))
+    indented(console, Text("This machine", "bold"), 0)
     for device in local:
         free = "" if device.free is None else f", {device.free / GIB:,.2f} free"
-        console.print(Text(f"  {inert(device.name)} ({device.kind}): {device.usable / GIB:,.2f} GiB usable{free}"))
+        indented(console, f"{inert(device.name)} ({device.kind}): {device.usable / GIB:,.2f} GiB usable{free}")
     if not local:
-        console.print("  none found")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for head, justify in (("device", "left"), ("usable GiB", "right"), ("TB/s", "right"), ("driven by", "left")):
-        table.add_column(head, justify="right" if justify == "right" else "left", no_wrap=True)
+        indented(console, "none found")
+    table = Grid("device", "usable GiB", "TB/s")
+    table.add_column("driven by")
     table.add_column("figure")
     for known_device in known:
         if known_device in slices:
@@ -51,19 +51,18 @@ def print_devices(
             known_device.kind,
             known_device.basis,
         )
-    if table.row_count:
+    if table.rows:
         console.print()
-        console.print(table)
+        indented(console, table, 0)
     if not searched:
         console.print()
-        console.print(
-            f"{len(slices)} slices of GPUs (`gpus mig`), {len(machines)} machines of cloud providers (`gpus aws`)"
-        )
+        rest = f"{len(slices)} slices of GPUs (`gpus mig`), {len(machines)} machines of cloud providers (`gpus aws`)"
+        indented(console, rest, 0)
     elif machines:
         console.print()
-        console.print(Text("Machines of cloud providers", "bold"))
+        indented(console, Text("Machines of cloud providers", "bold"), 0)
         for name, provider, gpus in machines:
-            console.print(f"  {name} ({provider}): {gpus}")
+            indented(console, f"{name} ({provider}): {gpus}")
 
 
 def _called(device: Device) -> str:

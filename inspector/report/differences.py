@@ -61,7 +61,7 @@ def difference_record(before: Inspection, after: Inspection, difference: Differe
 
 def print_difference(console: Console, before: Inspection, after: Inspection, difference: Difference) -> None:
     """The two, their numbers, and what differs in config and headers."""
-    console.print(Text.assemble((_name(before), "bold cyan"), " -> ", (_name(after), "bold cyan")))
+    indented(console, Text.assemble((_name(before), "bold cyan"), " -> ", (_name(after), "bold cyan")), 0)
     workload = after.estimate.workload
     indented(console, Text(f"memory of {tokens_text(workload.context, workload.batch)}", "dim"))
     console.print()
@@ -74,7 +74,7 @@ def print_difference(console: Console, before: Inspection, after: Inspection, di
     indented(console, table)
     console.print()
     if difference.equal:
-        console.print("Equal: the same config, and the same names, shapes and dtypes of all tensors.")
+        indented(console, "Equal: the same config, and the same names, shapes and dtypes of all tensors.", 0)
         return
     if difference.config:
         console.print(Text(f"Config: {_counted(len(difference.config), 'key')}", "bold"))

@@ -23,11 +23,8 @@ def print_layer_table(console: Console, inspection: Inspection) -> None:
     """A row for equal layers, with what one of them takes; below, where the numbers come from."""
     rows, workload = inspection.layer_table(), inspection.estimate.workload
     console.print()
-    console.print(
-        Text.assemble(
-            ("Layers", "bold"), f" · each one's share · cache for {tokens_text(workload.context, workload.batch)}"
-        )
-    )
+    tokens = f"cache for {tokens_text(workload.context, workload.batch)}"
+    indented(console, (Text("Layers", "bold"), "each one's share", tokens), 0)
     table = plain_table("", "count", "parameters", "stored", "per token", "cache")
     for row in rows:
         cells = (_name(row), str(row.count), number_text(row.parameters), bytes_text(row.bytes))

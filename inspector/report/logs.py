@@ -26,9 +26,8 @@ def print_comparison(console: Console, comparison: Comparison, repo_id: str) -> 
     run = comparison.run
     version = f" {inert(run.version)}" if run.version else ""
     cards = f" on {comparison.count} x {inert(comparison.gpu)}" if comparison.gpu else ""
-    console.print(
-        Text.assemble((f"{run.engine}{version}", "bold cyan"), f"{cards}, beside the prediction for {inert(repo_id)}")
-    )
+    heading = (f"{run.engine}{version}", "bold cyan"), f"{cards}, beside the prediction for {inert(repo_id)}"
+    indented(console, Text.assemble(*heading), 0)
     words = ", ".join(f"{name} {inert(str(value)[:80])}" for name, value in run.settings.items() if name not in _HIDDEN)
     if words:
         indented(console, Text(f"in the log: {words}", "dim"))

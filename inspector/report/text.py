@@ -1,14 +1,16 @@
-"""The report for a person, at 80 columns, in colour only on a terminal."""
+"""The report for a person, in colour only on a terminal, and in its width: text breaks between words, no number of a
+table is cut. A pipe has no width: its prose has lines of 80 columns, its tables a line per row.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from inspector.report.units import GIB, bytes_text, count_text, device_text, gib_text, inert, number_text, verdict_text
@@ -18,17 +20,19 @@ if TYPE_CHECKING:
     from inspector.engines.serving import Serving
     from inspector.memory import Estimate, Part
     from inspector.model import Model
-    from inspector.record import Record
     from inspector.verdict.fit import Fit
-
-NARROWEST_NAME = 8
-"""Columns that a name keeps in a table that has no room for it; numbers keep all of theirs."""
 
 _BAR_COLUMNS = 60
 _MARKS = (("█", "blue"), ("▓", "magenta"), ("▒", "yellow"), ("░", "cyan"), ("▚", "green"))
 """Of a bar's parts, in their order: told apart without colours, too."""
 
-_VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
+_SHARE_COLUMNS = 20
+VERDICT_STYLE = {True: "bold green", False: "bold red", None: "bold yellow"}
+
+
+_WORD = re.compile(r"\s*\S+\s*")
+_BREAKS = re.compile(r"(?<=[-/._,:=\[\]{}])")
+"""Where a name that is wider than a line is broken."""
 
 
 def print_report(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
@@ -78,57 +82,10 @@ def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = 
         _explain(console, inspection)
 
 
-def print_fleet(console: Console, inspection: Inspection) -> None:
-    """The devices that a model fits on, least memory first."""
-    print_name(console, inspection)
-    heading = f"{len(inspection.fits)} known devices hold it · {_workload_text(inspection.estimate)}"
-    console.print(Text(heading, "bold"))
-    table = plain_table("GiB", "memory", "per GPU", "left", "context", "tok/s")
-    for column in table.columns[1:]:
-        column.no_wrap = True
-    for fit in inspection.fits:
-        rate = "" if fit.decode_bound is None else _rate_text(fit.decode_bound)
-        memory, needed, left = map(gib_text, (fit.capacity * fit.count, fit.needed, fit.headroom))
-        table.add_row(device_text(fit.gpu, fit.count), memory, needed, left, number_text(fit.max_context), rate)
-    indented(console, table)
-    if inspection.fits:
-        indented(console, Text("context and tok/s are upper bounds; tok/s: decode, by the memory bandwidth", "dim"))
-
-
-def print_comparison(console: Console, names: Sequence[str], records: Sequence[Record]) -> None:
-    """Several models side by side, and for each device its verdict; of those that could not be read the name alone."""
-    from inspector.report.columns import columns_of, value_at
-
-    good = [record for record in records if "error" not in record]
-    if not good:
-        return
-    columns = columns_of(good)
-    heads = ["model", *(column.short or column.head for column in columns)]
-    rows = []
-    for name, record in zip(names, records, strict=True):
-        cells = ["error", *("-" for _ in columns[1:])]
-        if "error" not in record:
-            cells = [column.narrow(value_at(record, column.key)) for column in columns]
-        rows.append([inert(name), *cells])
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for index, head in enumerate(heads):
-        number = index > 0 and not columns[index - 1].key.startswith("fit.")
-        longest = max(len(text) for text in (head, *(row[index] for row in rows)))
-        least = longest if number else min(longest, NARROWEST_NAME)
-        table.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number, min_width=least)
-    styles = {"fits": _VERDICT_STYLE[True], "no": _VERDICT_STYLE[False], "unknown": _VERDICT_STYLE[None]}
-    for row in rows:
-        table.add_row(*(Text(cell, styles.get(cell, "")) for cell in row))
-    # A terminal that is narrower still folds the lines itself: better than figures that are cut.
-    least = sum((column.min_width or NARROWEST_NAME) + 2 for column in table.columns)
-    console.width = max(console.width, least)
-    console.print(table)
-
-
 def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> None:
     """Each part's bytes, its formula with the numbers in it, and its source; sub-parts indented."""
     console.print()
-    console.print(Text(heading, "bold"))
+    indented(console, Text(heading, "bold"), 0)
 
     def show(part: Part, depth: int) -> None:
         size = "unknown" if part.bytes is None else f"{part.bytes:,} B"
@@ -148,7 +105,7 @@ def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> 
 
 def print_name(console: Console, inspection: Inspection) -> None:
     """The model's name, above all that is said of it."""
-    console.print(Text(inert(inspection.checkpoint.repo_id), "bold cyan"))
+    indented(console, Text(inert(inspection.checkpoint.repo_id), "bold cyan"), 0)
 
 
 def print_head(console: Console, inspection: Inspection) -> None:
@@ -161,7 +118,7 @@ def print_head(console: Console, inspection: Inspection) -> None:
         "bundled": f"bundled snapshot of {checkpoint.snapshot_date}",
     }[checkpoint.source]
     kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
-    console.print(Text(f"{kind or 'unknown architecture'} · {inert(origin)}", "dim"))
+    indented(console, (Text(kind or "unknown architecture", "dim"), Text(inert(origin), "dim")), 0)
     console.print()
     facts = [
         (architecture.num_hidden_layers, "{} layers" + _kinds_text(architecture.layer_kinds)),
@@ -183,9 +140,9 @@ def print_head(console: Console, inspection: Inspection) -> None:
         effective = f", {quantization.effective_bits:.2f} bits per weight" if quantization.effective_bits else ""
         words.append(f"quantized: {inert(quantization.method)}{bits}{effective}")
     if words:
-        console.print(Text(" · ".join(words)))
+        indented(console, words, 0)
     if quantization and (plain := (*quantization.plain_embeddings, *quantization.plain)):
-        console.print(Text(f"left unquantized: {', '.join(inert(name) for name in plain)}", "dim"))
+        indented(console, Text(f"left unquantized: {', '.join(inert(name) for name in plain)}", "dim"), 0)
     if words:
         console.print()
 
@@ -196,15 +153,14 @@ def _print_components(console: Console, inspection: Inspection) -> None:
     title = Text.assemble((f"{count_text(total)} parameters", "bold"), f" ({total:,})")
     if parameters.active != total:
         title.append(f", {count_text(parameters.active)} active per token")
-    console.print(title)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
-    table.add_column(style="cyan")
+    indented(console, title, 0)
+    table = plain_table("", "", "")
+    table.add_column("")
+    taken = max((len(label(name)) + len(f"{count:,}") for name, count in parameters.by_component.items()), default=0)
+    columns = max(min(_SHARE_COLUMNS, console.width - taken - 13), 0)
     for name, count in sorted(parameters.by_component.items(), key=lambda item: -item[1]):
         share = count / total if total else 0
-        table.add_row(label(name), f"{count:,}", f"{share:.1%}", "▇" * round(20 * share))
+        table.add_row(label(name), f"{count:,}", f"{share:.1%}", Text("▇" * round(columns * share), "cyan"))
         kinds = parameters.by_attention if name == "attention" and len(parameters.by_attention) > 1 else {}
         for kind, part in kinds.items():
             table.add_row(Text(f"  in {label(kind)} layers", "dim"), Text(f"{part:,}", "dim"))
@@ -224,7 +180,7 @@ def _print_parts(console: Console, model: Model) -> None:
     console.print(Text("Parts", "bold"))
     table = plain_table("", "parameters", "stored")
     table.add_column("dtype")
-    table.add_column("class", overflow="fold")
+    table.add_column("class")
     for part in model.parts:
         name = part.checkpoint.repo_id if part.kind == "base" else part.name
         class_name = part.class_name or part.model.architecture.architecture or ""
@@ -248,8 +204,10 @@ def _print_parts(console: Console, model: Model) -> None:
 
 def _print_memory(console: Console, inspection: Inspection) -> None:
     estimate = inspection.estimate
-    console.print(Text.assemble(("Memory for inference, GiB", "bold"), f" · {_workload_text(estimate)}"))
+    by = " by transformers" if inspection.servings else ""
+    indented(console, (Text(f"Memory for inference{by}, GiB", "bold"), workload_text(estimate)), 0)
     table = plain_table("precision", "weights", "KV cache", "activations", "overhead", "total")
+    holds_scores = []
     for each in (estimate, *inspection.precisions):
         if each is not estimate and _row(each) == _row(estimate):
             continue  # the same numbers under another name
@@ -259,7 +217,11 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
             packing = inspection.model.architecture.quantization
             name = f"as stored ({inert(packing.method if packing else inspection.model.stored_dtype or 'none')})"
         table.add_row(*(Text(cell, style) for cell in (name, *map(gib_text, _row(each)))))
+        holds_scores += [name] if any("heads *" in part.formula for part in each.activations.parts) else []
     indented(console, table)
+    if holds_scores:
+        whose = f"{', '.join(holds_scores)}: " if len(holds_scores) < len(table.rows) else ""
+        indented(console, Text(f"{whose}activations hold all attention scores, as no fused kernel takes them", "dim"))
     if estimate.kv_bytes_per_token:
         text = f"KV cache: {bytes_text(estimate.kv_bytes_per_token)} per token ({estimate.kv_dtype})"
         indented(console, Text(text))
@@ -286,7 +248,7 @@ def _print_device(console: Console, inspection: Inspection, index: int) -> None:
     elif fit.count == 1:
         _print_bar(console, {part.name: part.bytes for part in inspection.estimate.parts}, fit.capacity)
     if not servings:
-        indented(console, Text(_workload_text(inspection.estimate)))
+        indented(console, Text(workload_text(inspection.estimate)))
     print_fit(console, inspection, fit)
     if servings:
         _print_serving(console, servings[index])
@@ -311,8 +273,7 @@ def _print_serving(console: Console, serving: Serving) -> None:
         blocks = f" ({serving.kv_blocks:,} blocks)" if serving.kv_blocks is not None else ""
         many = f", {serving.max_concurrency:,.2f} requests at once" if serving.max_concurrency is not None else ""
         indented(console, Text(f"KV cache: {serving.kv_tokens:,} tokens{blocks}{many}"))
-    words = ", ".join(f"{name} {value}" for name, value in serving.settings.items())
-    indented(console, Text(words, "dim"))
+    indented(console, [Text(f"{name} {value}", "dim") for name, value in serving.settings.items()], separator=", ")
 
 
 def _print_bar(console: Console, sizes: Mapping[str, int | None], capacity: int) -> None:
@@ -320,33 +281,35 @@ def _print_bar(console: Console, sizes: Mapping[str, int | None], capacity: int)
     parts = {name: size for name, size in sizes.items() if size and size > 0 and name != "total"}
     if not parts or None in sizes.values() or capacity <= 0:
         return
-    scale = _BAR_COLUMNS / max(capacity, sum(parts.values()))
-    bar, legend, begin = Text("["), Text("GiB: "), 0
+    columns = max(min(_BAR_COLUMNS, console.width - 4), 10)
+    scale = columns / max(capacity, sum(parts.values()))
+    bar, begin = Text("["), 0
+    legend: list[Text] = []
     end_of_gpu = round(capacity * scale)
     for (name, size), (mark, style) in zip(parts.items(), itertools.cycle(_MARKS)):
-        until = min(round((begin + size) * scale), _BAR_COLUMNS)
+        until = min(round((begin + size) * scale), columns)
         bar.append(mark * (until - round(begin * scale)), style)
-        legend.append(", " if begin else "").append(mark, style).append(f" {label(name)} {gib_text(size)}")
+        legend.append(Text("" if legend else "GiB: ").append(mark, style).append(f" {label(name)} {gib_text(size)}"))
         begin += size
-    if end_of_gpu >= _BAR_COLUMNS:
-        bar.append(" " * (_BAR_COLUMNS - round(begin * scale)) + "]")
+    if end_of_gpu >= columns:
+        bar.append(" " * (columns - round(begin * scale)) + "]")
     else:
         bar = bar[: 1 + end_of_gpu] + Text("]", "bold red") + bar[1 + end_of_gpu :]
-    indented(console, bar)
-    indented(console, legend)
+    indented(console, (bar,))
+    indented(console, legend, separator=", ")
 
 
 def print_verdict(console: Console, fit: Fit) -> None:
     """A device's verdict in a line, and what each of unequal GPUs must hold."""
     each = " per GPU" if fit.count > 1 and not fit.cards else ""
-    line = Text.assemble((f"{device_text(fit.gpu, fit.count)}: {verdict_text(fit.fits)}", _VERDICT_STYLE[fit.fits]))
-    line.append(" · the tightest" if fit.cards and fit.needed is not None else " ·")
+    verdict = Text(f"{device_text(fit.gpu, fit.count)}: {verdict_text(fit.fits)}", VERDICT_STYLE[fit.fits])
+    line = "the tightest needs " if fit.cards and fit.needed is not None else "needs "
     if fit.needed is None or fit.usable is None:
-        line.append(f" needs {bytes_text(fit.needed)} of {bytes_text(fit.capacity)}{each}")
+        line += f"{bytes_text(fit.needed)} of {bytes_text(fit.capacity)}{each}"
     else:
         share = f" ({fit.usable / fit.capacity:.3g} x {gib_text(fit.capacity)})" if fit.usable != fit.capacity else ""
-        line.append(f" needs {_sum_text(fit.needed, fit.usable, each + share)}")
-    console.print(line)
+        line += _sum_text(fit.needed, fit.usable, each + share)
+    indented(console, (verdict, line), 0)
     for gpu in fit.cards:
         left = "" if gpu.headroom is None else f", {bytes_text(abs(gpu.headroom))} "
         left += "" if gpu.headroom is None else "left" if gpu.headroom >= 0 else "short"
@@ -383,7 +346,7 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
         room.append(f"up to {fit.max_batch:,} sequence{plural} of {workload.context:,} tokens")
     if fit.decode_bound is not None:
         prefill = "" if fit.prefill_bound is None else f", prefill {fit.prefill_bound:,.0f} tok/s"
-        room.append(f"upper bound: decode {_rate_text(fit.decode_bound)} tok/s{prefill}")
+        room.append(f"upper bound: decode {rate_text(fit.decode_bound)} tok/s{prefill}")
     if fit.decode_cost is not None:
         prompt = "" if fit.prefill_cost is None else f", prefill {_dollars(fit.prefill_cost)}"
         asked = f"lower bound at {_dollars(fit.price or 0)} per GPU-hour"
@@ -395,25 +358,11 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
         indented(console, Text(f"it fits {how}{change.text} ({bytes_text(change.needed)})"))
 
 
-def _rate_text(rate: float) -> str:
+def rate_text(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
-def indented(console: Console, content: Text | Table, columns: int = 2) -> None:
-    """Print a part of the report below its heading."""
-    console.print(Padding(content, (0, 0, 0, columns), expand=False))
-
-
-def plain_table(first: str, *heads: str) -> Table:
-    """A table without lines: text in the first column, numbers in the others."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(first)
-    for head in heads:
-        table.add_column(head, justify="right")
-    return table
-
-
-def _workload_text(estimate: Estimate) -> str:
+def workload_text(estimate: Estimate) -> str:
     workload = estimate.workload
     formulas = ", the article's formulas" if workload.formulas == "article" else ""
     return f"{tokens_text(workload.context, workload.batch)}{formulas}"
@@ -433,6 +382,140 @@ def _kinds_text(kinds: dict[str, int]) -> str:
 
 def label(name: str) -> str:
     """A part's name as people read it."""
-    return {"kv_cache": "KV cache", "mlp": "MLP", "mtp": "multi-token prediction", "kv_pool": "KV pool"}.get(
-        name, name.replace("_", " ")
-    )
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+_LABELS = {
+    "kv_cache": "KV cache",
+    "kv_pool": "KV pool",
+    "kv_bytes_per_token": "KV cache per token",
+    "mlp": "MLP",
+    "mtp": "multi-token prediction",
+    "non_torch": "non-torch",
+}
+
+
+class Grid:
+    """A table without lines: text in the first column, numbers in the others.
+
+    Args:
+        heads: of the columns; all empty for a table without heads.
+        head_style: of these.
+    """
+
+    def __init__(self, *heads: str, head_style: str = "dim") -> None:
+        self.heads = list(heads)
+        self.head_style = head_style
+        self.rows: list[list[Text]] = []
+        self._left = {0}
+
+    def add_column(self, head: str, *, number: bool = False) -> None:
+        """One more, with text in it unless it has numbers."""
+        if not number:
+            self._left.add(len(self.heads))
+        self.heads.append(head)
+
+    def add_row(self, *cells: str | Text) -> None:
+        """A row; cells that are left out are empty."""
+        self.rows.append([Text(cell) if isinstance(cell, str) else cell for cell in cells])
+
+    def lines(self, room: int | None) -> Iterator[Text]:
+        """The table in lines of at most `room` columns (None: as it is): with less space between the columns, with
+        each name on a line of its own above the numbers, or, in the last resort, with each number behind its head."""
+        head = [[Text(each, self.head_style) for each in self.heads]] if any(self.heads) else []
+        widths = [max((cell.cell_len for cell in column), default=0) for column in self._columns([*head, *self.rows])]
+        own, rest = sum(widths), sum(widths[1:])
+        gaps = len(widths) - 1
+        if room is None or own + 2 * gaps <= room:
+            yield from (self._line(row, widths, 2) for row in (*head, *self.rows))
+        elif own + gaps <= room:
+            yield from (self._line(row, widths, 1) for row in (*head, *self.rows))
+        elif rest + gaps + 1 <= room:
+            gap = 2 if rest + 2 * gaps <= room else 1
+            for row in (*head, *self.rows):
+                yield from wrapped(row[0], room) if row[0] else ()
+                yield self._line([Text(), *row[1:]], [0, *widths[1:]], gap)
+        else:
+            for row in self.rows:
+                yield from wrapped(row[0], room)
+                named = itertools.zip_longest(self.heads[1:], row[1:], fillvalue="")
+                facts = [Text(f"{name} " if name else "", self.head_style) + cell for name, cell in named if cell]
+                yield from (Text("  ") + line for line in joined(facts, room - 2))
+
+    def _columns(self, rows: Sequence[Sequence[Text]]) -> Iterator[tuple[Text, ...]]:
+        return itertools.zip_longest(*rows, fillvalue=Text())
+
+    def _line(self, cells: Sequence[Text], widths: Sequence[int], gap: int) -> Text:
+        line = Text()
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=False)):
+            space = " " * (width - cell.cell_len)
+            line.append(" " * gap if at else "")
+            line = line + cell + space if at in self._left else line + space + cell
+        line.rstrip()
+        return line
+
+
+def plain_table(first: str, *heads: str) -> Grid:
+    """A table without lines: text in the first column, numbers in the others."""
+    return Grid(first, *heads)
+
+
+def wrapped(text: Text, room: int, *, terminal: bool = True) -> Iterator[Text]:
+    """The text in lines of at most `room` columns, broken between words, and within one only where it is wider than a
+    line (behind a `/` or `-` of it, if it has one), and not even there where no terminal would do it."""
+    offsets, used = [], 0
+    for found in _WORD.finditer(text.plain):
+        word = found.group()
+        width = cell_len(word.rstrip())
+        if used and used + width > room:
+            offsets.append(found.start())
+            used = 0
+        if width > room and terminal:
+            at = found.start()
+            for piece in _pieces(word, room):
+                if used and used + cell_len(piece.rstrip()) > room:
+                    offsets.append(at)
+                    used = 0
+                used += cell_len(piece)
+                at += len(piece)
+        else:
+            used += cell_len(word)
+    for line in text.divide(offsets):
+        line.rstrip()
+        yield line
+
+
+def _pieces(word: str, room: int) -> Iterator[str]:
+    """What a word that is wider than a line may be broken into."""
+    for piece in _BREAKS.split(word):
+        yield from (piece[at : at + room] for at in range(0, len(piece), room))
+
+
+def joined(words: Iterable[str | Text], room: int, separator: str = " · ", *, terminal: bool = True) -> Iterator[Text]:
+    """Words in lines of at most `room` columns, a separator between those of a line; none is broken that fits one."""
+    line, kept = Text(), separator.rstrip() if separator.strip() == "," else ""
+    for each in words:
+        word = Text(each) if isinstance(each, str) else each
+        if line.cell_len and line.cell_len + len(separator) + word.cell_len + len(kept) > room:
+            line.append(kept)
+            yield from wrapped(line, room, terminal=terminal)
+            line = Text()
+        if line.cell_len:
+            line.append(separator)
+        line = line + word
+    yield from wrapped(line, room, terminal=terminal)
+
+
+def indented(
+    console: Console, content: str | Text | Grid | Sequence[str | Text], columns: int = 2, separator: str = " · "
+) -> None:
+    """Print a part of the report below its heading: a text, a table, or words that stay whole."""
+    terminal, room = console.is_terminal, max(console.width - columns, 8)
+    if isinstance(content, Grid):
+        lines = content.lines(room if terminal else None)
+    elif isinstance(content, str | Text):
+        lines = wrapped(Text(content) if isinstance(content, str) else content, room, terminal=terminal)
+    else:
+        lines = joined(content, room, separator, terminal=terminal)
+    for line in lines:
+        console.print(Text(" " * columns if line.plain else "") + line, soft_wrap=True)

@@ -49,7 +49,7 @@ def print_training(
         words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
         words += {"chunked": ["chunked logits"], "chunked-loss": ["loss in chunks"]}.get(setup.logits, [])
         heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
-    console.print(Text(heading, "bold"))
+    indented(console, Text(heading, "bold"), 0)
     if spread := training.sharding.words():
         indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} GPUs holds"))
     if training.trainable_parameters is not None:
@@ -59,6 +59,9 @@ def print_training(
         table.add_row(label(part.name), gib_text(part.bytes))
     table.add_row(Text("total", "bold"), Text(gib_text(training.peak), "bold"))
     indented(console, table)
+    needed = next((fit.needed for fit in inspection.fits if fit.needed is not None), None)
+    if needed is not None and training.peak is not None and needed > training.peak:
+        indented(console, Text(f"and {gib_text(needed - training.peak)} GiB of CUDA context and libraries"))
     if training.phases:
         phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
         indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
