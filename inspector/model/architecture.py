@@ -38,8 +38,11 @@ PARAMS = "params.json"
 """Under this key a config has what stands in Mistral's own file beside it, which vLLM goes by."""
 _ENGINE_KEYS = (
     *_CONTEXT_KEYS,
+    "emb_neighbor_num",
+    "hybrid_layer_pattern",
     "indexer_compress_ratio",
     "kv_lora_rank",
+    "layer_types",
     "loop_num",
     "loop_window_size",
     "mamba_ssm_cache_dtype",
@@ -47,12 +50,15 @@ _ENGINE_KEYS = (
     "max_seq_length",
     "max_sequence_length",
     "model_max_length",
+    "num_key_value_heads",
     "original_max_position_embeddings",
     "qk_rope_head_dim",
     "rope_parameters",
     "rope_scaling",
     "seq_len",
     "seq_length",
+    "sliding_window_size",
+    "swa_num_key_value_heads",
 )
 """Keys of the language part whose value a serving engine's own rule takes as it stands in the file."""
 

@@ -160,11 +160,12 @@ def arguments(module: Any, kinds: Any = None, *, vocabulary: int = 128) -> dict[
 
 def config_of(name: str, module: Any) -> dict[str, Any]:
     """The file's config, its language part's within where it has one."""
-    found = arguments(module) | OWN.get(name, {}) | {"model_type": name, "torch_dtype": "bfloat16"}
+    found = arguments(module) | OWN.get(name, {}) | {"model_type": PUBLISHED.get(name, name), "torch_dtype": "bfloat16"}
     if "text_config" in found and found["text_config"] is None:
         inner_name, file = INNER.get(name, (f"{name}_text", f"{name}_text"))
         inner = module if part_of(module) else importlib.import_module(f"mlx_lm.models.{file}")
-        found["text_config"] = {**arguments(inner, part_of(inner)), **OWN.get(inner_name, {}), "model_type": inner_name}
+        found["text_config"] = {**arguments(inner, part_of(inner)), **OWN.get(inner_name, {}), **OWN.get(f"{name} text", {})}
+        found["text_config"]["model_type"] = inner_name
     return found
 
 
@@ -173,6 +174,9 @@ def part_of(module: Any) -> Any:
     kinds = (getattr(module, name, None) for name in PARTS)
     return next((kind for kind in kinds if dataclasses.is_dataclass(kind)), None)
 
+
+PUBLISHED = {"minimax": "minimax_m2"}
+"""File -> the type of the models that are published for it."""
 
 PARTS = ("TextConfig", "TextArgs", "TextModelArgs", "LanguageConfig")
 INNER: dict[str, tuple[str, str]] = {
@@ -186,7 +190,7 @@ INNER: dict[str, tuple[str, str]] = {
     "qwen3_vl": ("qwen3_vl_text", "qwen3"),
     "qwen3_vl_moe": ("qwen3_vl_moe_text", "qwen3_moe"),
     "minimax_m3_vl": ("minimax_m3_vl_text", "minimax_m3"),
-    "muse_spark": ("muse_glimmer", "muse_glimmer"),
+    "muse_spark": ("muse_spark_text", "muse_glimmer"),
     "qwen3_5_moe": ("qwen3_5_moe_text", "qwen3_5"),
     "prism_hadamard_qwen35": ("qwen3_5_text", "qwen3_5"),
 }
@@ -200,6 +204,24 @@ KDA = {
     "head_dim": 32,
     "short_conv_kernel_size": 4,
 }
+WINDOWS = (["sliding_attention"] * 2 + ["full_attention"]) * 2
+NO_ROPE = [1, 1, 1, 0, 1, 1]
+"""Llama 4's fourth layers see everything, in all its published configs."""
+LONG_ROPE = {"type": "longrope", "long_factor": [1.0] * 8, "short_factor": [1.0] * 8} | {
+    "original_max_position_embeddings": 4096
+}
+SPARSE = {
+    "sparse_num_index_heads": 2,
+    "sparse_index_dim": 32,
+    "sparse_block_size": 64,
+    "sparse_topk_blocks": 2,
+    "sparse_local_block": 1,
+    "sparse_attention_freq": [0, *[1] * (LAYERS - 1)],
+}
+BLOCKS = [
+    {"attention": {"no_op": index == 1, "n_heads_in_group": None if index == 1 else 2}, "ffn": {"ffn_mult": 1.0}}
+    for index in range(LAYERS)
+]
 LFM = ["conv", "full_attention", "conv"] * 2
 SCALED = {
     "rope_type": "default",
@@ -230,29 +252,66 @@ OWN: dict[str, dict[str, Any]] = {
     "hunyuan_v1_dense": {"rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0}},
     "exaone_moe": {"is_moe_layer": [False, *[True] * (LAYERS - 1)]},
     "kimi_linear": {"linear_attn_config": KDA, "num_key_value_heads": 4},
-    "kimi_k3": {"hidden_act": "silu"},
+    "kimi_k3 text": {"hidden_act": "situ", "linear_attn_config": KDA, "num_key_value_heads": 4, "num_experts_per_token": 2},
     "lfm2": {"full_attn_idxs": [1, 4], "layer_types": LFM},
     "lfm2_moe": {"full_attn_idxs": [1, 4], "layer_types": LFM, "num_dense_layers": 1},
-    "llama4_text": {"num_experts_per_tok": 1, "no_rope_layers": [1] * LAYERS},
+    "llama4_text": {"num_experts_per_tok": 1, "no_rope_layers": NO_ROPE},
     "longcat_flash": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
-    "longcat_flash_ngram": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
+    "longcat_flash_ngram": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True, "emb_neighbor_num": 4},
     "mamba": {"intermediate_size": 256},
     "falcon_mamba": {"intermediate_size": 256},
     "ministral3": {"rope_parameters": SCALED},
     "mistral4": {"rope_parameters": SCALED},
     "step3p5": {"moe_top_k": 2},
     "plamo": {"n_shared_head": 2},
-    "recurrent_gemma": {"_block_types": ["recurrent", "recurrent", "attention"], "block_types": None},
-    "spark2_5": {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
+    "recurrent_gemma": {"block_types": ["recurrent", "recurrent", "attention"], "num_key_value_heads": 1},
+    "spark2_5": {"hidden_act": "gelu", "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
     "mellum": {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
-    "gemma3n": {"layer_types": (["sliding_attention"] * 2 + ["full_attention"]) * 2, "num_kv_shared_layers": 2},
+    "gemma3n text": {
+        "layer_types": WINDOWS,
+        "num_kv_shared_layers": 2,
+        "activation_sparsity_pattern": [0.0] * LAYERS,
+        "altup_active_idx": 0,
+        "laurel_rank": 8,
+    },
+    "gemma4_text": {"layer_types": WINDOWS, "num_kv_shared_layers": 2},
+    "minicpm3": {"rope_scaling": LONG_ROPE, "num_key_value_heads": 4},
+    "minimax_m3_vl text": {"sparse_attention_config": SPARSE, "moe_layer_freq": [0, *[1] * (LAYERS - 1)]},
+    "muse_spark text": {"num_shared_experts": 0, "layer_types": WINDOWS, "layer_rope_theta": [1e4, 1e4, 0] * 2},
+    "nemotron-nas": {"block_configs": BLOCKS, "num_key_value_heads": None},
+    "prism_hadamard_qwen35": {
+        "tensor_namespace": "mlx-vlm-qwen3_5",
+        "quantization": {"bits": 2, "group_size": 128, "mode": "affine"},
+        "modules": [{"path": "lm_head", "embedding": False, "dtype": "float16", "block": 0}],
+    },
+    "qwen": {"kv_channels": 32, "intermediate_size": 96},
+    "plamo3": {"window_size": 64, "sliding_window_pattern": 3},
+    "baichuan_m1": {"sliding_window_layers": [1, 3, 5], "num_swa_attention_heads": 2, "num_swa_key_value_heads": 1},
+    "deepseek_v41": {"compress_ratios": [0, 4, 8] * 2},
     "jamba": {"attn_layer_offset": 1, "attn_layer_period": 3, "expert_layer_offset": 1, "expert_layer_period": 2},
-    "mimo_v2_flash": {"hybrid_layer_pattern": [1, 0, 1] * 2, "moe_layer_freq": [0, *[1] * (LAYERS - 1)]},
+    "mimo_v2_flash": {
+        "hybrid_layer_pattern": [1, 0, 1] * 2,
+        "moe_layer_freq": [0, *[1] * (LAYERS - 1)],
+        "swa_num_key_value_heads": 4,
+        "swa_head_dim": 32,
+        "swa_v_head_dim": 16,
+        "v_head_dim": 16,
+    },
+    "iquestloopcoder": {"loop_num": 2, "loop_window_size": 64},
     "nemotron_h": {"hybrid_override_pattern": "M*M-M*", "layer_types": None},
-    "llama4": {"no_rope_layers": [1] * LAYERS},
+    "llama4": {"no_rope_layers": NO_ROPE},
     "openelm": {"num_query_heads": [4] * LAYERS, "num_kv_heads": [2] * LAYERS, "ffn_multipliers": [1.0] * LAYERS},
 }
 """What one file alone asks for."""
+
+
+def no_kernel(**_: Any) -> Any:
+    """In place of a kernel for Metal, which a CPU has not: zeros of the shapes that it is asked for."""
+
+    def zeros(*, output_shapes: Any, output_dtypes: Any, **_: Any) -> list[Any]:
+        return [mx.zeros(shape, dtype) for shape, dtype in zip(output_shapes, output_dtypes, strict=True)]
+
+    return zeros
 
 
 def build(module: Any, config: dict[str, Any], dtype: Any) -> Any:
@@ -333,6 +392,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args()
+    if not mx.metal.is_available():
+        mx.fast.metal_kernel = no_kernel
     chosen = asked.names or names()
     found: dict[str, Any] = {"files": len(chosen), "built": 0, "equal": 0}
     found |= {key: {} for key in ("refused", "bytes_differ", "not_built")}

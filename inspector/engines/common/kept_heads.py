@@ -8,6 +8,7 @@ from dataclasses import replace
 from inspector.model.layers.full import Attention, FullAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
+from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Architecture
 
 
@@ -45,6 +46,23 @@ def _expanded(layer: LatentAttention, heads: int, padded_values: bool) -> Layer:
         return layer
     key = nope + layer.qk_rope_head_dim
     return FullAttention(heads, key, key if padded_values else value)
+
+
+def later_rounds(layers: tuple[Layer, ...], shape: Architecture) -> tuple[Layer, ...]:
+    """The layers of a model that runs them again, with the window that the later rounds have beside the first one's
+    rows (vllm/model_executor/models/iquest_loopcoder.py, mlx_lm/models/iquestloopcoder.py)."""
+    rounds, window = (shape.written.get(key) for key in ("loop_num", "loop_window_size"))
+    if not isinstance(rounds, int) or not isinstance(window, int) or rounds < 1 or len(layers) % rounds:
+        return layers
+    once = len(layers) // rounds
+    return (*layers[:once], *(windowed(layer, window) for layer in layers[once:]))
+
+
+def windowed(layer: Layer, window: int) -> Layer:
+    """A layer of full attention with a window; another kind as it is."""
+    if type(layer) is not FullAttention:
+        return layer
+    return SlidingAttention(layer.num_key_value_heads, layer.head_dim, layer.v_head_dim, window)
 
 
 def rows_of_heads(shape: Architecture) -> FullAttention | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from inspector.engines.mlx.cache import MlxSettings, Moment, cache_bytes, check_settings, moments, rows_of
 from inspector.engines.mlx.graph import NONE, Queue, Widths, step_bytes
-from inspector.engines.mlx.types import OWN_ATTENTION, OWN_CACHE, SHARDED, STATEFUL, WINDOWED
+from inspector.engines.mlx.types import OWN_ATTENTION, OWN_CACHE, SHARDED, STATEFUL, WINDOWED, mlx_type
 from inspector.engines.mlx.weights import LoadedWeights, loaded_weights, mlx_layers
 from inspector.errors import UsageError
 from inspector.model.layers.full import Attention
@@ -92,19 +92,22 @@ def mlx_facts(model: Model, dtype: str) -> MlxFacts | str:
             element=weights.element,
             gated=shape.mlp_gated is not False,
         ),
-        model_type=shape.model_type or "",
+        model_type=mlx_type(shape),
     )
 
 
 def _unknown_cache(shape: Architecture, layers: Sequence[Layer]) -> str | None:
     """Why the caches of mlx-lm's class are not told by these layers; None where nothing is known against them."""
-    model_type = shape.model_type or ""
+    model_type = mlx_type(shape)
     if model_type in OWN_CACHE:
         return f"mlx-lm keeps a cache of {model_type}'s own, which has no rule here"
+    kinds = shape.written.get("layer_types")
+    if isinstance(kinds, list) and len(kinds) == len(layers):  # the config says it of each
+        return None
     stateless = all(isinstance(layer, Attention | LatentAttention | IndexedAttention | NoCache) for layer in layers)
     if model_type in STATEFUL and stateless and not shape.exact:
         return f"mlx-lm's class for {model_type} keeps states, which its config does not tell"
-    if model_type in WINDOWED and not shape.exact and all(layer.window is None for layer in layers):
+    if model_type in WINDOWED and not shape.exact and all((layer.rows or layer).window is None for layer in layers):
         return f"mlx-lm's class for {model_type} has windows, which its config does not tell"
     return None
 

@@ -7,11 +7,12 @@ one token a step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from inspector.engines.common.cache_specs import has_known_states, kept_values
+from inspector.engines.common.cache_specs import UNVERIFIED_STATE_KEYS, kept_values
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import round_up
 from inspector.errors import UsageError
@@ -204,8 +205,10 @@ def _(layer: LatentAttention, moment: Moment, settings: MlxSettings, element: in
 
 @layer_cache_bytes.of(IndexedAttention)
 def _(layer: IndexedAttention, moment: Moment, settings: MlxSettings, element: int) -> int:
-    """The rows, and the indexer's cache, a KVCache that holds its keys twice (deepseek_v32.py: Indexer)."""
-    keys = round_up(moment.before + moment.tokens, STEP) * 2 * layer.index_head_dim * element
+    """The rows, and the indexer's cache, a KVCache: beside latents it holds its keys twice (deepseek_v32.py: Indexer),
+    beside heads once, with empty values (minimax_m3_vl.py)."""
+    copies = 2 if isinstance(layer.attention, LatentAttention) else 1
+    keys = round_up(moment.before + moment.tokens, STEP) * copies * layer.index_head_dim * element
     return layer_cache_bytes(layer.attention, moment, settings, element) + settings.batch * keys
 
 
@@ -236,10 +239,22 @@ def cache_bytes(layers: Sequence[Layer], moment: Moment, settings: MlxSettings, 
 
 def _state_bytes(layer: LinearAttention | HybridAttention, element: int) -> int:
     """Of one sequence: a convolution over k inputs keeps k - 1; recurrent matrices of heads are float32, Mamba's own
-    (channels x state) have the model's precision (mlx_lm/models/ssm.py casts, mamba.py and jamba.py do not)."""
-    if not has_known_states(layer):
+    (channels x state) have the model's precision (mlx_lm/models/ssm.py casts, mamba.py and jamba.py do not), as have
+    those that stand beside the last inputs of their blocks (rwkv7.py); token ids have 64 bits."""
+    if not UNVERIFIED_STATE_KEYS.isdisjoint({*layer.keys} - RG_LRU_KEYS):
         raise UnsupportedLayer(f"no cache rule for {name_of(layer)}")
-    return sum(
-        kept_values(state) * (4 if state.dtype != "compute" and len(state.shape) > 2 else element)
-        for state in layer.states
-    )
+    shifted = any(len(state.shape) == 1 and state.dtype == "compute" for state in layer.states)
+    total = 0
+    for state in layer.states:
+        if state.dtype == "I64":
+            total += 8 * math.prod(state.shape)
+        elif state.spare or len(state.shape) == 1:  # the last inputs alone
+            total += element * math.prod(state.shape)
+        else:
+            matrix = state.dtype != "compute" and len(state.shape) > 2 and not shifted
+            total += kept_values(state) * (4 if matrix else element)
+    return total
+
+
+RG_LRU_KEYS = frozenset({"conv1d_width", "lru_width"})
+"""Of Griffin's recurrence, which runs here (tests/oracles/mlx_types.py)."""

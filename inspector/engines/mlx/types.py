@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import json
 
+from inspector.model.model import Architecture
 from inspector.tables import table_text
 
 _TABLE = json.loads(table_text("mlx.json"))
+
+
+def mlx_type(shape: Architecture) -> str:
+    """The model type whose class mlx-lm takes: config.json's, or the one that it has for a type's class of that name
+    (MODEL_ARCHITECTURE_REMAPPING)."""
+    found: str = _TABLE["by_class"].get(f"{shape.model_type} {shape.architecture}", shape.model_type or "")
+    return found
 
 
 def _types(name: str) -> frozenset[str]:
@@ -37,6 +45,9 @@ OWN_ATTENTION = _types("own_attention")
 
 STATEFUL = _types("stateful")
 """Types whose class makes an ArraysCache: some layers keep states."""
+
+ONE_ARRAY = _types("one_array")
+"""Types whose class keeps one array in a layer without rows: of a convolution and a matrix, the matrix."""
 
 OWN_CACHE = _types("own_cache")
 """Types whose file has a cache of its own, which no rule here is of."""

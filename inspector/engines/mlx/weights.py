@@ -6,27 +6,32 @@ mlx_lm/utils.py (load_model, quantize_model), mlx_lm/convert.py and the classes 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
-from inspector.engines.common.kept_heads import rows_of_heads
+from inspector.engines.common.kept_heads import later_rounds, rows_of_heads, windowed
 from inspector.engines.mlx.types import (
     BY_LAYER_TYPES,
     EXPANDED_LATENTS,
     KEEPS_VISION,
+    ONE_ARRAY,
     PARTS_AT_8_BITS,
     ROUTER_8_BITS,
     ROUTER_IS_NO_LINEAR,
+    STATEFUL,
     TYPES,
     WINDOWED,
+    mlx_type,
 )
 from inspector.memory.precision import STORED
 from inspector.model.layers.full import FullAttention
 from inspector.model.layers.latent import LatentAttention
-from inspector.model.layers.layer import Layer
+from inspector.model.layers.layer import Layer, StateTensor
+from inspector.model.layers.linear import LinearAttention
 from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.layers.unknown import UnknownLayer
-from inspector.model.model import Model
+from inspector.model.model import Architecture, Model
 
 CONVERTED: dict[str, tuple[Fraction, str]] = {
     "int4": (4 + Fraction(32, 64), "4 bits, a 16-bit scale and bias for each 64"),
@@ -40,7 +45,7 @@ ROUTER_BITS = 8 + Fraction(32, 64)
 
 PLAIN = {"fp32": 32, "bf16": 16, "fp16": 16}
 
-AS_THEY_ARE, REPACKED, UNPACKED = ("mlx", "mxfp4"), ("awq", "gptq"), ("fp8",)
+AS_THEY_ARE, REPACKED, UNPACKED = ("mlx", "mxfp4", "bitnet"), ("awq", "gptq"), ("fp8",)
 """What mlx-lm does with packed weights, by the method of their recipe; of others nothing is known here."""
 
 _TOWERS = ("vision", "audio", "projector")
@@ -63,14 +68,42 @@ class LoadedWeights(NamedTuple):
 def mlx_layers(model: Model) -> tuple[Layer, ...]:
     """The layers with the windows that mlx-lm's class of this type uses, and latents expanded where it expands them."""
     shape = model.architecture
+    kind = mlx_type(shape)
     windows = [isinstance(layer, SlidingAttention) for layer in shape.layers]
-    windowed = shape.model_type in WINDOWED or (shape.model_type in BY_LAYER_TYPES and not all(windows))
-    layers = shape.layers if windowed else tuple(map(_full, shape.layers))
+    windowed = kind in WINDOWED or (kind in BY_LAYER_TYPES and not all(windows))
+    layers = later_rounds(_by_pattern(shape), shape) if windowed else tuple(map(_full, shape.layers))
     if not shape.is_decoder and (rows := rows_of_heads(shape)):  # mlx-lm always caches
         layers = (rows,) * len(layers)
-    if shape.model_type not in EXPANDED_LATENTS:
-        return layers
-    return tuple(_expanded(layer, shape.num_attention_heads or 0) for layer in layers)
+    if kind in ONE_ARRAY:
+        layers = tuple(map(_matrix_alone, layers))
+    if kind in EXPANDED_LATENTS:
+        layers = tuple(_expanded(layer, shape.num_attention_heads or 0) for layer in layers)
+    ngram = shape.written.get("emb_neighbor_num")
+    if kind in STATEFUL and isinstance(ngram, int) and ngram > 1:  # longcat_flash_ngram.py: the last tokens' ids
+        layers = (*layers, LinearAttention((StateTensor((1, ngram - 1), "I64"),)))
+    return layers
+
+
+def _by_pattern(shape: Architecture) -> tuple[Layer, ...]:
+    """The layers with the windows of `hybrid_layer_pattern`, 1 for one, which transformers' class does not read and
+    mlx-lm's does (mimo_v2_flash.py)."""
+    pattern, window = (shape.written.get(key) for key in ("hybrid_layer_pattern", "sliding_window_size"))
+    if not isinstance(pattern, list) or len(pattern) != len(shape.layers) or not isinstance(window, int):
+        return shape.layers
+    heads = [shape.written.get(f"{kind}num_key_value_heads") for kind in ("", "swa_")]
+    rows = [_full(layer) for layer in shape.layers]
+    if all(isinstance(count, int) for count in heads):
+        rows = [
+            replace(row, num_key_value_heads=heads[flag == 1]) if isinstance(row, FullAttention) else row
+            for flag, row in zip(pattern, rows, strict=True)
+        ]
+    return tuple(windowed(row, window) if flag == 1 else row for flag, row in zip(pattern, rows, strict=True))
+
+
+def _matrix_alone(layer: Layer) -> Layer:
+    """The layer without its convolution, where it keeps a matrix of each head, too."""
+    matrices = tuple(state for state in layer.states if len(state.shape) > 2)
+    return LinearAttention(matrices) if isinstance(layer, LinearAttention) and matrices else layer
 
 
 def _full(layer: Layer) -> Layer:
@@ -95,12 +128,12 @@ def loaded_weights(model: Model, dtype: str = STORED) -> LoadedWeights | str:
     Stored ones keep their precision, float32 too. Named ones are what `mlx_lm.convert` makes: every matrix with rows of
     whole groups is quantized, embedding and head among them, norms, biases and convolutions are not.
     """
-    shape, parameters = model.architecture, model.parameters
-    if shape.model_type not in TYPES:
+    shape, parameters, kind = model.architecture, model.parameters, mlx_type(model.architecture)
+    if kind not in TYPES:
         return f"mlx-lm has no class for the model type {shape.model_type!r}"
     if not parameters.total or parameters.stack == "blk":
         return "mlx-lm reads safetensors files; this is none of its formats"
-    dropped = () if shape.model_type in KEEPS_VISION else _TOWERS
+    dropped = () if kind in KEEPS_VISION else _TOWERS
     notes = (
         ["the encoder for images or sound is not loaded by mlx-lm"]
         if any(parameters.by_component.get(n) for n in dropped)
@@ -122,7 +155,7 @@ def loaded_weights(model: Model, dtype: str = STORED) -> LoadedWeights | str:
         bits_each, text = CONVERTED[dtype]
         element, formula = 2, f"mlx_lm.convert -q: {text}; norms, biases and convolutions in 16 bits"
         shares = _quantized(model, bits_each)
-        if shape.model_type in PARTS_AT_8_BITS:
+        if kind in PARTS_AT_8_BITS:
             notes.append("mlx-lm keeps this type's output and down projections at 8 bits: more than is counted here")
     else:
         return f"mlx_lm.convert makes no {dtype}: it makes {', '.join((*PLAIN, *CONVERTED))}"
@@ -172,7 +205,7 @@ def _quantized(model: Model, bits: Fraction) -> dict[str, int]:
         if name in _SMALL:
             each = 16
         elif name == "router":
-            kind = shape.model_type
+            kind = mlx_type(shape)
             each = 16 if kind in ROUTER_IS_NO_LINEAR else ROUTER_BITS if kind in ROUTER_8_BITS else bits
         sizes[name] = math.ceil(count * each / 8)
     return sizes

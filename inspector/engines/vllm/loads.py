@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Literal
 
 from inspector.engines.common.cache_specs import CompressedIndex
-from inspector.engines.common.kept_heads import expanded_latents
+from inspector.engines.common.kept_heads import expanded_latents, later_rounds
 from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.architecture import PARAMS
@@ -22,7 +22,6 @@ from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
 from inspector.model.layers.no_cache import NoCache
-from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Architecture, Quantization
 from inspector.model.packing.registry import own_name
 from inspector.tables import table_text
@@ -119,7 +118,7 @@ def _cached_layers(served: ServedModel, shape: Architecture, found: frozenset[st
 
 def _as_run(layers: tuple[Layer, ...], shape: Architecture) -> tuple[Layer, ...]:
     """The layers with what config.json alone tells: an indexer's keys compressed, and of a model that runs its layers
-    again, a window for the later rounds (vllm/model_executor/models/iquest_loopcoder.py)."""
+    again, a window for the later rounds."""
     ratio = shape.written.get("indexer_compress_ratio")
     if isinstance(ratio, int) and ratio > 0:
         ropes = _ropes(shape.written.get("rope_parameters") or shape.written.get("rope_scaling"))
@@ -130,19 +129,7 @@ def _as_run(layers: tuple[Layer, ...], shape: Architecture) -> tuple[Layer, ...]
             else layer
             for layer in layers
         )
-    rounds, window = (shape.written.get(key) for key in ("loop_num", "loop_window_size"))
-    if not isinstance(rounds, int) or not isinstance(window, int) or rounds < 1 or len(layers) % rounds:
-        return layers
-    once = len(layers) // rounds
-    return (
-        *layers[:once],
-        *(
-            SlidingAttention(layer.num_key_value_heads, layer.head_dim, layer.v_head_dim, window)
-            if type(layer) is FullAttention
-            else layer
-            for layer in layers[once:]
-        ),
-    )
+    return later_rounds(layers, shape)
 
 
 def native_class(shape: Architecture) -> str | None:

@@ -22,7 +22,7 @@ LANGUAGE_PARTS = (
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_hidden_layers": LAYER_COUNT_NAMES,
-    "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim", "decoder_embed_dim"),
+    "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim", "hidden_dim", "decoder_embed_dim"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "num_query_heads", "decoder_attention_heads"),
     "num_key_value_heads": (
         *("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
@@ -52,7 +52,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         *("moe_top_k", "moe_num_active_primary_experts", "num_selected_experts", "num_active_experts"),
         *("moe_router_topk", "router_topk"),
     ),
-    "sliding_window": ("sliding_window_size", "swa_window_size"),
+    "sliding_window": ("sliding_window_size", "swa_window_size", "attention_window_size", "window_size"),
 }
 """Names of the standard keys in the wild: remote-code repos and older conversions."""
 
@@ -79,6 +79,10 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
             notes.append(bounded)
             least |= _least(bound.__name__, before)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
+    facts: dict[str, Any] = {"v_head_dim": True}
+    if type(values["conv_window"]) is int and isinstance(values["layer_types"], list):
+        facts["states"] = "convolved_rows"
+        values["layer_types"] = [CONVOLVED.get(str(kind), kind) for kind in values["layer_types"]]
     latent = all(type(values[key]) is int and values[key] > 0 for key in ("kv_lora_rank", "qk_rope_head_dim"))
     if latent:  # as transformers' classes and the servers do; a repo's own code may cache the heads made of it
         notes.append("the compressed latent is taken to be cached (kv_lora_rank and qk_rope_head_dim)")
@@ -102,8 +106,12 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
         notes=tuple(notes),
         least=least,
         runs=runs,
-        facts={"latent": True} if latent else {"v_head_dim": True},
+        facts={"latent": True} if latent else facts,
     )
+
+
+CONVOLVED = {"full_attention": "hybrid", "sliding_attention": "hybrid_sliding"}
+"""Kinds of layers with a convolution over their keys and values (`conv_window`)."""
 
 
 def _is_encoder(config: Mapping[str, Any]) -> bool:

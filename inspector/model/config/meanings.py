@@ -53,6 +53,8 @@ SIZES_OF_KIND = (
 )
 """Keys of heads that the layers of one kind have: "swa_num_key_value_heads", "global_head_dim"."""
 STATE_KEYS = re.compile(r"^(mamba|ssm|linear|conv_kernel|lru|recurrent|delta)_?")
+SHARED_COUNTS = ("num_kv_shared_layers", "num_kv_reuse_layers")
+"""How many of the last layers use the rows of those before them."""
 HEAD_LISTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "num_key_value_heads_per_layer")
 
 
@@ -73,7 +75,7 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
     kinds = values.get("layer_types")
     if not (isinstance(kinds, list) and len(kinds) == count):
         kinds = _kinds(config, values, count)
-        if kinds is None and config.get("num_kv_shared_layers") and not values.get("sliding_window"):
+        if kinds is None and any(map(config.get, SHARED_COUNTS)) and not values.get("sliding_window"):
             kinds = [FULL] * count
     if kinds is not None:
         values["layer_types"] = _reused(config, kinds)
@@ -83,8 +85,9 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
 
 def _reused(config: Mapping[str, Any], kinds: list[str]) -> list[str]:
     """The kinds, where layers use others' rows: of a group its first's (`kv_reuse_group` of Hymba), the last so many
-    those before them (`num_kv_shared_layers` of Gemma 3n)."""
-    groups, shared = config.get("kv_reuse_group"), config.get("num_kv_shared_layers")
+    those before them (`num_kv_shared_layers` of Gemma 3n, `num_kv_reuse_layers` of Apple's)."""
+    groups = config.get("kv_reuse_group")
+    shared = next((config[key] for key in SHARED_COUNTS if config.get(key)), None)
     if type(shared) is int and 0 < shared < len(kinds):
         return [*kinds[:-shared], *[NOTHING] * shared]
     if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):

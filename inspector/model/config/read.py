@@ -73,7 +73,8 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
         return _read_without_type(config)
     if not isinstance(model_type, str):
         raise InvalidConfig(f"config.json: model_type is {shown(model_type)}, which is no name.")
-    text = read_light(config, model_type)
+    beside = _read_beside(config, model_type)
+    text = beside or read_light(config, model_type)
     if text is None:
         text = _read_heavy(config, model_type)
     text = _of_a_newer_release(_with_head_dims(text), config)
@@ -84,11 +85,26 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
     entry, text_entry = table().get(model_type, {}), table().get(text.text_type or "", {})
     return dataclasses.replace(
         text,
-        role=str(entry.get("role", text.role)),
+        role=text.role if beside else str(entry.get("role", text.role)),
         mlp_gated=text_entry.get("gated"),
         always_shared_experts=text_entry.get("shared", 0),
         parts=tuple(part for part in entry.get("parts", ()) if config.get(part, True) is not None),
     )
+
+
+def _read_beside(config: Mapping[str, Any], model_type: str) -> TextConfig | None:
+    """The language part of a file whose type is an encoder's alone, as MLX's conversions of Pixtral are; None where it
+    has none, or the type's class has a place for it."""
+    entry = table().get(model_type)
+    part = config.get("text_config")
+    if entry is None or entry.get("role") != "other" or "text" in entry or not isinstance(part, Mapping):
+        return None
+    inner = part.get("model_type")
+    if not isinstance(inner, str) or table().get(inner, {}).get("role") != "decoder":
+        return None
+    text = _read_known(part, inner)
+    reason = f"{shown(model_type)} is an encoder's type, and this config has a language part; it is read as {inner!r}"
+    return text and dataclasses.replace(text, model_type=model_type, role="decoder", exact=False, notes=(reason,))
 
 
 def _of_a_newer_release(text: TextConfig, config: Mapping[str, Any]) -> TextConfig:

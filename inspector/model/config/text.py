@@ -121,6 +121,7 @@ KEYS: tuple[str, ...] = (
     "cca_time0",
     "cca_time1",
     "conv_kernel_size",
+    "conv_window",
     "swa_num_key_value_heads",
     "swa_head_dim",
     "compress_rates",

@@ -290,6 +290,8 @@ class _Reader:
         hidden = self.architecture.hidden_size
         if seen.memory and hidden and "mem_len" in self.config:
             return HiddenStates(hidden, self.config["mem_len"] or None)
+        if isinstance(layer, HybridAttention) and "conv_window" in layer.keys:  # no role is its convolutions'
+            return None
         if _is_hybrid(layer) and not seen.recurrent:
             return UnknownLayer("state of unknown size")
         return None

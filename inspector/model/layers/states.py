@@ -94,6 +94,14 @@ def _lightning(heads: int, hidden: int, head_dim: int) -> States | None:
     return (StateTensor((heads, width, width), "compute"),)
 
 
+def _convolved_rows(kv_heads: int, heads: int, hidden: int, head_dim: int, window: int) -> States | None:
+    """Baichuan-M1 (arXiv 2502.12671): convolutions over keys and over values keep the inputs before the next one."""
+    if heads < 1 or window < 2:
+        return None
+    rows = StateTensor((kv_heads * (head_dim or hidden // heads), window), "compute")
+    return (rows, rows)
+
+
 def _inkling(heads: int, head_dim: int, hidden: int, kernel: int) -> States:
     """Inkling: convolutions over keys, over values, after the attention and after the MLP, all in float32."""
     rows = StateTensor((heads * head_dim, kernel), "F32")
@@ -138,6 +146,14 @@ def _mlstm(heads: int, hidden: int, key_factor: float, value_factor: float) -> S
 _MAMBA_KEYS = ("hidden_size", "expand|mamba_expand", "state_size|mamba_d_state", "conv_kernel|mamba_d_conv")
 
 RULES: dict[str, tuple[Any, ...]] = {
+    "convolved_rows": (
+        _convolved_rows,
+        "num_key_value_heads",
+        "num_attention_heads",
+        "hidden_size",
+        "head_dim|0",
+        "conv_window",
+    ),
     "gated_delta": (
         _gated_delta,
         "linear_num_key_heads",
