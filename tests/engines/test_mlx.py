@@ -221,3 +221,89 @@ def test_more_context_and_more_sequences_never_take_less(
 
     assert total(context, batch) <= total(context + more, batch)
     assert total(context, batch) <= total(context, batch + 1)
+
+
+BASE: dict[str, Any] = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "intermediate_size": 64,
+    "vocab_size": 128,
+}
+MLX_TYPES_CASES: dict[str, tuple[dict[str, Any], int]] = {
+    "windows by a pattern that transformers' class does not read": (
+        {
+            "model_type": "mimo_v2_flash",
+            "hybrid_layer_pattern": [0, 1, 1, 0],
+            "sliding_window_size": 64,
+            "v_head_dim": 32,
+        }
+        | {"swa_num_key_value_heads": 4},
+        2 * 512 * 2 * 64 * 2 + 2 * 64 * 4 * 64 * 2,
+    ),
+    "a later round has a window": (
+        {"model_type": "iquestloopcoder", "loop_num": 2, "loop_window_size": 64},
+        4 * 512 * 2 * 64 * 2 + 4 * 64 * 2 * 64 * 2,
+    ),
+    "keys and values are convolved": (
+        {"model_type": "baichuan_m1", "conv_window": 2, "sliding_window": 64, "sliding_window_layers": [1, 3]},
+        2 * (512 + 64) * 2 * 64 * 2 + 4 * 2 * 64 * 2,
+    ),
+    "the last layers use the rows of those before": (
+        {"model_type": "afm7", "num_kv_reuse_layers": 1},
+        3 * 512 * 2 * 64 * 2,
+    ),
+    "token ids beside the rows": (
+        {"model_type": "longcat_flash_ngram", "emb_neighbor_num": 4},
+        4 * 512 * 2 * 64 * 2 + 3 * 8,
+    ),
+    "a language part beside an encoder's type": (
+        {"model_type": "pixtral", "text_config": {**BASE, "model_type": "mistral"}},
+        4 * 512 * 2 * 64 * 2,
+    ),
+    "an indexer's keys beside heads are held once": (
+        {
+            "model_type": "minimax_m3_vl",
+            "text_config": {
+                **BASE,
+                "sparse_attention_config": {"sparse_index_dim": 16, "sparse_attention_freq": [0, 1, 1, 1]},
+            },
+        },
+        4 * 512 * 2 * 64 * 2 + 3 * 512 * 16 * 2,
+    ),
+}
+"""What the config says beside `BASE`, and the bytes after 300 tokens of prompt and one of the answer."""
+
+
+@pytest.mark.parametrize("name", MLX_TYPES_CASES)
+def test_caches_that_mlx_lm_keeps_by_keys_of_config_json(name: str) -> None:
+    config, expected = MLX_TYPES_CASES[name]
+    base = {} if "text_config" in config else BASE
+    shape = read_architecture({**base, **config})
+    layers = mlx_layers(replace(small_model(), architecture=shape))
+    assert cache_bytes(layers, Moment(300, 1, 1), MlxSettings(302, prefill_step_size=2048), 2) == expected
+
+
+def test_griffins_and_rwkvs_states_have_the_models_precision() -> None:
+    griffin = LinearAttention(
+        (StateTensor((64, 3), "compute", spare=64), StateTensor((64,), "F32")), ("lru_width", "conv1d_width")
+    )
+    rwkv = LinearAttention((StateTensor((64,), "compute"),) * 2 + (StateTensor((2, 32, 32), "F32"),))
+    step = Moment(300, 1, 1)
+    assert cache_bytes((griffin,), step, MlxSettings(302), 2) == 2 * (64 * 3 + 64)
+    assert cache_bytes((rwkv,), step, MlxSettings(302), 2) == 2 * (64 + 64 + 2 * 32 * 32)
+
+
+def test_one_type_has_a_class_by_the_architecture_that_it_names() -> None:
+    state = LinearAttention((StateTensor((96, 4), "compute"), StateTensor((4, 32, 32), "F32")))
+    shape = replace(
+        small_model(layers=(state,)).architecture, model_type="bailing_hybrid", architecture="BailingMoeV2_5ForCausalLM"
+    )
+    older, newer = (
+        mlx_layers(replace(small_model(), architecture=replace(shape, architecture=name)))
+        for name in ("BailingMoeV2_5ForCausalLM", "BailingMoeV3ForCausalLM")
+    )
+    assert older == (LinearAttention((StateTensor((4, 32, 32), "F32"),)),)
+    assert newer == (state,)

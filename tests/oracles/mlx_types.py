@@ -164,7 +164,11 @@ def config_of(name: str, module: Any) -> dict[str, Any]:
     if "text_config" in found and found["text_config"] is None:
         inner_name, file = INNER.get(name, (f"{name}_text", f"{name}_text"))
         inner = module if part_of(module) else importlib.import_module(f"mlx_lm.models.{file}")
-        found["text_config"] = {**arguments(inner, part_of(inner)), **OWN.get(inner_name, {}), **OWN.get(f"{name} text", {})}
+        found["text_config"] = {
+            **arguments(inner, part_of(inner)),
+            **OWN.get(inner_name, {}),
+            **OWN.get(f"{name} text", {}),
+        }
         found["text_config"]["model_type"] = inner_name
     return found
 
@@ -252,7 +256,12 @@ OWN: dict[str, dict[str, Any]] = {
     "hunyuan_v1_dense": {"rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": 1.0}},
     "exaone_moe": {"is_moe_layer": [False, *[True] * (LAYERS - 1)]},
     "kimi_linear": {"linear_attn_config": KDA, "num_key_value_heads": 4},
-    "kimi_k3 text": {"hidden_act": "situ", "linear_attn_config": KDA, "num_key_value_heads": 4, "num_experts_per_token": 2},
+    "kimi_k3 text": {
+        "hidden_act": "situ",
+        "linear_attn_config": KDA,
+        "num_key_value_heads": 4,
+        "num_experts_per_token": 2,
+    },
     "lfm2": {"full_attn_idxs": [1, 4], "layer_types": LFM},
     "lfm2_moe": {"full_attn_idxs": [1, 4], "layer_types": LFM, "num_dense_layers": 1},
     "llama4_text": {"num_experts_per_tok": 1, "no_rope_layers": NO_ROPE},
@@ -265,7 +274,10 @@ OWN: dict[str, dict[str, Any]] = {
     "step3p5": {"moe_top_k": 2},
     "plamo": {"n_shared_head": 2},
     "recurrent_gemma": {"block_types": ["recurrent", "recurrent", "attention"], "num_key_value_heads": 1},
-    "spark2_5": {"hidden_act": "gelu", "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
+    "spark2_5": {
+        "hidden_act": "gelu",
+        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM},
+    },
     "mellum": {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in MELLUM}},
     "gemma3n text": {
         "layer_types": WINDOWS,
@@ -407,7 +419,7 @@ def main() -> int:
                 print(name, key, answer[key], flush=True)
     print(json.dumps(found, indent=1))
     if asked.write:
-        head = {"command": "python -m tests.oracles.mlx_types --write", "transformers": f"mlx-lm {VERSION}"}
+        head = {"command": "make oracle-mlx", "transformers": f"mlx-lm {VERSION}"}
         head["date"] = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
         FOLDER.joinpath("mlx.json").write_text(json.dumps({**head, **found}, indent=1) + "\n", "utf-8")
         render()
