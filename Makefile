@@ -133,7 +133,7 @@ oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknow
 	$(BIN)/python -m pytest tests/memory/test_activations.py
 
 # An engine's own code has an environment of its own, a target of its own, and an entry in tests/oracles/table.py (ENGINES).
-oracle-engines: oracle-vllm oracle-sglang oracle-llama oracle-mlx ## compare with the serving engines' own code, over every architecture that each names
+oracle-engines: oracle-vllm oracle-sglang oracle-llama oracle-mlx oracle-launch ## compare with the serving engines' own code, over every architecture that each names
 
 VLLM ?= 0.33.0
 VLLM_VENV := $(VENV)/vllm-$(VLLM)
@@ -188,6 +188,18 @@ $(VENV)/mlx/.mlx: pyproject.toml | $(VENV)/bin/python
 
 oracle-mlx: $(VENV)/mlx/.mlx ## compare with mlx-lm's own classes on a CPU: a small model of every file (ten minutes)
 	PYTHONPATH=. $(VENV)/mlx/bin/python -m tests.oracles.mlx_types --write
+
+LAUNCH := $(VENV)/launch
+.PHONY: oracle-launch
+oracle-launch: $(VLLM_VENV)/.vllm $(SGLANG_VENV)/.sglang $(LLAMA_VENV)/.llama $(VENV)/mlx/.mlx ## what fit --emit writes, read by the engines' own argument parsers (three minutes)
+	mkdir -p $(LAUNCH)
+	$(BIN)/python -m tests.oracles.launch samples $(LAUNCH)/samples.jsonl
+	$(VLLM_VENV)/bin/python tests/oracles/launch_parsers.py vllm $(LAUNCH)/samples.jsonl $(LAUNCH)/vllm.json
+	$(SGLANG_VENV)/bin/python tests/oracles/launch_parsers.py sglang $(LAUNCH)/samples.jsonl $(LAUNCH)/sglang.json
+	$(LLAMA_VENV)/bin/python tests/oracles/launch_parsers.py llama-server $(LAUNCH)/samples.jsonl $(LAUNCH)/llama-server.json
+	$(VENV)/mlx/bin/python tests/oracles/launch_parsers.py mlx $(LAUNCH)/samples.jsonl $(LAUNCH)/mlx.json
+	$(BIN)/python -m tests.oracles.launch compare $(LAUNCH)/samples.jsonl $(LAUNCH)/vllm.json $(LAUNCH)/sglang.json \
+	  $(LAUNCH)/llama-server.json $(LAUNCH)/mlx.json --write --options tests/engines/data/launch_options.json
 
 # Their code is read and never run: nothing that they need is installed.
 KEYS ?= vllm==$(VLLM) sglang==0.5.23 transformers

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from inspector.api.differences import Difference, compare, inspect_pair
     from inspector.api.inspection import Inspection, ainspect, fit, inspect, inspect_each
+    from inspector.api.launching import launch
     from inspector.api.loaded import LoadedModel, load
     from inspector.api.training import Trained, train
     from inspector.batch import ainspect_many, inspect_many
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
+    "inspector.api.launching": ("launch",),
     "inspector.api.loaded": ("LoadedModel", "load"),
     "inspector.api.training": ("Trained", "train"),
     "inspector.batch": ("ainspect_many", "inspect_many"),
@@ -63,6 +65,7 @@ __all__ = [
     "inspect_many",
     "inspect_many_on_ray",
     "inspect_pair",
+    "launch",
     "load",
     "train",
 ]

@@ -26,6 +26,7 @@ STEPS = [
     "devices",
     "verdict",
     "engines",
+    "advice",
     "logs",
     "measure",
     "record",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inspector.api.settings import Settings
 from inspector.cli.options import (
     GPU_HELP,
+    OUTPUT,
     EngineCommand,
+    LazyChoice,
     model_argument,
+    option,
     output_options,
     setting_options,
     source_options,
@@ -19,23 +24,43 @@ from inspector.cli.options import (
 from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
+if TYPE_CHECKING:
+    from inspector.api.inspection import Inspection
+    from inspector.engines.launch import Launch
+    from inspector.record import Record
+
+
+def _emit_names() -> tuple[str, ...]:
+    from inspector.advice.launch import emit_names
+
+    return emit_names()
+
 
 @click.command(
     cls=EngineCommand,
     examples=(
         ("llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090' --engine vllm", "how many requests vLLM serves at once"),
         ("llm-inspect fit Qwen/Qwen3-32B --all-gpus --dtype awq", "the devices that hold it in 4 bits"),
+        ("llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090' --emit vllm", "the command that serves it so"),
     ),
 )
 @model_argument()
 @source_options
 @setting_options(Settings, help={"gpus": GPU_HELP})
+@option(
+    "--emit",
+    group=OUTPUT,
+    type=LazyChoice(_emit_names),
+    metavar="NAME",
+    help="Print what launches it, if it fits: vllm, sglang, llama-server, ollama, mlx, or a file: compose, kserve.",
+)
 @output_options
 def fit(
     model: str,
     revision: str | None,
     token: str | None,
     offline: bool,
+    emit: str | None,
     explain: bool,
     output: str,
     **settings: Any,
@@ -45,18 +70,26 @@ def fit(
 
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
+    if emit:
+        settings["engine"] = _launched_engine(emit, settings, output)
     out = Output(output)
     try:
         with out.waiting(model):
             inspection = inspect(
                 model, revision=revision, token=token, offline=offline or None, **with_serving(settings)
             )
+        launch = _launch(inspection, settings, emit, model, revision) if emit else None
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
     out.details(inspection)
+    if emit:
+        _tell(out, inspection, launch)
 
     def text() -> None:
+        if emit:
+            click.echo(launch.text if launch else "", nl=False)
+            return
         if settings["all_gpus"]:
             from inspector.report.lists import print_fleet
 
@@ -69,5 +102,53 @@ def fit(
     from inspector.record import outcome_record
     from inspector.report.writers import Answer
 
-    out.write(Answer((model,), lambda: [outcome_record(model, inspection, explain=explain)], text))
+    def records() -> list[Record]:
+        record = outcome_record(model, inspection, explain=explain)
+        return [record | {"launch": None if launch is None else dataclasses.asdict(launch)} if emit else record]
+
+    out.write(Answer((model,), records, text))
     return out.verdicts([each.fits for each in inspection.fits])
+
+
+def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str:
+    """The engine that --emit launches.
+
+    Raises:
+        UsageError: it is another than --engine, or there is more than one verdict to launch.
+    """
+    from inspector.api.launching import implied_engine
+
+    if settings["all_gpus"] or len(settings["gpus"]) != 1:
+        raise UsageError("--emit launches one verdict", "Name one --gpu.")
+    if output not in ("text", "json", "jsonl"):
+        raise UsageError(f"--emit prints what launches a model, or json, not {output}")
+    source = click.get_current_context().get_parameter_source("engine")
+    given = source is not None and source is not click.core.ParameterSource.DEFAULT
+    return implied_engine(emit, settings["engine"] if given else None)
+
+
+def _launch(
+    inspection: Inspection, settings: dict[str, Any], emit: str, model: str, revision: str | None
+) -> Launch | None:
+    from inspector.api.launching import launch_inspected
+
+    return launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision)
+
+
+def _tell(out: Output, inspection: Inspection, launch: Launch | None) -> None:
+    """On standard error: what the log should show, or why nothing is launched."""
+    if launch is None:
+        from rich.console import Console
+
+        from inspector.report.text import print_verdicts
+
+        click.echo("Nothing is launched:", err=True)
+        print_verdicts(Console(stderr=True, markup=False, highlight=False, emoji=False), inspection)
+        return
+    if launch.is_file:
+        return
+    from inspector.advice.launch import expectation
+
+    out.notes(launch.notes)
+    for line in expectation(launch, inspection.checkpoint.repo_id):
+        out.note(line)

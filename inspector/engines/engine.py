@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import Collection as Collected
     from inspector.engines.common.log import LoggedRun
+    from inspector.engines.launch import Container, Launch, Verdict
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
     from inspector.model import Model
@@ -63,6 +64,7 @@ class Engine:
         foreign_options: other engines' options -> what to say to someone who gives one to this engine.
         log_line: by which its log is known; "" where no log of it is read.
         part_names: parts of its account -> their names in reports, where they are not the usual ones.
+        emits: what `launch` writes, names of `--emit`: its command first.
     """
 
     name: ClassVar[str]
@@ -75,6 +77,7 @@ class Engine:
     foreign_options: ClassVar[Mapping[str, str]] = {}
     log_line: ClassVar[str] = ""
     part_names: ClassVar[Mapping[str, str]] = {}
+    emits: ClassVar[tuple[str, ...]] = ()
 
     def cache_rules(self) -> LayerRules[..., Any] | None:
         """What it keeps of each mechanism of a layer; None where that is what the model's own class caches."""
@@ -159,6 +162,26 @@ class Engine:
             UsageError: the log names settings that no plan can be made for.
         """
         raise NotImplementedError(f"no log of {self.name} is compared")
+
+    def launch(self, asked: Verdict, emit: str) -> Launch:
+        """What starts it with the settings of a verdict.
+
+        Args:
+            emit: one of `emits`.
+
+        Raises:
+            UsageError: it does not load the model from where it is.
+        """
+        raise NotImplementedError(f"{self.name} is not launched")
+
+    def container(self, kind: str | None, version: str | None) -> Container | None:
+        """How it runs in a container on devices of a kind; None where it does in none.
+
+        Raises:
+            UsageError: there is no image for such devices.
+        """
+        del kind, version
+        return None
 
 
 def _at_least(model: Model) -> Model:

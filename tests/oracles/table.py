@@ -109,6 +109,17 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
             "not_converted": "not converted or not loaded",
         },
     ),
+    "launch": (
+        "Launches: what `fit --emit` writes, read by the engines' own argument parsers",
+        {
+            f"{emit}_{what}": f"{emit}: {meaning}"
+            for emit in ("vllm", "sglang", "llama-server", "mlx")
+            for what, meaning in (
+                ("commands", "commands of random settings that fit"),
+                ("read", "of these taken, every setting of the account read back or left to the engine"),
+            )
+        },
+    ),
     "mlx": (
         "mlx-lm: a small model of every file of mlx_lm/models, run on a CPU",
         {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
+    from inspector.engines.launch import Container, Launch, Verdict
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
     from inspector.model import Model
@@ -26,6 +27,7 @@ class LlamaCpp(Engine):
     name = "llama.cpp"
     title = "llama.cpp"
     options = LlamaCppOptions
+    emits = ("llama-server", "ollama")
     log_line = "buffer size"
     part_names: ClassVar[Mapping[str, str]] = {
         "activations": "compute buffer",
@@ -67,6 +69,18 @@ class LlamaCpp(Engine):
         from inspector.engines.llama_cpp.comparison import compare_llama_cpp
 
         return compare_llama_cpp(run, model, spec, dtype=dtype)
+
+    def launch(self, asked: Verdict, emit: str) -> Launch:
+        """See launch_llama_cpp."""
+        from inspector.engines.llama_cpp.launch import launch_llama_cpp
+
+        return launch_llama_cpp(asked, emit)
+
+    def container(self, kind: str | None, version: str | None) -> Container:
+        """See llama_cpp_container."""
+        from inspector.engines.llama_cpp.launch import llama_cpp_container
+
+        return llama_cpp_container(kind, version)
 
 
 ENGINE = LlamaCpp()

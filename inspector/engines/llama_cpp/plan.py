@@ -44,6 +44,7 @@ class _Taken(NamedTuple):
     fits: bool | None
     shares: tuple[CardShare, ...] = ()
     notes: tuple[str, ...] = ()
+    tensor_split: str | None = None
 
 
 class _Devices(NamedTuple):
@@ -63,7 +64,8 @@ class _Devices(NamedTuple):
             placed = place(self.facts, settings, spec, self.outside)
             shares = shares_of(placed, spec, self.outside)
             total, capacity = self._whole(placed.device), spec.capacities[placed.tightest]
-            return _Taken(placed.plan, placed.device, capacity, total, placed.fits, shares, (split_note(placed),))
+            split, notes = ",".join(map(str, placed.shares)) if placed.given else None, (split_note(placed),)
+            return _Taken(placed.plan, placed.device, capacity, total, placed.fits, shares, notes, split)
         result = plan(self.facts, settings, spec.count)
         total = self._whole(result.fullest)
         return _Taken(result, result.fullest, spec.capacity, total, None if total is None else total <= spec.capacity)
@@ -112,7 +114,8 @@ def plan_llama_cpp(
         gpu=spec.name,
         count=spec.count,
         capacity=taken.capacity,
-        settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}"),
+        settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}")
+        | ({} if taken.tensor_split is None else {"tensor_split": taken.tensor_split}),
         per_gpu={
             "weights": fullest.weights,
             "activations": fullest.compute,

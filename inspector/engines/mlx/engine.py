@@ -11,6 +11,7 @@ from inspector.errors import UsageError
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.layer_rules import LayerRules
+    from inspector.engines.launch import Launch, Verdict
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
     from inspector.model import Model
@@ -22,6 +23,7 @@ class Mlx(Engine):
     name = "mlx"
     title = "MLX"
     options = MlxOptions
+    emits = ("mlx",)
     device_kinds = ("metal",)
 
     def cache_rules(self) -> LayerRules[..., Any]:
@@ -57,6 +59,13 @@ class Mlx(Engine):
 
         del options
         return VERSION
+
+    def launch(self, asked: Verdict, emit: str) -> Launch:
+        """See launch_mlx."""
+        from inspector.engines.mlx.launch import launch_mlx
+
+        del emit
+        return launch_mlx(asked)
 
 
 ENGINE = Mlx()

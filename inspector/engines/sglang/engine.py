@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
+    from inspector.engines.launch import Container, Launch, Verdict
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
     from inspector.model import Model
@@ -23,6 +24,7 @@ class Sglang(Engine):
     name = "sglang"
     title = "SGLang"
     options = SglangOptions
+    emits = ("sglang",)
     log_line = "Load weight end"
     device_kinds = ("cuda", "rocm")
     makes_file_types = False
@@ -52,6 +54,19 @@ class Sglang(Engine):
         from inspector.engines.sglang.comparison import compare_sglang
 
         return compare_sglang(self.planned, run, model, spec, dtype=dtype)
+
+    def launch(self, asked: Verdict, emit: str) -> Launch:
+        """See launch_sglang."""
+        from inspector.engines.sglang.launch import launch_sglang
+
+        del emit
+        return launch_sglang(asked)
+
+    def container(self, kind: str | None, version: str | None) -> Container:
+        """See sglang_container."""
+        from inspector.engines.sglang.launch import sglang_container
+
+        return sglang_container(kind, version)
 
 
 ENGINE = Sglang()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
+    from inspector.engines.launch import Container, Launch, Verdict
     from inspector.engines.serving import Serving
     from inspector.memory import Workload
     from inspector.model import Model
@@ -23,6 +24,7 @@ class Vllm(Engine):
     name = "vllm"
     title = "vLLM"
     options = VllmOptions
+    emits = ("vllm",)
     log_line = "Model loading took"
     device_kinds = ("cuda", "rocm")
     counts_images = True
@@ -53,6 +55,19 @@ class Vllm(Engine):
         from inspector.engines.vllm.comparison import compare_vllm
 
         return compare_vllm(self.planned, run, model, spec, dtype=dtype)
+
+    def launch(self, asked: Verdict, emit: str) -> Launch:
+        """See launch_vllm."""
+        from inspector.engines.vllm.launch import launch_vllm
+
+        del emit
+        return launch_vllm(asked)
+
+    def container(self, kind: str | None, version: str | None) -> Container:
+        """See vllm_container."""
+        from inspector.engines.vllm.launch import vllm_container
+
+        return vllm_container(kind, version)
 
 
 ENGINE = Vllm()

@@ -1,0 +1,1 @@
+"""What follows from a verdict: what to change, and what launches it."""
