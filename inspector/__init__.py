@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from inspector.api.training import Trained, train
     from inspector.batch import ainspect_many, inspect_many
     from inspector.batch.cluster import inspect_many_on_ray
+    from inspector.engines.serving import Serving
     from inspector.errors import InspectError
     from inspector.hub import Checkpoint, Resolver, Tensor
     from inspector.memory import Estimate, Part, Workload
-    from inspector.memory.training import TrainingEstimate
+    from inspector.memory.training import Sharding, TrainingEstimate
     from inspector.model import Architecture, Model, Parameters
+    from inspector.verdict.fit import Fit
 
 _HOMES = {
     "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
@@ -32,11 +34,13 @@ _HOMES = {
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.batch.cluster": ("inspect_many_on_ray",),
     "inspector.api.differences": ("Difference", "compare", "inspect_pair"),
+    "inspector.engines.serving": ("Serving",),
     "inspector.errors": ("InspectError",),
     "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
     "inspector.memory": ("Estimate", "Part", "Workload"),
-    "inspector.memory.training": ("TrainingEstimate",),
+    "inspector.memory.training": ("Sharding", "TrainingEstimate"),
     "inspector.model": ("Architecture", "Model", "Parameters"),
+    "inspector.verdict.fit": ("Fit",),
 }
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "Checkpoint",
     "Difference",
     "Estimate",
+    "Fit",
     "InspectError",
     "Inspection",
     "LoadedModel",
@@ -51,6 +56,8 @@ __all__ = [
     "Parameters",
     "Part",
     "Resolver",
+    "Serving",
+    "Sharding",
     "Tensor",
     "Trained",
     "TrainingEstimate",

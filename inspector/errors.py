@@ -50,10 +50,14 @@ class AccessError(InspectError):
 
 
 class RepoNotFound(AccessError):
+    """No such repo, or a private one that the token may not see."""
+
     kind = "repo_not_found"
 
 
 class RevisionNotFound(AccessError):
+    """The repo has no such branch, tag or commit."""
+
     kind = "revision_not_found"
 
 
@@ -64,6 +68,8 @@ class FileMissing(AccessError):
 
 
 class GatedRepo(AccessError):
+    """Access to the repo has to be asked for on its page first."""
+
     kind = "gated_repo"
 
 
@@ -112,6 +118,8 @@ class HubUnreachable(HubError):
 
 
 class RateLimited(HubError):
+    """The Hub's limit of requests is used up, for longer than is waited for."""
+
     kind = "rate_limited"
 
 

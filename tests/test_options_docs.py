@@ -37,7 +37,7 @@ def commands_with(option: str) -> str:
     having = [name for name in COMMANDS if any(option in each.opts for each in offered(name))]
     if set(ALL) <= set(having):
         having = ["all", *(name for name in having if name not in ALL)]
-    order = ("all", *ALL, "diff", "check-log")
+    order = ("all", *ALL, "diff", "check-log", *COMMANDS)
     return ", ".join(sorted(having, key=order.index))
 
 

@@ -140,7 +140,7 @@ def train(question: TrainingQuestion) -> Trained:
         model: as for `inspect`; so are gpus, resolver, revision, token, offline, context, batch and formulas.
         trainable_parameters: for the article's formulas alone; all of the model's where None.
         measure: also run the step with the real class under fake tensors (needs the extra `measure`).
-        sharding: over which GPUs: a `memory.training.Sharding` or its fields (zero, fsdp, tp, grad_accum, ...).
+        sharding: over which GPUs: an `inspector.Sharding` or its fields (zero, fsdp, tp, grad_accum, ...).
         method, precision, ...: the fields of `memory.training.TrainingSetup`.
 
     Raises:

@@ -35,7 +35,7 @@ class RunSettings:
         "stored",
         help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included: "
         + ", ".join(RECIPE_NAMES)
-        + ".",
+        + "; or, with --engine llama.cpp, a file type: Q4_K_M, Q8_0, IQ4_XS, ...",
         docs="the weights: `stored` (default); a precision, every weight alike (`fp32`, `bf16`, `fp16`, `fp8`, `int8`,"
         " `int4`); or a recipe with its scales and the parts that it leaves alone ("
         + ", ".join(f"`{name}`" for name in RECIPE_NAMES)
@@ -45,8 +45,8 @@ class RunSettings:
     )
     formulas: Formulas = setting(
         "exact",
-        help="exact, or the article's rules of thumb, for comparison.",
-        docs="`exact`, or the `article`'s rules of thumb for comparison",
+        help="exact, or the rules of thumb of the article 'LLM System Requirements', for comparison.",
+        docs="`exact`, or the rules of thumb of an [`article`](formulas.md#the-article), for comparison",
         choices=("exact", "article"),
         rare=True,
     )

@@ -392,6 +392,7 @@ _LABELS = {
     "mlp": "MLP",
     "mtp": "multi-token prediction",
     "non_torch": "non-torch",
+    "pictures_held": "images held",
 }
 
 

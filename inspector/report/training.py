@@ -75,7 +75,7 @@ def print_training(
         indented(console, Text(f"measured under fake tensors: {sizes} GiB{error}"))
     if training.ratio_to_inference is not None:
         of = "inference" if article else "the weights at inference"
-        ratio = f"{training.ratio_to_inference:.1f} times {of} (the article's rule of thumb: 4 to 6)"
+        ratio = f"{training.ratio_to_inference:.1f} times {of} (LLM System Requirements' rule of thumb: 4 to 6)"
         indented(console, Text(ratio))
     if explain:
         print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
