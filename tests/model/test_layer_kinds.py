@@ -118,8 +118,8 @@ def test_a_kind_that_cannot_be_sized_is_unknown_and_never_zero(config: dict[str,
 
 def test_deepseek_v4_alternates_two_ways_to_compress() -> None:
     layers = read_architecture({"model_type": "deepseek_v4"}).layers
-    assert layers[:2] == (CompressedAttention(512, 128, 128, 0),) * 2
-    assert layers[3] == CompressedAttention(512, 128, 4, 128)
+    assert layers[:2] == (CompressedAttention(512, 128, 128, 0, "F32"),) * 2
+    assert layers[3] == CompressedAttention(512, 128, 4, 128, "F32")
 
 
 def test_recurrent_gemma_slides_in_every_third_layer() -> None:

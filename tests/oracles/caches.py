@@ -18,18 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from transformers.models.auto import modeling_auto
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inspector.memory.inference.kv_cache import ALLOCATIONS, allocated_bytes, cache_bytes
-from inspector.model.architecture import architecture_of
-from inspector.model.config.from_class import text_config_of
-from tests.oracles import table
-from tests.oracles.cache_configs import CAUSES, ENCODER_TOKENS, FLOAT32_TYPES
-from tests.oracles.cache_models import (
+from fixtures import stand_ins
+
+stand_ins.provide()
+
+import transformers  # noqa: E402
+from transformers.models.auto import modeling_auto  # noqa: E402
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
+
+from inspector.memory.inference.kv_cache import ALLOCATIONS, allocated_bytes, cache_bytes  # noqa: E402
+from inspector.model.architecture import architecture_of  # noqa: E402
+from inspector.model.config.from_class import text_config_of  # noqa: E402
+from tests.oracles import table  # noqa: E402
+from tests.oracles.cache_configs import CAUSES, ENCODER_TOKENS, FLOAT32_TYPES  # noqa: E402
+from tests.oracles.cache_models import (  # noqa: E402
     BATCH,
     build,
     dtype_of,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.layers.full import cached_heads, head_dim_of
 from inspector.model.layers.layer import Cache, CacheRequest, Layer, LayerSource, whole, window_rows
 
@@ -16,12 +17,15 @@ class CompressedAttention(Layer):
 
     Heavily compressed attention has no indexer (`index_head_dim` 0). Compressed sparse attention picks entries by an
     indexer with entries of its own; its entries overlap, so that a token gives two values where an entry has one.
+    The gates that the last entry keeps for the next one have the run's own precision ("compute") or a safetensors
+    dtype, `gate_dtype`.
     """
 
     head_dim: int
     sliding_window: int
     compress_rate: int
     index_head_dim: int
+    gate_dtype: str = "compute"
 
     @property
     def kind(self) -> str:  # type: ignore[override]  # by its fields, where other mechanisms have one
@@ -29,13 +33,14 @@ class CompressedAttention(Layer):
 
     @classmethod
     def read(cls, name: str, source: LayerSource) -> CompressedAttention | None:
+        """Fact of a type: `gate_dtype`, where gates are added to a bias that is always of that precision."""
         heads, width = cached_heads(source.values, source.facts), head_dim_of(source.values)
         window, rates = source.whole("sliding_window"), source.values.get("compress_rates")
         rate = whole(rates, name) if isinstance(rates, Mapping) else None
         index = source.whole("index_head_dim") if name == "compressed_sparse_attention" else 0
         if heads is None or width is None or not window or not rate or index is None:
             return None
-        return cls(width, window, rate, index)
+        return cls(width, window, rate, index, source.facts.get("gate_dtype", "compute"))
 
     @property
     def entry_width(self) -> int:
@@ -81,6 +86,13 @@ class CompressedAttention(Layer):
         values = window_rows(self.sliding_window, request) * self.head_dim
         values += finished * self.entry_width + waiting * self.waiting_width
         return values + (self.overlap_width if finished else 0)
+
+    def cache_bytes(self, request: CacheRequest) -> int | None:
+        total = Layer.cache_bytes(self, request)
+        if total is None or request.context < self.compress_rate:
+            return total
+        wider = DTYPE_BITS.get(self.gate_dtype, request.element_bits) - request.element_bits
+        return total + request.batch * self.overlap_width // 2 * wider // 8
 
     def counters(self, cache: Cache) -> int:
         return int(cache != "static")
