@@ -108,6 +108,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "chameleon": {"vocabulary_map": {"<image>": 5, "IMGIMGBS0Z": 6}},
     "codegen": {"rotary_dim": 8},
     "cosmos3_edge_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}},
+    "dory": {"n_input_layers": 1, "n_output_layers": 2},
     "dots1": {"n_shared_experts": 1, "first_k_dense_replace": 1},
     "gemma3n_text": {"num_hidden_layers": 10, "num_kv_shared_layers": 3, "intermediate_size": 48, "laurel_rank": 8},
     "gemma4_text": {"num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 3},

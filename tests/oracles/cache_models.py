@@ -181,7 +181,8 @@ def run(model: Any, config: Any, prompt: int, cache: Any = None) -> Iterator[Any
         return
     yield output[argument]
     rest = tokens if config.model_type == "cpmant" else tokens[:, prompt:]
-    given = {cache_argument(model) if argument == "past_buckets_states" else argument: output[argument]}
+    known = argument in inspect.signature(model.forward).parameters
+    given = {argument if known else cache_argument(model): output[argument]}
     options.pop("pixel_values", None)  # an image is read once
     yield model(**{name: rest}, use_cache=True, **given, **options)[argument]
 
