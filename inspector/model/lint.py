@@ -209,8 +209,8 @@ def _plural(count: int, noun: str) -> str:
 
 
 ShapeRow = tuple[list[tuple[str, str, int]], dict[str, int], dict[str, list[str]], dict[str, str]]
-"""Of a type: [expression of keys, tensor, axis], the defaults and other names of the keys, the types of the parts.
-An axis below 0 is the number of layers or experts that the tensor's name counts."""
+"""Of a type: [expression of keys, tensor, axis], the defaults and the names of the keys (of several in a config, the
+first one counts), the types of the parts. An axis below 0 is the number of layers or experts that a name counts."""
 
 PARTS = ("text_config", "llm_config", "language_config", "vision_config", "audio_config")
 """Parts that are compared by their own types, too, as a part may be of several."""
@@ -278,6 +278,8 @@ def wrong_sizes(
     by_name: dict[str, list[TensorGroup]] = {}
     for each in held:
         by_name.setdefault(each.name, []).append(each)
+        if len(each.layers) == 1 and each.name.count("{}") == 1:  # a member of a list of different modules
+            by_name.setdefault(each.name.replace("{}", str(min(each.layers))), []).append(each)
     said: set[str] = set()
     for path, part in (
         ("", config),
@@ -304,7 +306,7 @@ def _compared(
     def value(key: str) -> int | None:
         prefix, _, last = key.rpartition(".")
         part = _part(config, prefix)
-        given = next((part[name] for name in (last, *names.get(key, ())) if name in part), defaults.get(key))
+        given = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
         return given if type(given) is int and prefix not in others else None
 
     for expression, name, axis in rows:

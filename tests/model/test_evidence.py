@@ -234,6 +234,17 @@ def test_layers_that_run_more_than_once_have_a_cache_for_each_run(keys: dict[str
     assert architecture.num_hidden_layers == LAYERS
 
 
+def test_files_that_number_attention_and_mlp_as_two_blocks_have_half_as_many_layers() -> None:
+    """Dory's released files: block 2i is layer i's attention, block 2i + 1 its MLP."""
+    tensors = [Tensor("model.embed_tokens.weight", "BF16", (100, HIDDEN))]
+    for layer in range(LAYERS):
+        keys = [Tensor(f"model.layers.{2 * layer}.mixer.{name}_proj.weight", "BF16", (256, HIDDEN)) for name in "kv"]
+        tensors += [*keys, Tensor(f"model.layers.{2 * layer + 1}.mixer.down_proj.weight", "BF16", (HIDDEN, 4096))]
+    config = {**CONFIG, "model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": 4}
+    architecture = build_model(Checkpoint("x/y", None, "local", config, tuple(tensors))).architecture
+    assert [one.values_per_token for one in architecture.layers] == [512] * LAYERS
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (0, 0), (1,), (1, 1, 1), (0, HIDDEN), (HIDDEN, 1, 4), (3, 5, 7, 9)])
 def test_shapes_that_no_layer_has_are_read_without_an_error(shape: tuple[int, ...]) -> None:
     names = "self_attn.q_norm.weight self_attn.A_log self_attn.conv1d.weight self_attn.r_k lru.recurrent_param"

@@ -47,14 +47,16 @@ def weighed(
         return weigh_layers(found, architecture, _keys(config, text)), True
     if not architecture.exact:
         found = _renumbered(found, len(architecture.layers))
+    elif len(found.mechanisms) > (count := architecture.num_hidden_layers or 0):
+        found = _renumbered(found, count)
     if text.runs:
         found = replace(found, mechanisms={run: found.mechanisms.get(index) for run, index in enumerate(text.runs)})
     return weigh_layers(found, architecture, _keys(config, text)), False
 
 
 def _renumbered(found: Found, count: int) -> Found:
-    """The layers that show what they keep, numbered from 0, where the list of modules begins with another one (Phi-1's
-    first code: the embedding is layer 0, the head the last)."""
+    """The layers that show what they keep, numbered from 0, where the list of modules has others between them: Phi-1's
+    first code begins with the embedding, Dory's files have each layer's attention and MLP as two blocks."""
     told = [index for index, one in sorted(found.mechanisms.items()) if one is not None and one.told]
     if len(told) != count or told == list(range(count)):
         return found
