@@ -19,7 +19,7 @@ from inspector.api.settings import Settings
 from inspector.engines.launch import Launch
 from inspector.engines.registry import engine_named
 from inspector.errors import UsageError
-from tests.conftest import Run, repo_files
+from tests.conftest import SNAPSHOTS, Run, repo_files
 from tests.hub_server import Sparse
 from tests.logs import excerpts
 
@@ -209,6 +209,58 @@ def test_a_published_log_shows_what_was_expected() -> None:
     near = {"weights": 0.001, "kv_pool": 0.03, "kv_tokens": 0.03, "max_concurrency": 0.03}
     for part, share in near.items():
         assert promised.printed[part].value == pytest.approx(run.printed[part].value, rel=share)
+
+
+PUBLISHED = [
+    case
+    for line in (Path(__file__).parent.parent / "memory" / "cases" / "vllm.jsonl").read_text("utf-8").splitlines()
+    if (case := json.loads(line))["kind"] == "inference"
+    and case["engine"] == "vllm"
+    and case["dtype"] != "float32"
+    and case["gpu"]
+    and SNAPSHOTS.joinpath(f"{case['model_id'].replace('/', '--')}.json").exists()
+    and all(
+        type(case["settings"].get(name)) in (int, type(None)) for name in ("max_num_seqs", "max_num_batched_tokens")
+    )
+]
+
+
+@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: case["id"])
+def test_published_runs_printed_what_is_expected(case: dict[str, Any]) -> None:
+    """Each with its source in tests/memory/cases; pools as near as docs/accuracy.md says of them."""
+    own = ("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "enforce_eager")
+    serving = {name: case["settings"][name] for name in own if case["settings"].get(name) is not None}
+    if case["engine_version"]:
+        serving["version"] = case["engine_version"]
+    ranks = (case["tp"] or 1) * (case["pp"] or 1)
+    if ranks > 1:
+        serving |= {"tensor_parallel": case["tp"] or 1, "pipeline_parallel": case["pp"] or 1}
+    cache = {"fp8": "fp8", "fp8_e4m3": "fp8"}.get(case["settings"].get("kv_cache_dtype"))
+    gpu = f"{ranks}x{case['gpu']}" if ranks > 1 else case["gpu"]
+    found = inspector.launch(
+        case["model_id"],
+        gpu,
+        "vllm",
+        offline=True,
+        context=case["settings"].get("max_model_len"),
+        kv_dtype=cache,
+        serving=serving,
+    )
+    reader = engine_named("vllm").log_reader()
+    assert found is not None
+    assert reader is not None
+    for line in found.log:
+        reader.feed(line)
+    run = reader.finish().result()
+    assert run is not None
+    parts = {"weights": ("weights_gib", 2**30, 0.01), "kv_tokens": ("kv_tokens", 1, 0.04)}
+    for part, (name, unit, share) in parts.items():
+        if case["measured"].get(name):
+            assert run.printed[part].value / unit == pytest.approx(case["measured"][name], rel=share)
+
+
+def test_there_are_published_runs() -> None:
+    assert len(PUBLISHED) >= 6
 
 
 @pytest.mark.parametrize(
