@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inspector.api.inspection import Inspection, ainspect, fit, inspect, inspect_each
     from inspector.api.launching import launch
     from inspector.api.loaded import LoadedModel, load
+    from inspector.api.side_by_side import together
     from inspector.api.training import Trained, train
     from inspector.batch import ainspect_many, inspect_many
     from inspector.batch.cluster import inspect_many_on_ray
@@ -30,6 +31,7 @@ _HOMES = {
     "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
     "inspector.api.launching": ("launch",),
     "inspector.api.loaded": ("LoadedModel", "load"),
+    "inspector.api.side_by_side": ("together",),
     "inspector.api.training": ("Trained", "train"),
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.batch.cluster": ("inspect_many_on_ray",),
@@ -74,6 +76,7 @@ __all__ = [
     "inspect_pair",
     "launch",
     "load",
+    "together",
     "train",
 ]
 

@@ -54,6 +54,8 @@ def test_the_schema_is_one() -> None:
         ("inspection", ["fit", "Qwen/Qwen3-8B", "--gpu", "M3 Max 64GB", "--engine", "mlx"]),
         ("inspection", ["fit", "Qwen/Qwen3-8B", "--gpu", "RTX 4090", "--emit", "vllm"]),
         ("inspection", ["fit", "Qwen/Qwen3-32B", "--gpu", "RTX 4090", "--emit", "compose"]),
+        ("together", ["fit", GPT2, "Qwen/Qwen3-8B", "--gpu", "RTX 4090", "--together", "--emit", "vllm"]),
+        ("together", ["fit", GPT2, "Qwen/Qwen3-8B", "--gpu", "RTX 4090", "--together"]),
         ("inspection", ["train", GPT2, "--gpu", "24GiB", "--explain"]),
         ("inspection", ["train", GPT2, "--method", "lora", "--gpu", "24GiB"]),
         ("inspection", ["train", GPT2, "--formulas", "article"]),

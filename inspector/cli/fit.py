@@ -44,7 +44,7 @@ def _emit_names() -> tuple[str, ...]:
         ("llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090' --emit vllm", "the command that serves it so"),
     ),
 )
-@model_argument()
+@model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
 @setting_options(Settings, help={"gpus": GPU_HELP})
 @option(
@@ -54,13 +54,17 @@ def _emit_names() -> tuple[str, ...]:
     metavar="NAME",
     help="Print what launches it, if it fits: vllm, sglang, llama-server, ollama, mlx, or a file: compose, kserve.",
 )
+@option("--together", is_flag=True, help="Several models side by side on the same GPU: each one's share.")
+@option("--beside", metavar="SIZE", help="With --together: what something else takes of each GPU, such as 4GiB.")
 @output_options
 def fit(
-    model: str,
+    models: tuple[str, ...],
     revision: str | None,
     token: str | None,
     offline: bool,
     emit: str | None,
+    together: bool,
+    beside: str | None,
     explain: bool,
     output: str,
     **settings: Any,
@@ -72,6 +76,14 @@ def fit(
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
     if emit:
         settings["engine"] = _launched_engine(emit, settings, output)
+    if together:
+        from inspector.cli.together import fit_together
+
+        access = {"revision": revision, "token": token, "offline": offline or None, "beside": beside}
+        return fit_together(models, with_serving(settings) | access, emit, output)
+    if len(models) > 1 or beside is not None:
+        raise UsageError("fit answers for one model", "Several on one GPU: --together; each by itself: batch.")
+    (model,) = models
     out = Output(output)
     try:
         with out.waiting(model):

@@ -65,6 +65,8 @@ class Engine:
         log_line: by which its log is known; "" where no log of it is read.
         part_names: parts of its account -> their names in reports, where they are not the usual ones.
         emits: what `launch` writes, names of `--emit`: its command first.
+        share_option: its setting for the share of a device that it fills, where that is of the whole device; None for
+            one that takes what it needs, "" for one whose share is of what is free as it starts.
     """
 
     name: ClassVar[str]
@@ -78,6 +80,7 @@ class Engine:
     log_line: ClassVar[str] = ""
     part_names: ClassVar[Mapping[str, str]] = {}
     emits: ClassVar[tuple[str, ...]] = ()
+    share_option: ClassVar[str | None] = None
 
     def cache_rules(self) -> LayerRules[..., Any] | None:
         """What it keeps of each mechanism of a layer; None where that is what the model's own class caches."""
@@ -173,6 +176,11 @@ class Engine:
             UsageError: it does not load the model from where it is.
         """
         raise NotImplementedError(f"{self.name} is not launched")
+
+    def asleep(self, serving: Serving) -> int | None:
+        """Bytes of a GPU that it keeps while it sleeps; None where it cannot sleep, or that is not known."""
+        del serving
+        return None
 
     def container(self, kind: str | None, version: str | None) -> Container | None:
         """How it runs in a container on devices of a kind; None where it does in none.

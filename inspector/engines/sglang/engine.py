@@ -25,6 +25,7 @@ class Sglang(Engine):
     title = "SGLang"
     options = SglangOptions
     emits = ("sglang",)
+    share_option = ""
     log_line = "Load weight end"
     device_kinds = ("cuda", "rocm")
     makes_file_types = False

@@ -25,6 +25,7 @@ class Vllm(Engine):
     title = "vLLM"
     options = VllmOptions
     emits = ("vllm",)
+    share_option = "gpu_memory_utilization"
     log_line = "Model loading took"
     device_kinds = ("cuda", "rocm")
     counts_images = True
@@ -62,6 +63,15 @@ class Vllm(Engine):
 
         del emit
         return launch_vllm(asked)
+
+    def asleep(self, serving: Serving) -> int | None:
+        """What `--enable-sleep-mode` does not give back: all but the weights, the pool and a step's activations.
+
+        vllm/device_allocator/cumem.py: the tags "weights" and "kv_cache" alone are its allocator's; v1/worker/
+        gpu_worker.py: sleep.
+        """
+        kept = [serving.per_gpu.get(name) for name in ("non_torch", "graphs")]
+        return None if None in kept else sum(size or 0 for size in kept)
 
     def container(self, kind: str | None, version: str | None) -> Container:
         """See vllm_container."""

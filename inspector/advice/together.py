@@ -1,0 +1,246 @@
+"""Several models side by side on one device: each one's share, the order of their starts, and what is left.
+
+An engine that fills a share of the device (`Engine.share_option`) is given for each model the least share, in whole
+hundredths, that holds its requests; what is left over is dealt out so that all models serve as many requests at once.
+Any other engine takes what it needs, and the needs are added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from inspector.devices.spec import GpuSpec
+from inspector.engines.engine import Answer, Engine
+from inspector.engines.serving import Serving
+from inspector.errors import UsageError
+from inspector.memory import Workload
+from inspector.model import Model
+from inspector.verdict.fit import Fit
+
+MAX_AT_ONCE = 4096
+"""Requests at once that the search for a share tries."""
+
+HUNDRED = 100
+
+
+class Side(NamedTuple):
+    """One of the models: its name, and what is asked of it."""
+
+    name: str
+    model: Model
+    workload: Workload
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """One of several models on a device.
+
+    Attributes:
+        name: of the model.
+        place: among the models as they were named, from 0.
+        order: when it starts, from 1: each once the one before it serves.
+        share: of the device, where the engine fills one; None otherwise.
+        needed: bytes that it takes of each GPU: all of its share, of an engine that fills one.
+        context / at_once: tokens of a request, and requests of so many tokens that it serves at once.
+        asleep: bytes that it keeps while it sleeps; None where its engine has no sleep, or it is not known.
+        fit / serving: its verdict with that share, and the engine's account.
+    """
+
+    name: str
+    place: int
+    order: int
+    share: float | None
+    needed: int | None
+    context: int
+    at_once: float | None
+    asleep: int | None
+    fit: Fit
+    serving: Serving | None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Whether models fit a device side by side. Sizes in bytes of each GPU.
+
+    Attributes:
+        beside: taken by something else.
+        usable: what they may use together, that taken off; needed + headroom.
+        fits: None where it cannot be told.
+        tenants: in the order of their starts.
+        free_asleep: what is free of a GPU while all sleep: for a trainer, say; None where that is not known.
+    """
+
+    engine: str
+    gpu: str
+    count: int
+    capacity: int
+    beside: int
+    usable: int
+    needed: int | None
+    headroom: int | None
+    fits: bool | None
+    tenants: tuple[Tenant, ...]
+    notes: tuple[str, ...] = ()
+    free_asleep: int | None = None
+
+
+class _Need(NamedTuple):
+    """Bytes of an account: what is fixed, and what each request adds; None where there is no account."""
+
+    fixed: int
+    request: int
+
+
+Planner = Callable[[Side, Any], Answer]
+"""(a model, the engine's options) -> its verdict on the whole device."""
+
+
+def together(engine: Engine, sides: Sequence[Side], spec: GpuSpec, options: Any, beside: int = 0) -> Together:
+    """All of them on the same device, or on the same devices, each over all of these.
+
+    Args:
+        options: the engine's, for each of them.
+        beside: bytes of each GPU that something else takes.
+
+    Raises:
+        UsageError: unequal devices, a share that is given, or an engine whose share is not accounted for.
+    """
+    if spec.mixed:
+        raise UsageError("models side by side are counted on like GPUs", "Name one kind: --gpu 'RTX 4090'.")
+    if engine.share_option == "":
+        raise UsageError(
+            f"what {engine.title} takes beside others is not accounted for: its share is of what is free as it starts",
+            f"Name another: --engine {' or '.join(_accounted())}.",
+        )
+
+    def plan(side: Side, chosen: Any) -> Answer:
+        return engine.planner(side.model, side.workload, chosen)(spec, False)
+
+    shared = _by_share if engine.share_option else _by_need
+    return shared(engine, sides, spec, options, beside, plan)
+
+
+def _accounted() -> list[str]:
+    from inspector.engines.registry import engines
+
+    return [each.name for each in engines() if each.share_option != ""]
+
+
+def _by_need(
+    engine: Engine, sides: Sequence[Side], spec: GpuSpec, options: Any, beside: int, plan: Planner
+) -> Together:
+    """Each takes what it needs: the sum of the needs."""
+    answers = [plan(side, options) for side in sides]
+    usable = min(each.fit.capacity if each.fit.usable is None else each.fit.usable for each in answers) - beside
+    tenants = [
+        _tenant(engine, side, answer, None, answer.fit.needed) for side, answer in zip(sides, answers, strict=True)
+    ]
+    return _summed(engine, spec, beside, usable, tenants, ())
+
+
+def _by_share(
+    engine: Engine, sides: Sequence[Side], spec: GpuSpec, options: Any, beside: int, plan: Planner
+) -> Together:
+    """Each fills its share of the device; all shares together are no more than the engine takes alone by default.
+
+    A share is a whole number of hundredths, rounded up: what it holds is never less than what is needed.
+    """
+    name = str(engine.share_option)
+    if getattr(options, name) is not None:
+        raise UsageError(f"--{name.replace('_', '-')} is worked out for each model", "Leave it out.")
+    answers = [plan(side, options) for side in sides]
+    needs = [_need(answer) for answer in answers]
+    whole = max((each.fit.usable or 0 for each in answers), default=0)
+    parts = math.floor(HUNDRED * (whole - beside + 1) / spec.capacity)  # the engine rounds its own share down by a byte
+    notes: tuple[str, ...] = (
+        f"started one after the other, each once the one before serves: {engine.title} takes what others allocate"
+        " meanwhile for its own",
+    )
+    known = [need for need in needs if need is not None]
+    if len(known) < len(needs):
+        tenants = [
+            _tenant(engine, side, each, None, each.fit.needed) for side, each in zip(sides, answers, strict=True)
+        ]
+        return _summed(engine, spec, beside, whole - beside, tenants, notes)
+    batches = [side.workload.batch for side in sides]
+
+    def shares(many: int) -> list[int]:
+        wanted = [max(batch, many) for batch in batches]
+        sizes = [need.fixed + at_once * need.request for need, at_once in zip(known, wanted, strict=True)]
+        return [max(1, math.ceil(HUNDRED * size / spec.capacity)) for size in sizes]
+
+    chosen = shares(1)
+    if sum(chosen) <= parts:
+        most = _largest(lambda many: sum(shares(many)) <= parts, MAX_AT_ONCE)
+        chosen = shares(most)
+        largest = max(range(len(sides)), key=lambda at: known[at].request)
+        chosen[largest] += parts - sum(chosen) if known[largest].request else 0
+    tenants = []
+    for side, part in zip(sides, chosen, strict=True):
+        share = part / HUNDRED
+        answer = plan(side, replace(options, **{name: min(share, 1.0)}))
+        tenants.append(_tenant(engine, side, answer, share, part * spec.capacity // HUNDRED))
+    return _summed(engine, spec, beside, (parts * spec.capacity) // HUNDRED, tenants, notes)
+
+
+def _need(answer: Answer) -> _Need | None:
+    """What an account takes whatever its share, and a request of its pool."""
+    serving = answer.serving
+    if serving is None or serving.fits is None:
+        return None
+    if serving.request_bytes is None:  # an encoder keeps no cache
+        sizes = [size for name, size in serving.per_gpu.items() if name not in ("kv_pool", "total")]
+        return None if None in sizes or serving.per_gpu.get("kv_pool") else _Need(sum(size or 0 for size in sizes), 0)
+    needed, _ = serving.needs()
+    return None if needed is None else _Need(needed - serving.request_bytes, serving.request_bytes)
+
+
+def _largest(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that fits; 1 does."""
+    low, high = 1, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def _tenant(engine: Engine, side: Side, answer: Answer, share: float | None, needed: int | None) -> Tenant:
+    serving = answer.serving
+    many = float(side.workload.batch) if share is None or serving is None else serving.max_concurrency
+    asleep = None if serving is None else engine.asleep(serving)
+    return Tenant(side.name, 0, 0, share, needed, side.workload.context, many, asleep, answer.fit, serving)
+
+
+def _summed(
+    engine: Engine, spec: GpuSpec, beside: int, usable: int, tenants: Sequence[Tenant], notes: tuple[str, ...]
+) -> Together:
+    """The sum, the most needy first; whether each has what it needs and all have room."""
+    named = [replace(each, place=place) for place, each in enumerate(tenants)]
+    ordered = sorted(named, key=lambda each: -(each.needed or 0))
+    placed = tuple(replace(each, order=order) for order, each in enumerate(ordered, 1))
+    sizes = [each.needed for each in placed]
+    needed = None if None in sizes else sum(size or 0 for size in sizes)
+    fits = None
+    if needed is not None and not any(each.fit.fits is None for each in placed):
+        fits = needed <= usable and all(each.fit.fits for each in placed)
+    left = None if needed is None else usable - needed
+    own = tuple(f"{each.name}: {note}" for each in placed for note in each.fit.notes)
+    kept = [each.asleep for each in placed]
+    free = None if None in kept else spec.capacity - beside - sum(size or 0 for size in kept)
+    return Together(
+        engine.name,
+        spec.name,
+        spec.count,
+        spec.capacity,
+        beside,
+        usable,
+        needed,
+        left,
+        fits,
+        placed,
+        tuple(dict.fromkeys((*notes, *own))),
+        free,
+    )
