@@ -40,6 +40,22 @@ run: $(VENV)/.run ## set up and inspect a model: make run MODEL=org/name
 test: $(VENV)/.test ## set up and run the tests
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
+$(VENV)/packages/.packages: tests/packages/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/packages
+	$(VENV)/packages/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.PHONY: dist test-dist test-packages
+dist: $(VENV)/packages/.packages ## build the source distribution and the wheel into dist/
+	rm -rf dist
+	$(VENV)/packages/bin/python -m build --no-isolation
+
+test-dist: $(VENV)/.test dist ## install what `make dist` built on the lowest and the highest Python here, and run it (asks a package registry)
+	$(BIN)/python -m pytest --numprocesses 2 -m packages tests/packages/test_dist.py $(ARGS)
+
+test-packages: $(VENV)/.test dist ## all of the packages: test-dist, uvx, pipx, the hf extension, the Action, the hook, the Dockerfile (minutes)
+	$(BIN)/python -m pytest --numprocesses 2 -m packages tests/packages $(ARGS)
+
 # What the extra `mcp` needs has an environment of its own, so that `make test` shows what goes without.
 $(VENV)/mcp/.mcp: pyproject.toml | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/mcp

@@ -28,15 +28,15 @@ def block(key: str) -> Any:
     return found
 
 
-def steps() -> list[str]:
-    """The workflow's shell commands."""
-    workflow = block("jobs")
-    return [step["run"] for step in workflow["jobs"]["verify"]["steps"] if "run" in step]
+def inputs() -> list[dict[str, str]]:
+    """What the examples give the Action."""
+    steps = [*block("steps")["steps"], *block("jobs")["jobs"]["verify"]["steps"]]
+    return [step["with"] for step in steps if step.get("uses", "").startswith("OWNER/llm-inspect@")]
 
 
 def commands() -> list[str]:
     shell = [line for text in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in text.splitlines()]
-    return [line for line in [*shell, *steps()] if line.startswith("llm-inspect ")]
+    return [line for line in shell if line.startswith("llm-inspect ")]
 
 
 def hook() -> dict[str, Any]:
@@ -65,8 +65,21 @@ def test_the_workflow_verifies_the_manifest() -> None:
     workflow = block("jobs")
     # YAML 1.1 takes the key `on` for true; GitHub does not.
     assert workflow[True]["pull_request"]["paths"] == [MANIFEST]
-    assert [step for step in steps() if step.startswith("llm-inspect verify") and step.endswith(MANIFEST)]
+    (given,) = [each for each in inputs() if "file" in each]
+    assert given["file"] == MANIFEST
+    verify = cli.get_command(click.Context(cli), "verify")
+    assert verify is not None
+    verify.make_context("verify", [*shlex.split(given["args"]), MANIFEST])
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_the_examples_give_inputs_that_the_action_has() -> None:
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert len(inputs()) == 2
+    for given in inputs():
+        assert set(given) <= set(action["inputs"])
+    for name in action["outputs"]:
+        assert f"`{name}`" in TEXT
 
 
 def test_the_hook_is_named_in_the_docs_and_runs_for_manifests_alone() -> None:

@@ -31,13 +31,13 @@ INSTRUCTIONS = (
 
 @click.command(
     cls=GroupedCommand,
-    examples=(("claude mcp add llm-inspect -- uvx --from 'llm-inspect[mcp]' llm-inspect mcp", "add it to an agent"),),
+    examples=(("claude mcp add llm-inspect -- llm-inspect mcp", "add it to an agent"),),
 )
 @option("--offline", is_flag=True, help="Ask no server: caches and bundled snapshots only.")
 def mcp(offline: bool) -> int:
     """Serve inspect, fit, train and compare as MCP tools over standard input and output, for agents.
 
-    Needs the package mcp: pip install 'llm-inspect[mcp]'. Gated models need HF_TOKEN, or the saved login.
+    Needs the package mcp: pip install 'mcp>=2.1'. Gated models need HF_TOKEN, or the saved login.
     """
     try:
         import anyio
@@ -46,7 +46,7 @@ def mcp(offline: bool) -> int:
         from mcp_types import CallToolResult, ListToolsResult, TextContent
         from mcp_types import Tool as Listed
     except ImportError:
-        raise UsageError("the MCP server needs mcp", "Install it: pip install 'llm-inspect[mcp]'.") from None
+        raise UsageError("the MCP server needs mcp", "Install it: pip install 'mcp>=2.1'.") from None
 
     async def list_tools(_context: Any, _page: Any) -> ListToolsResult:
         return ListToolsResult(tools=[Listed.model_validate({"name": name, **listed(name)}) for name in tools()])

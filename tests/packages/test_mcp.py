@@ -125,7 +125,7 @@ def test_an_error_is_told_in_a_line_or_two(ask: Ask, name: str, arguments: dict[
 def test_without_the_package_a_hint_says_what_to_install(run: Run) -> None:
     done = run("mcp")
     assert done.code == 2
-    assert done.error_lines == ["Error: the MCP server needs mcp", "Install it: pip install 'llm-inspect[mcp]'."]
+    assert done.error_lines == ["Error: the MCP server needs mcp", "Install it: pip install 'mcp>=2.1'."]
 
 
 def test_no_other_command_imports_it() -> None:
