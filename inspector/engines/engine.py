@@ -108,6 +108,24 @@ class Engine:
             known = " and ".join(self.device_kinds)
             raise CannotTell(f"{self.name}'s memory is known on {known} devices, not on {spec.name} ({spec.kind})")
 
+    @staticmethod
+    def check_capability(spec: GpuSpec, least: tuple[int, int], release: str) -> None:
+        """Refuse GPUs that are older than a release runs on.
+
+        Args:
+            least: CUDA's compute capability of the oldest that it runs on.
+            release: "vLLM 0.33".
+
+        Raises:
+            CannotTell: one of the GPUs is older.
+        """
+        from inspector.engines.serving import CannotTell
+
+        has = spec.compute_capability
+        if has is not None and has < least:
+            asked, found = (".".join(map(str, each)) for each in (least, has))
+            raise CannotTell(f"{release} needs compute capability {asked} or newer, and {spec.name} has {found}")
+
     def version_of(self, options: Any) -> str | None:
         """The engine's version where there is no account; None where that says nothing."""
         del options

@@ -19,6 +19,7 @@ from inspector.record import serving_record
 from inspector.settings import settings_of
 from tests.memory.test_ledger import inspection
 from tests.test_structure import loaded_by, own
+from tests.verdict.small_model import model as small_model
 
 SERVERS = [name for name in names() if engine_named(name).needs_device]
 
@@ -123,3 +124,19 @@ def test_mlx_and_llama_cpp_say_why_they_do_not_load_a_model() -> None:
     changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, model_type="novel"))
     assert refusal("mlx", changed) == "mlx-lm has no class for the model type 'novel'"
     assert refusal("mlx", model) is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpu", "version", "why"),
+    [
+        ("vllm", "P40", None, "vLLM 0.33 needs compute capability 7.5 or newer, and P40 has 6.1"),
+        ("vllm", "V100 16GB", None, "vLLM 0.33 needs compute capability 7.5 or newer, and V100 16GB has 7.0"),
+        ("vllm", "V100 16GB", "0.10", ""),
+        ("vllm", "T4", None, ""),
+        ("sglang", "P100", None, "SGLang needs compute capability 7.5 or newer, and P100 has 6.0"),
+    ],
+)
+def test_gpus_that_are_older_than_a_release_runs_on(engine: str, gpu: str, version: str | None, why: str) -> None:
+    chosen = engine_named(engine)
+    serving = chosen.plan(small_model(), Workload(context=16), parse_gpu(gpu), chosen.options(version=version))
+    assert [note for note in serving.notes if "compute capability" in note] == ([f"cannot tell: {why}"] if why else [])

@@ -39,9 +39,11 @@ class Sglang(Engine):
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions, *, suggest: bool
     ) -> Serving:
-        """See plan_sglang."""
+        """See plan_sglang. Versions 0.4 and 0.5 raise "SGLang only supports sm75 and above"
+        (sglang/srt/model_executor/model_runner_components/load_model_utils.py)."""
         from inspector.engines.sglang.plan import plan_sglang
 
+        self.check_capability(spec, (7, 5), "SGLang")
         return plan_sglang(model, workload, spec, options, suggest=suggest)
 
     def log_reader(self) -> LogReader:

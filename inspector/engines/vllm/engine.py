@@ -40,9 +40,13 @@ class Vllm(Engine):
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions, *, suggest: bool
     ) -> Serving:
-        """See plan_vllm."""
+        """See plan_vllm; none of GPUs older than `least_capability` of the version."""
         from inspector.engines.vllm.plan import plan_vllm
+        from inspector.engines.vllm.version import NEWEST, parse_version
 
+        version = parse_version(options.version)
+        label = ".".join(map(str, min(version.release, NEWEST)))
+        self.check_capability(spec, version.least_capability, f"vLLM {label}")
         return plan_vllm(model, workload, spec, options, suggest=suggest)
 
     def log_reader(self) -> LogReader:

@@ -58,6 +58,13 @@ class VllmVersion:
         return self.release >= (0, 25) and not mixture and not hybrid
 
     @property
+    def least_capability(self) -> tuple[int, int]:
+        """CUDA's compute capability of the oldest GPUs that the wheel has kernels for: 7.5 in 0.24, 0.30 and 0.33 (the
+        architectures named in its libraries), 7.0 by the installation pages of 0.7 to 0.10. Between those nothing was
+        read, and nothing of 7.0 is refused."""
+        return (7, 5) if self.release >= (0, 24) else (7, 0)
+
+    @property
     def hybrids_cache_prefixes(self) -> bool:
         """Since 0.26 prefix caching is on by default for models with states, too.
 
