@@ -175,17 +175,18 @@ def _(layer: LatentAttention, settings: CacheSettings) -> tuple[Spec, ...]:
 
 @specs_of.of(IndexedAttention)
 def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
-    """The attention's rows, and an indexer key: a byte a value and a float32 scale for each 128 of them.
-
-    vllm/model_executor/models/deepseek_v2.py: DeepseekV32IndexerCache.
+    """The attention's rows, and an indexer key: beside latents a byte a value and a float32 scale for each 128 of them
+    (vllm/model_executor/models/deepseek_v2.py: DeepseekV32IndexerCache), beside heads 16 bits a value, whatever the
+    rows have (vllm/models/minimax_m3/common/indexer.py: MiniMaxM3IndexerCache).
 
     FP8 latents take r + 4 * ceil(r / 128) + 2 * rope bytes: values, float32 scales, and the rotated part in 16 bits.
     Worked example: DeepSeek's 512 and 64: 656 bytes (vllm/v1/kv_cache_interface.py: MLAAttentionSpec, "fp8_ds_mla";
     sglang/srt/mem_cache/memory_pool.py: DSATokenToKVPool).
     """
+    rows, latent = specs_of(layer.attention, settings), layer.attention
     width = layer.index_head_dim + 4 * ceil_div(layer.index_head_dim, 128)
-    rows = specs_of(layer.attention, settings)
-    latent = layer.attention
+    if not isinstance(latent, LatentAttention):
+        width = 2 * layer.index_head_dim
     if settings.element_bytes == 1 and settings.packed_sparse_latents and isinstance(latent, LatentAttention):
         packed = latent.kv_lora_rank + 4 * ceil_div(latent.kv_lora_rank, 128) + 2 * latent.qk_rope_head_dim
         rows = tuple(replace(row, page_size_bytes=settings.block_size * packed) for row in rows)

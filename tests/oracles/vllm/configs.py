@@ -35,6 +35,9 @@ class Block(dict):
         return self[name]
 
 
+KEPT = ("per_layer_config", "quantization_config", "sparse_attention_config")
+
+
 def block(value):
     return Block({{key: block(each) for key, each in value.items()}}) if isinstance(value, dict) else value
 
@@ -46,7 +49,7 @@ class {name}(PreTrainedConfig):
 
     def __init__(self, **values):
         for key, value in list(values.items()):
-            if isinstance(value, dict) and key.endswith("_config") and key != "quantization_config":
+            if isinstance(value, dict) and key.endswith("_config") and key not in KEPT:
                 kind = value.get("model_type")
                 values[key] = (CONFIG_MAPPING[kind] if kind in CONFIG_MAPPING else PreTrainedConfig)(**value)
             elif key == "block_configs":
@@ -375,10 +378,38 @@ NOMIC = {
     "rotary_emb_scale_base": None,
 }
 
+JOINT = {"hidden_size": 4096, "width": 256, "routing_layers": 1, "layers": 1, "heads": 4, "feedforward": 512}
+M3 = {
+    "sparse_attention_freq": [int(index > 2) for index in range(60)],
+    "sparse_block_size": 128,
+    "sparse_index_dim": 128,
+    "sparse_local_block": 1,
+    "sparse_num_index_heads": 4,
+    "sparse_topk_blocks": 16,
+    "use_sparse_attention": True,
+}
+NAVIT = {
+    "model_type": "siglip2_navit",
+    "hidden_size": 1152,
+    "hidden_stride": 2,
+    "image_size": 512,
+    "num_channels": 3,
+    "patch_size": 16,
+    "intermediate_size": 4304,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 2,
+}
+RADIO = {
+    "norm_mean": [0.5] * 3,
+    "norm_std": [0.5] * 3,
+    "vision_config": {"args": {"model": "vit_huge_patch16_224"}, "patch_size": 16, "dtype": "bfloat16"},
+}
+
 GIVEN: dict[str, dict[str, Any]] = {
     "AliceAIForCausalLM": {
         "block_attn_res_block_size": 4,
         "kda_allow_negative_eigenvalues": False,
+        "linear_num_key_heads": 32,
         "router_bias_correction": True,
         "router_score_function": "sigmoid",
     },
@@ -387,7 +418,16 @@ GIVEN: dict[str, dict[str, Any]] = {
     "BailingMoeV3VLForConditionalGeneration": {"text_config.kda_lower_bound": -5.0, "text_config.no_kda_lora": True},
     "CohereCompassForCausalLM": {"tie_word_embeddings": True},
     "CohereCompassForConditionalGeneration": {"tie_word_embeddings": True},
-    "ColBERTJinaRobertaModel": {"position_embedding_type": "absolute"},
+    "ClefFlashForJointSchema": {"joint_head_config": JOINT},
+    "ClefOmniForJointSchema": {"joint_head_config": {**JOINT, "hidden_size": 2048}},
+    "ColBERTJinaRobertaModel": {"position_embedding_type": "rope"},
+    "DomynEdgeForCausalLM": {
+        "position_layers": ["rope", "rope", "rope", "nope"] * 6,
+        "per_layer_config": {str(index): {"head_dim": 128} for index in range(24)},
+    },
+    "FireRedASR2ForConditionalGeneration": {
+        "audio_encoder_conf": {"idim": 80, "n_layers_enc": 2, "n_head": 4, "d_model": 256}
+    },
     "DbrxForCausalLM": {"attn_config.rope_theta": 500000.0},
     "DeepseekOCR2ForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
     "DeepseekOCRForCausalLM": dict.fromkeys(("language_config", "text_config"), OCR),
@@ -398,11 +438,28 @@ GIVEN: dict[str, dict[str, Any]] = {
     "HunYuanVLForConditionalGeneration": {"text_config.head_dim": 128},
     "KimiK3ForConditionalGeneration": {f"text_config.{key}": value for key, value in KIMI.items()},
     "KimiVLForConditionalGeneration": {"text_config.n_group": 1, "text_config.topk_group": 1},
-    "MiniMaxM3SparseForConditionalGeneration": {"vision_config": {}},
+    "InternS1ProForConditionalGeneration": {
+        "text_config.rope_scaling": {"fope_init_factor": 0.1, "fope_sep_head": True, "rope_type": "default"}
+    },
+    "K2HorizonForCausalLM": {"router_score_func": "sigmoid", "router_scaling_factor": 1.0, "moe_gate_bias": False},
+    "MiniCPMO": {"audio_config": {"model_type": "whisper"}},
+    "MiniMaxM3SparseForCausalLM": {"sparse_attention_config": M3},
+    "MiniMaxM3SparseForConditionalGeneration": {
+        "text_config.sparse_attention_config": M3,
+        "vision_config.img_token_compression_config": {"spatial_merge_size": 2, "temporal_patch_size": 2},
+    },
+    "NemotronH_Nano_Omni_Reasoning_V3": RADIO,
+    "NemotronH_Nano_VL_V2": RADIO,
+    "NemotronH_Super_Omni_Reasoning_V3": RADIO,
+    "Ovis2_5": {"vit_config": NAVIT},
+    "Ovis2_6ForCausalLM": {"vit_config": NAVIT},
+    "Ovis2_6_MoeForCausalLM": {"vit_config": NAVIT},
+    "Phi3VForCausalLM": {"embd_layer": {"use_hd_transform": True, "with_learnable_separator": True}},
+    "Qwen3ASRForcedAlignerForTokenClassification": {"thinker_config.classify_num": 5000, "classify_num": 5000},
     "NemotronH_Omni_Reasoning_V3": {"force_image_size": 512, "patch_size": 16},
     "Step3TextForCausalLM": {"moe_layers_enum": "4,5,6"},
     "Step3VLForConditionalGeneration": {"text_config.architectures": ["Step3TextForCausalLM"]},
-    "Step3p5ForCausalLM": {"use_moe_router_bias": True},
+    "Step3p5ForCausalLM": {"use_moe_router_bias": True, "need_fp32_gate": True},
     "DeepseekV2ForCausalLM": {"n_group": 1, "topk_group": 1},
     "DeepseekV32ForCausalLM": SPARSE,
     "Granite4VisionForConditionalGeneration": {"deepstack_layer_map": [], "downsample_rate": "1/2"},
