@@ -101,7 +101,8 @@ def test_the_tables_are_those_of_the_settings() -> None:
 @pytest.mark.parametrize("command", ["show", "fit", "batch", "lock", "diff"])
 def test_a_command_offers_every_setting_that_it_takes(command: str) -> None:
     shown = {name for each in offered(command) for name in each.opts}
-    left_out = {"fit": set[str](), "diff": {"--engine", "--gpu", "--all-gpus", "--price"}}.get(command, {"--all-gpus"})
+    every = {"--all-gpus", "--all-options"}
+    left_out = {"fit": set[str](), "diff": {"--engine", "--gpu", "--price", *every}}.get(command, every)
     assert {each.about.option for each in settings_of(Settings).values()} - {""} - shown == left_out
 
 

@@ -122,7 +122,7 @@ async def ainspect(question: Question) -> Inspection:
 
 def _inspect(question: Question) -> Inspection:
     specs = device_specs(question.gpus)  # a mistyped name should cost no request
-    return inspect_checkpoint(read(question), question, specs)
+    return inspect_checkpoint(read(question), question, specs, other_engines=True)
 
 
 @asking(EachQuestion)
@@ -150,7 +150,7 @@ def fit(question: FitQuestion) -> Fit:
     """Whether a model fits a device: `inspect` for one `gpu`, and its verdict."""
     settings = Settings(**chosen(EngineSettings, question), gpus=(question.gpu,))
     specs = device_specs(settings.gpus)
-    return inspect_checkpoint(read(question), settings, specs).fits[0]
+    return inspect_checkpoint(read(question), settings, specs, other_engines=True).fits[0]
 
 
 def read(source: Source) -> Checkpoint:
@@ -171,23 +171,30 @@ def prepare() -> None:
     import inspector.model  # noqa: F401
 
 
-def inspect_checkpoint(checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:
+def inspect_checkpoint(
+    checkpoint: Checkpoint, asked: Settings, specs: tuple[GpuSpec, ...], *, other_engines: bool = False
+) -> Inspection:
     """What a checkpoint means, and what it takes on these devices.
+
+    Args:
+        other_engines: where it does not fit, look for options with other engines, too.
 
     Raises:
         InspectError: the config holds values that no model can have, or an engine refuses its settings.
     """
     from inspector.model import build_model
 
-    return inspect_model(checkpoint, build_model(checkpoint), asked, specs)
+    return inspect_model(checkpoint, build_model(checkpoint), asked, specs, other_engines=other_engines)
 
 
-def inspect_model(checkpoint: Checkpoint, model: Model, asked: Settings, specs: tuple[GpuSpec, ...]) -> Inspection:
+def inspect_model(
+    checkpoint: Checkpoint, model: Model, asked: Settings, specs: tuple[GpuSpec, ...], *, other_engines: bool = False
+) -> Inspection:
     """`inspect_checkpoint` of a checkpoint whose meaning is known."""
     from inspector.memory import estimate
 
     workload = asked.workload(model)
-    fits, servings = verdicts(model, workload, asked, specs)
+    fits, servings = verdicts(checkpoint, model, workload, asked, specs, other_engines=other_engines)
     return Inspection(
         checkpoint,
         model,
@@ -199,9 +206,15 @@ def inspect_model(checkpoint: Checkpoint, model: Model, asked: Settings, specs: 
 
 
 def verdicts(
-    model: Model, workload: Workload, asked: Settings, specs: tuple[GpuSpec, ...]
+    checkpoint: Checkpoint,
+    model: Model,
+    workload: Workload,
+    asked: Settings,
+    specs: tuple[GpuSpec, ...],
+    *,
+    other_engines: bool,
 ) -> tuple[tuple[Fit, ...], tuple[Serving, ...]]:
-    """Whether it fits each device, and a serving engine's account of each."""
+    """Whether it fits each device, and a serving engine's account of each; where it does not, what does."""
     if not specs and not asked.all_gpus:
         return (), ()
     from inspector.engines.registry import engine_named
@@ -213,9 +226,18 @@ def verdicts(
 
         fits = fits_on_any(lambda spec: answer(spec, False).fit, engine.device_kinds)
         return tuple(fit.priced(asked.price) for fit in fits), ()
-    answers = [answer(spec, True) for spec in specs]
-    servings = (each.serving for each in answers)
-    return tuple(each.fit.priced(asked.price) for each in answers), tuple(
+    answers: list[tuple[Fit, Serving | None]] = []
+    texts = asked.gpus if len(asked.gpus) == len(specs) else [spec.label.replace(" x ", "x") for spec in specs]
+    for spec, text in zip(specs, texts, strict=True):
+        found: tuple[Fit, Serving | None] = answer(spec, True)
+        if found[0].fits is False or asked.all_options:
+            from inspector.api.advised import advised
+
+            name = getattr(asked, "model", "") or checkpoint.repo_id
+            found = advised(model, workload, asked, spec, found, name=name, gpu=text, other_engines=other_engines)
+        answers.append(found)
+    servings = (serving for _, serving in answers)
+    return tuple(fit.priced(asked.price) for fit, _ in answers), tuple(
         serving for serving in servings if serving is not None
     )
 

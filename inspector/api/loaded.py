@@ -51,7 +51,8 @@ class LoadedModel:
     def fit(self, question: DeviceQuestion) -> Fit:
         """Whether it fits a device, with what headroom, and what would make it fit."""
         settings = Settings(**chosen(EngineSettings, question), gpus=(question.gpu,))
-        return verdicts(self.model, settings.workload(self.model), settings, device_specs(settings.gpus))[0][0]
+        workload, specs = settings.workload(self.model), device_specs(settings.gpus)
+        return verdicts(self.checkpoint, self.model, workload, settings, specs, other_engines=True)[0][0]
 
     @asking_it(TrainingSettings, no_such_setting)
     def train(self, settings: TrainingSettings) -> TrainingEstimate:

@@ -90,9 +90,16 @@ class Settings(DeviceSettings, EngineSettings):
     """What is asked of every model of a call.
 
     Attributes:
+        all_options: look for other ways to run it where it fits, too.
         all_gpus: answer for every known device instead: those that it fits on, the least memory first.
     """
 
+    all_options: bool = setting(
+        False,
+        help="With fit: all ways to make it fit, not the best three; and where it fits, all other ways.",
+        docs="all ways to make a model fit that does not, not the best three alone; where it fits, all other ways",
+        group="Device",
+    )
     all_gpus: bool = setting(
         False,
         help="Every known device instead: those it fits on, least memory first.",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @source_options
 @query_options
-@setting_options(Settings, "all_gpus")
+@setting_options(Settings, "all_gpus", "all_options")
 @option("--jobs", type=click.IntRange(1, 256), metavar="N", default=16, show_default=True, help="Models at a time.")
 @option(
     "--format",

@@ -109,7 +109,7 @@ def fit(
         else:
             from inspector.report.text import print_verdicts
 
-            print_verdicts(out.console, inspection, explain=explain)
+            print_verdicts(out.console, inspection, explain=explain, all_options=settings["all_options"])
 
     from inspector.record import outcome_record
     from inspector.report.writers import Answer

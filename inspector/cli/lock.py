@@ -30,7 +30,7 @@ from inspector.errors import InspectError, UsageError
 )
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
-@setting_options(Settings, "all_gpus", help={"gpus": f"Also lock the verdict for it: {GPU_HELP}"})
+@setting_options(Settings, "all_gpus", "all_options", help={"gpus": f"Also lock the verdict for it: {GPU_HELP}"})
 @option(
     "--tolerance",
     type=click.FloatRange(0, 1),

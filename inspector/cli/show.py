@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
-@setting_options(Settings, "all_gpus")
+@setting_options(Settings, "all_gpus", "all_options")
 @check_option
 @option("--layers", group=OUTPUT, is_flag=True, help="Show each layer's share, and where its numbers come from.")
 @output_options

@@ -49,6 +49,39 @@ Planner = Callable[["GpuSpec", bool], Answer]
 """(devices, whether to look for changes that make it fit) -> the answer."""
 
 
+class Sized(NamedTuple):
+    """Whether a workload fits some devices, and no more than that.
+
+    Attributes:
+        fits: None where it cannot be told.
+        needed: bytes on the fullest device; None where that is not known.
+        usable: bytes that the engine may use of it; likewise.
+        split: devices that work on one step at the same time, for the bound of its speed.
+    """
+
+    fits: bool | None = None
+    needed: int | None = None
+    usable: int | None = None
+    split: int = 1
+
+
+Sizer = Callable[["Workload", "GpuSpec", Any], Sized]
+"""(workload, devices, the engine's options) -> whether it fits."""
+
+
+class CacheType(NamedTuple):
+    """A narrower KV cache that an engine has: bits of a value, scales included, and the settings that ask for it.
+
+    Attributes:
+        kv_dtype: the workload's setting; None where the engine has options of its own for it.
+        options: these, each with its value.
+    """
+
+    bits: float
+    kv_dtype: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
 class Engine:
     """An engine's name and options, what it runs on, and its answers. What a subclass leaves out is the usual case.
 
@@ -63,6 +96,9 @@ class Engine:
         makes_file_types: it can take llama.cpp's file types (Q4_K_M, ...) for the weights' precision.
         foreign_options: other engines' options -> what to say to someone who gives one to this engine.
         log_line: by which its log is known; "" where no log of it is read.
+        recipes: the values of `--dtype` that it loads or makes, the finest first: what the search for advice offers.
+        offload: its option for the layers that lie on the GPUs, the rest with the CPU; "" where it has none.
+        lighter: options of its own, each with a value that takes less memory and costs speed alone, the mildest first.
         part_names: parts of its account -> their names in reports, where they are not the usual ones.
         emits: what `launch` writes, names of `--emit`: its command first.
         share_option: its setting for the share of a device that it fills, where that is of the whole device; None for
@@ -78,6 +114,9 @@ class Engine:
     makes_file_types: ClassVar[bool] = True
     foreign_options: ClassVar[Mapping[str, str]] = {}
     log_line: ClassVar[str] = ""
+    recipes: ClassVar[tuple[str, ...]] = ()
+    offload: ClassVar[str] = ""
+    lighter: ClassVar[tuple[tuple[str, Any], ...]] = ()
     part_names: ClassVar[Mapping[str, str]] = {}
     emits: ClassVar[tuple[str, ...]] = ()
     share_option: ClassVar[str | None] = None
@@ -85,6 +124,17 @@ class Engine:
     def cache_rules(self) -> LayerRules[..., Any] | None:
         """What it keeps of each mechanism of a layer; None where that is what the model's own class caches."""
         return None
+
+    def why_not_recipe(self, recipe: str, spec: GpuSpec, options: Any) -> str | None:
+        """Why these devices do not run weights of a recipe under this engine, or why it does not load them at all; None
+        where nothing known stands against it."""
+        del spec, options
+        return None if recipe in self.recipes else f"{self.title} does not load {recipe}"
+
+    def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
+        """The narrower KV caches that it has on these devices, the widest first."""
+        del spec
+        return ()
 
     def account(self, model: Model, workload: Workload, spec: GpuSpec, options: Any, *, suggest: bool) -> Serving:
         """A server's account of a workload on these devices: what a subclass of one states.
@@ -167,6 +217,21 @@ class Engine:
             return Answer(serving.verdict, serving)
 
         return answer
+
+    def sizer(self, model: Model) -> Sizer:
+        """Tells for one workload after another whether it fits, as fast as its rules allow: by default, `plan`.
+
+        What it returns raises:
+            UsageError: as `plan`.
+        """
+
+        def sized(workload: Workload, spec: GpuSpec, options: Any) -> Sized:
+            serving = self.plan(model, workload, spec, options, suggest=False)
+            needed, left = serving.needs()
+            usable = None if needed is None or left is None else needed + left
+            return Sized(serving.fits, needed, usable, serving.settings.get("tensor_parallel_size") or 1)
+
+        return sized
 
     def log_reader(self) -> LogReader | None:
         """A new reader of its start-up log; None where no log of it is read."""

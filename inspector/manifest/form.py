@@ -140,7 +140,7 @@ class _Wrong(Exception):
         self.hint = hint
 
 
-SETTINGS = {name: each for name, each in settings_of(Settings).items() if name != "all_gpus"}
+SETTINGS = {name: each for name, each in settings_of(Settings).items() if not name.startswith("all_")}
 """A manifest's keys that are settings. Which devices it is about, it says one by one."""
 _ENTRY_KEYS = ("model", "revision", "commit", *SETTINGS, "tolerance", "expected")
 

@@ -17,6 +17,7 @@ embeddings and norms at 16 bits and add scales."""
 
 _OUTSIDE = frozenset({"embedding", "head", "norm", "router", "other"})
 _TOWERS = frozenset({"vision", "audio", "projector"})
+_BNB = "bitsandbytes"
 _NO_LINEAR = _OUTSIDE | {"experts"}
 """bitsandbytes replaces nn.Linear modules; transformers 5 stacks a mixture's routed experts in one parameter."""
 
@@ -28,11 +29,13 @@ class Recipe(NamedTuple):
         width: bits of a quantized weight, with its share of scales and zero points: a sum of powers of two, so exact.
         keeps: components that stay at the precision the model computes in.
         source: where the layout is from.
+        method: the method of quantization that an engine must have for it, as vLLM and SGLang name theirs.
     """
 
     width: float
     keeps: frozenset[str]
     source: str
+    method: str = ""
 
     @property
     def bits(self) -> Fraction:
@@ -44,14 +47,29 @@ class Recipe(NamedTuple):
 
 RECIPES: dict[str, Recipe] = {
     # 4 bits, and a float32 absmax for each 64; doubly quantized: a byte for each 64, and a float32 for 256 of those
-    "nf4": Recipe(4.5, _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
-    "nf4-dq": Recipe(4 + 8 / 64 + 32 / (64 * 256), _NO_LINEAR, "bitsandbytes quantize_4bit with compress_statistics"),
-    "fp4": Recipe(4.5, _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head"),
+    "nf4": Recipe(4.5, _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head", _BNB),
+    "nf4-dq": Recipe(
+        4 + 8 / 64 + 32 / (64 * 256), _NO_LINEAR, "bitsandbytes quantize_4bit with compress_statistics", _BNB
+    ),
+    "fp4": Recipe(4.5, _NO_LINEAR, "bitsandbytes quantize_4bit, blocks of 64; transformers skips the head", _BNB),
     # 4 bits; for each 128 a float16 scale and a 4-bit zero point
-    "awq": Recipe(4 + 20 / 128, _OUTSIDE | _TOWERS, "AutoAWQ WQLinear_GEMM, groups of 128"),
-    "gptq": Recipe(4 + 20 / 128, _OUTSIDE | _TOWERS, "GPTQModel's QuantLinear, groups of 128; without g_idx"),
-    "mxfp4": Recipe(4.25, _OUTSIDE | _TOWERS, "OCP Microscaling Formats v1.0: an 8-bit scale for each 32"),
-    "nvfp4": Recipe(4.5, _OUTSIDE | _TOWERS, "modelopt NVFP4: an 8-bit scale for each 16"),
+    "awq": Recipe(4 + 20 / 128, _OUTSIDE | _TOWERS, "AutoAWQ WQLinear_GEMM, groups of 128", "awq"),
+    "gptq": Recipe(4 + 20 / 128, _OUTSIDE | _TOWERS, "GPTQModel's QuantLinear, groups of 128; without g_idx", "gptq"),
+    "mxfp4": Recipe(4.25, _OUTSIDE | _TOWERS, "OCP Microscaling Formats v1.0: an 8-bit scale for each 32", "mxfp4"),
+    "nvfp4": Recipe(4.5, _OUTSIDE | _TOWERS, "modelopt NVFP4: an 8-bit scale for each 16", "modelopt_fp4"),
+    # 8 bits, and a scale for each row, which is too little to count
+    "w8a8": Recipe(
+        8.0,
+        _OUTSIDE | _TOWERS,
+        "compressed-tensors int-quantized: a scale for each output channel",
+        "compressed-tensors",
+    ),
+    "bnb-int8": Recipe(8.0, _NO_LINEAR, "bitsandbytes Linear8bitLt; transformers skips the head", _BNB),
+    # a 16-bit scale and bias for each 64, of every matrix
+    **{
+        f"mlx-{bits}bit": Recipe(bits + 0.5, frozenset({"norm", "other"}), "mlx_lm.convert -q, groups of 64", "mlx")
+        for bits in (8, 6, 5, 4, 3)
+    },
 }
 """What weights, and nothing else, can be quantized by at load, beside `PRECISION_BITS`, which count every weight alike.
 Help and docs list them in this order. Zero points, biases and rows that don't fill a group are left out: within 0.2 %
@@ -66,6 +84,21 @@ FILE_TYPE_NAMES = (
 )
 """What llama.cpp's `llama-quantize` makes (tools/quantize/quantize.cpp), F32, F16 and BF16 aside, which are precisions:
 see `inspector.memory.quantization.ggml_recipes`."""
+
+_OWN_BITS = {
+    **{"Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K_M": 5.5, "Q4_K_M": 4.5},
+    **{"IQ4_XS": 4.25, "Q3_K_M": 3.4375, "Q2_K": 2.625},
+}
+"""Bits of a weight in the tensor type that most of a file is of (ggml-common.h: block_q4_K and so on)."""
+
+
+def bits_of(dtype: str) -> float:
+    """Bits of a quantized weight at a precision, under a recipe, or in a file of one of the types that the search over
+    recipes knows; 4.25 in those of MXFP4_MOE."""
+    if dtype in RECIPES:
+        return RECIPES[dtype].width
+    return PRECISION_BITS[dtype] if dtype in PRECISION_BITS else _OWN_BITS.get(dtype, 4.25)
+
 
 STORED = "stored"
 """The weights' precision "as the files have it"."""

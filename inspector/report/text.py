@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from inspector.model import Model
     from inspector.verdict.fit import Fit
 
+SHOWN_OPTIONS = 3
+"""Options that a verdict is shown with; --all-options shows them all."""
+
 _BAR_COLUMNS = 60
 _MARKS = (("█", "blue"), ("▓", "magenta"), ("▒", "yellow"), ("░", "cyan"), ("▚", "green"))
 """Of a bar's parts, in their order: told apart without colours, too."""
@@ -58,12 +61,12 @@ def report_html(inspection: Inspection) -> str:
     return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.2">{code}</pre>')
 
 
-def _print_devices(console: Console, inspection: Inspection) -> None:
+def _print_devices(console: Console, inspection: Inspection, *, all_options: bool = False) -> None:
     """Each device's verdict and the workload that it is of."""
     for index in range(len(inspection.fits)):
         if index:
             console.print()
-        _print_device(console, inspection, index)
+        _print_device(console, inspection, index, all_options=all_options)
 
 
 def _explain(console: Console, inspection: Inspection) -> None:
@@ -74,10 +77,12 @@ def _explain(console: Console, inspection: Inspection) -> None:
         print_explanation(console, inspection.estimate.explained, "How each number is made")
 
 
-def print_verdicts(console: Console, inspection: Inspection, *, explain: bool = False) -> None:
+def print_verdicts(
+    console: Console, inspection: Inspection, *, explain: bool = False, all_options: bool = False
+) -> None:
     """The answer of `llm-inspect fit`: the model, the verdict of each device, and what it is made of."""
     print_name(console, inspection)
-    _print_devices(console, inspection)
+    _print_devices(console, inspection, all_options=all_options)
     if explain:
         _explain(console, inspection)
 
@@ -239,7 +244,7 @@ def _row(estimate: Estimate) -> tuple[int | None, ...]:
     return (*(part.bytes for part in estimate.parts), estimate.total)
 
 
-def _print_device(console: Console, inspection: Inspection, index: int) -> None:
+def _print_device(console: Console, inspection: Inspection, index: int, *, all_options: bool = False) -> None:
     """The verdict for one device; where a serving engine was asked for, its account."""
     fit, servings = inspection.fits[index], inspection.servings
     print_verdict(console, fit)
@@ -249,7 +254,7 @@ def _print_device(console: Console, inspection: Inspection, index: int) -> None:
         _print_bar(console, {part.name: part.bytes for part in inspection.estimate.parts}, fit.capacity)
     if not servings:
         indented(console, Text(workload_text(inspection.estimate)))
-    print_fit(console, inspection, fit)
+    print_fit(console, inspection, fit, all_options=all_options)
     if servings:
         _print_serving(console, servings[index])
 
@@ -335,7 +340,7 @@ def _dollars(amount: float) -> str:
     return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.3g}"
 
 
-def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
+def print_fit(console: Console, inspection: Inspection, fit: Fit, *, all_options: bool = False) -> None:
     """How far a device goes, and what would make the model fit."""
     workload = inspection.estimate.workload
     room = []
@@ -353,9 +358,30 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit) -> None:
         room.append(f"{asked}, per million tokens: decode {_dollars(fit.decode_cost)}{prompt}")
     for text in (*room, *fit.notes):
         indented(console, Text(inert(text)))
+    _print_options(console, fit, every=all_options)
     for change in fit.changes:
-        how = f"with {inert(change.option)}: " if change.option else "if "
-        indented(console, Text(f"it fits {how}{change.text} ({bytes_text(change.needed)})"))
+        if not (change.option and fit.options):
+            how = f"with {inert(change.option)}: " if change.option else "if "
+            indented(console, Text(f"it fits {how}{change.text} ({bytes_text(change.needed)})"))
+
+
+def _print_options(console: Console, fit: Fit, *, every: bool) -> None:
+    """The best options as commands to paste, each with what it takes and gives up; all of them where asked for."""
+    if not fit.options:
+        return
+    from inspector.verdict.changes import CRITERION
+
+    best = [option for option in fit.options if option.best][:SHOWN_OPTIONS]
+    shown = fit.options if every else best
+    indented(console, Text("what fits:" if fit.fits is False else "other ways to run it:", "bold"))
+    for option in shown:
+        console.print(Text(f"    {inert(option.command)}"), soft_wrap=True)
+        speed = "" if option.decode_bound is None else f"; decode {rate_text(option.decode_bound)} tok/s"
+        words = f"{gib_text(option.needed)} of {gib_text(option.usable)} GiB; {option.text or 'as asked'}{speed}"
+        indented(console, Text(words), 6)
+    left = len(fit.options) - len(shown)
+    more = f" --all-options shows {left} more." if left else ""
+    indented(console, Text(CRITERION + more, "dim"))
 
 
 def rate_text(rate: float) -> str:

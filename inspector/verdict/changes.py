@@ -1,23 +1,16 @@
-"""When a model does not fit: the single changes that make it fit, each with what the fullest GPU then holds.
+"""When a model does not fit: what makes it fit, as `inspector.advice` finds it, with what the fullest GPU then holds.
 
 Every figure comes from the sizing function that gave the verdict; a change that does not suffice is left out.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from inspector.devices.spec import GpuSpec
-from inspector.memory import Workload
-
-CACHE_PRECISIONS = ("fp8", "int4")
-WEIGHT_PRECISIONS = ("bf16", "fp8", "int4")
-"""Mildest first. The weights' are floors, see `memory.precision`."""
-
-Needed = Callable[[Workload, int], "int | None"]
-"""(workload, GPUs) -> bytes on the fullest GPU, None where that is not known."""
+CRITERION = "Ranked by: 4 bits or more, these GPUs alone, context, sequences, bits, this engine, speed."
+"""How options are ranked, each before the next; docs/choosing.md says it at length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +22,47 @@ class Change:
     needed: int
 
 
-def changes_that_fit(
-    workload: Workload,
-    spec: GpuSpec,
-    needed: Needed,
-    *,
-    max_context: int | None,
-    max_batch: int | None,
-    min_count: int | None,
-    precisions: bool = True,
-) -> tuple[Change, ...]:
-    """The single changes to a workload that does not fit, the mildest first.
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One way to run a model on some devices, which fits: what to ask for, what it takes, what it gives up.
 
-    Args:
-        needed: the sizing function of the verdict.
-        max_context / max_batch / min_count: what the verdict's searches found.
-        precisions: those of the weights and the cache may change, too.
+    Attributes:
+        engine: whose account it is.
+        settings: what `inspector.fit` is asked for it beside the model, as its keywords; what is left out is as asked.
+        command: the command line that says the same; "" where nobody put it there.
+        text: what it gives up, in words; "" for nothing.
+        gpu: one device's name.
+        count: devices.
+        dtype: the weights' precision or recipe.
+        weight_bits / cache_bits: bits of a quantized weight and of a cached value, scales included.
+        context: tokens per sequence.
+        batch: sequences at once.
+        layers_on_gpu: where the rest of the layers is left to the CPU; None where none is.
+        needed: bytes on the fullest device.
+        usable: bytes that the engine may use of it.
+        headroom: usable - needed.
+        decode_bound: tokens a second at most, of all sequences together; None where not known, and with layers on the
+            CPU.
+        best: of the options of its engine that keep as much of the workload none keeps more bits.
     """
-    candidates = [*_smaller_workloads(workload, max_context, max_batch)]
-    if precisions:
-        candidates += _lower_precisions(workload)
-    found: dict[str, Change] = {}
-    for option, text, changed in candidates:
-        size, kind = needed(changed, spec.count), option.partition(" ")[0]
-        if kind not in found and size is not None and size <= spec.capacity:
-            found[kind] = Change(option, text, size)
-    if min_count is not None and min_count > spec.count:
-        size = needed(workload, min_count)
-        if size is not None:
-            found["--gpu"] = Change(f"--gpu '{min_count}x{spec.name}'", f"{min_count} GPUs", size)
-    return tuple(found.values())
+
+    engine: str
+    settings: Mapping[str, Any]
+    text: str
+    gpu: str
+    count: int
+    dtype: str
+    weight_bits: float
+    cache_bits: float
+    context: int
+    batch: int
+    layers_on_gpu: int | None
+    needed: int
+    usable: int
+    headroom: int
+    decode_bound: float | None = None
+    best: bool = True
+    command: str = ""
 
 
 def offload_that_fits(total: int, capacity: int, layers: Sequence[int], head: int) -> Change | None:
@@ -80,21 +84,3 @@ def offload_that_fits(total: int, capacity: int, layers: Sequence[int], head: in
             )
             return Change("", text, total - gone + largest)
     return None
-
-
-def _smaller_workloads(
-    workload: Workload, max_context: int | None, max_batch: int | None
-) -> Iterator[tuple[str, str, Workload]]:
-    if max_context:
-        changed = dataclasses.replace(workload, context=max_context)
-        yield f"--context {max_context}", f"{max_context:,} tokens a sequence", changed
-    if max_batch:
-        changed = dataclasses.replace(workload, batch=max_batch)
-        yield f"--batch {max_batch}", f"{max_batch:,} sequences at once", changed
-
-
-def _lower_precisions(workload: Workload) -> Iterator[tuple[str, str, Workload]]:
-    for name in CACHE_PRECISIONS:
-        yield f"--kv-dtype {name}", f"the KV cache in {name}", dataclasses.replace(workload, kv_dtype=name)
-    for name in WEIGHT_PRECISIONS:
-        yield f"--dtype {name}", f"the weights in {name}", dataclasses.replace(workload, dtype=name)

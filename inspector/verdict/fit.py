@@ -12,7 +12,7 @@ from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.devices.table import Kind
 from inspector.memory import Estimate, Workload, estimate
 from inspector.model import Model
-from inspector.verdict.changes import Change, changes_that_fit, offload_that_fits
+from inspector.verdict.changes import Change, Option, offload_that_fits
 from inspector.verdict.layout import Layout, automatic_notes, device_map_layout, layer_weights
 
 MAX_CONTEXT = 2**24
@@ -60,6 +60,7 @@ class Fit:
         decode_bound: tokens a second, of all sequences together, that the bandwidth allows; None where not known.
         prefill_bound: prompt tokens a second that the arithmetic allows; likewise.
         changes: where it does not fit, the single changes that make it fit.
+        options: where it does not fit (or all were asked for), what does, least loss first; empty where nothing does.
         notes: what the reader of the verdict should know.
         usable: what the engine may use of `capacity` (vLLM's gpu_memory_utilization of it): needed + headroom, always.
         price: US dollars per GPU-hour, as asked; None where none was given.
@@ -87,6 +88,7 @@ class Fit:
     price: float | None = None
     decode_cost: float | None = None
     prefill_cost: float | None = None
+    options: tuple[Option, ...] = ()
 
     def priced(self, price: float | None) -> Fit:
         """With what a million tokens cost at least, where a GPU costs so many US dollars per hour.
@@ -131,6 +133,7 @@ def check_fit(
     estimate: Estimator = estimate,
     inference: bool = True,
     suggest: bool = True,
+    searches: bool = True,
 ) -> Fit:
     """The verdict for `spec`; every figure and both searches come from the one sizing function `estimate`.
 
@@ -139,7 +142,8 @@ def check_fit(
 
     Args:
         inference: what is sized is inference, whose speed has a bound and whose precisions may change.
-        suggest: look for changes that make it fit, where it does not.
+        suggest: look for a change that no option states, where it does not fit: layers on the CPU.
+        searches: look for the longest context, the most sequences and the least count; else they are None.
     """
 
     def room(context: int, batch: int) -> Room:
@@ -155,14 +159,13 @@ def check_fit(
         fits = between(fits, _fits_at_least(model, sized, spec.capacities))
     cards = card_shares(spec, per_card) if spec.mixed else ()
     needed, capacity = tightest_of(spec.capacities, per_card)
-    longest = model.architecture.longest_context or MAX_CONTEXT
-    max_context = largest_that_fits(lambda context: room(context, workload.batch), longest)
-    max_batch = largest_that_fits(lambda batch: room(workload.context, batch), MAX_BATCH)
-    min_count = None if spec.mixed else _least_count(model, sized, spec.capacity)
-    changes: tuple[Change, ...] = ()
-    if fits is False and suggest:
-        found = (max_context, max_batch, min_count)
-        changes = _changes(model, workload, spec, estimate, found, inference=inference)
+    max_context = max_batch = min_count = None
+    if searches:
+        longest = model.architecture.longest_context or MAX_CONTEXT
+        max_context = largest_that_fits(lambda context: room(context, workload.batch), longest)
+        max_batch = largest_that_fits(lambda batch: room(workload.context, batch), MAX_BATCH)
+        min_count = None if spec.mixed else _least_count(model, sized, spec.capacity)
+    offloaded = _offload(model, sized, spec) if fits is False and suggest and inference else None
     return Fit(
         gpu=spec.name,
         count=spec.count,
@@ -178,7 +181,7 @@ def check_fit(
         kind=spec.kind,
         decode_bound=decode_bound(model, sized, spec) if inference else None,
         prefill_bound=prefill_bound(model, spec) if inference else None,
-        changes=changes,
+        changes=() if offloaded is None else (offloaded,),
         notes=_notes(model, spec, sized, needed, fits),
         usable=None if needed is None else capacity,
     )
@@ -207,36 +210,6 @@ def _fits_at_least(model: Model, sized: Estimate, capacities: tuple[int, ...]) -
     lean = dataclasses.replace(facts, layers=facts.layers_at_least, layers_at_least=())
     least = dataclasses.replace(sized, kv_cache=dataclasses.replace(cache, bytes=cache.low, parts=()))
     return _verdict(dataclasses.replace(model, architecture=lean), least, capacities)[0]
-
-
-def _changes(
-    model: Model,
-    workload: Workload,
-    spec: GpuSpec,
-    estimate: Estimator,
-    found: tuple[int | None, int | None, int | None],
-    *,
-    inference: bool,
-) -> tuple[Change, ...]:
-    """The changes that make it fit. `found`: the longest context, the most sequences and the least count that do."""
-    max_context, max_batch, min_count = found
-
-    def needed_of(changed: Workload, count: int) -> int | None:
-        capacities = spec.capacities if spec.mixed else (spec.capacity,) * count
-        fits, per_card = _verdict(model, estimate(model, changed), capacities)
-        return max(per_card, default=None) if fits or not spec.mixed else None
-
-    changes = changes_that_fit(
-        workload,
-        dataclasses.replace(spec, capacity=max(spec.capacities)),
-        needed_of,
-        max_context=max_context,
-        max_batch=max_batch,
-        min_count=min_count,
-        precisions=inference,
-    )
-    offload = _offload(model, estimate(model, workload), spec) if inference else None
-    return changes + ((offload,) if offload else ())
 
 
 def tightest_of(capacities: tuple[int, ...], per_card: tuple[int, ...]) -> tuple[int | None, int]:
@@ -305,9 +278,9 @@ def _fits(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool |
 
 
 def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
-    """Layers on the CPU, for one GPU."""
+    """Layers on the CPU, for one GPU with a memory of its own."""
     layers, total = layer_weights(model, sized), sized.total
-    if spec.count > 1 or layers is None or total is None or not sized.weights.bytes:
+    if spec.count > 1 or spec.unified or layers is None or total is None or not sized.weights.bytes:
         return None
     head = sized.weights.bytes * model.parameters.by_component.get("head", 0) // model.parameters.total
     return offload_that_fits(total, spec.capacity, layers, head)

@@ -44,12 +44,12 @@ def test_what_makes_it_fit(run: Run) -> None:
     done = run("fit", LLAMA3, "--engine", "mlx", "--gpu", "M2 16GB", "--context", "8k", "--json")
     assert done.code == 1
     changes = {change["option"].partition(" ")[0]: change for change in done.record["fit"][0]["changes"]}
-    assert changes["--dtype"]["option"] == "--dtype int8"
+    assert changes["--dtype"]["option"] == "--dtype mlx-8bit"
     assert changes["--dtype"]["needed"] <= done.record["serving"]["capacity"]
     done = run("fit", LLAMA3, "--engine", "mlx", "--gpu", "M2 24GB", "--context", "8k", "--json")
     texts = [change["text"] for change in done.record["fit"][0]["changes"]]
     assert any("sudo sysctl iogpu.wired_limit_mb=" in text for text in texts)
-    assert any("tokens per sequence" in text for text in texts)
+    assert any(" of 8,192 tokens" in text for text in texts)
 
 
 def test_a_quantized_cache(run: Run) -> None:

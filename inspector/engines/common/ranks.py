@@ -14,10 +14,7 @@ from inspector.engines.serving import CannotTell, Serving
 from inspector.errors import UsageError, known_hint
 from inspector.memory import Workload, estimate
 from inspector.model import Model
-from inspector.verdict.changes import Change, changes_that_fit
-
-MAX_RANKS = 16
-"""Devices that the search for changes goes up to."""
+from inspector.verdict.changes import Change
 
 NO_FACTS = "config.json does not tell the layers, the hidden size or the vocabulary"
 NO_WEIGHTS = "the tensors' names do not tell what a rank would hold"
@@ -53,7 +50,7 @@ def plan_over_ranks(
         CannotTell: there is no account.
     """
     now = plan(workload, spec, ())
-    changes = _changes(workload, spec, plan, now) if now.fits is False and suggest else ()
+    changes = _changes(workload, spec, plan) if now.fits is False and suggest else ()
     return replace(
         now,
         decode_bound=decode_bound(model, estimate(model, workload), spec, tensor_parallel),
@@ -62,32 +59,16 @@ def plan_over_ranks(
     ).explained_by(now.explanation)
 
 
-def _changes(workload: Workload, spec: GpuSpec, plan: RankPlan, now: Serving) -> tuple[Change, ...]:
-    """The single changes that make it fit: each is a plan of its own. More devices split each layer further; degrees
-    that the engine refuses are none."""
-    planned: dict[tuple[Workload, int], int | None] = {}
-
-    def needed(changed: Workload, count: int) -> int | None:
-        if (changed, count) not in planned:
-            same = count == spec.count
-            devices, forgotten = (spec, ()) if same else (replace(spec, count=count), SPLIT_BY_COUNT)
-            planned[changed, count] = _needed_where_it_fits(plan, changed, devices, forgotten)
-        return planned[changed, count]
-
-    more = () if spec.mixed else range(spec.count + 1, MAX_RANKS + 1)
-    found = changes_that_fit(
-        workload,
-        replace(spec, capacity=max(spec.capacities)),
-        needed,
-        max_context=now.longest_context,
-        max_batch=None,
-        min_count=next((count for count in more if needed(workload, count) is not None), None),
-    )
+def _changes(workload: Workload, spec: GpuSpec, plan: RankPlan) -> tuple[Change, ...]:
+    """Of unequal devices the alike ones that hold it without the others."""
+    found = []
     for alone in alike_cards(spec):
         size = _needed_where_it_fits(plan, workload, alone, DEGREES)
         if size is not None:
-            found += (Change(f"--gpu '{alone.label.replace(' x ', 'x')}'", f"{alone.label} without the others", size),)
-    return found
+            found.append(
+                Change(f"--gpu '{alone.label.replace(' x ', 'x')}'", f"{alone.label} without the others", size)
+            )
+    return tuple(found)
 
 
 def _needed_where_it_fits(plan: RankPlan, workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> int | None:

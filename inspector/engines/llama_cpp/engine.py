@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from inspector.engines.engine import Engine, LogReader
+from inspector.engines.engine import CacheType, Engine, LogReader, Sizer
 from inspector.engines.llama_cpp.options import LlamaCppOptions
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class LlamaCpp(Engine):
     options = LlamaCppOptions
     emits = ("llama-server", "ollama")
     log_line = "buffer size"
+    offload = "n_gpu_layers"
+    recipes = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "MXFP4_MOE", "IQ4_XS", "Q3_K_M", "Q2_K")
     part_names: ClassVar[Mapping[str, str]] = {
         "activations": "compute buffer",
         "kv_pool": "KV cache",
@@ -45,6 +47,20 @@ class LlamaCpp(Engine):
         from inspector.engines.llama_cpp.cache import layer_cache_bytes
 
         return layer_cache_bytes
+
+    def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
+        """8.5 and 4.5 bits: 32 values and a 16-bit scale a block."""
+        del spec
+        types = (("q8_0", 8.5), ("q4_0", 4.5))
+        return tuple(CacheType(bits, options=(("cache_type_k", kind), ("cache_type_v", kind))) for kind, bits in types)
+
+    def sizer(self, model: Model) -> Sizer:
+        """The plan without the searches for the longest context and the most sequences."""
+        if model.architecture.layers_at_least:
+            return super().sizer(model)
+        from inspector.engines.llama_cpp.plan import llama_cpp_sizer
+
+        return llama_cpp_sizer(model)
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: LlamaCppOptions, *, suggest: bool

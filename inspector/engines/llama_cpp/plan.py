@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
+from inspector.engines.engine import Sized, Sizer
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, layer_cache_bytes
 from inspector.engines.llama_cpp.options import LlamaCppOptions
@@ -17,7 +19,6 @@ from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError, known_hint
 from inspector.memory import Part, Workload, estimate
 from inspector.model import Model
-from inspector.verdict.changes import Change
 from inspector.verdict.fit import CardShare
 
 CONTEXT_BYTES = 512 * 1024**2
@@ -95,11 +96,12 @@ def plan_llama_cpp(
         UsageError: options that llama.cpp refuses.
         CannotTell: it is not known what a GGUF file of the model holds.
     """
+    del suggest  # every change has an option: inspector/advice finds them
     chosen = llama_cpp_settings(workload, options)
     facts = gguf_facts(model, workload.dtype)
     if isinstance(facts, str):
         raise CannotTell(facts)
-    outside = 0 if spec.kind == "metal" else CONTEXT_BYTES
+    outside = _outside(spec)
     devices = _Devices(facts, spec, outside)
     taken = devices.taken(chosen)
     result, fullest = taken.plan, taken.device
@@ -131,13 +133,30 @@ def plan_llama_cpp(
         fits=taken.fits,
         decode_bound=decode_bound(model, estimate(model, workload), spec, 1),
         prefill_bound=prefill_bound(model, spec, 1),
-        changes=_changes(devices, workload, chosen, longest) if taken.fits is False and suggest else (),
         cards=taken.shares,
         notes=(
             *(layer_cache_bytes.why_not(facts.layers, chosen) if taken.fits is None else ()),
             *(*taken.notes, *_notes(model, workload, result), *spec.notes),
         ),
     ).explained_by(lambda: _explain(facts, chosen, result, fullest, outside))
+
+
+def llama_cpp_sizer(model: Model) -> Sizer:
+    """Whether one workload after another fits; the facts of each type of file are worked out once."""
+    facts = cache(partial(gguf_facts, model))
+
+    def sized(workload: Workload, spec: GpuSpec, options: LlamaCppOptions) -> Sized:
+        found = facts(workload.dtype)
+        if isinstance(found, str):
+            return Sized()
+        taken = _Devices(found, spec, _outside(spec)).taken(llama_cpp_settings(workload, options))
+        return Sized(taken.fits, taken.total, taken.capacity)
+
+    return sized
+
+
+def _outside(spec: GpuSpec) -> int:
+    return 0 if spec.kind == "metal" else CONTEXT_BYTES
 
 
 def llama_cpp_settings(workload: Workload, settings: LlamaCppOptions) -> LlamaCppSettings:
@@ -201,42 +220,6 @@ def _largest(fits: Callable[[int], bool], limit: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
-
-
-def _changes(
-    devices: _Devices, workload: Workload, chosen: LlamaCppSettings, longest: int | None
-) -> tuple[Change, ...]:
-    """The single changes that make it fit: a shorter context, a smaller cache, layers left to the CPU, more cards."""
-    facts, spec, needed = devices.facts, devices.spec, devices.needed
-    found: list[Change] = []
-
-    def add(option: str, text: str, changed: LlamaCppSettings, cards: int = spec.count) -> bool:
-        size = needed(changed, cards)
-        if size is None or size > max(spec.capacities):
-            return False
-        found.append(Change(option, text, size))
-        return True
-
-    if longest:
-        changed = replace(chosen, n_ctx=longest * workload.batch)
-        add(f"--context {longest}", f"a context of {longest:,} tokens", changed)
-    for kind in ("q8_0", "q4_0"):
-        try:
-            changed = replace(chosen, cache_type_k=kind, cache_type_v=kind)
-            if add(f"--cache-type-k {kind} --cache-type-v {kind}", f"a {kind} KV cache", changed):
-                break
-        except UsageError:  # rows that are no whole blocks
-            continue
-    top = len(facts.layers) if chosen.n_gpu_layers is None else chosen.n_gpu_layers - 1
-    layers = _largest(lambda count: devices.fits(replace(chosen, n_gpu_layers=count)), max(0, top))
-    if layers:
-        where = "the GPUs" if spec.count > 1 else "the GPU"
-        text = f"{layers} of {len(facts.layers) + 1} layers on {where}, the rest on the CPU"
-        add(f"--n-gpu-layers {layers}", text, replace(chosen, n_gpu_layers=layers))
-    for cards in () if spec.mixed else range(spec.count + 1, MAX_CARDS + 1):
-        if add(f"--gpu '{cards}x{spec.name}'", f"{cards} GPUs", chosen, cards):
-            break
-    return tuple(found)
 
 
 def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str, ...]:

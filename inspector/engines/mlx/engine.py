@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inspector.engines.engine import Engine
+from inspector.engines.engine import CacheType, Engine, Sizer
 from inspector.engines.mlx.options import MlxOptions
 from inspector.errors import UsageError
 
@@ -25,6 +25,8 @@ class Mlx(Engine):
     options = MlxOptions
     emits = ("mlx",)
     device_kinds = ("metal",)
+    recipes = ("mlx-8bit", "mlx-6bit", "mlx-5bit", "mlx-4bit", "mlx-3bit")
+    lighter = tuple(("prefill_step_size", size) for size in (1024, 512, 256))
 
     def cache_rules(self) -> LayerRules[..., Any]:
         """See cache.py: layer_cache_bytes."""
@@ -44,6 +46,19 @@ class Mlx(Engine):
                 "Name a Mac, e.g. --gpu 'M3 Max 64GB', or a size such as 48GiB. For this one: --engine vllm or"
                 " llama.cpp.",
             )
+
+    def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
+        """8.5 and 4.5 bits: a 16-bit scale and bias for each 64."""
+        del spec
+        return tuple(CacheType(bits + 0.5, options=(("kv_bits", bits),)) for bits in (8, 4))
+
+    def sizer(self, model: Model) -> Sizer:
+        """The plan without the searches for the longest context and the most sequences."""
+        if model.architecture.layers_at_least:
+            return super().sizer(model)
+        from inspector.engines.mlx.plan import mlx_sizer
+
+        return mlx_sizer(model)
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: MlxOptions, *, suggest: bool

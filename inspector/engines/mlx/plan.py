@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.devices.table import GIB, MIB
+from inspector.engines.engine import Sized, Sizer
 from inspector.engines.mlx.buffers import MlxFacts, MlxPlan, assumed_latents, mlx_facts, plan
 from inspector.engines.mlx.cache import VERSION, MlxSettings, last_chunk, layer_cache_bytes
 from inspector.engines.mlx.graph import LARGE, SMALL, Queue
 from inspector.engines.mlx.options import MlxOptions
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError
-from inspector.memory import STORED, Part, Workload, estimate
+from inspector.memory import Part, Workload, estimate
 from inspector.model import Model
 from inspector.verdict.changes import Change
 
@@ -28,9 +29,6 @@ DECODE_CONCURRENCY = 32
 
 LEFT_TO_MACOS = 4 * GIB
 """What a raised wired limit must leave of the machine's memory: a choice, not a measurement."""
-
-SMALL_STEPS = (1024, 512, 256)
-"""Sizes of a prompt's chunks that are tried where the usual one takes too much."""
 
 _BITS = {"int4": 4, "int8": 8}
 """This library's precisions under --kv-bits."""
@@ -47,7 +45,7 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
     facts = mlx_facts(model, workload.dtype)
     if isinstance(facts, str):
         raise CannotTell(facts)
-    queue = LARGE if spec.device is None or spec.device.name.split()[1:2] in (["Max"], ["Ultra"]) else SMALL
+    queue = _queue(spec)
     result = plan(facts, chosen, queue)
     total = result.total
     longest = many = None
@@ -55,9 +53,8 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
         most = max(workload.context, model.architecture.longest_context or 0)
         longest, many = _searched(facts, chosen, queue, spec.capacity, most)
     verdict = None if total is None else total <= spec.capacity
-    changes: tuple[Change, ...] = ()
-    if verdict is False and suggest and total is not None:
-        changes = _changes(model, workload, spec, chosen, queue, longest, many, total)
+    named = next((name for name, bits in _BITS.items() if bits == chosen.kv_bits), workload.kv_dtype)
+    cached = dataclasses.replace(workload, kv_dtype=named)  # what a step reads of it
     return AllocatedServing(
         engine="mlx",
         engine_version=VERSION,
@@ -76,11 +73,30 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
         longest_context=longest,
         request_bytes=None if result.kv_cache is None else -(-result.kv_cache // chosen.batch),
         fits=verdict,
-        decode_bound=decode_bound(model, estimate(model, workload), spec, chosen.ranks),
+        decode_bound=decode_bound(model, estimate(model, cached), spec, chosen.ranks),
         prefill_bound=prefill_bound(model, spec, chosen.ranks),
-        changes=changes,
+        changes=_raised_limit(spec, total) if verdict is False and suggest and total is not None else (),
         notes=(*_notes(facts, chosen, result, spec, many), *spec.notes),
     ).explained_by(lambda: explain_mlx(facts, chosen, result))
+
+
+def mlx_sizer(model: Model) -> Sizer:
+    """Whether one workload after another fits; the facts of each precision are worked out once."""
+    facts = cache(partial(mlx_facts, model))
+
+    def sized(workload: Workload, spec: GpuSpec, options: MlxOptions) -> Sized:
+        found = facts(workload.dtype)
+        if isinstance(found, str):
+            return Sized()
+        chosen = mlx_settings(workload, spec, options)
+        total = plan(found, chosen, _queue(spec)).total
+        return Sized(None if total is None else total <= spec.capacity, total, spec.capacity, chosen.ranks)
+
+    return sized
+
+
+def _queue(spec: GpuSpec) -> Queue:
+    return LARGE if spec.device is None or spec.device.name.split()[1:2] in (["Max"], ["Ultra"]) else SMALL
 
 
 def _searched(facts: MlxFacts, chosen: MlxSettings, queue: Queue, capacity: int, most: int) -> tuple[int, int]:
@@ -172,54 +188,14 @@ def _allowed(fits: Callable[[MlxSettings], bool], settings: MlxSettings) -> bool
         return False
 
 
-def _changes(
-    model: Model,
-    workload: Workload,
-    spec: GpuSpec,
-    chosen: MlxSettings,
-    queue: Queue,
-    longest: int | None,
-    many: int | None,
-    total: int,
-) -> tuple[Change, ...]:
-    """The single changes that make it fit: less context, smaller chunks, a packed cache or weights, a raised limit."""
-    found: dict[str, Change] = {}
-
-    def add(option: str, text: str, changed: MlxSettings, dtype: str = workload.dtype) -> None:
-        name = option.partition(" ")[0]
-        facts = mlx_facts(model, dtype)
-        if name in found or isinstance(facts, str):
-            return
-        try:
-            size = plan(facts, changed, queue).total
-        except UsageError:
-            return
-        if size is not None and size <= spec.capacity:
-            found[name] = Change(option, text, size)
-
-    replace = dataclasses.replace
-    if longest:
-        add(f"--context {longest}", f"{longest:,} tokens per sequence", replace(chosen, context=longest))
-    if many and workload.batch > 1:
-        add(f"--batch {many}", f"{many:,} sequences at once", replace(chosen, batch=many))
-    for size in SMALL_STEPS:
-        if size < chosen.prefill_step_size:
-            text = f"prompts in chunks of {size:,} tokens"
-            add(f"--prefill-step-size {size}", text, replace(chosen, prefill_step_size=size))
-    for bits in (8, 4):
-        if chosen.kv_bits is None or bits < chosen.kv_bits:
-            add(f"--kv-bits {bits}", f"a KV cache of {bits} bits", replace(chosen, kv_bits=bits))
-    if workload.dtype == STORED or workload.dtype in ("fp32", "bf16", "fp16", "int8"):
-        for dtype in ("int8", "int4"):
-            add(f"--dtype {dtype}", f"the weights in {dtype[3:]} bits (mlx_lm.convert -q)", chosen, dtype)
+def _raised_limit(spec: GpuSpec, total: int) -> tuple[Change, ...]:
+    """The change that no option states: more of the machine's memory for the GPU."""
     limit, memory = -(-total // MIB), spec.device.memory_mib * MIB if spec.device else 0
-    if limit * MIB + LEFT_TO_MACOS <= memory:
-        text = (
-            f"sudo sysctl iogpu.wired_limit_mb={limit}, which leaves {(memory - limit * MIB) / GIB:.1f} GiB of the"
-            " machine's memory to all else"
-        )
-        found["wired limit"] = Change("", text, total)
-    return tuple(found.values())
+    if limit * MIB + LEFT_TO_MACOS > memory:
+        return ()
+    left = (memory - limit * MIB) / GIB
+    text = f"sudo sysctl iogpu.wired_limit_mb={limit}, which leaves {left:.1f} GiB of the machine's memory to all else"
+    return (Change("", text, total),)
 
 
 def _notes(facts: MlxFacts, settings: MlxSettings, result: MlxPlan, spec: GpuSpec, many: int | None) -> tuple[str, ...]:

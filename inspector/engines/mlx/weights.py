@@ -36,10 +36,15 @@ from inspector.model.model import Architecture, Model
 CONVERTED: dict[str, tuple[Fraction, str]] = {
     "int4": (4 + Fraction(32, 64), "4 bits, a 16-bit scale and bias for each 64"),
     "int8": (8 + Fraction(32, 64), "8 bits, a 16-bit scale and bias for each 64"),
+    **{
+        f"mlx-{bits}bit": (bits + Fraction(32, 64), f"{bits} bits, a 16-bit scale and bias for each 64")
+        for bits in (8, 6, 5, 4, 3)
+    },
     "mxfp4": (4 + Fraction(8, 32), "4 bits, an 8-bit scale for each 32"),
     "nvfp4": (4 + Fraction(8, 16), "4 bits, an 8-bit scale for each 16"),
 }
-"""What `mlx_lm.convert -q` makes with its defaults (`--q-bits 4`, `--q-bits 8`, `--q-mode mxfp4`, `nvfp4`)."""
+"""What `mlx_lm.convert -q` makes with its defaults (`--q-bits 4`, `--q-bits 8`, `--q-mode mxfp4`, `nvfp4`). Repos are
+called by "4bit", what this library's older name is int4 for."""
 
 ROUTER_BITS = 8 + Fraction(32, 64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inspector.engines.engine import Engine, LogReader
+from inspector.engines.engine import CacheType, Engine, LogReader
 from inspector.engines.sglang.options import SglangOptions
 
 if TYPE_CHECKING:
@@ -29,12 +29,28 @@ class Sglang(Engine):
     log_line = "Load weight end"
     device_kinds = ("cuda", "rocm")
     makes_file_types = False
+    recipes = ("fp8", "w8a8", "nvfp4", "nf4", "mxfp4", "awq", "gptq")
 
     def cache_rules(self) -> LayerRules[..., Any]:
         """See cache_specs.py: specs_of."""
         from inspector.engines.common.cache_specs import specs_of
 
         return specs_of
+
+    def why_not_recipe(self, recipe: str, spec: GpuSpec, options: SglangOptions) -> str | None:
+        """By its classes' own least compute capability (data/engines/sglang.json); of ROCm fp8 alone is known here."""
+        from inspector.engines.common.recipes import why_not_on
+        from inspector.engines.sglang.loads import table
+
+        refused = super().why_not_recipe(recipe, spec, options)
+        least = table()["min_capability"] | {"compressed-tensors": 80}  # its scheme for int8: CompressedTensorsW8A8Int8
+        return refused or why_not_on(recipe, spec, least, ("fp8",))
+
+    def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
+        """fp8, where the hardware has it."""
+        from inspector.engines.common.recipes import fp8_cache
+
+        return (CacheType(8, "fp8"),) if fp8_cache(spec) else ()
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: SglangOptions, *, suggest: bool

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inspector.engines.engine import Answer, Engine, Planner
+from inspector.engines.engine import Answer, Engine, Planner, Sized, Sizer
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.memory import Workload
     from inspector.model import Model
+
+
+LEAST = {"nf4": (6, 0), "nf4-dq": (6, 0)}
+"""Compute capability that a recipe needs; 7.5 where nothing stands here."""
 
 
 class Transformers(Engine):
@@ -19,6 +23,30 @@ class Transformers(Engine):
     title = "transformers"
     needs_device = False
     counts_images = True
+    recipes = ("bnb-int8", "nf4", "nf4-dq", "awq", "gptq")
+
+    def why_not_recipe(self, recipe: str, spec: GpuSpec, options: Any) -> str | None:
+        """bitsandbytes (docs, "Hardware Compatibility") and GPTQModel, which loads AWQ and GPTQ, on NVIDIA's GPUs."""
+        refused = super().why_not_recipe(recipe, spec, options)
+        if refused or spec.kind is None:
+            return refused
+        least, capability = LEAST.get(recipe, (7, 5)), spec.compute_capability
+        if capability is None or capability < least:
+            return f"{recipe} needs CUDA and compute capability {least[0]}.{least[1]}"
+        return None
+
+    def sizer(self, model: Model) -> Sizer:
+        """The estimate against the devices, without the searches."""
+        from inspector.verdict.fit import check_fit, memoized
+
+        estimate = memoized()
+
+        def sized(workload: Workload, spec: GpuSpec, options: Any) -> Sized:
+            del options
+            fit = check_fit(model, workload, spec, estimate=estimate, suggest=False, searches=False)
+            return Sized(fit.fits, fit.needed, fit.usable)
+
+        return sized
 
     def planner(self, model: Model, workload: Workload, options: Any) -> Planner:
         """The estimate against the devices; each workload of the searches is sized once for all of them."""

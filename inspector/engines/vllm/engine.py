@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inspector.engines.engine import Engine, LogReader
+from inspector.engines.engine import CacheType, Engine, LogReader
 from inspector.engines.vllm.options import VllmOptions
 
 if TYPE_CHECKING:
@@ -30,12 +30,26 @@ class Vllm(Engine):
     device_kinds = ("cuda", "rocm")
     counts_images = True
     makes_file_types = False
+    recipes = ("fp8", "w8a8", "nvfp4", "nf4", "mxfp4", "awq", "gptq")
+    lighter = (("enforce_eager", True),)
 
     def cache_rules(self) -> LayerRules[..., Any]:
         """See cache_specs.py: specs_of."""
         from inspector.engines.common.cache_specs import specs_of
 
         return specs_of
+
+    def why_not_recipe(self, recipe: str, spec: GpuSpec, options: VllmOptions) -> str | None:
+        """By its classes' own least compute capability, and ROCm's list (data/engines/vllm.json)."""
+        from inspector.engines.vllm.loads import why_not_recipe
+
+        return super().why_not_recipe(recipe, spec, options) or why_not_recipe(recipe, spec, options.version)
+
+    def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
+        """fp8, where the hardware has it."""
+        from inspector.engines.common.recipes import fp8_cache
+
+        return (CacheType(8, "fp8"),) if fp8_cache(spec) else ()
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions, *, suggest: bool

@@ -11,8 +11,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
+from inspector.devices.spec import GpuSpec
 from inspector.engines.common.cache_specs import CompressedIndex
 from inspector.engines.common.kept_heads import expanded_latents, later_rounds
+from inspector.engines.common.recipes import method_of, why_not_on
 from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.architecture import PARAMS
@@ -40,7 +42,7 @@ QUANTIZATIONS_SINCE = (0, 13)
 def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
     found: dict[str, Any] = json.loads(table_text("engines/vllm.json"))
-    for name in ("plugins", "backend", "no_backend", "backend_refuses", "no_quantizations", "no_float16"):
+    for name in ("plugins", "backend", "no_backend", "backend_refuses", "no_quantizations", "no_float16", "rocm"):
         found[name] = frozenset(found[name].split())
     for name in ("since", "latents"):
         found[name] = {each: release for release, names in found[name].items() for each in names.split()}
@@ -136,6 +138,15 @@ def native_class(shape: Architecture) -> str | None:
     """vLLM's class by Mistral's own params.json, which it goes by where its weights are there, too."""
     names = (shape.written.get(PARAMS) or {}).get("architectures")
     return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+
+
+def why_not_recipe(recipe: str, spec: GpuSpec, version: str | None) -> str | None:
+    """Why a release does not run weights of a recipe on these GPUs; None where nothing known stands against it."""
+    method, release = method_of(recipe), NEWEST if version is None else parse_version(version).release
+    last = table()["quantizations"].get(method)
+    if last is not None and release > parse_version(last).release:
+        return f"vLLM {'.'.join(map(str, release))} has no {method}: {last} was the last that had it"
+    return why_not_on(recipe, spec, {"bitsandbytes": 70} | table()["min_capability"], table()["rocm"])
 
 
 def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:

@@ -1,0 +1,55 @@
+"""Which methods of quantization a server's own classes take on which GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from inspector.devices.spec import GpuSpec
+from inspector.memory.precision import RECIPES
+
+WEIGHT_ONLY_FP8 = (8, 0)
+"""From here on weights in 8-bit floating point are offered to GPUs that do not multiply them: Marlin's kernels unpack
+them on the way. vLLM's run from 7.5 on, SGLang's from 8.0; Turing, which has no bfloat16 either, is left out. 4-bit
+floating point is offered where it is multiplied alone: elsewhere AWQ and GPTQ do the same with as many bits."""
+
+ARITHMETIC = {"fp8": "fp8", "mxfp4": "fp4", "modelopt_fp4": "fp4", "compressed-tensors": "int8"}
+"""What the hardware multiplies for a method, where it does not unpack to 16 bits."""
+
+
+def method_of(recipe: str) -> str:
+    """The method of quantization that a recipe needs, as vLLM and SGLang name theirs; "" for what is none of theirs."""
+    return RECIPES[recipe].method if recipe in RECIPES else "fp8" if recipe == "fp8" else ""
+
+
+def why_not_on(recipe: str, spec: GpuSpec, minimum: Mapping[str, int], rocm: Collection[str]) -> str | None:
+    """Why a server's class for a recipe does not run on these GPUs; None where nothing known stands against it.
+
+    Args:
+        minimum: method -> the least compute capability, as 75.
+        rocm: methods that it has on ROCm.
+    """
+    method = method_of(recipe)
+    arithmetic = ARITHMETIC.get(method)
+    multiplies = spec.computes is None or arithmetic is None or arithmetic in spec.computes
+    if spec.kind == "rocm":
+        if method not in rocm:
+            return f"it has no {recipe} on ROCm"
+        return None if multiplies else f"{spec.name} does not multiply {arithmetic}"
+    capability = spec.compute_capability
+    if capability is None:
+        return None
+    least = divmod(minimum.get(method, 1000), 10)
+    if arithmetic == "fp8" and not multiplies:
+        least = max(least, WEIGHT_ONLY_FP8)
+    elif not multiplies:
+        return f"{spec.name} does not multiply {arithmetic}"
+    if capability < least:
+        return (
+            f"{recipe} needs compute capability {least[0]}.{least[1]}, {spec.name} has {capability[0]}.{capability[1]}"
+        )
+    return None
+
+
+def fp8_cache(spec: GpuSpec) -> bool:
+    """Whether a KV cache in fp8 is offered: where the hardware has fp8 at all."""
+    return spec.computes is not None and "fp8" in spec.computes
