@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from inspector.engines.launch import Launch
 
 
+ALONE = ("gpus", "all_gpus", "all_options")
+"""Settings of one model's verdict."""
+
+
 def fit_together(models: Sequence[str], settings: Mapping[str, Any], emit: str | None, output: str) -> int:
     """Print whether they fit together, and what launches each, and return the exit code.
 
@@ -27,9 +31,11 @@ def fit_together(models: Sequence[str], settings: Mapping[str, Any], emit: str |
     """
     from inspector.api.side_by_side import TogetherQuestion, launches, together
 
-    gpus, rest = settings["gpus"], {name: value for name, value in settings.items() if name not in ("gpus", "all_gpus")}
+    gpus, rest = settings["gpus"], {name: value for name, value in settings.items() if name not in ALONE}
     if len(gpus) != 1 or settings["all_gpus"]:
         raise UsageError("--together answers for one device", "Name one --gpu.")
+    if settings["all_options"]:
+        raise UsageError("--together looks for no other options", "Leave out --all-options.")
     if output not in ("text", "json", "jsonl"):
         raise UsageError(f"--together prints text or json, not {output}")
     if rest.pop("price", None) is not None:
