@@ -207,8 +207,11 @@ oracle-mlx: $(VENV)/mlx/.mlx ## compare with mlx-lm's own classes on a CPU: a sm
 
 LAUNCH := $(VENV)/launch
 .PHONY: oracle-launch
-oracle-launch: $(VLLM_VENV)/.vllm $(SGLANG_VENV)/.sglang $(LLAMA_VENV)/.llama $(VENV)/mlx/.mlx ## what fit --emit writes, read by the engines' own argument parsers (three minutes)
+oracle-launch: $(VLLM_VENV)/.vllm $(SGLANG_VENV)/.sglang $(LLAMA_VENV)/.llama $(VENV)/mlx/.mlx ## what fit --emit writes, read by the engines' own argument parsers; vLLM's buffers for adapters (eight minutes)
 	mkdir -p $(LAUNCH)
+	$(BIN)/python -m tests.oracles.adapters configs $(LAUNCH)/configs
+	$(VLLM_VENV)/bin/python tests/oracles/vllm/lora.py $(LAUNCH)/configs $(LAUNCH)/lora.jsonl
+	$(BIN)/python -m tests.oracles.adapters compare $(LAUNCH)/lora.jsonl --write
 	$(BIN)/python -m tests.oracles.launch samples $(LAUNCH)/samples.jsonl
 	$(VLLM_VENV)/bin/python tests/oracles/launch_parsers.py vllm $(LAUNCH)/samples.jsonl $(LAUNCH)/vllm.json
 	$(SGLANG_VENV)/bin/python tests/oracles/launch_parsers.py sglang $(LAUNCH)/samples.jsonl $(LAUNCH)/sglang.json

@@ -46,6 +46,8 @@ CHOICES: dict[str, dict[str, tuple[Any, ...]]] = {
         "max_num_batched_tokens": (None, 4096, 8192),
         "max_num_seqs": (None, 32, 1024),
         "enforce_eager": (False, True),
+        "max_loras": (None, None, 4),
+        "max_lora_rank": (None, None, 64),
     },
     "sglang": {
         "gpu": ("RTX 4090", "H100", "2xH100", "8xH100"),

@@ -109,6 +109,14 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
             "not_converted": "not converted or not loaded",
         },
     ),
+    "adapters": (
+        "Adapters: the buffers that vLLM's LoRA manager makes, on the meta device",
+        {
+            "built": "bundled models, on one rank and on one of two, that its manager wraps",
+            "equal": "of these, the buffers take the bytes that are told",
+            "not_told": "not told",
+        },
+    ),
     "launch": (
         "Launches: what `fit --emit` writes, read by the engines' own argument parsers",
         {

@@ -43,6 +43,11 @@ def weights_part(model: ServedModel, total: int, shares: Mapping[str, int], rank
             "sines and cosines of every position, whole on every rank",
             f"max_position_embeddings, head_dim; {layers}/rotary_embedding",
         ),
+        "adapters": (
+            "max_loras x max_lora_rank x (inputs + outputs) of the linear layers, each on the side that is cut over"
+            " ranks, and of the ends that take adapters",
+            "headers; vllm/lora/layers: create_lora_weights",
+        ),
         "allocator": (
             "what torch's allocator rounds tensors of 10 MiB and more up by",
             "c10/cuda/CUDACachingAllocator.cpp: kMinLargeAlloc, kRoundLarge",

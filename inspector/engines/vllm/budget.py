@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from inspector.engines.common.cache_specs import CacheSettings
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
-from inspector.engines.common.loaded_weights import rank_shares
+from inspector.engines.common.loaded_weights import ceil_div, rank_shares, stage_layers
 from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
 from inspector.engines.vllm.cache import Capacity, capacity, longest_context
 from inspector.engines.vllm.loads import STATE_BYTES
@@ -44,6 +44,7 @@ class VllmSettings:
         hybrid_kv_cache: the hybrid manager is on (not --disable-hybrid-kv-cache-manager).
         non_torch: bytes outside torch, where they are known better than the table has them.
         graphs: bytes of CUDA graphs, likewise.
+        adapters: bytes of the buffers for adapters on a rank that holds all layers (lora.py).
     """
 
     max_model_len: int
@@ -64,6 +65,7 @@ class VllmSettings:
     sampler: Sampler | None = None
     non_torch: int | None = None
     graphs: int | None = None
+    adapters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
     """Bytes of the weights on a rank of each stage by share, which sum to what "Model loading took" prints; None
     where they are not known."""
     marlin = settings.version.mxfp4_kernel_is_marlin(card.compute_capability)
-    return rank_shares(
+    stages = rank_shares(
         model,
         tensor_parallel=settings.tensor_parallel_size,
         pipeline_parallel=settings.pipeline_parallel_size,
@@ -211,6 +213,13 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
         # process_weights_after_loading dequantizes kv_b_proj for W_UK_T and W_UV; of a plain one they are views.
         copies=model.latents_packed,
         workspace=settings.version.latent_workspace(card.compute_capability) if has_latents(model) else 0,
+    )
+    if stages is None or not settings.adapters:
+        return stages
+    counts = stage_layers(len(model.layers), settings.pipeline_parallel_size)
+    return tuple(
+        shares | {"adapters": ceil_div(settings.adapters * count, len(model.layers))}
+        for shares, count in zip(stages, counts, strict=True)
     )
 
 

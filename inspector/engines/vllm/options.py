@@ -46,3 +46,19 @@ class VllmOptions:
         least=1,
     )
     enforce_eager: bool = setting(False, help="vLLM without CUDA graphs.")
+    max_loras: int | None = setting(
+        None,
+        help="Adapters that vLLM serves at once.",
+        docs="LoRA adapters that vLLM serves in one step; with `--max-lora-rank` alone 1",
+        metavar="K",
+        least=1,
+        most=1024,
+    )
+    max_lora_rank: int | None = setting(
+        None,
+        help="The largest rank of them. Default: 16.",
+        docs="their largest rank: 1, 8, 16 (default), 32, 64, 128, 256, 320, 512",
+        metavar="N",
+        least=1,
+        most=512,
+    )

@@ -26,6 +26,7 @@ from inspector.engines.vllm import budget
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
 from inspector.engines.vllm.loads import as_cached, resolve_dtype, runner, why_not_loaded
+from inspector.engines.vllm.lora import ADAPTER_NOTE, ServedAdapters, adapter_bytes, served_adapters
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.memory import Workload
@@ -87,6 +88,9 @@ def _account(
     if served is None:
         raise CannotTell(NO_FACTS)
     chosen = replace(_settings(workload, options, tensor, pipeline), kv_cache_dtype=cache_name(workload, model))
+    adapters = served_adapters(options)
+    if adapters is not None:
+        chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, tensor, spec.count, chosen))
     if runner(model.architecture.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
         chosen = replace(chosen, sampler="none")
     stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
@@ -110,7 +114,7 @@ def _account(
         gpu=spec.name,
         count=spec.count,
         capacity=next((each.capacity for each in cards if each.tightest), spec.capacity),
-        settings=_shown(card, chosen, served.compute),
+        settings=_shown(card, chosen, served.compute) | _shown_adapters(adapters),
         per_gpu=_rank_parts(plan.tightest),
         kv_tokens=None if held is None else held.tokens_printed,
         kv_blocks=None if held is None else held.blocks,
@@ -119,7 +123,11 @@ def _account(
         request_bytes=request,
         fits=plan.fits,
         cards=cards,
-        notes=(*(_mixed_notes(pipeline) if stages else ()), *unified_note(spec), *served.notes, *spec.notes),
+        notes=(
+            *(_mixed_notes(pipeline) if stages else ()),
+            *((ADAPTER_NOTE,) if adapters else ()),
+            *(*unified_note(spec), *served.notes, *spec.notes),
+        ),
     )
     return serving.explained_by(lambda: explain_vllm(served, card, chosen, plan))
 
@@ -164,6 +172,12 @@ def _shown(card: Card, chosen: budget.VllmSettings, compute: str) -> dict[str, A
         "enable_expert_parallel": chosen.enable_expert_parallel,
         "enforce_eager": chosen.enforce_eager,
     }
+
+
+def _shown_adapters(adapters: ServedAdapters | None) -> dict[str, Any]:
+    if adapters is None:
+        return {}
+    return {"enable_lora": True, "max_loras": adapters.loras, "max_lora_rank": adapters.rank}
 
 
 def _rank_parts(rank: budget.RankMemory) -> dict[str, int | None]:
