@@ -205,5 +205,5 @@ def _measured(
     try:
         from inspector.measure.training import measure_training
     except ImportError as error:
-        raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'llm-inspect[measure]'") from None
+        raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'torch>=2.13' 'peft>=0.21'") from None
     return measure_training(checkpoint.config, workload, setup)

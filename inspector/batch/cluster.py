@@ -211,7 +211,7 @@ def inspect_many_on_ray(question: ClusterQuestion) -> Generator[Record, None, No
     try:
         import ray  # noqa: F401
     except ImportError:
-        raise UsageError("a cluster needs Ray", "Install it: pip install 'llm-inspect[ray]'.") from None
+        raise UsageError("a cluster needs Ray", "Install it: pip install 'ray>=2.40'.") from None
     asked = (source, question.revision, chosen(Settings, question))
     return _records(map(model_text, question.ids), workers, jobs, question.ordered, asked)
 

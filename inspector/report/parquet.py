@@ -36,7 +36,7 @@ class ParquetWriter(JsonLinesWriter):
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError:
-            raise UsageError("Parquet needs pyarrow", "Install it: pip install 'llm-inspect[parquet]'.") from None
+            raise UsageError("Parquet needs pyarrow", "Install it: pip install 'pyarrow>=17'.") from None
 
     def line(self, record: Record) -> str:
         if self.columns is None:

@@ -159,6 +159,6 @@ def test_without_pyarrow_the_way_to_it_is_named(run_process: Run, tmp_path: Path
     path = os.pathsep.join([str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = run_process("batch", "-", "--output", tmp_path / "x.parquet", stdin="org/a", PYTHONPATH=path)
     assert done.code == 2
-    assert "pip install 'llm-inspect[parquet]'" in done.err
+    assert "pip install 'pyarrow>=17'" in done.err
     assert not (tmp_path / "x.parquet.jsonl").exists()
     assert sys.executable

@@ -98,7 +98,7 @@ def test_without_torch_the_command_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run(["train", "meta-llama/Llama-3.2-1B", "--offline", "--measure"]) == 2
-    assert "pip install 'llm-inspect[measure]'" in capsys.readouterr().err
+    assert "pip install 'torch>=2.13' 'peft>=0.21'" in capsys.readouterr().err
 
 
 def test_only_one_card_is_measured() -> None:

@@ -44,7 +44,7 @@ def states_only(
         inference_bytes=estimate(model, workload).weights.bytes,
         warnings=(
             f"the peak is not known: {reason}; without activations it takes at least {least:,} B;"
-            " `llm-inspect train MODEL --measure` (pip install 'llm-inspect[measure]') runs the class itself",
+            " `llm-inspect train MODEL --measure` (pip install 'torch>=2.13' 'peft>=0.21') runs the class itself",
         ),
         sharding=sharding,
     )
