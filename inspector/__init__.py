@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inspector.batch.cluster import inspect_many_on_ray
     from inspector.engines.serving import Serving
     from inspector.errors import InspectError
+    from inspector.finding import Finding, Found, find
     from inspector.hub import Checkpoint, Resolver, Tensor
     from inspector.memory import Estimate, Part, Workload
     from inspector.memory.training import Sharding, TrainingEstimate
@@ -38,6 +39,7 @@ _HOMES = {
     "inspector.api.differences": ("Difference", "compare", "inspect_pair"),
     "inspector.engines.serving": ("Serving",),
     "inspector.errors": ("InspectError",),
+    "inspector.finding": ("Finding", "Found", "find"),
     "inspector.hub": ("Checkpoint", "Resolver", "Tensor"),
     "inspector.memory": ("Estimate", "Part", "Workload"),
     "inspector.memory.training": ("Sharding", "TrainingEstimate"),
@@ -50,7 +52,9 @@ __all__ = [
     "Checkpoint",
     "Difference",
     "Estimate",
+    "Finding",
     "Fit",
+    "Found",
     "InspectError",
     "Inspection",
     "LoadedModel",
@@ -68,6 +72,7 @@ __all__ = [
     "ainspect",
     "ainspect_many",
     "compare",
+    "find",
     "fit",
     "inspect",
     "inspect_each",

@@ -79,6 +79,17 @@ def test_a_comparison_is_an_array(run: Run) -> None:
     Draft202012Validator(SCHEMA).validate(records)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("found", ["--gpu", "RTX 4090", "--search", "Qwen2.5-7B"]), ("bundled", [])]
+)
+def test_a_list_of_models(run: Run, name: str, arguments: list[str]) -> None:
+    records = json.loads(run("find", "--bundled", *arguments, "--json").out)
+    assert records
+    for record in records:
+        validator(name).validate(record)
+    Draft202012Validator(SCHEMA).validate(records)
+
+
 def test_lines_of_a_batch(run: Run, tmp_path: Path) -> None:
     tmp_path.joinpath("list").write_text(f"{GPT2}\norg/never-seen\n")
     lines = [json.loads(line) for line in run("batch", tmp_path / "list", "--gpu", "24GiB").out.splitlines()]

@@ -33,6 +33,7 @@ STEPS = [
     "api",
     "report",
     "batch",
+    "finding",
     "manifest",
     "cli",
     "__main__",

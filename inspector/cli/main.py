@@ -23,6 +23,7 @@ COMMANDS = {
     "check-log": ("check_log", "Show what an engine's start-up log printed beside what is predicted."),
     "completion": ("completion", "Print what makes bash, zsh or fish complete commands, models and GPUs."),
     "diff": ("diff", "Compare two models, revisions or folders by config and headers."),
+    "find": ("find", "Say which models run on a device, each with the best way to run it."),
     "fit": ("fit", "Say whether a model fits, and exit with 0 if it does, 1 if not, 4 if that cannot be told."),
     "gpus": ("gpus", "List the devices it knows, and those of this machine."),
     "lock": ("lock", "Write a manifest of what models are now, for verify."),

@@ -58,6 +58,28 @@ class Network(NamedTuple):
 NOTHING_ASKED = Network()
 
 
+class ListedModel(NamedTuple):
+    """What a list says of a model; None for what it does not say.
+
+    Attributes:
+        name: its repo ID.
+        license: "apache-2.0", "gemma", as its tags name it.
+        pipeline_tag: its task.
+        parameters: how many it has, where it is bundled.
+        at_least: those that lie on the devices in any case: all but the embedding; likewise.
+        same_as: what stands for its config and headers, where other models have the same.
+    """
+
+    name: str
+    license: str | None = None
+    pipeline_tag: str | None = None
+    downloads: int | None = None
+    likes: int | None = None
+    parameters: int | None = None
+    at_least: int | None = None
+    same_as: str | None = None
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A repo's config, and every tensor's name, dtype and shape, all of one commit.

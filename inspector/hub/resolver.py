@@ -98,6 +98,18 @@ class Resolver:
             raise offline_refusal(query)
         return find_models(*self._connected(), query)
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing is asked over the network."""
+        return self._settings.offline
+
+    def kept_models(self) -> tuple[str, ...]:
+        """The repo IDs of what is cached on this machine: answers kept between runs, and what was downloaded."""
+        from inspector.hub.cache.upkeep import hub_cache_names, kept_names
+
+        names = (*kept_names(self._settings.cache), *hub_cache_names(self._settings.hub_cache))
+        return tuple(sorted(dict.fromkeys(names)))
+
     def _alone(self, target: RepoId | LocalPath) -> Checkpoint:
         """What one repo, folder or file holds."""
         if isinstance(target, LocalPath):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inspector.report.units import bytes_text, count_text, device_text, number_text, verdict_text
+from inspector.report.units import bytes_text, count_text, device_text, gib_text, number_text, verdict_text
 
 if TYPE_CHECKING:
     from inspector.record import Record
@@ -69,6 +69,28 @@ TRAINING_COLUMNS = (
     Column("training.peak", "peak", bytes_text),
 )
 
+BUNDLED_COLUMNS = (
+    Column("repo_id", "model", str),
+    Column("parameters.total", "parameters", count_text, "params"),
+    Column("license", "license", lambda value: value or ""),
+    Column("pipeline_tag", "task", lambda value: value or ""),
+)
+FOUND_COLUMNS = (
+    Column("repo_id", "model", str),
+    Column("parameters.total", "parameters", count_text, "params"),
+    Column("dtype", "weights", str),
+    Column("engine", "engine", str),
+    Column("needed", "needs", bytes_text, "GiB", gib_text),
+    Column("headroom", "headroom", bytes_text, "left", gib_text),
+    Column("max_context", "longest context", number_text, "context"),
+    Column("decode_bound", "tok/s at most", lambda value: "" if value is None else f"{value:,.3g}", "tok/s"),
+    Column(
+        "decode_cost", "USD per million tokens, at least", lambda value: "" if value is None else f"{value:,.3g}", "$/M"
+    ),
+    Column("license", "license", lambda value: value or ""),
+)
+"""Of `find`."""
+
 
 def device_columns(devices: Sequence[str]) -> tuple[Column, ...]:
     """A verdict for each of the devices."""
@@ -83,7 +105,10 @@ def _short_verdict(fits: bool | None) -> str:
 
 
 def columns_of(records: Sequence[Record]) -> tuple[Column, ...]:
-    """What people want to see of these records: of training, where one is about it, else of inference."""
+    """What people want to see of these records: of `find`, of training, where one is about it, else of inference."""
+    if any("pipeline_tag" in record for record in records):
+        found = FOUND_COLUMNS if any("rank" in record for record in records) else BUNDLED_COLUMNS
+        return found[1:]
     fits: Sequence[Any] = max((record.get("fit", ()) for record in records), key=len, default=())
     chosen = TRAINING_COLUMNS if any("training" in record for record in records) else MEMORY_COLUMNS
     return (*chosen, *device_columns([device_text(fit["gpu"], fit["count"]) for fit in fits]))

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from inspector.hub.cache.snapshot import loads
-from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.checkpoint import Checkpoint, ListedModel
 
 INDEX = "index.json"
+LIST = "list.json"
+"""What `find` has to know before it reads a snapshot: parameters (all, and beside the embedding), license, task."""
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 FOLDERS = (_PACKAGE / "snapshots", _PACKAGE.parent / "fixtures" / "snapshots")
@@ -45,6 +47,22 @@ def bundled_names() -> tuple[str, ...]:
     try:
         return tuple(json.loads((folder / INDEX).read_bytes())) if folder is not None else ()
     except (OSError, ValueError):
+        return ()
+
+
+def bundled_models() -> tuple[ListedModel, ...]:
+    """The bundled models, each once, in the order of their IDs; those of the same config and headers say so."""
+    folder = _folder()
+    try:
+        if folder is None:
+            return ()
+        files = json.loads((folder / INDEX).read_bytes())
+        rows = json.loads((folder / LIST).read_bytes())["models"]
+        return tuple(
+            ListedModel(name, license, task, parameters=total, at_least=at_least, same_as=files[name])
+            for name, total, at_least, license, task in rows
+        )
+    except (OSError, ValueError, KeyError):
         return ()
 
 

@@ -73,6 +73,19 @@ def kept_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted({each.repo.replace("--", "/") for each in kept_files(folder) if each.is_answer}))
 
 
+def hub_cache_names(hub_cache: Path) -> tuple[str, ...]:
+    """The repo IDs of the models whose config huggingface_hub has downloaded, in the order of their names."""
+    found = (entry.name for entry in _scan(hub_cache) if entry.name.startswith("models--"))
+    named = [(name.removeprefix("models--").replace("--", "/"), hub_cache / name / "snapshots") for name in found]
+    return tuple(
+        sorted(
+            name
+            for name, commits in named
+            if any((commits / each.name / "config.json").exists() for each in _scan(commits))
+        )
+    )
+
+
 def cache_info(folder: Path, limit: int) -> CacheInfo:
     """Counts what is there; a folder that is not there has nothing."""
     kept = list(kept_files(folder))

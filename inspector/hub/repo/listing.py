@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from inspector.errors import AccessError, HubError, HubUnreachable, InspectError, RateLimited, UsageError, known_hint
+from inspector.hub.checkpoint import ListedModel
 from inspector.hub.client.requests import Client, Meter, retry_after
 from inspector.hub.client.response import Answer, Request
 from inspector.hub.client.urls import host
@@ -92,10 +93,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """IDs, each once, in the Hub's order; and whether the Hub has more than the limit."""
+    """Models, each once, in the Hub's order; and whether the Hub has more than the limit."""
 
-    models: tuple[str, ...]
+    details: tuple[ListedModel, ...]
     cut: bool
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Their IDs."""
+        return tuple(each.name for each in self.details)
 
 
 def find_models(client: Client, workers: Workers, query: Query) -> Listed:
@@ -122,16 +128,16 @@ def find_models(client: Client, workers: Workers, query: Query) -> Listed:
         return task.result
 
     endpoint = client.settings.endpoint
-    found: dict[str, None] = {}
+    found: dict[str, ListedModel] = {}
     source = _collected(ask, endpoint, query) if query.collection is not None else _searched(ask, endpoint, query)
     for model in source:
-        if model not in found and len(found) >= query.limit:
-            return Listed(tuple(found), cut=True)
-        found[model] = None
-    return Listed(tuple(found), cut=False)
+        if model.name not in found and len(found) >= query.limit:
+            return Listed(tuple(found.values()), cut=True)
+        found.setdefault(model.name, model)
+    return Listed(tuple(found.values()), cut=False)
 
 
-def _searched(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iterator[str]:
+def _searched(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iterator[ListedModel]:
     """Page after page, as they are needed. One more than the limit is asked for: it tells whether there are more."""
     wanted: dict[str, Any] = {
         "author": query.author,
@@ -150,30 +156,44 @@ def _searched(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iter
         page = _parsed(answer)
         if not isinstance(page, list):
             raise _nonsense(answer)
-        yield from _ids(page)
+        yield from _models(page)
         following = _NEXT.search(answer.headers.get("link", "")) if page else None
         # Its query alone: a mirror's answer may name the Hub, and a token goes to no other host.
         asked = urlsplit(following[1]).query if following else ""
 
 
-def _collected(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iterator[str]:
+def _collected(ask: Callable[[str], Answer], endpoint: str, query: Query) -> Iterator[ListedModel]:
     answer = ask(f"{endpoint}/api/collections/{quote(query.slug)}")
     collection = _parsed(answer)
     items = collection.get("items") if isinstance(collection, dict) else None
     if not isinstance(items, list):
         raise _nonsense(answer)
-    return _ids([item for item in items if isinstance(item, dict) and item.get("type") == "model"])
+    return _models([item for item in items if isinstance(item, dict) and item.get("type") == "model"])
 
 
-def _ids(items: list[Any]) -> Iterator[str]:
-    """The IDs of what an answer lists; what has no valid one is left out."""
+def _models(items: list[Any]) -> Iterator[ListedModel]:
+    """What an answer lists; what has no valid ID is left out, and what is not of its type is not known."""
     for item in items:
         name = item.get("id", item.get("modelId")) if isinstance(item, dict) else None
         if isinstance(name, str):
             try:
-                yield parse_repo(name).name
+                yield ListedModel(parse_repo(name).name, *_facts(item))
             except UsageError:
                 continue
+
+
+def _facts(item: dict[str, Any]) -> tuple[str | None, str | None, int | None, int | None]:
+    """License, task, downloads and likes."""
+    tags = item.get("tags")
+    licenses = (
+        [tag[8:] for tag in tags if isinstance(tag, str) and tag.startswith("license:")]
+        if isinstance(tags, list)
+        else []
+    )
+    counts = (item.get("downloads"), item.get("likes"))
+    downloads, likes = (each if type(each) is int and 0 <= each < 2**63 else None for each in counts)
+    task = item.get("pipeline_tag")
+    return next(iter(licenses), None), task if isinstance(task, str) else None, downloads, likes
 
 
 def _parsed(answer: Answer) -> Any:

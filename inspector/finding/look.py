@@ -1,0 +1,133 @@
+"""One model on the device: the best way to run it there, or why it is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from inspector.advice.longest import longest_context
+from inspector.advice.search import best_options
+from inspector.api.advised import command_of
+from inspector.errors import InspectError
+from inspector.finding.settings import FindQuestion
+from inspector.hub.checkpoint import Checkpoint, ListedModel
+from inspector.model import build_model
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.verdict.changes import Option
+
+QUICK = 16
+"""Options that are asked for: few trials are made for so few, and the first that keeps the whole workload counts."""
+
+DOES_NOT_FIT = "does not fit"
+TOO_SHORT = "made for a shorter context"
+TOO_SLOW = "slower than asked, or not known how fast"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model that runs on the device, and the best way to run it there.
+
+    Attributes:
+        listed: what the list says of it.
+        checkpoint: what was read: where from, at which commit.
+        parameters / active: how many, and how many of them a token uses.
+        option: the option that gives up least, with its engine, recipe, bytes and headroom.
+        max_context: tokens per sequence that still fit so, up to the model's own maximum.
+        decode_cost: US dollars per million tokens, at least; None without a price or a bound.
+        command: the command line of `fit` for it.
+        rank: its place, from 1.
+    """
+
+    listed: ListedModel
+    checkpoint: Checkpoint
+    parameters: int
+    active: int
+    option: Option
+    max_context: int | None
+    decode_cost: float | None
+    command: str
+    rank: int = 0
+
+    @property
+    def repo_id(self) -> str:
+        """Its name."""
+        return self.listed.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `find --json`: sizes in bytes, unknown values None."""
+        option, listed = self.option, self.listed
+        return {
+            "schema": 1,
+            "rank": self.rank,
+            "repo_id": self.repo_id,
+            "revision": self.checkpoint.revision,
+            "source": self.checkpoint.source,
+            "license": listed.license,
+            "pipeline_tag": listed.pipeline_tag,
+            "downloads": listed.downloads,
+            "likes": listed.likes,
+            "parameters": {"total": self.parameters, "active": self.active},
+            "gpu": option.gpu,
+            "count": option.count,
+            "engine": option.engine,
+            "dtype": option.dtype,
+            "weight_bits": option.weight_bits,
+            "cache_bits": option.cache_bits,
+            "context": option.context,
+            "batch": option.batch,
+            "needed": option.needed,
+            "usable": option.usable,
+            "headroom": option.headroom,
+            "max_context": self.max_context,
+            "decode_bound": option.decode_bound,
+            "decode_cost": self.decode_cost,
+            "gives_up": option.text,
+            "command": self.command,
+        }
+
+
+Outcome = Found | str | tuple[str, InspectError]
+"""A model that runs, why one is left out, or its error."""
+
+
+def renamed(outcome: Outcome, model: ListedModel, question: FindQuestion) -> Outcome:
+    """What is known of a model whose config and headers are the same as this one's."""
+    if isinstance(outcome, Found):
+        checkpoint = replace(outcome.checkpoint, repo_id=model.name)
+        command = command_of(model.name, question.asked, outcome.option.settings, question.gpu)
+        return replace(outcome, listed=model, checkpoint=checkpoint, command=command)
+    return outcome if isinstance(outcome, str) else (model.name, outcome[1])
+
+
+def look_at(checkpoint: Checkpoint, listed: ListedModel, question: FindQuestion, spec: GpuSpec) -> Outcome:
+    """The best way to run one model on the device."""
+    model = build_model(checkpoint)
+    maximum = model.architecture.max_position_embeddings
+    if question.context is not None and maximum is not None and maximum < question.context:
+        return TOO_SHORT
+    asked = question.asked
+    workload = asked.workload(model)
+    engines = None if question.engine is None else (question.engine,)
+    options = best_options(model, spec, workload=workload, engines=engines, most=QUICK)
+    whole = (each for each in options if each.context >= workload.context and each.batch >= workload.batch)
+    option = next(whole, None)
+    if option is None:
+        return DOES_NOT_FIT
+    least = question.min_tokens_per_second
+    if least is not None and (option.decode_bound is None or option.decode_bound < least):
+        return TOO_SLOW
+    cost = None
+    if question.price is not None and option.decode_bound:
+        cost = question.price * option.count / 3600 * 1e6 / option.decode_bound
+    return Found(
+        listed,
+        checkpoint,
+        model.parameters.total,
+        model.parameters.active,
+        option,
+        longest_context(model, spec, workload, option),
+        cost,
+        command_of(listed.name, asked, option.settings, question.gpu),
+    )
