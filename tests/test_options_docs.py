@@ -16,6 +16,7 @@ from inspector.api.settings import Settings
 from inspector.cli.main import COMMANDS, cli
 from inspector.engines.registry import engines
 from inspector.engines.settings import all_options
+from inspector.finding.settings import FindSettings
 from inspector.memory.training import Sharding, TrainingSetup
 from inspector.settings import Setting, settings_of
 
@@ -81,6 +82,10 @@ def tables() -> Mapping[str, str]:
             ((f"`{each.about.option}`", owners, meaning(each)) for each, owners in serving),
         ),
         "Training": table(("option", "meaning"), ((f"`{name}`", text) for name, text in training.items())),
+        "What runs on a device": table(
+            ("option", "meaning"),
+            ((f"`{each.about.option}`", meaning(each)) for each in settings_of(FindSettings).values()),
+        ),
     }
 
 

@@ -67,7 +67,10 @@ class FindSettings:
         metavar="X",
     )
     rank: str = setting(
-        "size", help="What comes first: the most parameters, the fastest, or the list's order.", choices=RANKS
+        "size",
+        help="What comes first: the most parameters, the fastest, or the list's order.",
+        docs="what comes first: the most parameters (`size`, default), the fastest (`speed`), or the list's order (`list`)",
+        choices=RANKS,
     )
     engine: str | None = setting(
         None,

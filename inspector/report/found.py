@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from inspector.record import Record
 
+WORDS = ("repo_id", "dtype", "engine", "license")
+"""Keys of columns that hold words, not numbers."""
+
 
 def print_found(
     console: Console,
@@ -34,6 +37,8 @@ def print_found(
     console.print(Text(heading, "bold"))
     columns = [each for each in FOUND_COLUMNS if costs or each.key != "decode_cost"]
     table = plain_table(*(column.short or column.head for column in columns))
+    for column, shown in zip(columns, table.columns, strict=True):
+        shown.justify = "left" if column.key in WORDS else shown.justify
     for record in records:
         table.add_row(*(inert(column.narrow(value_at(record, column.key))) for column in columns))
     if records:
