@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from inspector.record import Record
 
-WORDS = ("repo_id", "dtype", "engine", "license")
+WORDS = ("dtype", "engine", "license", "pipeline_tag")
 """Keys of columns that hold words, not numbers."""
 
 
@@ -36,9 +36,9 @@ def print_found(
 
     console.print(Text(heading, "bold"))
     columns = [each for each in FOUND_COLUMNS if costs or each.key != "decode_cost"]
-    table = plain_table(*(column.short or column.head for column in columns))
-    for column, shown in zip(columns, table.columns, strict=True):
-        shown.justify = "left" if column.key in WORDS else shown.justify
+    table = plain_table("model")
+    for column in columns[1:]:
+        table.add_column(column.short or column.head, number=column.key not in WORDS)
     for record in records:
         table.add_row(*(inert(column.narrow(value_at(record, column.key))) for column in columns))
     if records:
@@ -51,7 +51,9 @@ def print_found(
 
 def print_bundled(console: Console, records: Sequence[Record]) -> None:
     """The bundled models."""
-    table = plain_table(*(column.short or column.head for column in BUNDLED_COLUMNS))
+    table = plain_table("model")
+    for column in BUNDLED_COLUMNS[1:]:
+        table.add_column(column.short or column.head, number=column.key not in WORDS)
     for record in records:
         table.add_row(*(inert(column.narrow(value_at(record, column.key))) for column in BUNDLED_COLUMNS))
     console.print(f"{len(records):,} bundled models, of which a report needs no server")
