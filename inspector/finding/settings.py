@@ -69,7 +69,7 @@ class FindSettings:
     rank: str = setting(
         "size",
         help="What comes first: the most parameters, the fastest, or the list's order.",
-        docs="what comes first: `size`, the most parameters (default), `speed`, the fastest, or `list`, the list's order",
+        docs="what comes first: most parameters (`size`, default), the fastest (`speed`), the list's order (`list`)",
         choices=RANKS,
     )
     engine: str | None = setting(
