@@ -137,6 +137,9 @@ docs: $(VENV)/docs/.docs ## build the documentation into site/, links checked
 $(VENV)/.oracle: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) 'peft>=0.21' 'bitsandbytes>=0.50'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm $(TORCHVISION) pillow
+	@$(BIN)/python -c 'import torchvision' 2>/dev/null || \
+	  { echo "torchvision's build is not torch's: left out, as transformers imports neither of them then"; \
+	  $(BIN)/python -m pip uninstall --quiet --yes torchvision; }
 	@touch $@
 
 oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknown names, inference peaks (30 minutes)
@@ -186,7 +189,7 @@ LLAMA_VENV := $(VENV)/llama.cpp
 $(LLAMA_VENV)/.llama: $(VENV)/.oracle
 	$(PYTHON) -m venv $(LLAMA_VENV)
 	$(LLAMA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  xllamacpp==2026.10.11549 llama-cpp-py-sync==0.11548 cffi pycparser
+	  xllamacpp==2026.10.11549 llama-cpp-py-sync==0.11548 cffi numpy pycparser
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-python \
 	  --dest $(LLAMA_VENV) llama-cpp-python==0.3.36
 	tar xzf $(LLAMA_VENV)/llama_cpp_python-*.tar.gz -C $(LLAMA_VENV)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from inspector.engines.common.cache_specs import CacheSettings, CompressedIndex, FullSpec, SlidingSpec, specs_of
 from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.vllm.cache import Group, block_bytes, blocks_per_request, capacity, group_layers, longest_context
+from inspector.engines.vllm.packed import packed_layers
 from inspector.engines.vllm.version import VllmVersion
 from inspector.model.layers import (
     ChunkedAttention,
@@ -26,6 +27,7 @@ from inspector.model.layers import (
     StateTensor,
     UnknownLayer,
 )
+from inspector.model.layers.compressed_sparse import CompressedAttention
 
 GIB = 1024**3
 
@@ -233,3 +235,15 @@ def test_more_context_or_a_larger_step_never_takes_less_and_more_ranks_never_mor
     assert less <= request_gib(layers, replace(settings, in_flight_tokens=tokens + more_tokens))
     assert less >= request_gib(layers, replace(settings, tensor_parallel=2 * ranks))
     assert less <= request_gib(layers, replace(settings, element_bytes=4))
+
+
+def test_deepseek_v4s_pages_lie_side_by_side_in_one_block() -> None:
+    """vLLM 0.33's planner on the default config: 43 layers, 20 of them with an indexer (docs/oracles.md)."""
+    heavy, sparse = CompressedAttention(512, 128, 128, 0), CompressedAttention(512, 128, 4, 128)
+    layers = packed_layers((heavy, heavy, heavy, *(sparse, heavy) * 20), 64)
+    settings = CacheSettings(max_model_len=4096, in_flight_tokens=16_384)
+    groups = group_layers(layers, settings)
+    assert sorted(group.spec.page_size_bytes for group in groups) == [755_136, 786_240, 823_680, 829_440, 961_344]
+    assert blocks_per_request(groups, settings) * block_bytes(groups) == 1_618_903_296
+    with pytest.raises(UnsupportedLayer, match="rate 16"):
+        group_layers(packed_layers((CompressedAttention(512, 128, 16, 0),), 64), settings)

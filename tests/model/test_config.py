@@ -18,6 +18,7 @@ from inspector.model.config.derive import FUNCTIONS, apply_rule, evaluate
 from inspector.model.config.light import read_light, table
 from inspector.model.config.read import model_type_of
 from inspector.model.config.text import KEYS
+from inspector.model.layers import FullAttention, IndexedAttention, SlidingAttention, StateTensor
 
 
 @pytest.mark.parametrize(
@@ -244,3 +245,18 @@ def test_whatever_a_config_holds_it_is_read_or_refused(model_type: str | None, c
     except InvalidConfig:
         return
     assert found.num_hidden_layers is None or found.num_hidden_layers >= 0
+
+
+def test_an_unknown_type_tells_its_indexer_windows_and_delta_rule_by_keys() -> None:
+    base = {"model_type": "nobody", "hidden_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8}
+    base |= {"num_key_value_heads": 2, "head_dim": 64, "vocab_size": 100}
+    sparse = {"sparse_index_dim": 32, "sparse_attention_freq": [0, 1]}
+    found = read_architecture({**base, "sparse_attention_config": sparse}).layers
+    assert found == (FullAttention(2, 64, 64), IndexedAttention(FullAttention(2, 64, 64), 32))
+    found = read_architecture({**base, "window_sizes": [[511, 0], [-1, -1]]}).layers
+    assert found == (SlidingAttention(2, 64, 64, 512), FullAttention(2, 64, 64))
+    delta = {"linear_num_key_heads": 4, "linear_num_value_heads": 4, "linear_key_head_dim": 32}
+    delta |= {"linear_value_head_dim": 32, "linear_conv_kernel_dim": 4}
+    kinds = ["linear_attention", "full_attention"]
+    found = read_architecture({**base, **delta, "layer_types": kinds}).layers
+    assert found[0].states == (StateTensor((384, 4), "compute"), StateTensor((4, 32, 32), "F32"))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from inspector.engines.common.cache_specs import CacheSettings, Spec, StateSpec, specs_of
+from inspector.engines.common.cache_specs import CacheSettings, FullSpec, SlidingSpec, Spec, StateSpec, specs_of
 from inspector.engines.common.loaded_weights import ceil_div, round_up, stage_layers
 from inspector.model.layers.layer import Layer
 
@@ -22,6 +22,16 @@ class Group:
 
     layers: int
     spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFull(FullSpec):
+    """Rows of every token, packed into blocks with layers of other widths."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSliding(SlidingSpec):
+    """A window's rows, packed likewise."""
 
 
 def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Group, ...]:
@@ -39,6 +49,8 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
     specs = [spec for layer in layers for spec in known[layer]]
     if not specs:
         return ()
+    if any(isinstance(spec, PackedFull | PackedSliding) for spec in specs):
+        return _packed_groups(specs)
     if _one_kind(specs):
         return (Group(1, replace(specs[0], page_size_bytes=sum(spec.page_size_bytes for spec in specs))),)
     counts: dict[Spec, int] = {}
@@ -47,6 +59,32 @@ def group_layers(layers: Sequence[Layer], settings: CacheSettings) -> tuple[Grou
     smallest, largest = min(counts.values()), max(counts.values())
     size = largest if 2 * largest < 3 * smallest else smallest
     return tuple(Group(size, spec) for spec, count in counts.items() for _ in range(ceil_div(count, size)))
+
+
+def _packed_groups(specs: Sequence[Spec]) -> tuple[Group, ...]:
+    """Groups of layers of several widths, whose pages lie side by side in a block as wide as the widest group.
+
+    Each kind is a bucket. One with as many layers of each width is cut into groups of so many of each as need the least
+    padding over all such buckets, and no fewer than the largest of several widths has
+    (vllm/v1/core/kv_cache_planning.py: _get_packed_kv_cache_groups, _approximate_gcd; since 0.30 at the latest).
+    """
+    buckets: dict[Spec, dict[int, int]] = {}
+    for spec in specs:
+        pages = buckets.setdefault(replace(spec, page_size_bytes=0), {})
+        pages[spec.page_size_bytes] = pages.get(spec.page_size_bytes, 0) + 1
+    even = {kind: max(pages.values()) for kind, pages in buckets.items() if len(set(pages.values())) == 1}
+    least = max((count for kind, count in even.items() if len(buckets[kind]) > 1), default=0)
+    size = 0
+    if least:
+        sizes = range(least, max(even.values()) + 1)
+        size = min(sizes, key=lambda each: (sum(-count % each for count in even.values()), -each))
+    groups = []
+    for kind, pages in buckets.items():
+        count = ceil_div(even[kind], size) if size and kind in even else 1
+        for index in range(count):
+            page = sum(page * ceil_div(layers - index, count) for page, layers in pages.items())
+            groups.append(Group(1, replace(kind, page_size_bytes=page)))
+    return tuple(groups)
 
 
 def _block_multiple(layers: Sequence[Layer], settings: CacheSettings) -> int:

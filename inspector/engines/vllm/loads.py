@@ -18,6 +18,7 @@ from inspector.engines.common.recipes import method_of, why_not_on
 from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.architecture import PARAMS
+from inspector.model.layers.compressed_sparse import CompressedAttention
 from inspector.model.layers.cross import CrossAttention
 from inspector.model.layers.full import FullAttention
 from inspector.model.layers.indexed import IndexedAttention
@@ -34,6 +35,9 @@ PLUGINS_SINCE = (0, 11)
 YARN_RELEASE = (0, 30)
 """The first vLLM that takes a maximum beside YaRN as lengthened already."""
 
+PACKED_RELEASE = (0, 30)
+"""The first vLLM read that packs caches of several widths into one block as 0.33 does."""
+
 QUANTIZATIONS_SINCE = (0, 13)
 """The last release that was not read: what no later one has is refused after it."""
 
@@ -42,7 +46,8 @@ QUANTIZATIONS_SINCE = (0, 13)
 def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
     found: dict[str, Any] = json.loads(table_text("engines/vllm.json"))
-    for name in ("plugins", "backend", "no_backend", "backend_refuses", "no_quantizations", "no_float16", "rocm"):
+    sets = ("plugins", "backend", "no_backend", "backend_refuses", "bare", "no_quantizations", "no_float16", "rocm")
+    for name in sets:
         found[name] = frozenset(found[name].split())
     for name in ("since", "latents"):
         found[name] = {each: release for release, names in found[name].items() for each in names.split()}
@@ -94,15 +99,24 @@ def as_cached(served: ServedModel, shape: Architecture, release: tuple[int, int]
     alignment = next((int(each.partition(":")[2]) for each in found if each.startswith("checkpoints:")), None)
     return replace(
         served,
-        layers=_cached_layers(served, shape, found),
+        layers=_cached_layers(served, shape, found, release),
         attention_free="attention_free" in found,
         checkpoint_alignment=alignment,
     )
 
 
-def _cached_layers(served: ServedModel, shape: Architecture, found: frozenset[str]) -> tuple[Layer, ...]:
+def _cached_layers(
+    served: ServedModel, shape: Architecture, found: frozenset[str], release: tuple[int, int]
+) -> tuple[Layer, ...]:
     """The layers with what vLLM's class caches of each, where that is not what transformers' class does."""
     layers, heads = _as_run(served.layers, shape), served.num_attention_heads
+    if release >= PACKED_RELEASE and any(isinstance(layer, CompressedAttention) for layer in layers):
+        from inspector.engines.vllm.packed import packed_layers  # of few models
+
+        rope = shape.written.get("qk_rope_head_dim")
+        return packed_layers(layers, rope if isinstance(rope, int) else None)
+    if shape.architecture in table()["bare"]:
+        layers = tuple(layer.rows or layer for layer in layers)
     if "full_heads" in found:
         return expanded_latents(layers, heads, padded_values=True)
     if "no_cache" in found:

@@ -79,10 +79,7 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
             notes.append(bounded)
             least |= _least(bound.__name__, before)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
-    facts: dict[str, Any] = {"v_head_dim": True}
-    if type(values["conv_window"]) is int and isinstance(values["layer_types"], list):
-        facts["states"] = "convolved_rows"
-        values["layer_types"] = [CONVOLVED.get(str(kind), kind) for kind in values["layer_types"]]
+    states = _states(values)
     latent = all(type(values[key]) is int and values[key] > 0 for key in ("kv_lora_rank", "qk_rope_head_dim"))
     if latent:  # as transformers' classes and the servers do; a repo's own code may cache the heads made of it
         notes.append("the compressed latent is taken to be cached (kv_lora_rank and qk_rope_head_dim)")
@@ -106,10 +103,23 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
         notes=tuple(notes),
         least=least,
         runs=runs,
-        facts={"latent": True} if latent else facts,
+        facts={**({"latent": True} if latent else {"v_head_dim": True}), **states},
     )
 
 
+def _states(values: dict[str, Any]) -> dict[str, Any]:
+    """The rule for the layers' states, as a fact, where the keys of one are there: a convolution over keys and values
+    (`conv_window`), whose layers are renamed in place, or the heads of a delta rule (`linear_num_key_heads`)."""
+    if type(values["conv_window"]) is int and isinstance(values["layer_types"], list):
+        values["layer_types"] = [CONVOLVED.get(str(kind), kind) for kind in values["layer_types"]]
+        return {"states": "convolved_rows"}
+    return {"states": "gated_delta"} if all(type(values[key]) is int for key in DELTA_KEYS) else {}
+
+
+DELTA_KEYS = (
+    *("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim"),
+    "linear_conv_kernel_dim",
+)
 CONVOLVED = {"full_attention": "hybrid", "sliding_attention": "hybrid_sliding"}
 """Kinds of layers with a convolution over their keys and values (`conv_window`)."""
 

@@ -77,10 +77,24 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
         kinds = _kinds(config, values, count)
         if kinds is None and any(map(config.get, SHARED_COUNTS)) and not values.get("sliding_window"):
             kinds = [FULL] * count
+    kinds = _indexed(config, values, count) or kinds
     if kinds is not None:
         values["layer_types"] = _reused(config, kinds)
     _window_heads(config, values, per_layer)
     return per_layer
+
+
+def _indexed(config: Mapping[str, Any], values: dict[str, Any], count: int) -> list[str] | None:
+    """The kinds where some layers pick their tokens by an indexer: flags and the width of its keys in a sub-config
+    (`sparse_attention_config` of MiniMax-M3)."""
+    inner = config.get("sparse_attention_config")
+    if not isinstance(inner, Mapping):
+        return None
+    flags, width = inner.get("sparse_attention_freq"), inner.get("sparse_index_dim")
+    if type(width) is not int or width < 1 or not isinstance(flags, list) or len(flags) != count:
+        return None
+    values["index_head_dim"] = width
+    return ["indexed_attention" if flag else FULL for flag in flags]
 
 
 def _reused(config: Mapping[str, Any], kinds: list[str]) -> list[str]:
@@ -115,8 +129,12 @@ def _window_heads(config: Mapping[str, Any], values: dict[str, Any], per_layer: 
         values["sliding_window"] = next((size for size in windows if size), None)
 
 
-def _kinds(config: Mapping[str, Any], values: Mapping[str, Any], count: int) -> list[str] | None:
+def _kinds(config: Mapping[str, Any], values: dict[str, Any], count: int) -> list[str] | None:
     """The kind of each layer, by the first key that tells it."""
+    windows = config.get("window_sizes")
+    if isinstance(windows, list) and len(windows) == count and all(map(_is_pair, windows)):
+        values["sliding_window"] = next((left + 1 for left, _ in windows if left > 0), None)
+        return [SLIDING if left > 0 else FULL for left, _ in windows]
     windows = config.get("sliding_window")
     if isinstance(windows, list) and len(windows) == count and any(type(size) is int for size in windows):
         return [SLIDING if size else FULL for size in windows]
@@ -137,6 +155,11 @@ def _kinds(config: Mapping[str, Any], values: Mapping[str, Any], count: int) -> 
         if found is not None:
             return found
     return _by_periods(config, values, count)
+
+
+def _is_pair(window: Any) -> bool:
+    """Whether a window is the tokens before and after one, as FlashAttention has them: -1 for all (Domyn)."""
+    return isinstance(window, list) and len(window) == 2 and all(type(size) is int for size in window)
 
 
 def _by_indices(config: Mapping[str, Any], front: str, count: int, other: str) -> list[str] | None:

@@ -1,6 +1,6 @@
 """Runs llama.cpp itself on models of given metadata: what it allocates for a context.
 
-    pip install --no-deps xllamacpp==2026.10.11549 llama-cpp-py-sync==0.11548 && pip install cffi
+    pip install --no-deps xllamacpp==2026.10.11549 llama-cpp-py-sync==0.11548 && pip install cffi numpy
     python tests/oracles/llama/real.py < JOBS.jsonl > FOUND.jsonl
 
 The first wheel has libllama (build 11549) in its module, the second the declarations of its functions. A job is

@@ -49,7 +49,10 @@ class Asked:
         job = {"name": values["general.architecture"], "metadata": values, "runs": runs, "tensors": tensors}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
-        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        if not line:  # what it needs is missing
+            raise SystemExit(f"{self.process.args[1]} ended: run it by itself to see why")
+        found: dict[str, Any] = json.loads(line)
         return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from inspector.engines.common.cache_specs import CompressedIndex
 from inspector.engines.common.served import served_model
 from inspector.engines.vllm.loads import as_cached, longest_length, table
+from inspector.engines.vllm.packed import PackedLatents
 from inspector.engines.vllm.version import parse_version
 from inspector.model import Model
 from inspector.model.layers.indexed import IndexedAttention
@@ -62,10 +63,16 @@ def told_heads(model: Model, release: tuple[int, int]) -> list[list[Any]]:
     served = served_model(model)
     for layer in as_cached(served, model.architecture, release).layers if served else ():
         rows = layer.rows
+        if isinstance(layer, PackedLatents):
+            overlap, index = (2 if layer.index_head_dim else 1), layer.index_head_dim
+            states = (2 * overlap * width for width in (layer.head_dim, index) if width and layer.rate)
+            found |= {(True, 1, layer.head_dim), *((True, 1, width) for width in states)}
+            found |= {(True, 1, index + 4)} if index else set()
         if isinstance(layer, CompressedIndex):
             found.add((True, 1, layer.index_head_dim))
-        elif isinstance(layer, IndexedAttention):  # its keys: a byte a value, and a scale for each 128 of them
-            found.add((True, 1, layer.index_head_dim + 4 * -(-layer.index_head_dim // 128)))
+        elif isinstance(layer, IndexedAttention):  # beside latents a byte a value, and a scale for each 128 of them
+            scales = 4 * -(-layer.index_head_dim // 128) if isinstance(rows, LatentAttention) else 0
+            found.add((True, 1, layer.index_head_dim + scales))
         if isinstance(rows, LatentAttention):
             found.add((True, 1, rows.kv_lora_rank + rows.qk_rope_head_dim))
         elif rows is not None:

@@ -390,6 +390,9 @@ M3 = {
 }
 NAVIT = {
     "model_type": "siglip2_navit",
+    "attention_dropout": 0.0,
+    "fullatt_block_indexes": None,
+    "hidden_act": "gelu_pytorch_tanh",
     "hidden_size": 1152,
     "hidden_stride": 2,
     "image_size": 512,
@@ -398,6 +401,12 @@ NAVIT = {
     "intermediate_size": 4304,
     "num_attention_heads": 16,
     "num_hidden_layers": 2,
+    "num_patches": -1,
+    "layer_norm_eps": 1e-6,
+    "preserve_original_pe": True,
+    "temporal_patch_size": 1,
+    "use_rope": True,
+    "window_size": 112,
 }
 RADIO = {
     "norm_mean": [0.5] * 3,
@@ -424,6 +433,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "DomynEdgeForCausalLM": {
         "position_layers": ["rope", "rope", "rope", "nope"] * 6,
         "per_layer_config": {str(index): {"head_dim": 128} for index in range(24)},
+        "window_sizes": [[511, 0], [511, 0], [511, 0], [-1, -1]] * 6,
     },
     "FireRedASR2ForConditionalGeneration": {
         "audio_encoder_conf": {"idim": 80, "n_layers_enc": 2, "n_head": 4, "d_model": 256}
@@ -446,7 +456,16 @@ GIVEN: dict[str, dict[str, Any]] = {
     "MiniMaxM3SparseForCausalLM": {"sparse_attention_config": M3},
     "MiniMaxM3SparseForConditionalGeneration": {
         "text_config.sparse_attention_config": M3,
-        "vision_config.img_token_compression_config": {"spatial_merge_size": 2, "temporal_patch_size": 2},
+        "vision_config": {
+            "hidden_size": 1280,
+            "img_token_compression_config": {"spatial_merge_size": 2, "temporal_patch_size": 2},
+            "intermediate_size": 5120,
+            "layer_norm_eps": 1e-6,
+            "num_attention_heads": 16,
+            "num_channels": 3,
+            "num_hidden_layers": 2,
+            "patch_size": 14,
+        },
     },
     "NemotronH_Nano_Omni_Reasoning_V3": RADIO,
     "NemotronH_Nano_VL_V2": RADIO,
