@@ -215,6 +215,8 @@ oracle-launch: $(VLLM_VENV)/.vllm $(SGLANG_VENV)/.sglang $(LLAMA_VENV)/.llama $(
 	$(BIN)/python -m tests.oracles.adapters configs $(LAUNCH)/configs
 	$(VLLM_VENV)/bin/python tests/oracles/vllm/lora.py $(LAUNCH)/configs $(LAUNCH)/lora.jsonl
 	$(BIN)/python -m tests.oracles.adapters compare $(LAUNCH)/lora.jsonl --write
+	$(VLLM_VENV)/bin/python tests/oracles/vllm/drafts.py $(LAUNCH)/configs tests/engines/data/vllm_drafts.json
+	$(BIN)/python -m pytest --quiet tests/engines/test_drafts.py
 	$(BIN)/python -m tests.oracles.launch samples $(LAUNCH)/samples.jsonl
 	$(VLLM_VENV)/bin/python tests/oracles/launch_parsers.py vllm $(LAUNCH)/samples.jsonl $(LAUNCH)/vllm.json
 	$(SGLANG_VENV)/bin/python tests/oracles/launch_parsers.py sglang $(LAUNCH)/samples.jsonl $(LAUNCH)/sglang.json

@@ -72,7 +72,12 @@ def _contained(engine: Engine) -> bool:
 
 
 def launch_of(
-    inspected: Inspected, spec: GpuSpec, options: Any, emit: str, revision: str | None = None
+    inspected: Inspected,
+    spec: GpuSpec,
+    options: Any,
+    emit: str,
+    revision: str | None = None,
+    draft: Checkpoint | None = None,
 ) -> Launch | None:
     """What launches the first verdict of an inspection; None unless it fits.
 
@@ -80,6 +85,7 @@ def launch_of(
         spec: the devices of that verdict.
         options: the engine's, as the verdict was made with them.
         revision: of the repo, where the user named one.
+        draft: the draft model of speculative decoding, if any.
 
     Raises:
         UsageError: the engine has no such launch, or does not load the model from where it is.
@@ -91,7 +97,7 @@ def launch_of(
     checkpoint, model, workload = inspected.checkpoint, inspected.model, inspected.estimate.workload
     if not checkpoint.repo_id.isprintable():
         raise UsageError("a path with invisible characters is not written into a command", "Rename it.")
-    asked = Verdict(checkpoint, revision, model, workload, spec, options, serving)
+    asked = Verdict(checkpoint, revision, model, workload, spec, options, serving, draft)
     launch = engine.launch(asked, emit if emit in engine.emits else engine.emits[0])
     launch = replace(launch, dtype=workload.dtype)
     if emit in AROUND:

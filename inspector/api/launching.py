@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from inspector.engines.launch import Launch
+    from inspector.hub import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,12 @@ def implied_engine(emit: str, engine: str | None) -> str:
 
 
 def launch_inspected(
-    inspection: Inspection, settings: Settings, emit: str, model: str | PathLike[str], revision: str | None = None
+    inspection: Inspection,
+    settings: Settings,
+    emit: str,
+    model: str | PathLike[str],
+    revision: str | None = None,
+    draft: Checkpoint | None = None,
 ) -> Launch | None:
     """What launches a model as it was inspected, on the one device that was asked for.
 
@@ -73,4 +79,4 @@ def launch_inspected(
     named = parse_model(model, revision)
     wanted = named.revision if isinstance(named, RepoId) and named.revision != DEFAULT_REVISION else None
     options = engine_named(settings.engine).options(**settings.serving)
-    return launch_of(inspection, device_specs(settings.gpus)[0], options, emit, wanted)
+    return launch_of(inspection, device_specs(settings.gpus)[0], options, emit, wanted, draft)

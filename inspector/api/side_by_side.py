@@ -1,14 +1,14 @@
-"""`together`: several models side by side on one device."""
+"""`together`: several models side by side on one device; `inspect_with_draft`: a model with its draft model."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.api.inspection import device_specs
-from inspector.api.settings import Access, EngineSettings, Settings, chosen
+from inspector.api.inspection import Inspection, device_specs, inspect_model
+from inspector.api.settings import Access, EngineSettings, Question, Settings, chosen
 from inspector.errors import UsageError
 from inspector.hub import Resolver
 from inspector.settings import asking
@@ -139,3 +139,56 @@ def launches(question: TogetherQuestion, emit: str) -> tuple[Together, tuple[Lau
         launch = dataclasses.replace(launch, command=command, dtype=side.workload.dtype)
         made.append(dataclasses.replace(launch, text=shell_text(launch)))
     return result, tuple(made)
+
+
+class Drafted(NamedTuple):
+    """A model as it is served with a draft model, and the draft model's checkpoint."""
+
+    inspection: Inspection
+    draft: Checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftQuestion(Question):
+    """What `inspect_with_draft` is asked."""
+
+    draft: str | PathLike[str] = field(kw_only=False)
+
+
+@asking(DraftQuestion)
+def inspect_with_draft(question: DraftQuestion) -> Drafted:
+    """`inspect` of a model that an engine serves with a draft model (speculative decoding).
+
+    Args:
+        model: the model, as for `inspect`.
+        draft: the draft model: a repo ID, a local folder or file.
+
+    Raises:
+        InspectError: one of its subclasses, see inspector.errors; `UsageError` where the engine's draft models are not
+            accounted for.
+    """
+    from inspector.engines.registry import engine_named, engines
+    from inspector.model import build_model
+
+    settings = Settings(**chosen(Settings, question))
+    specs, engine = device_specs(settings.gpus), engine_named(settings.engine)
+    able = [each.name for each in engines() if "draft" in {one.name for one in dataclasses.fields(each.options)}]
+    if engine.name not in able:
+        why = f"draft models are not accounted for under {engine.name}"
+        raise UsageError(why, f"Add --engine {' or '.join(able)}.")
+    own = Resolver(token=question.token, offline=question.offline) if question.resolver is None else None
+    try:
+        resolver = question.resolver or own
+        assert resolver is not None
+        checkpoint = resolver.resolve(question.model, question.revision)
+        draft = resolver.resolve(question.draft)
+    finally:
+        if own is not None:
+            own.close()
+    model = build_model(checkpoint)
+    options = engine.options(**settings.serving, draft=build_model(draft))
+    answer = engine.planner(model, settings.workload(model), options)
+    answers = [answer(spec, False) for spec in specs]
+    servings = tuple(each.serving for each in answers if each.serving is not None)
+    found = inspect_model(checkpoint, model, dataclasses.replace(settings, all_gpus=False), ())
+    return Drafted(dataclasses.replace(found, fits=tuple(each.fit for each in answers), servings=servings), draft)

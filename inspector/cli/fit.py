@@ -27,6 +27,7 @@ from inspector.errors import InspectError, UsageError
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
     from inspector.engines.launch import Launch
+    from inspector.hub import Checkpoint
     from inspector.record import Record
 
 
@@ -56,6 +57,7 @@ def _emit_names() -> tuple[str, ...]:
 )
 @option("--together", is_flag=True, help="Several models side by side on the same GPU: each one's share.")
 @option("--beside", metavar="SIZE", help="With --together: what something else takes of each GPU, such as 4GiB.")
+@option("--draft", metavar="MODEL", help="Draft model of speculative decoding (vLLM, llama.cpp).")
 @output_options
 def fit(
     models: tuple[str, ...],
@@ -65,13 +67,12 @@ def fit(
     emit: str | None,
     together: bool,
     beside: str | None,
+    draft: str | None,
     explain: bool,
     output: str,
     **settings: Any,
 ) -> int:
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
-    from inspector.api.inspection import inspect
-
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
     if emit:
@@ -79,18 +80,19 @@ def fit(
     if together:
         from inspector.cli.together import fit_together
 
-        access = {"revision": revision, "token": token, "offline": offline or None, "beside": beside}
-        return fit_together(models, with_serving(settings) | access, emit, output)
+        if draft is not None:
+            raise UsageError("--together has no draft models", "Leave out --draft.")
+        own = {"revision": revision, "token": token, "offline": offline or None, "beside": beside}
+        return fit_together(models, with_serving(settings) | own, emit, output)
     if len(models) > 1 or beside is not None:
         raise UsageError("fit answers for one model", "Several on one GPU: --together; each by itself: batch.")
     (model,) = models
     out = Output(output)
     try:
         with out.waiting(model):
-            inspection = inspect(
-                model, revision=revision, token=token, offline=offline or None, **with_serving(settings)
-            )
-        launch = _launch(inspection, settings, emit, model, revision) if emit else None
+            access = {"revision": revision, "token": token, "offline": offline or None}
+            inspection, drafts = _inspected(model, draft, with_serving(settings) | access)
+        launch = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
@@ -122,6 +124,19 @@ def fit(
     return out.verdicts([each.fits for each in inspection.fits])
 
 
+def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[Inspection, Checkpoint | None]:
+    """The verdicts, with the draft model's checkpoint where there is one."""
+    from inspector.api.inspection import inspect
+
+    if draft is None:
+        return inspect(model, **asked), None
+    from inspector.api.side_by_side import inspect_with_draft
+
+    if asked["all_gpus"]:
+        raise UsageError("--draft answers for the devices of --gpu", "Leave out --all-gpus.")
+    return inspect_with_draft(model, draft, **asked)
+
+
 def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str:
     """The engine that --emit launches.
 
@@ -140,11 +155,16 @@ def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str
 
 
 def _launch(
-    inspection: Inspection, settings: dict[str, Any], emit: str, model: str, revision: str | None
+    inspection: Inspection,
+    settings: dict[str, Any],
+    emit: str,
+    model: str,
+    revision: str | None,
+    draft: Checkpoint | None,
 ) -> Launch | None:
     from inspector.api.launching import launch_inspected
 
-    return launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision)
+    return launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision, draft)
 
 
 def _tell(out: Output, inspection: Inspection, launch: Launch | None) -> None:

@@ -31,6 +31,7 @@ class Verdict:
         revision: as the user named it; None for the repo's own.
         options: an instance of the engine's own dataclass.
         serving: the account: it fits.
+        draft: the draft model of speculative decoding, if any.
     """
 
     checkpoint: Checkpoint
@@ -40,6 +41,11 @@ class Verdict:
     spec: GpuSpec
     options: Any
     serving: Serving
+    draft: Checkpoint | None = None
+
+
+DRAFT_TOKENS = 3
+"""That are drafted at once: llama.cpp's own default, and what vLLM has to be told."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from inspector.engines.launch import Container, Launch, Verdict, base_name, flags, mib, path_of, repo_of
@@ -19,6 +20,9 @@ _LOGICAL_BATCH = 2048
 
 _DEVICE = {"cuda": "CUDA0", "rocm": "ROCm0", "metal": "Metal", None: "CUDA0"}
 """The first device as llama.cpp's log names it."""
+
+_DRAFTS = {"--model": "--model-draft", "--hf-repo": "--hf-repo-draft", "--hf-file": "--model-draft"}
+"""The options that name a draft model's file."""
 
 _OLLAMA_CACHES = ("f16", "q8_0", "q4_0")
 _IMAGES = {"cuda": "server-cuda", "rocm": "server-rocm", None: "server-cuda"}
@@ -55,9 +59,14 @@ def launch_llama_cpp(asked: Verdict, emit: str) -> Launch:
         command += ["--batch-size", str(settings["n_ubatch"])]
     if settings["cache_type_v"] not in ("f16", "bf16", "f32"):  # llama_init_from_model refuses such values without it
         command += ["--flash-attn", "on"]
+    before = file.before
+    if asked.draft is not None:
+        drafts = _file(replace(asked, checkpoint=asked.draft, revision=None))
+        command += [_DRAFTS.get(each, each) for each in drafts.options if each != "--no-mmproj"]
+        before = (*before, *drafts.before)
     return Launch(
         *("llama.cpp", serving.engine_version, "llama-server", tuple(command), file.loads, file.is_path),
-        before=file.before,
+        before=before,
         log=log_lines(asked),
     )
 
@@ -65,6 +74,8 @@ def launch_llama_cpp(asked: Verdict, emit: str) -> Launch:
 def _ollama(asked: Verdict, file: _File, layers: int) -> Launch:
     """Ollama's own programs run llama.cpp's graph; its server is told of the cache by variables."""
     settings = asked.serving.settings
+    if asked.draft is not None:
+        raise UsageError("Ollama has no draft models", "Take --emit llama-server.")
     keys, values = settings["cache_type_k"], settings["cache_type_v"]
     if keys != values or keys not in _OLLAMA_CACHES:
         raise UsageError(

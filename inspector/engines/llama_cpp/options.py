@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inspector.engines.common.options import version
 from inspector.settings import setting
 
+if TYPE_CHECKING:
+    from inspector.model import Model
+
 
 @dataclass(frozen=True)
 class LlamaCppOptions:
-    """llama.cpp's options, under its own names; each says of itself what it is."""
+    """llama.cpp's options, under its own names; each says of itself what it is.
+
+    Attributes:
+        draft: the draft model of speculative decoding, read.
+    """
 
     version: str | None = version()
     n_gpu_layers: int | None = setting(
@@ -37,3 +45,4 @@ class LlamaCppOptions:
     cache_type_v: str | None = setting(
         None, help="llama.cpp's values, likewise.", docs="of values, likewise", metavar="TYPE"
     )
+    draft: Model | None = None

@@ -17,7 +17,7 @@ from inspector.engines.llama_cpp.options import LlamaCppOptions
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError, known_hint
-from inspector.memory import Part, Workload, estimate
+from inspector.memory import STORED, Part, Workload, estimate
 from inspector.model import Model
 from inspector.verdict.fit import CardShare
 
@@ -51,12 +51,14 @@ class _Taken(NamedTuple):
 class _Devices(NamedTuple):
     """The model's facts on these devices: the sizing function of the verdict, of both searches and of the changes.
 
-    `outside`: bytes of each that a process takes beside llama.cpp's buffers.
+    `outside`: bytes of each that a process takes beside llama.cpp's buffers. `draft`: of a draft model, which has a
+    context of its own, as long, with keys and values as f16 (common/speculative.cpp).
     """
 
     facts: GgufFacts
     spec: GpuSpec
     outside: int
+    draft: GgufFacts | None = None
 
     def taken(self, settings: LlamaCppSettings) -> _Taken:
         """The whole plan; layers on unequal devices lie by `unequal.place`."""
@@ -68,7 +70,7 @@ class _Devices(NamedTuple):
             split, notes = ",".join(map(str, placed.shares)) if placed.given else None, (split_note(placed),)
             return _Taken(placed.plan, placed.device, capacity, total, placed.fits, shares, notes, split)
         result = plan(self.facts, settings, spec.count)
-        total = self._whole(result.fullest)
+        total = self._with_draft(self._whole(result.fullest), settings, spec.count)
         return _Taken(result, result.fullest, spec.capacity, total, None if total is None else total <= spec.capacity)
 
     def needed(self, settings: LlamaCppSettings, cards: int | None = None) -> int | None:
@@ -76,7 +78,19 @@ class _Devices(NamedTuple):
         if self.spec.mixed:
             placed = place(self.facts, settings, self.spec, self.outside)
             return self._whole(placed.device) if placed.fits else None
-        return self._whole(plan(self.facts, settings, cards or self.spec.count).fullest)
+        count = cards or self.spec.count
+        return self._with_draft(self._whole(plan(self.facts, settings, count).fullest), settings, count)
+
+    def draft_bytes(self, settings: LlamaCppSettings, count: int) -> int | None:
+        """What the draft model's weights, cache and compute buffer take of the fullest GPU; 0 without one."""
+        if self.draft is None:
+            return 0
+        own = replace(settings, n_gpu_layers=None, cache_type_k="f16", cache_type_v="f16")
+        return plan(self.draft, own, count).fullest.total
+
+    def _with_draft(self, size: int | None, settings: LlamaCppSettings, count: int) -> int | None:
+        more = self.draft_bytes(settings, count)
+        return None if size is None or more is None else size + more
 
     def fits(self, settings: LlamaCppSettings) -> bool:
         """Whether that is no more than there is."""
@@ -102,7 +116,7 @@ def plan_llama_cpp(
     if isinstance(facts, str):
         raise CannotTell(facts)
     outside = _outside(spec)
-    devices = _Devices(facts, spec, outside)
+    devices = _Devices(facts, spec, outside, _draft_facts(options, workload, spec))
     taken = devices.taken(chosen)
     result, fullest = taken.plan, taken.device
     longest = many = None
@@ -123,6 +137,7 @@ def plan_llama_cpp(
             "activations": fullest.compute,
             "non_torch": outside,
             "kv_pool": fullest.kv_cache,
+            **({} if devices.draft is None else {"draft": devices.draft_bytes(chosen, spec.count)}),
             "total": taken.total,
         },
         cpu={"weights": result.cpu.weights, "kv_cache": result.cpu.kv_cache, "activations": result.cpu.compute},
@@ -138,7 +153,7 @@ def plan_llama_cpp(
             *(layer_cache_bytes.why_not(facts.layers, chosen) if taken.fits is None else ()),
             *(*taken.notes, *_notes(model, workload, result), *spec.notes),
         ),
-    ).explained_by(lambda: _explain(facts, chosen, result, fullest, outside))
+    ).explained_by(lambda: (*_explain(facts, chosen, result, fullest, outside), *_explain_draft(devices, chosen)))
 
 
 def llama_cpp_sizer(model: Model) -> Sizer:
@@ -157,6 +172,23 @@ def llama_cpp_sizer(model: Model) -> Sizer:
 
 def _outside(spec: GpuSpec) -> int:
     return 0 if spec.kind == "metal" else CONTEXT_BYTES
+
+
+def _draft_facts(options: LlamaCppOptions, workload: Workload, spec: GpuSpec) -> GgufFacts | None:
+    """A draft model's facts; None without one. Of a repo of safetensors the file that is made as the model's is.
+
+    Raises:
+        UsageError: unlike GPUs.
+        CannotTell: it is not known what a GGUF file of it holds.
+    """
+    if options.draft is None:
+        return None
+    if spec.mixed:
+        raise UsageError("a draft model is counted on like GPUs", "Name one kind: --gpu 'RTX 4090'.")
+    facts = gguf_facts(options.draft, STORED if options.draft.parameters.stack == "blk" else workload.dtype)
+    if isinstance(facts, str):
+        raise CannotTell(f"the draft model: {facts}")
+    return facts
 
 
 def llama_cpp_settings(workload: Workload, settings: LlamaCppOptions) -> LlamaCppSettings:
@@ -261,3 +293,11 @@ def _explain(
         Part("cpu_weights", cpu.weights, f"token embedding and {cpu.layers} layers", source),
         Part("cpu_kv_cache", cpu.kv_cache, f"{cells} of {cpu.layers} layers", "llama.cpp: src/llama-kv-cache.cpp"),
     )
+
+
+def _explain_draft(devices: _Devices, settings: LlamaCppSettings) -> tuple[Part, ...]:
+    if devices.draft is None:
+        return ()
+    count = devices.spec.count
+    text = f"the draft model's weights, {settings.n_ctx:,} cells of f16 and compute buffer"
+    return (Part("draft", devices.draft_bytes(settings, count), text, "llama.cpp: common/speculative.cpp"),)

@@ -19,6 +19,7 @@ from inspector.engines.vllm.loads import STATE_BYTES
 from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import VllmVersion
 from inspector.errors import UsageError, known_hint
+from inspector.model.layers.layer import Layer
 
 PADDING_RELEASE = (0, 22)
 """The first vLLM that may pad for Marlin: 0.24 does (marlin_utils.py: marlin_padded_nk), 0.21 does not."""
@@ -45,6 +46,7 @@ class VllmSettings:
         non_torch: bytes outside torch, where they are known better than the table has them.
         graphs: bytes of CUDA graphs, likewise.
         adapters: bytes of the buffers for adapters on a rank that holds all layers (lora.py).
+        draft: a draft model, which every rank of the last stage holds beside the model; its layers share the pool.
     """
 
     max_model_len: int
@@ -66,6 +68,11 @@ class VllmSettings:
     non_torch: int | None = None
     graphs: int | None = None
     adapters: int = 0
+    draft: ServedModel | None = None
+
+    def cached_layers(self, model: ServedModel) -> tuple[Layer, ...]:
+        """The layers whose caches lie in the pool."""
+        return model.layers if self.draft is None else (*model.layers, *self.draft.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +221,11 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
         copies=model.latents_packed,
         workspace=settings.version.latent_workspace(card.compute_capability) if has_latents(model) else 0,
     )
+    if stages is not None and settings.draft is not None:
+        drafts = rank_shares(settings.draft, tensor_parallel=settings.tensor_parallel_size)
+        if drafts is None:
+            return None
+        stages = (*stages[:-1], stages[-1] | {"draft": sum(drafts[0].values())})
     if stages is None or not settings.adapters:
         return stages
     counts = stage_layers(len(model.layers), settings.pipeline_parallel_size)
@@ -286,12 +298,13 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
         return None
     cache = cache_settings(model, card, settings)
     pools = [stage.kv_pool for stage in stages]
-    held = capacity(model.layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
+    layers = settings.cached_layers(model)
+    held = capacity(layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
     room = all(stage.kv_pool > 0 for stage in stages)
     if held is None:  # encoders have no groups of caches, and so no pool
         stages = tuple(replace(stage, kv_pool=min(0, stage.kv_pool)) for stage in stages)
     fits = room and (held is None or held.blocks >= held.blocks_per_request)
-    longest = longest_context(model.layers, cache, pools, settings.max_model_len) if room else 0
+    longest = longest_context(layers, cache, pools, settings.max_model_len) if room else 0
     return VllmPlan(stages, held, fits, longest)
 
 

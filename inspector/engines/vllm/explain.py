@@ -115,7 +115,7 @@ def _pool(model: ServedModel, card: Card, settings: VllmSettings, plan: VllmPlan
     share = version.default_utilization if share is None else share
     less = "weights - activations - non torch" + (" - graphs" if graphs_in_budget(model, version) else "")
     cache = cache_settings(model, card, settings)
-    parts = [] if held is None else _capacity(model, cache, plan)
+    parts = [] if held is None else _capacity(model, settings, cache, plan)
     return Part(
         "kv_pool",
         rank.kv_pool,
@@ -125,10 +125,10 @@ def _pool(model: ServedModel, card: Card, settings: VllmSettings, plan: VllmPlan
     )
 
 
-def _capacity(model: ServedModel, cache: CacheSettings, plan: VllmPlan) -> list[Part]:
+def _capacity(model: ServedModel, settings: VllmSettings, cache: CacheSettings, plan: VllmPlan) -> list[Part]:
     held = plan.capacity
     assert held is not None
-    groups = group_layers(model.layers, cache)
+    groups = group_layers(settings.cached_layers(model), cache)
     each = ", ".join(
         dict.fromkeys(
             f"{type(group.spec).__name__.removesuffix('Spec').lower()} {group.spec.blocks(cache):,}" for group in groups

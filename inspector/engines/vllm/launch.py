@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import rank_device
-from inspector.engines.launch import Container, Launch, Verdict, flags, gib, loaded, revision_flags, unless_given
+from inspector.engines.launch import (
+    DRAFT_TOKENS,
+    Container,
+    Launch,
+    Verdict,
+    flags,
+    gib,
+    loaded,
+    repo_of,
+    revision_flags,
+    unless_given,
+)
 from inspector.engines.serving import Serving
 from inspector.engines.vllm.loads import resolve_dtype
 from inspector.errors import UsageError
@@ -40,6 +52,7 @@ def launch_vllm(asked: Verdict) -> Launch:
         *("vllm", "serve", weights.name, *revision_flags(asked, weights.is_path), *weights.options),
         *flags(serving.settings, usual),
         *_image_flags(asked),
+        *_draft_flags(asked),
     )
     version = serving.engine_version
     return Launch(
@@ -53,6 +66,14 @@ def _image_flags(asked: Verdict) -> list[str]:
     if images is None or not asked.model.architecture.vision:
         return []
     return ["--limit-mm-per-prompt", json.dumps({"image": images})] if images else ["--language-model-only"]
+
+
+def _draft_flags(asked: Verdict) -> list[str]:
+    if asked.draft is None:
+        return []
+    name, _ = repo_of(replace(asked, checkpoint=asked.draft), "vLLM")
+    told = {"method": "draft_model", "model": name, "num_speculative_tokens": DRAFT_TOKENS}
+    return ["--speculative-config", json.dumps(told)]
 
 
 def log_lines(serving: Serving) -> tuple[str, ...]:

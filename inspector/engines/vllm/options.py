@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inspector.engines.common.options import expert_parallel, pipeline_parallel, tensor_parallel, version
 from inspector.settings import setting
 
+if TYPE_CHECKING:
+    from inspector.model import Model
+
 
 @dataclass(frozen=True)
 class VllmOptions:
-    """vLLM's options, under this library's names; each says of itself what it is."""
+    """vLLM's options, under this library's names; each says of itself what it is.
+
+    Attributes:
+        draft: the draft model of speculative decoding, read.
+    """
 
     version: str | None = version()
     tensor_parallel: int | None = tensor_parallel()
@@ -46,6 +54,7 @@ class VllmOptions:
         least=1,
     )
     enforce_eager: bool = setting(False, help="vLLM without CUDA graphs.")
+    draft: Model | None = None
     max_loras: int | None = setting(
         None,
         help="Adapters that vLLM serves at once.",
