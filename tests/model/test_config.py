@@ -260,3 +260,15 @@ def test_an_unknown_type_tells_its_indexer_windows_and_delta_rule_by_keys() -> N
     kinds = ["linear_attention", "full_attention"]
     found = read_architecture({**base, **delta, "layer_types": kinds}).layers
     assert found[0].states == (StateTensor((384, 4), "compute"), StateTensor((4, 32, 32), "F32"))
+
+
+def test_rows_that_code_alone_shares_are_a_bound() -> None:
+    """Phi-4-mini-flash: Mamba in every other layer; the full ones after the first may attend to that one's rows."""
+    config = {"model_type": "nobody", "hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8}
+    config |= {"num_key_value_heads": 2, "vocab_size": 100, "mb_per_layer": 2}
+    config |= {"sliding_window": [None, 64, None, 64, None, None, None, None]}
+    found = read_architecture(config)
+    full = FullAttention(2, 64, 64)
+    assert [found.layers.count(full), found.layers_at_least.count(full)] == [2, 1]
+    assert sum(layer.kind == "sliding_attention" for layer in found.layers_at_least) == 2
+    assert any("upper bound" in note for note in found.notes)

@@ -79,6 +79,9 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
             notes.append(bounded)
             least |= _least(bound.__name__, before)
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
+    if kinds := _shared_rows(config, values):
+        notes.append(f"which layers use the rows of the first that attends to everything is not known: none, {BOUND}")
+        least["layer_types"] = kinds
     states = _states(values)
     latent = all(type(values[key]) is int and values[key] > 0 for key in ("kv_lora_rank", "qk_rope_head_dim"))
     if latent:  # as transformers' classes and the servers do; a repo's own code may cache the heads made of it
@@ -105,6 +108,16 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
         runs=runs,
         facts={**({"latent": True} if latent else {"v_head_dim": True}), **states},
     )
+
+
+def _shared_rows(config: Mapping[str, Any], values: Mapping[str, Any]) -> list[str] | None:
+    """The kinds where the fewest layers keep rows of their own, in a decoder whose later half attends to one layer's
+    (YOCO, arXiv 2405.05254, as Phi-4-mini-flash, whose code alone says which: `mb_per_layer`)."""
+    kinds = values["layer_types"]
+    if type(config.get("mb_per_layer")) is not int or not isinstance(kinds, list) or kinds.count("full_attention") < 2:
+        return None
+    first = kinds.index("full_attention")
+    return ["mlp" if kind == "full_attention" and index > first else kind for index, kind in enumerate(kinds)]
 
 
 def _states(values: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +194,7 @@ def _heads_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | Non
 def _window_bound(config: Mapping[str, Any], values: dict[str, Any]) -> str | None:
     """Which layers a window bounds is the class's to say: without `layer_types`, none is taken to."""
     window = values["sliding_window"]
-    if config.get("use_sliding_window") is False:
+    if config.get("use_sliding_window") is False and _first(config, "sliding_window") is not None:
         values["sliding_window"] = window = None
     if window is None or isinstance(values["layer_types"], list):
         return None

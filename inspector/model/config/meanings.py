@@ -27,6 +27,18 @@ WORDS: tuple[tuple[str, str], ...] = (
 """Kind -> what the words of a list by layer have in them; the first that fits counts."""
 LETTERS = {"M": LINEAR, "*": FULL, "-": NOTHING, "E": NOTHING, "L": SLIDING, "G": FULL, "S": SLIDING, "F": FULL}
 """What the letters of a pattern mean: "M-M*-" of Nemotron-H, "LLLG" of EXAONE."""
+TOLD = frozenset(
+    {"full_attention", "sliding_attention", "chunked_attention", "linear_attention", "indexed_attention", "conv"}
+    | {
+        "reference_sliding_attention",
+        "minimax_m3_sparse",
+        "compressed_sparse_attention",
+        "heavily_compressed_attention",
+    }
+    | {"hybrid", "hybrid_sliding", "dummy", "moe", "mlp", "mamba", "attention", "deepseek_sparse_attention"}
+    | {"qwen_sparse_attention"}
+)
+"""Words of `layer_types` that transformers has."""
 WORD_LIST = re.compile(r"(layer|block|attn|attention|mixer).*(type|layout)|^attention_layers$")
 FLAG_LIST = re.compile(r"attn_type_list|attention_type_list")
 SLIDING_FLAGS = re.compile(r"(slid|swa|window).*(layout|pattern|mask|list)")
@@ -77,11 +89,25 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
         kinds = _kinds(config, values, count)
         if kinds is None and any(map(config.get, SHARED_COUNTS)) and not values.get("sliding_window"):
             kinds = [FULL] * count
+    elif any(isinstance(kind, str) and kind not in TOLD for kind in kinds):  # a vendor's words under the usual key
+        kinds = _of_list("layer_types", kinds, values) or kinds
     kinds = _indexed(config, values, count) or kinds
     if kinds is not None:
         values["layer_types"] = _reused(config, kinds)
     _window_heads(config, values, per_layer)
     return per_layer
+
+
+def _inner_window(config: Mapping[str, Any]) -> int | None:
+    """The window of layers that have a sub-config of their own ("swa": {"window_size": 1152} of Jet-Nemotron)."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            size = value.get("window_size")
+            if type(size) is int and size > 0 and re.search(r"slid|swa|local|window", str(key)):
+                return size
+            if (inner := _inner_window(value)) is not None:
+                return inner
+    return None
 
 
 def _indexed(config: Mapping[str, Any], values: dict[str, Any], count: int) -> list[str] | None:
@@ -115,6 +141,8 @@ def _window_heads(config: Mapping[str, Any], values: dict[str, Any], per_layer: 
     kinds, windows = values.get("layer_types"), config.get("sliding_window")
     if not isinstance(kinds, list):
         return
+    if SLIDING in kinds and not values.get("sliding_window"):
+        values["sliding_window"] = _inner_window(config)
     own: dict[str, dict[str, Any]] = {}
     for key, value in config.items():
         for kind, sizes in SIZES_OF_KIND:
@@ -137,7 +165,9 @@ def _kinds(config: Mapping[str, Any], values: dict[str, Any], count: int) -> lis
         return [SLIDING if left > 0 else FULL for left, _ in windows]
     windows = config.get("sliding_window")
     if isinstance(windows, list) and len(windows) == count and any(type(size) is int for size in windows):
-        return [SLIDING if size else FULL for size in windows]
+        every = config.get("mb_per_layer")  # Phi-4-mini-flash: one of so many layers is Mamba's
+        states = range(0, count, every) if type(every) is int and every > 1 else ()
+        return [LINEAR if index in states else SLIDING if size else FULL for index, size in enumerate(windows)]
     most = count + (config["num_nextn_predict_layers"] if type(config.get("num_nextn_predict_layers")) is int else 0)
     for key, value in config.items():  # layers that predict more tokens may stand at a list's end
         if isinstance(value, list) and count <= len(value) <= most and (found := _of_list(str(key), value, values)):
