@@ -27,7 +27,7 @@ COMMANDS = {
     "fit": ("fit", "Say whether a model fits, and exit with 0 if it does, 1 if not, 4 if that cannot be told."),
     "gpus": ("gpus", "List the devices it knows, and those of this machine."),
     "lock": ("lock", "Write a manifest of what models are now, for verify."),
-    "mcp": ("mcp", "Serve inspect, fit, train and compare as tools for agents (MCP)."),
+    "mcp": ("mcp", "Serve inspect, fit, train, find and compare as tools for agents (MCP)."),
     "schema": ("schema", "Print the JSON Schema of every JSON output."),
     "show": ("show", "Report what a model is and what it takes."),
     "train": ("train", "What one training step takes on the fullest GPU: the peak, what lives at it, and its phase."),

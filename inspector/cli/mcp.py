@@ -25,7 +25,8 @@ from inspector.version import __version__
 INSTRUCTIONS = (
     "Says whether a model fits a GPU and what memory it takes, from config.json and the headers of its weights alone:"
     " nothing is downloaded or run. Sizes are integers in bytes; null is unknown, and `warnings` says why. Use fit for"
-    " 'does it fit', train for fine-tuning, inspect for parameters, KV cache and memory, compare for two models."
+    " 'does it fit', train for fine-tuning, find for what runs on a GPU, inspect for parameters, KV cache and memory,"
+    " compare for two models."
 )
 
 
@@ -35,7 +36,7 @@ INSTRUCTIONS = (
 )
 @option("--offline", is_flag=True, help="Ask no server: caches and bundled snapshots only.")
 def mcp(offline: bool) -> int:
-    """Serve inspect, fit, train and compare as MCP tools over standard input and output, for agents.
+    """Serve inspect, fit, train, find and compare as MCP tools over standard input and output, for agents.
 
     Needs the package mcp: pip install 'mcp>=2.1'. Gated models need HF_TOKEN, or the saved login.
     """
@@ -119,7 +120,7 @@ def listed(name: str) -> Record:
     return {
         "description": tool.about,
         "inputSchema": input_schema(tool),
-        "outputSchema": output_schema(tool.record),
+        "outputSchema": output_schema(tool.record, many=tool.many),
         "annotations": {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": True},
     }
 
@@ -172,8 +173,12 @@ def _arguments() -> Mapping[str, str]:
 
 
 @cache
-def output_schema(name: str) -> Record:
-    """The keys of a record and their types; `llm-inspect schema` tells what is in them, at ten times the length."""
+def output_schema(name: str, *, many: bool) -> Record:
+    """The keys of a record and their types; `llm-inspect schema` tells what is in them, at ten times the length.
+
+    Args:
+        many: of an object whose `models` are such records.
+    """
     whole = json.loads(table_text("schema.json"))["$defs"]
 
     def outline(part: Any) -> Record:
@@ -187,4 +192,8 @@ def output_schema(name: str) -> Record:
 
     record = whole[name]
     properties = {key: outline(part) for key, part in record["properties"].items()}
-    return {"type": "object", "properties": properties, "required": record["required"]}
+    found: Record = {"type": "object", "properties": properties, "required": record["required"]}
+    if not many:
+        return found
+    keys = {"schema": {"const": 1}, "models": {"type": "array", "items": found}}
+    return {"type": "object", "properties": keys, "required": [*keys]}

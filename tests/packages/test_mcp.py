@@ -31,12 +31,18 @@ TOKEN = "hf_" + "A" * 34
 with_mcp = pytest.mark.skipif(find_spec("mcp") is None, reason="make test-mcp installs mcp")
 
 
+def record_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a tool's record, of each where it answers with several."""
+    keys: dict[str, Any] = schema["properties"].get("models", {"items": schema})["items"]["properties"]
+    return keys
+
+
 @pytest.mark.parametrize("name", tools())
 def test_what_a_tool_tells_of_itself_is_sound(name: str) -> None:
     told = listed(name)
     for key in ("inputSchema", "outputSchema"):
         Draft202012Validator.check_schema(told[key])
-    assert set(told["outputSchema"]["properties"]) == set(SCHEMA["$defs"][tools()[name].record]["properties"])
+    assert set(record_of(told["outputSchema"])) == set(SCHEMA["$defs"][tools()[name].record]["properties"])
     assert "--" not in json.dumps(told["inputSchema"])
     assert all(each.get("description") for each in told["inputSchema"]["properties"].values())
     assert len(json.dumps(told)) < 8_000, "an agent reads all of it"
@@ -48,7 +54,7 @@ def test_every_setting_of_the_library_is_an_argument() -> None:
     assert arguments["engine"]["enum"][0] == arguments["engine"]["default"] == "transformers"
     assert arguments["batch"]["minimum"] == 1
     assert "tensor_parallel" in arguments["serving"]["properties"]
-    assert "token" not in json.dumps([list(input_schema(tool)["properties"]) for tool in tools().values()])
+    assert not [name for name, tool in tools().items() if "token" in input_schema(tool)["properties"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +93,17 @@ def test_a_tool_answers_with_the_record_of_its_command(ask: Ask, name: str, argu
     assert json.loads(answer.text) == json.loads(json.dumps(answer.record))
     for schema in (validator(tools()[name].record), Draft202012Validator(listed(name)["outputSchema"])):
         schema.validate(json.loads(answer.text))
+
+
+def test_find_tells_the_first_of_what_runs(ask: Ask) -> None:
+    answer = ask("find", gpu="RTX 4090", context="8k", engine="vllm")
+    assert not answer.failed, answer.text
+    record = json.loads(answer.text)
+    assert record["gpu"] == "RTX 4090"
+    assert record["found"] >= len(record["models"]) == 20
+    for each in record["models"]:
+        validator("found").validate(each)
+    Draft202012Validator(listed("find")["outputSchema"]).validate(record)
 
 
 def test_a_verdict_is_the_commands(ask: Ask, run: Run) -> None:
