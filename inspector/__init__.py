@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inspector.api.training import Trained, train
     from inspector.batch import ainspect_many, inspect_many
     from inspector.batch.cluster import inspect_many_on_ray
+    from inspector.batch.published import published
     from inspector.engines.serving import Serving
     from inspector.errors import InspectError
     from inspector.finding import Finding, Found, find
@@ -36,6 +37,7 @@ _HOMES = {
     "inspector.api.training": ("Trained", "train"),
     "inspector.batch": ("ainspect_many", "inspect_many"),
     "inspector.batch.cluster": ("inspect_many_on_ray",),
+    "inspector.batch.published": ("published",),
     "inspector.api.differences": ("Difference", "compare", "inspect_pair"),
     "inspector.engines.serving": ("Serving",),
     "inspector.errors": ("InspectError",),
@@ -81,6 +83,7 @@ __all__ = [
     "inspect_pair",
     "launch",
     "load",
+    "published",
     "together",
     "train",
 ]

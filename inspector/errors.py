@@ -99,9 +99,14 @@ class UnsupportedFormat(UnreadableModel):
 
 
 class AmbiguousModel(UnreadableModel):
-    """The repo or folder holds several models, quantizations of one say; the message lists them, a line each."""
+    """The repo or folder holds several models, quantizations of one say; the message lists them, a line each.
+
+    Attributes:
+        choices: of GGUF models what selects each, and its bytes where they are known, the smallest first.
+    """
 
     kind = "ambiguous_model"
+    choices: tuple[tuple[str, int | None], ...] = ()
 
 
 class HubError(InspectError):

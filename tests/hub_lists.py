@@ -15,8 +15,12 @@ Facts = dict[str, Any]
 
 
 def facts_of(repo: Repo) -> Facts:
-    """What a list says of a repo."""
+    """What a list says of a repo; its own facts may say `base_model`, and the `relation` to it."""
     facts = {"likes": 0, "downloads": 0, "tags": [], "createdAt": "2026-01-01T00:00:00.000Z", **repo.facts}
+    # What a model card says of its base, with the relation that the Hub tells by the files, are tags of the repo.
+    base, relation = facts.pop("base_model", None), facts.pop("relation", "quantized")
+    if base is not None:
+        facts["tags"] = [*facts["tags"], f"base_model:{base}", f"base_model:{relation}:{base}"]
     return {"_id": "0" * 24, "id": repo.name, "modelId": repo.name, "private": repo.private, **facts}
 
 

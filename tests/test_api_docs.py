@@ -46,6 +46,7 @@ GROUPS = {
         "inspect_many",
         "ainspect_many",
         "inspect_many_on_ray",
+        "published",
         "inspect_pair",
         "compare",
     ),

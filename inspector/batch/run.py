@@ -97,8 +97,17 @@ def work_with(source: Resolver, revision: str | None, asked: Settings, specs: tu
     """The unit of work: one ID in, one record out, whatever goes wrong."""
 
     def work(model: str) -> Record:
+        return inspection_record(inspect_checkpoint(source.resolve(model, revision), asked, specs))
+
+    return guarded(work)
+
+
+def guarded(work: Work) -> Work:
+    """The same work, of which nothing is raised: a record is the error's then."""
+
+    def safe(model: str) -> Record:
         try:
-            record = inspection_record(inspect_checkpoint(source.resolve(model, revision), asked, specs))
+            record = work(model)
         except InspectError as error:
             record = error_record(model, error)
         except Exception as error:  # a bug that one repo brings up must not cost the others their answers
@@ -107,7 +116,20 @@ def work_with(source: Resolver, revision: str | None, asked: Settings, specs: tu
             record = _bug_record(model, error)
         return {"id": model, "outcome": outcome_of(record), **record}
 
-    return work
+    return safe
+
+
+def run_all(ids: Iterable[str], work: Work, jobs: int, *, ordered: bool = True) -> Generator[Record, None, None]:
+    """The records of a work of one's own, many at a time, in the order of the IDs or (`ordered` False) as they
+    are done."""
+    done: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
+    feed = _Feed(ids, work, jobs, ordered, done.put)
+    try:
+        feed.fill()
+        while feed.under_way:
+            yield from feed.arrived(done.get())
+    finally:
+        feed.stop()
 
 
 def _bug_record(model: str, error: Exception) -> Record:
@@ -119,14 +141,9 @@ def _bug_record(model: str, error: Exception) -> Record:
 def _records(
     ids: Iterable[str], work: Work, resolver: Resolver, own: bool, jobs: int, ordered: bool
 ) -> Generator[Record, None, None]:
-    done: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
-    feed = _Feed(ids, work, jobs, ordered, done.put)
     try:
-        feed.fill()
-        while feed.under_way:
-            yield from feed.arrived(done.get())
+        yield from run_all(ids, work, jobs, ordered=ordered)
     finally:
-        feed.stop()
         if own:
             _close(resolver)
 

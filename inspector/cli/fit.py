@@ -26,6 +26,7 @@ from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
+    from inspector.batch.published import Published
     from inspector.engines.launch import Launch
     from inspector.hub import Checkpoint
     from inspector.record import Record
@@ -55,6 +56,11 @@ def _emit_names() -> tuple[str, ...]:
     metavar="NAME",
     help="Print what launches it, if it fits: vllm, sglang, llama-server, ollama, mlx, or a file: compose, kserve.",
 )
+@option(
+    "--published",
+    is_flag=True,
+    help="Also its quantized checkpoints that the Hub lists, read and ranked; 0 if one of them fits.",
+)
 @option("--together", is_flag=True, help="Several models side by side on the same GPU: each one's share.")
 @option("--beside", metavar="SIZE", help="With --together: what something else takes of each GPU, such as 4GiB.")
 @option("--draft", metavar="MODEL", help="Draft model of speculative decoding (vLLM, llama.cpp).")
@@ -65,6 +71,7 @@ def fit(
     token: str | None,
     offline: bool,
     emit: str | None,
+    published: bool,
     together: bool,
     beside: str | None,
     draft: str | None,
@@ -75,6 +82,8 @@ def fit(
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
+    if published and (emit or together or draft or settings["all_gpus"]):
+        raise UsageError("--published answers for one --gpu", "Leave out --emit, --together, --draft and --all-gpus.")
     if emit:
         settings["engine"] = _launched_engine(emit, settings, output)
     if together:
@@ -93,6 +102,7 @@ def fit(
             access = {"revision": revision, "token": token, "offline": offline or None}
             inspection, drafts = _inspected(model, draft, with_serving(settings) | access)
         launch = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
+        found = _published(model, token, offline, settings) if published else None
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
@@ -104,23 +114,20 @@ def fit(
         if emit:
             click.echo(launch.text if launch else "", nl=False)
             return
-        if settings["all_gpus"]:
-            from inspector.report.lists import print_fleet
-
-            print_fleet(out.console, inspection)
-        else:
-            from inspector.report.text import print_verdicts
-
-            print_verdicts(out.console, inspection, explain=explain, all_options=settings["all_options"])
+        _print(out, inspection, settings, found, explain=explain)
 
     from inspector.record import outcome_record
     from inspector.report.writers import Answer
 
     def records() -> list[Record]:
         record = outcome_record(model, inspection, explain=explain)
+        if found is not None:
+            record["published"] = list(found.rows)
         return [record | {"launch": None if launch is None else dataclasses.asdict(launch)} if emit else record]
 
     out.write(Answer((model,), records, text))
+    if found is not None and any(row.get("fits") for row in found.rows):
+        return out.comes_to(0)
     return out.verdicts([each.fits for each in inspection.fits])
 
 
@@ -135,6 +142,31 @@ def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[In
     if asked["all_gpus"]:
         raise UsageError("--draft answers for the devices of --gpu", "Leave out --all-gpus.")
     return inspect_with_draft(model, draft, **asked)
+
+
+def _print(
+    out: Output, inspection: Inspection, settings: Mapping[str, Any], found: Published | None, *, explain: bool
+) -> None:
+    """The verdicts, or the devices that it fits on, and what others made of it."""
+    if settings["all_gpus"]:
+        from inspector.report.lists import print_fleet
+
+        print_fleet(out.console, inspection)
+        return
+    from inspector.report.text import print_verdicts
+
+    print_verdicts(out.console, inspection, explain=explain, all_options=settings["all_options"])
+    if found is not None:
+        from inspector.report.lists import print_published
+
+        print_published(out.console, found.rows, cut=found.cut)
+
+
+def _published(model: str, token: str | None, offline: bool, settings: Mapping[str, Any]) -> Published:
+    """What others made of it."""
+    from inspector.batch.published import published
+
+    return published(model, token=token, offline=offline or None, **with_serving(dict(settings)))
 
 
 def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str:

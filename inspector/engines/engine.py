@@ -96,6 +96,8 @@ class Engine:
         makes_file_types: it can take llama.cpp's file types (Q4_K_M, ...) for the weights' precision.
         foreign_options: other engines' options -> what to say to someone who gives one to this engine.
         log_line: by which its log is known; "" where no log of it is read.
+        formats: stored formats that it reads, as `Checkpoint.format` names them.
+        methods: methods of quantization that it reads from files; None for all that nothing else refuses.
         recipes: the values of `--dtype` that it loads or makes, the finest first: what the search for advice offers.
         offload: its option for the layers that lie on the GPUs, the rest with the CPU; "" where it has none.
         lighter: options of its own, each with a value that takes less memory and costs speed alone, the mildest first.
@@ -114,6 +116,8 @@ class Engine:
     makes_file_types: ClassVar[bool] = True
     foreign_options: ClassVar[Mapping[str, str]] = {}
     log_line: ClassVar[str] = ""
+    formats: ClassVar[Collection[str]] = ("safetensors", "pytorch")
+    methods: ClassVar[Collection[str] | None] = None
     recipes: ClassVar[tuple[str, ...]] = ()
     offload: ClassVar[str] = ""
     lighter: ClassVar[tuple[tuple[str, Any], ...]] = ()
@@ -130,6 +134,20 @@ class Engine:
         where nothing known stands against it."""
         del spec, options
         return None if recipe in self.recipes else f"{self.title} does not load {recipe}"
+
+    def why_not_stored(self, model: Model, stored_as: str, spec: GpuSpec, options: Any) -> str | None:
+        """Why it does not run a checkpoint's files as they are on these devices; None where nothing is against it.
+
+        Args:
+            stored_as: their format, as `Checkpoint.format` names it.
+        """
+        del spec, options
+        if stored_as not in self.formats:
+            return f"{self.title} reads no {stored_as} files"
+        packing = model.architecture.quantization
+        if packing is None or self.methods is None or packing.method in self.methods:
+            return None
+        return f"{self.title} reads no {packing.method} weights"
 
     def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
         """The narrower KV caches that it has on these devices, the widest first."""

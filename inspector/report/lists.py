@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from inspector.report.text import VERDICT_STYLE, Grid, indented, plain_table, print_name, rate_text, workload_text
+from inspector.report.text import (
+    SHOWN_OPTIONS,
+    VERDICT_STYLE,
+    Grid,
+    indented,
+    plain_table,
+    print_name,
+    rate_text,
+    workload_text,
+)
 from inspector.report.units import device_text, gib_text, inert, number_text
 
 if TYPE_CHECKING:
@@ -29,6 +38,29 @@ def print_fleet(console: Console, inspection: Inspection) -> None:
     indented(console, table)
     if inspection.fits:
         indented(console, Text("context and tok/s are upper bounds; tok/s: decode, by the memory bandwidth", "dim"))
+
+
+def print_published(console: Console, rows: Sequence[Record], *, cut: bool) -> None:
+    """The quantized checkpoints of a model, those that fit first, and the commands of the best; errors in a line."""
+    indented(console, Text("published checkpoints" if rows else "the Hub lists no quantized checkpoints", "bold"), 0)
+    if not rows:
+        return
+    table = plain_table("GiB", "weights", "bits", "needs", "of", "context", "at once", "downloads")
+    for row in rows:
+        if "error" in row:
+            table.add_row(Text(inert(row["id"])), Text(row["outcome"].replace("_", " "), VERDICT_STYLE[None]))
+            continue
+        bits = "" if row["bits_per_weight"] is None else f"{row['bits_per_weight']:.2f}"
+        sizes = map(gib_text, (row["tensor_bytes"], row["needed"], row["usable"]))
+        weights, needed, usable = sizes
+        counts = map(number_text, (row["max_context"], row["max_batch"], row["downloads"]))
+        table.add_row(Text(inert(row["id"]), VERDICT_STYLE[row["fits"]]), weights, bits, needed, usable, *counts)
+    indented(console, table)
+    for row in [row for row in rows if row.get("fits")][:SHOWN_OPTIONS]:
+        console.print(Text(f"    {inert(row['command'])}"), soft_wrap=True)
+    ranked = "those that fit first: the most bytes of weights, then context, sequences at once, downloads"
+    more = "; the Hub lists more" if cut else ""
+    indented(console, Text(f"{ranked}{more}", "dim"))
 
 
 def print_comparison(console: Console, names: Sequence[str], records: Sequence[Record]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from inspector.devices.spec import GpuSpec
 from inspector.memory.precision import RECIPES
+from inspector.model.model import Quantization
 
 WEIGHT_ONLY_FP8 = (8, 0)
 """From here on weights in 8-bit floating point are offered to GPUs that do not multiply them: Marlin's kernels unpack
@@ -47,6 +48,24 @@ def why_not_on(recipe: str, spec: GpuSpec, minimum: Mapping[str, int], rocm: Col
         return (
             f"{recipe} needs compute capability {least[0]}.{least[1]}, {spec.name} has {capability[0]}.{capability[1]}"
         )
+    return None
+
+
+def why_not_packed(
+    packing: Quantization | None, spec: GpuSpec, minimum: Mapping[str, int], rocm: Collection[str]
+) -> str | None:
+    """Why a server's class for packed weights does not run on these GPUs; None where nothing known is against it."""
+    if packing is None:
+        return None
+    method = packing.method
+    least = minimum.get(method, minimum.get(method.replace("-", "_")))
+    if least is None:
+        return f"it has no class for {method}"
+    if spec.kind == "rocm":
+        return None if method in rocm else f"it has no {method} on ROCm"
+    capability = spec.compute_capability
+    if capability is not None and capability < divmod(least, 10):
+        return f"{method} needs compute capability {least / 10:g}, {spec.name} has {capability[0]}.{capability[1]}"
     return None
 
 

@@ -25,6 +25,8 @@ class Mlx(Engine):
     options = MlxOptions
     emits = ("mlx",)
     device_kinds = ("metal",)
+    formats = ("safetensors",)
+    methods = ("mlx", "mxfp4", "awq", "gptq", "fp8")
     recipes = ("mlx-8bit", "mlx-6bit", "mlx-5bit", "mlx-4bit", "mlx-3bit")
     lighter = tuple(("prefill_step_size", size) for size in (1024, 512, 256))
 

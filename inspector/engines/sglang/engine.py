@@ -46,6 +46,14 @@ class Sglang(Engine):
         least = table()["min_capability"] | {"compressed-tensors": 80}  # its scheme for int8: CompressedTensorsW8A8Int8
         return refused or why_not_on(recipe, spec, least, ("fp8",))
 
+    def why_not_stored(self, model: Model, stored_as: str, spec: GpuSpec, options: SglangOptions) -> str | None:
+        """By its classes' own least compute capability."""
+        from inspector.engines.common.recipes import why_not_packed
+        from inspector.engines.sglang.loads import table
+
+        refused = super().why_not_stored(model, stored_as, spec, options)
+        return refused or why_not_packed(model.architecture.quantization, spec, table()["min_capability"], ("fp8",))
+
     def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
         """fp8, where the hardware has it."""
         from inspector.engines.common.recipes import fp8_cache

@@ -16,6 +16,10 @@ LEAST = {"nf4": (6, 0), "nf4-dq": (6, 0)}
 """Compute capability that a recipe needs; 7.5 where nothing stands here."""
 
 
+KERNELS = ("awq", "gptq", "bitsandbytes", "compressed-tensors", "mxfp4")
+"""Methods of packed weights that run on NVIDIA's GPUs from 7.5 on."""
+
+
 class Transformers(Engine):
     """No server: it takes what the model takes, on any device, and has no options of its own."""
 
@@ -24,6 +28,19 @@ class Transformers(Engine):
     needs_device = False
     counts_images = True
     recipes = ("bnb-int8", "nf4", "nf4-dq", "awq", "gptq")
+
+    def why_not_stored(self, model: Model, stored_as: str, spec: GpuSpec, options: Any) -> str | None:
+        """Packed weights need kernels for NVIDIA's GPUs, fp8 those that multiply it; GGUF files it unpacks: not counted
+        here."""
+        refused, packing = super().why_not_stored(model, stored_as, spec, options), model.architecture.quantization
+        if refused or packing is None or spec.kind is None:
+            return refused
+        if packing.method == "fp8":
+            return None if "fp8" in (spec.computes or ()) else f"{spec.name} does not multiply fp8"
+        capability = spec.compute_capability
+        if packing.method not in KERNELS or capability is None or capability < (7, 5):
+            return f"transformers has no kernels for {packing.method} on {spec.name}"
+        return None
 
     def why_not_recipe(self, recipe: str, spec: GpuSpec, options: Any) -> str | None:
         """bitsandbytes (docs, "Hardware Compatibility") and GPTQModel, which loads AWQ and GPTQ, on NVIDIA's GPUs."""

@@ -45,6 +45,16 @@ class Vllm(Engine):
 
         return super().why_not_recipe(recipe, spec, options) or why_not_recipe(recipe, spec, options.version)
 
+    def why_not_stored(self, model: Model, stored_as: str, spec: GpuSpec, options: VllmOptions) -> str | None:
+        """By its classes' own least compute capability."""
+        from inspector.engines.common.recipes import why_not_packed
+        from inspector.engines.vllm.loads import table
+
+        refused = super().why_not_stored(model, stored_as, spec, options)
+        return refused or why_not_packed(
+            model.architecture.quantization, spec, table()["min_capability"], table()["rocm"]
+        )
+
     def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
         """fp8, where the hardware has it."""
         from inspector.engines.common.recipes import fp8_cache

@@ -72,7 +72,10 @@ def ambiguous(groups: Sequence[GGUFGroup], files: Mapping[str, File], place: Pla
         lines.append(f"  ... and {len(ordered) - MAX_LISTED} more")
     example = next((group for group in ordered if group.quant == USUAL_QUANT), ordered[len(ordered) // 2])
     path = example.files[0] if place.selects_files else labels[example.name]
-    return AmbiguousModel("\n".join(lines), f"Name the one you mean, such as {place.how_to_select(path)}")
+    error = AmbiguousModel("\n".join(lines), f"Name the one you mean, such as {place.how_to_select(path)}")
+    whole = [group for group in ordered if group.is_complete]
+    error.choices = tuple((labels[group.name], _size(group, files) or None) for group in whole)
+    return error
 
 
 def choose(groups: Sequence[GGUFGroup], selector: str, files: Mapping[str, File], place: Place) -> GGUFGroup | None:
