@@ -22,11 +22,11 @@ from inspector.cli.options import (
     with_serving,
 )
 from inspector.cli.output import Output
+from inspector.cli.published import find_published, print_found, refuse_beside_published
 from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
-    from inspector.batch.published import Published
     from inspector.engines.launch import Launch
     from inspector.hub import Checkpoint
     from inspector.record import Record
@@ -82,8 +82,8 @@ def fit(
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
-    if published and (emit or together or draft or settings["all_gpus"]):
-        raise UsageError("--published answers for one --gpu", "Leave out --emit, --together, --draft and --all-gpus.")
+    if published:
+        refuse_beside_published(settings, emit, together, draft)
     if emit:
         settings["engine"] = _launched_engine(emit, settings, output)
     if together:
@@ -102,7 +102,7 @@ def fit(
             access = {"revision": revision, "token": token, "offline": offline or None}
             inspection, drafts = _inspected(model, draft, with_serving(settings) | access)
         launch = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
-        found = _published(model, token, offline, settings) if published else None
+        found = find_published(model, token, offline, settings) if published else None
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
@@ -144,9 +144,7 @@ def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[In
     return inspect_with_draft(model, draft, **asked)
 
 
-def _print(
-    out: Output, inspection: Inspection, settings: Mapping[str, Any], found: Published | None, *, explain: bool
-) -> None:
+def _print(out: Output, inspection: Inspection, settings: Mapping[str, Any], found: Any, *, explain: bool) -> None:
     """The verdicts, or the devices that it fits on, and what others made of it."""
     if settings["all_gpus"]:
         from inspector.report.lists import print_fleet
@@ -157,16 +155,7 @@ def _print(
 
     print_verdicts(out.console, inspection, explain=explain, all_options=settings["all_options"])
     if found is not None:
-        from inspector.report.lists import print_published
-
-        print_published(out.console, found.rows, cut=found.cut)
-
-
-def _published(model: str, token: str | None, offline: bool, settings: Mapping[str, Any]) -> Published:
-    """What others made of it."""
-    from inspector.batch.published import published
-
-    return published(model, token=token, offline=offline or None, **with_serving(dict(settings)))
+        print_found(out.console, found)
 
 
 def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str:
