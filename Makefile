@@ -120,6 +120,16 @@ bench: $(VENV)/.test $(VENV)/peers/.peers ## time llm-inspect beside hf-mem, mod
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.questions
 
+# What the page compares with needs torch, and node for one tool that is on npm.
+$(VENV)/peers/.compared: $(VENV)/peers/.peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) accelerate==1.15.0 hf-vram-calc==1.0.9 llmfit==1.1.17
+	! command -v npm || npm install --silent --prefix $(VENV)/node fitllm@2.18.0
+	@touch $@
+
+.PHONY: compared
+compared: $(VENV)/.test $(VENV)/peers/.compared ## write docs/compared.md: other tools' answers beside what transformers' classes hold (half an hour)
+	$(BIN)/python -m benchmarks.compared --write $(if $(wildcard $(VENV)/node),--node $(VENV)/node) $(ARGS)
+
 accuracy: $(VENV)/.test ## score the serving engines on published cases: make accuracy CASES=folder
 	$(BIN)/python -m benchmarks.accuracy $(CASES) $(ARGS)
 

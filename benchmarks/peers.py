@@ -47,6 +47,9 @@ REPORTS: dict[str, tuple[str, str]] = {
 }
 """Peer -> its program, and its arguments for a report. accelerate reads no header: it builds the model from config."""
 
+PROGRAMS = {"hf-mem": _HF_MEM, "modelinfo": _MODELINFO, "accelerate": _ACCELERATE}
+"""Tool -> its program, of which ARGUMENTS are put in as a list."""
+
 ONE_ANSWER = "hub: one answer"
 """One request, no config, and nothing worked out: what a report is held against on its own."""
 READ_HEADERS = ("hf-mem", "modelinfo --tensors", "hub: each shard")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=EngineCommand,
     examples=(
-        ("llm-inspect batch models.txt --gpu 24GiB -o verdicts.csv", "a row a model"),
+        ("llm-inspect batch models.txt --gpu 24GiB -o verdicts.csv", "a row per model"),
         ("llm-inspect batch --author Qwen --pipeline-tag text-generation", "what the Hub lists"),
     ),
 )
@@ -81,7 +81,7 @@ def batch(
 ) -> int:
     """Inspect the models of a list, a line of output for each, and a summary at the end.
 
-    FILE has a repo ID or local folder a line (# begins a comment), or is CSV with a column model, repo_id or id, or
+    FILE has a repo ID or local folder per line (# begins a comment), or is CSV with a column model, repo_id or id, or
     JSON or YAML with a list; - is standard input. Or the Hub is asked for the list: --author, --search, --filter,
     --pipeline-tag, --collection. The Hub's rate limits are waited for. Exits with the highest code of all models: as
     `show`, and with --gpu as `fit`.

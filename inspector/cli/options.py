@@ -29,6 +29,8 @@ MODEL, HUB_LIST, WORKLOAD, TRAINING, DEVICE, ENGINE, OUTPUT = (
 )
 """Headings, in this order; a command's own stand before the output's."""
 
+SAYING = ("-q, --quiet", "-v, --verbose")
+"""Options that are the last of their heading."""
 _ALL = "inspector.cli.help.all"
 
 
@@ -94,7 +96,7 @@ class GroupedCommand(click.Command):
             if not rare:
                 groups.setdefault(getattr(each, "group", "") or "Options", []).append(record)
         for name in (OUTPUT, "Options"):
-            groups[name] = groups.pop(name, [])
+            groups[name] = sorted(groups.pop(name, []), key=lambda record: record[0] in SAYING)
         for name, records in groups.items():
             if records:
                 with formatter.section(name):
@@ -434,7 +436,7 @@ query_options = _options(
         group=HUB_LIST,
         type=click.IntRange(1),
         metavar="N",
-        help="Models to take of the Hub's list. Default: 100.",
+        help="Models to take from the Hub's list. Default: 100.",
     ),
 )
 

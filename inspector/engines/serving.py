@@ -30,7 +30,7 @@ class Serving:
             is known between bounds.
         request_bytes_at_least: then the least of it; None where `request_bytes` is exact, or not known.
         fits: one request of max_model_len tokens can be served; None where it cannot be told.
-        decode_bound / prefill_bound: tokens a second at most, see `devices.speed`.
+        decode_bound / prefill_bound: tokens per second at most, see `devices.speed`.
         changes: where it does not fit, the single changes that make it fit.
         cards: unequal devices one by one; `capacity` and the sizes are then those of the tightest.
     """

@@ -25,8 +25,8 @@ class RunSettings:
 
     context: int | str | None = setting(
         None,
-        help="Tokens a sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
-        docs="tokens a sequence, `8k` and `128k` work; default the smaller of 4096 and the model's maximum",
+        help="Tokens per sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
+        docs="tokens per sequence, `8k` and `128k` work; default the smaller of 4096 and the model's maximum",
         unit="tokens",
         reads="tokens",
     )
@@ -79,7 +79,7 @@ class WorkloadSettings(RunSettings):
     )
     image_size: tuple[int, int] | None = setting(
         None,
-        help="Of each, in pixels: 1024x768. Default: the largest that the model's processor makes.",
+        help="Size of an image in pixels: 1024x768. Default: the largest that the model's processor makes.",
         docs="their size, `1024x768`; default the largest that the model's processor makes by its class",
         unit="pixels",
         reads="pixels",

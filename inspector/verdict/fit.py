@@ -50,15 +50,15 @@ class Fit:
         needed: what the fullest GPU must hold, or the tightest of unequal ones; None where that is not known.
         fits: None where it cannot be told.
         headroom: usable - needed; negative where that much is missing.
-        max_context: tokens a sequence that still fit at this batch, up to the model's own maximum (2**24 where it
+        max_context: tokens per sequence that still fit at this batch, up to the model's own maximum (2**24 where it
             names none); 0 where not even one does, None where it cannot be told.
         max_batch: sequences that still fit at this context, up to 2**20; 0 and None likewise.
         min_count: the least number of such GPUs that fits, up to 64; None where none does or it cannot be told.
         per_card: what each GPU holds, in the order of the layers; empty where that is not known.
         cards: unequal GPUs one by one, in their order; empty where they are alike.
         kind: what drives the GPUs ("cuda", "rocm", ...); None for a bare size.
-        decode_bound: tokens a second, of all sequences together, that the bandwidth allows; None where not known.
-        prefill_bound: prompt tokens a second that the arithmetic allows; likewise.
+        decode_bound: tokens per second, of all sequences together, that the bandwidth allows; None where not known.
+        prefill_bound: prompt tokens per second that the arithmetic allows; likewise.
         changes: where it does not fit, the single changes that make it fit.
         options: where it does not fit (or all were asked for), what does, least loss first; empty where nothing does.
         notes: what the reader of the verdict should know.

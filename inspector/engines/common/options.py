@@ -11,7 +11,7 @@ def version() -> Any:
     """`version: str | None`: the release that is followed; None for the newest whose sources were read."""
     return setting(
         None,
-        help="Of vLLM, or llama.cpp's build. Default: the newest that is known.",
+        help="Release of vLLM or SGLang, or llama.cpp's build. Default: the newest that is known.",
         docs="`0.19`, whose accounting differs between versions; `b9525`, a build of llama.cpp; default the newest that"
         " is known",
         option="--engine-version",
@@ -23,7 +23,7 @@ def tensor_parallel() -> Any:
     """`tensor_parallel: int | None`: ranks that split each layer; None for all devices of the layout."""
     return setting(
         None,
-        help="Tensor parallel. Default: all GPUs.",
+        help="GPUs of tensor parallelism. Default: all.",
         docs="tensor parallel degree; default: all GPUs of `--gpu` split each layer",
         option="--tp",
         metavar="N",
@@ -33,7 +33,7 @@ def tensor_parallel() -> Any:
 
 def pipeline_parallel() -> Any:
     """`pipeline_parallel: int | None`: stages; None for 1."""
-    return setting(None, help="Pipeline parallel. Default: 1.", option="--pp", metavar="N", least=1)
+    return setting(None, help="Stages of pipeline parallelism. Default: 1.", option="--pp", metavar="N", least=1)
 
 
 def expert_parallel() -> Any:

@@ -23,26 +23,26 @@ class LlamaCppOptions:
     version: str | None = version()
     n_gpu_layers: int | None = setting(
         None,
-        help="llama.cpp's layers on the GPUs. Default: all.",
+        help="Layers that llama.cpp has on the GPUs. Default: all.",
         docs="layers on the GPUs, the output being one of them; default all",
         metavar="N",
         least=0,
     )
     n_ubatch: int | None = setting(
         None,
-        help="llama.cpp's tokens a step. Default: 512.",
-        docs="tokens a step; default 512",
+        help="llama.cpp's tokens per step. Default: 512.",
+        docs="tokens per step; default 512",
         unit="tokens",
         metavar="N",
         least=1,
     )
     cache_type_k: str | None = setting(
         None,
-        help="llama.cpp's keys: f16 (default), q8_0, q4_0, ...",
+        help="Type of llama.cpp's cached keys: f16 (default), q8_0, q4_0, ...",
         docs="of keys: `f16` (default), `bf16`, `f32`, `q8_0`, `q5_1`, `q5_0`, `q4_1`, `q4_0`, `iq4_nl`",
         metavar="TYPE",
     )
     cache_type_v: str | None = setting(
-        None, help="llama.cpp's values, likewise.", docs="of values, likewise", metavar="TYPE"
+        None, help="Type of its cached values, likewise.", docs="of values, likewise", metavar="TYPE"
     )
     draft: Model | None = None

@@ -15,7 +15,7 @@ class MlxOptions:
     tensor_parallel: int | None = tensor_parallel()
     prefill_step_size: int | None = setting(
         None,
-        help="mlx-lm's tokens a chunk of a prompt.",
+        help="Tokens of a prompt that mlx-lm computes at once.",
         docs="tokens of a prompt's chunk; default 2048",
         unit="tokens",
         metavar="N",
@@ -23,7 +23,7 @@ class MlxOptions:
     )
     kv_bits: int | None = setting(
         None,
-        help="mlx-lm's quantized cache: 8, 4, ... bits.",
+        help="Bits of mlx-lm's quantized cache: 8, 4, ...",
         docs="a quantized cache: bits (2, 3, 4, 5, 6, 8)",
         unit="bits",
         metavar="N",
@@ -31,14 +31,14 @@ class MlxOptions:
     )
     kv_group_size: int | None = setting(
         None,
-        help="mlx-lm's groups of it. Default: 64.",
+        help="Group size of mlx-lm's quantized cache. Default: 64.",
         docs="group size of a quantized cache (32, 64, 128; default 64)",
         metavar="N",
         least=1,
     )
     quantized_kv_start: int | None = setting(
         None,
-        help="mlx-lm quantizes from here. Default: 5000.",
+        help="Tokens from which on mlx-lm quantizes its cache. Default: 5000.",
         docs="tokens from which on the cache is quantized (default 5000)",
         unit="tokens",
         metavar="N",

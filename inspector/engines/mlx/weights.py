@@ -155,7 +155,7 @@ def loaded_weights(model: Model, dtype: str = STORED) -> LoadedWeights | str:
     elif dtype in PLAIN:
         bits = PLAIN[dtype]
         shares = {name: count * bits // 8 for name, count in parameters.by_component.items()}
-        element, formula = bits // 8, f"mlx_lm.convert --dtype: {bits} bits a parameter"
+        element, formula = bits // 8, f"mlx_lm.convert --dtype: {bits} bits per parameter"
     elif dtype in CONVERTED:
         bits_each, text = CONVERTED[dtype]
         element, formula = 2, f"mlx_lm.convert -q: {text}; norms, biases and convolutions in 16 bits"

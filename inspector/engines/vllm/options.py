@@ -40,16 +40,16 @@ class VllmOptions:
     )
     max_num_batched_tokens: int | None = setting(
         None,
-        help="vLLM's tokens a step.",
-        docs="vLLM's tokens a step; default as vLLM's, by version and GPU",
+        help="vLLM's tokens per step.",
+        docs="vLLM's tokens per step; default as vLLM's, by version and GPU",
         unit="tokens",
         metavar="N",
         least=1,
     )
     max_num_seqs: int | None = setting(
         None,
-        help="vLLM's sequences a step.",
-        docs="vLLM's sequences a step; default as vLLM's, by version and GPU",
+        help="vLLM's sequences per step.",
+        docs="vLLM's sequences per step; default as vLLM's, by version and GPU",
         metavar="N",
         least=1,
     )

@@ -78,21 +78,21 @@ class TrainingSetup:
     method: str = setting(
         "full",
         choices=("full", "lora", "qlora", "frozen-except"),
-        help="All parameters; adapters on linear layers; adapters on a base in 4 bits; or those of --train-only.",
+        help="All parameters; adapters on linear layers; adapters on a base in 4 bits; or what --train-only names.",
         docs="`full`; `lora`: adapters on linear layers; `qlora`: on a base in 4 bits; `frozen-except`: only what"
         " `--train-only` names",
     )
     trained: str = setting(
         "",
         option="--train-only",
-        help="Parameter names, for frozen-except.",
+        help="Patterns of parameter names, for --method frozen-except.",
         docs="patterns of parameter names, for `frozen-except`",
         metavar="GLOB",
     )
     precision: str = setting(
         "bf16",
         choices=("bf16", "fp32", "mixed", "bf16-master"),
-        help="Of what trains; mixed: autocast to bf16 with fp32 weights; bf16-master: bf16 and an fp32 copy.",
+        help="Precision of what trains; mixed: autocast to bf16 with fp32 weights; bf16-master: bf16 and an fp32 copy.",
         docs="`bf16`, `fp32`, `mixed` (autocast to bf16 with fp32 weights), `bf16-master` (bf16 with an fp32 copy)",
     )
     optimizer: str = setting(
@@ -107,7 +107,7 @@ class TrainingSetup:
     optimizer_bytes: float | None = setting(
         None,
         rare=True,
-        help="A parameter, for --optimizer custom.",
+        help="Bytes of state per parameter, for --optimizer custom.",
         docs="of state a parameter, for `--optimizer custom`",
         unit="bytes",
         metavar="N",
@@ -121,7 +121,7 @@ class TrainingSetup:
         "foreach",
         rare=True,
         choices=("foreach", "for-loop", "fused"),
-        help="torch's variant of AdamW.",
+        help="Variant of torch's AdamW.",
         docs="torch's variant of AdamW: `foreach`, `for-loop`, `fused`",
     )
     fp8: str = setting(
@@ -135,7 +135,7 @@ class TrainingSetup:
     compiled: bool = setting(
         False,
         option="--compile",
-        help="Blocks under torch.compile, which keep less.",
+        help="Each block under torch.compile, which keeps less for the backward pass.",
         docs="each block under `torch.compile`, which keeps less for the backward pass; measured for plain gated"
         " decoders, else a bound",
     )
@@ -149,13 +149,13 @@ class TrainingSetup:
     checkpointing: str = setting(
         "none",
         choices=("none", "full", "selective", "attention"),
-        help="Of every block, of every K-th block (selective), or of eager attention's scores alone.",
+        help="Gradient checkpointing of every block, every K-th block (selective), or eager attention's scores alone.",
         docs="gradient checkpointing: `none`, `full`, `selective` (every `--checkpoint-every`-th block, torchtitan's),"
         " or `attention` (eager attention's scores alone, Megatron-LM's selective)",
     )
     checkpoint_every: int = setting(
         2,
-        help="For --checkpointing selective.",
+        help="The K of --checkpointing selective.",
         docs="for `selective`",
         metavar="K",
         least=1,
@@ -166,7 +166,7 @@ class TrainingSetup:
         "all",
         rare=True,
         choices=("all", "chunked", "chunked-loss"),
-        help="All at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
+        help="Logits all at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
         docs="`all` at once; `chunked`: a fused linear cross entropy (Liger); `chunked-loss`: all in the model's"
         " precision, upcast a chunk at a time by a compiled loss (torchtune)",
     )
@@ -181,12 +181,12 @@ class TrainingSetup:
         "fp32",
         rare=True,
         choices=("fp32", "bf16"),
-        help="Of the adapters; peft's default is fp32.",
+        help="Precision of the adapters; peft's default is fp32.",
         docs="precision of the adapters; peft's default is `fp32`",
     )
     lora_dropout: float = setting(
         0.0,
-        help="Before adapters.",
+        help="Dropout before the adapters.",
         docs="of the adapters' inputs",
         metavar="P",
         least=0,
@@ -197,19 +197,19 @@ class TrainingSetup:
         True,
         rare=True,
         option="--no-double-quant",
-        help="qlora's scales are not quantized in turn.",
+        help="Do not quantize qlora's scales in turn.",
     )
     old_bitsandbytes: bool = setting(
         False,
         rare=True,
-        help="Before 0.44, whose 4-bit layers keep their inputs.",
+        help="bitsandbytes before 0.44, whose 4-bit layers keep their inputs.",
         docs="bitsandbytes before 0.44, whose 4-bit layers keep their inputs",
     )
     dora: bool = setting(False, rare=True, help="Adapters with a trained magnitude (DoRA).")
     modules_to_save: str = setting(
         "",
         rare=True,
-        help="Modules that train whole beside: lm_head,embed_tokens.",
+        help="Modules that train whole beside the adapters: lm_head,embed_tokens.",
         docs="modules that train whole beside the adapters: `lm_head,embed_tokens`",
         metavar="NAMES",
     )

@@ -51,31 +51,31 @@ class Sharding:
     shard_embeddings: bool = setting(False, rare=True, help="Embedding and head are FSDP units of their own.")
     hsdp: int = setting(
         1,
-        help="Replicas of such a group.",
+        help="Replicas of the groups of --fsdp.",
         docs="replicas of the groups of `--fsdp`",
         metavar="N",
         least=1,
         rare=True,
     )
-    tp: int = setting(1, help="Tensor parallel.", metavar="N", least=1)
+    tp: int = setting(1, help="GPUs of tensor parallelism.", metavar="N", least=1)
     sp: bool = setting(
-        False, rare=True, help="With sequence parallel beside it.", docs="sequence parallelism beside `--tp`"
+        False, rare=True, help="Sequence parallelism beside --tp.", docs="sequence parallelism beside `--tp`"
     )
     pp: int = setting(1, help="Pipeline stages.", metavar="N", least=1)
     schedule: str = setting(
         "1f1b",
         rare=True,
         choices=SCHEDULES,
-        help="Of a pipeline.",
+        help="Schedule of the pipeline.",
         docs="of a pipeline: `1f1b` (default), or `gpipe`, which keeps every microbatch",
     )
-    cp: int = setting(1, rare=True, help="Context parallel.", metavar="N", least=1)
-    ep: int = setting(1, help="Expert parallel.", metavar="N", least=1)
-    grad_accum: int = setting(1, help="Microbatches a step.", metavar="N", least=1)
+    cp: int = setting(1, rare=True, help="GPUs of context parallelism.", metavar="N", least=1)
+    ep: int = setting(1, help="GPUs of expert parallelism.", metavar="N", least=1)
+    grad_accum: int = setting(1, help="Microbatches per step.", metavar="N", least=1)
     offload: tuple[str, ...] = setting(
         (),
         choices=OFFLOADS,
-        help="To the CPU; may be repeated.",
+        help="What lives on the CPU; may be repeated.",
         docs="`optimizer`, `params` or `activations` to the CPU; with `--checkpointing full`, activations are the"
         " blocks' inputs alone (unsloth's offloaded checkpointing); may be repeated",
     )
@@ -83,7 +83,7 @@ class Sharding:
         (),
         rare=True,
         choices=NVME,
-        help="To disk, by ZeRO-Infinity; may be repeated.",
+        help="What lives on disk, by ZeRO-Infinity; may be repeated.",
         docs="`optimizer` or `params` to disk (DeepSpeed's ZeRO-Infinity, with `--zero 3`); its buffers, and what is"
         " offloaded to the CPU, are given as the host's memory; may be repeated",
     )

@@ -94,7 +94,7 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
     if runs:
         count = values["num_hidden_layers"]
         notes.append(
-            f"{count} layers make {len(runs)} runs for a token, by the config's keys: each run has a cache of its own"
+            f"{count} layers make {len(runs)} runs per token, by the config's keys: each run has a cache of its own"
         )
     return TextConfig(
         model_type,

@@ -82,4 +82,4 @@ def image_note(image_tokens: int | None) -> str:
     """What the layers' caches leave out, or hold beside the text."""
     if image_tokens is None:
         return "the cross-attention layers also cache an image's tokens, which are not counted"
-    return f"the cache holds one image a sequence, {image_tokens:,} tokens of the largest size, in its own layers"
+    return f"the cache holds one image per sequence, {image_tokens:,} tokens of the largest size, in its own layers"
