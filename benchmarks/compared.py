@@ -271,9 +271,9 @@ REMARKS = (
     "modelinfo, hf-vram-calc and accelerate round what they print. hf-vram-calc, accelerate and fitllm size weights at"
     " a precision that is asked for (16 bits here, or what hf-vram-calc recommends), not as stored. The training"
     " columns of accelerate and hf-vram-calc follow from the parameters alone, whatever the length. llmfit answers from"
-    " a catalogue of its own. Each does something well that is not in these tables: hf-mem and modelinfo are small, llmfit"
-    " ranks models for a machine, fitllm is a page, too, and accelerate comes with what most have installed."
-    " DeepSeek-V3's repo has code of its own, which this Hub does not serve and hf-vram-calc asks for."
+    " a catalogue of its own. DeepSeek-V3's repo has code of its own, which this Hub does not serve and hf-vram-calc"
+    " asks for. Each does something well that is not in these tables: hf-mem and modelinfo are small, llmfit ranks"
+    " models for a machine, fitllm is a page, too, and accelerate comes with what most have installed."
 )
 NOT_RUN = (
     "gguf-parser-go (a Go module; none could be had where this page was made), whichllm 0.5.21 (does not start with the"
