@@ -214,12 +214,12 @@ class _Search:
             return tuple(found)
         if bits == 32:
             found.append("bf16" if spec.computes is None or "bf16" in spec.computes else "fp16")
+        same = None if packing is None else self.engine.keeping.get(packing.method)
         for name in self.engine.recipes:
-            same = packing is not None and packing.method == "mxfp4" and name.startswith("MXFP4")
             made_at_load = packing is not None and name.startswith(("bnb", "nf4"))
-            if name == asked or made_at_load or not (bits_of(name) < bits or same):
+            if name == asked or made_at_load or not (bits_of(name) < bits or name == same):
                 continue
-            if name.startswith("MXFP4") and not same:
+            if name in self.engine.keeping.values() and name != same:
                 continue
             if self.engine.why_not_recipe(name, spec, options) is None:
                 found.append(name)

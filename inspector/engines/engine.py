@@ -99,6 +99,7 @@ class Engine:
         formats: stored formats that it reads, as `Checkpoint.format` names them.
         methods: methods of quantization that it reads from files; None for all that nothing else refuses.
         recipes: the values of `--dtype` that it loads or makes, the finest first: what the search for advice offers.
+        keeping: method of packed weights -> the recipe that keeps their bits, where files are converted.
         offload: its option for the layers that lie on the GPUs, the rest with the CPU; "" where it has none.
         lighter: options of its own, each with a value that takes less memory and costs speed alone, the mildest first.
         part_names: parts of its account -> their names in reports, where they are not the usual ones.
@@ -119,6 +120,7 @@ class Engine:
     formats: ClassVar[Collection[str]] = ("safetensors", "pytorch")
     methods: ClassVar[Collection[str] | None] = None
     recipes: ClassVar[tuple[str, ...]] = ()
+    keeping: ClassVar[Mapping[str, str]] = {}
     offload: ClassVar[str] = ""
     lighter: ClassVar[tuple[tuple[str, Any], ...]] = ()
     part_names: ClassVar[Mapping[str, str]] = {}
