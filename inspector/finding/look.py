@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 QUICK = 16
 """Options that are asked for: few trials are made for so few, and the first that keeps the whole workload counts."""
+
+SAYS_NOTHING = frozenset(("_name_or_path", "transformers_version", "bos_token_id", "eos_token_id", "pad_token_id"))
+"""Keys of a config that change nothing of what is told here."""
 
 DOES_NOT_FIT = "does not fit"
 TOO_SHORT = "made for a shorter context"
@@ -92,10 +97,22 @@ Outcome = Found | str | tuple[str, InspectError]
 """A model that runs, why one is left out, or its error."""
 
 
-def renamed(outcome: Outcome, model: ListedModel, question: FindQuestion) -> Outcome:
-    """What is known of a model whose config and headers are the same as this one's."""
+def same_as(checkpoint: Checkpoint) -> Hashable | None:
+    """What two models share whose answers are the same, as a fine-tune and its base; None where that is not known."""
+    if checkpoint.parts:
+        return None
+    config = {name: value for name, value in checkpoint.config.items() if name not in SAYS_NOTHING}
+    try:
+        return json.dumps(config, sort_keys=True), checkpoint.format, checkpoint.tensors
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def renamed(outcome: Outcome, model: ListedModel, question: FindQuestion, checkpoint: Checkpoint | None) -> Outcome:
+    """What is known of a model whose config and headers are the same as this one's; its own checkpoint, where it was
+    read."""
     if isinstance(outcome, Found):
-        checkpoint = replace(outcome.checkpoint, repo_id=model.name)
+        checkpoint = checkpoint or replace(outcome.checkpoint, repo_id=model.name)
         command = command_of(model.name, question.asked, outcome.option.settings, question.gpu)
         return replace(outcome, listed=model, checkpoint=checkpoint, command=command)
     return outcome if isinstance(outcome, str) else (model.name, outcome[1])

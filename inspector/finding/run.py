@@ -6,15 +6,18 @@ was asked for are kept. Many are read at a time, by the batch's threads and unde
 
 from __future__ import annotations
 
+import gc
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inspector.advice.longest import fewest_bits
 from inspector.api.inspection import device_specs
 from inspector.errors import InspectError, UsageError
-from inspector.finding.look import DOES_NOT_FIT, Found, Outcome, look_at, renamed
+from inspector.finding.look import DOES_NOT_FIT, Found, Outcome, look_at, renamed, same_as
 from inspector.finding.settings import FindQuestion
 from inspector.hub import Resolver
 from inspector.hub.checkpoint import ListedModel
@@ -117,11 +120,22 @@ def _key(found: Found, rank: str) -> tuple[Any, ...]:
     return (coarse, -found.parameters, -min(16, int(option.weight_bits)), speed)
 
 
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """With few searches for cycles, a fifth of the time of reading many models, of which hardly any are made."""
+    before = gc.get_threshold()
+    gc.set_threshold(500_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _each(
     listed: Iterable[ListedModel], question: FindQuestion, resolver: Resolver, spec: GpuSpec
 ) -> Iterable[Outcome]:
     """Every model's outcome. Offline there is nothing to wait for, and so one after the other."""
-    known: dict[str, Outcome] = {}
+    known: dict[object, Outcome] = {}
     most = 8 * sum(spec.capacities) / fewest_bits(None if question.engine is None else (question.engine,))
 
     def one(model: ListedModel) -> Outcome:
@@ -129,25 +143,38 @@ def _each(
             if model.at_least is not None and model.at_least > most:
                 return DOES_NOT_FIT
             if model.same_as in known:
-                return renamed(known[model.same_as], model, question)
-            return look_at(resolver.resolve(model.name), model, question, spec)
+                return renamed(known[model.same_as], model, question, None)
+            checkpoint = resolver.resolve(model.name)
+            same = model.same_as or same_as(checkpoint)
+            if same in known:
+                return renamed(known[same], model, question, checkpoint)
+            outcome = look_at(checkpoint, model, question, spec)
         except InspectError as error:
             return model.name, error
+        except Exception as error:  # a bug that one repo brings up must not cost the others their answers
+            if os.environ.get("LLM_INSPECT_DEBUG"):
+                raise
+            return model.name, InspectError(f"a bug in llm-inspect: {type(error).__name__}: {error}")
+        if same is not None:
+            known[same] = outcome
+        return outcome
 
-    models = list(listed)
-    if resolver.is_offline:
-        for model in models:
-            outcome = one(model)
-            if model.same_as:
-                known[model.same_as] = outcome
-            yield outcome
-        return
+    with without_collection():
+        if resolver.is_offline:
+            yield from map(one, listed)
+        else:
+            yield from _at_once(one, listed, question.jobs, resolver)
+
+
+def _at_once(
+    one: Callable[[ListedModel], Outcome], listed: Iterable[ListedModel], jobs: int, resolver: Resolver
+) -> Iterator[Outcome]:
+    """Many at a time, under the Hub's rate limits."""
     from concurrent.futures import ThreadPoolExecutor
 
     from inspector.batch.limits import HubRateLimiter
 
-    limiter = resolver.rate_limiter
-    if limiter is None:
-        resolver.rate_limiter = limiter = HubRateLimiter()
-    with ThreadPoolExecutor(question.jobs) as pool:
-        yield from pool.map(one, models)
+    if resolver.rate_limiter is None:
+        resolver.rate_limiter = HubRateLimiter()
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(one, listed)
