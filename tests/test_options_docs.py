@@ -35,7 +35,11 @@ def offered(command: str) -> Iterator[click.Option]:
 
 def commands_with(option: str) -> str:
     """Those that have it: "all, diff"."""
-    having = [name for name in COMMANDS if any(option in each.opts for each in offered(name))]
+    # click keeps the help option of a command that has run, with the names that it had there.
+    found = {
+        name: {each for had in offered(name) if "--help" not in had.opts for each in had.opts} for name in COMMANDS
+    }
+    having = [name for name, opts in found.items() if option in opts]
     if set(ALL) <= set(having):
         having = ["all", *(name for name in having if name not in ALL)]
     order = ("all", *ALL, "diff", "check-log", *COMMANDS)

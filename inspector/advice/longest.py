@@ -30,7 +30,7 @@ def longest_context(model: Model, spec: GpuSpec, workload: Workload, option: Opt
 
     def room(context: int) -> tuple[bool | None, int | None]:
         if context <= option.context:
-            return True, option.headroom if context == option.context else None
+            return True, option.headroom  # of its own context: a guide for the search, and shorter ones have more
         sized = size(replace(asked, context=context), spec, own)
         left = None if sized.needed is None or sized.usable is None else sized.usable - sized.needed
         return sized.fits, left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from inspector.api.settings import Access, Settings
 from inspector.errors import UsageError
@@ -148,7 +149,7 @@ class FindQuestion(Access, FindSettings, ListSettings):
             raise UsageError(f"{self.jobs} models at a time cannot be", "From 1 to 256.")
         self.queries()
 
-    @property
+    @cached_property
     def asked(self) -> Settings:
         """What a verdict is asked for, whatever the model."""
         return Settings(context=self.context, batch=self.batch, price=self.price)

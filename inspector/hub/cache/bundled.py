@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from inspector.hub.cache.snapshot import loads
@@ -70,6 +71,7 @@ def _folder() -> Path | None:
     return next((folder for folder in FOLDERS if (folder / INDEX).is_file()), None)
 
 
+@lru_cache(maxsize=1)
 def _names(folder: Path) -> dict[str, str]:
     """File names by repo ID or alias, in lower case."""
     index = json.loads((folder / INDEX).read_bytes())
