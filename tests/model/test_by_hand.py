@@ -67,9 +67,9 @@ def test_each_data_file_names_the_command_that_makes_it_and_the_release() -> Non
         ), path.name
 
 
-def test_code_names_fewer_than_40_model_types() -> None:
+def test_code_names_fewer_than_35_model_types() -> None:
     """Most are words that mean something else there: a file's name, a role, a kind of layer or state, a packing."""
-    types = set(table()) | {path.stem for path in (DATA / "classes").glob("*.json")}
+    types = set(table()) | {path.stem for path in (DATA / "classes").glob("*.json")} - {"index"}
     named = []
     for path in (DATA.parent).rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
@@ -79,4 +79,4 @@ def test_code_names_fewer_than_40_model_types() -> None:
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and node.value in types and id(node) not in prose
         ]
-    assert len(named) < 40, named
+    assert len(named) < 35, named

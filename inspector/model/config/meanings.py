@@ -27,18 +27,8 @@ WORDS: tuple[tuple[str, str], ...] = (
 """Kind -> what the words of a list by layer have in them; the first that fits counts."""
 LETTERS = {"M": LINEAR, "*": FULL, "-": NOTHING, "E": NOTHING, "L": SLIDING, "G": FULL, "S": SLIDING, "F": FULL}
 """What the letters of a pattern mean: "M-M*-" of Nemotron-H, "LLLG" of EXAONE."""
-TOLD = frozenset(
-    {"full_attention", "sliding_attention", "chunked_attention", "linear_attention", "indexed_attention", "conv"}
-    | {
-        "reference_sliding_attention",
-        "minimax_m3_sparse",
-        "compressed_sparse_attention",
-        "heavily_compressed_attention",
-    }
-    | {"hybrid", "hybrid_sliding", "dummy", "moe", "mlp", "mamba", "attention", "deepseek_sparse_attention"}
-    | {"qwen_sparse_attention"}
-)
-"""Words of `layer_types` that transformers has."""
+TOLD = frozenset({"conv", "dummy", "hybrid", "hybrid_sliding", "mamba", "minimax_m3_sparse", "moe", "mlp", "attention"})
+"""Words of `layer_types` that transformers has, beside those that end in "_attention", each a mechanism's name."""
 WORD_LIST = re.compile(r"(layer|block|attn|attention|mixer).*(type|layout)|^attention_layers$")
 FLAG_LIST = re.compile(r"attn_type_list|attention_type_list")
 SLIDING_FLAGS = re.compile(r"(slid|swa|window).*(layout|pattern|mask|list)")
@@ -89,7 +79,7 @@ def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int
         kinds = _kinds(config, values, count)
         if kinds is None and any(map(config.get, SHARED_COUNTS)) and not values.get("sliding_window"):
             kinds = [FULL] * count
-    elif any(isinstance(kind, str) and kind not in TOLD for kind in kinds):  # a vendor's words under the usual key
+    elif any(isinstance(kind, str) and not _is_told(kind) for kind in kinds):  # a vendor's words under the usual key
         kinds = _of_list("layer_types", kinds, values) or kinds
     kinds = _indexed(config, values, count) or kinds
     if kinds is not None:
@@ -265,6 +255,10 @@ def _of_list(key: str, items: list[Any], values: Mapping[str, Any]) -> list[str]
         words[strange[0]] = FULL if LINEAR in words.values() else LINEAR
     kinds = [kind for kind in (words[str(item)] for item in items) if kind is not None]
     return kinds if len(kinds) == len(items) and set(kinds) != {NOTHING} else None
+
+
+def _is_told(kind: str) -> bool:
+    return kind in TOLD or kind.endswith("_attention")
 
 
 def _of_word(word: Any) -> str | None:
