@@ -26,13 +26,18 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_M
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inspector.errors import InvalidConfig
-from inspector.model.architecture import architecture_of, read_architecture
-from inspector.model.config.from_class import text_config_of
-from inspector.model.config.light import table as config_table
-from inspector.model.model import Architecture
-from tests.oracles import table
-from tests.oracles.variations import config_changes, halves, made_with
+from fixtures import stand_ins
+
+stand_ins.provide()
+
+
+from inspector.errors import InvalidConfig  # noqa: E402
+from inspector.model.architecture import architecture_of, read_architecture  # noqa: E402
+from inspector.model.config.from_class import text_config_of  # noqa: E402
+from inspector.model.config.light import table as config_table  # noqa: E402
+from inspector.model.model import Architecture  # noqa: E402
+from tests.oracles import table  # noqa: E402
+from tests.oracles.variations import config_changes, halves, made_with  # noqa: E402
 
 VARIATIONS = 8
 

@@ -11,6 +11,7 @@ from inspector.model.config.common import language_part, read_common
 from inspector.model.config.read import read_config
 from inspector.model.config.text import TextConfig
 from inspector.model.evidence.layers import Found, find_layers, weigh_layers
+from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.unknown import UnknownLayer
 from inspector.model.lint import is_decoder_alone
 from inspector.model.model import Architecture
@@ -46,7 +47,7 @@ def weighed(
         found = find_layers(groups, stack, _keys(config, text))
         return weigh_layers(found, architecture, _keys(config, text)), True
     if not architecture.exact:
-        found = _renumbered(found, len(architecture.layers))
+        found = _spread(_renumbered(found, len(architecture.layers)), architecture, text.runs)
     elif len(found.mechanisms) > (count := architecture.num_hidden_layers or 0):
         found = _renumbered(found, count)
     if text.runs:
@@ -61,6 +62,17 @@ def _renumbered(found: Found, count: int) -> Found:
     if len(told) != count or told == list(range(count)):
         return found
     return replace(found, mechanisms={new: found.mechanisms[old] for new, old in enumerate(told)})
+
+
+def _spread(found: Found, architecture: Architecture, runs: tuple[int, ...]) -> Found:
+    """The layers that the files hold at the places of those that keep something, where they number no others: Dory's
+    config lists a layer's MLP beside its attention, and some of its files have both in one layer."""
+    places = runs or range(len(architecture.layers))
+    pairs = zip(places, architecture.layers, strict=False)
+    keepers = sorted({place for place, layer in pairs if not isinstance(layer, NoCache)})
+    if list(found.mechanisms) != list(range(len(keepers))) or keepers == list(found.mechanisms):
+        return found
+    return replace(found, mechanisms=dict(zip(keepers, found.mechanisms.values(), strict=True)))
 
 
 def _decoder_alone(architecture: Architecture, found: Found) -> Architecture:
