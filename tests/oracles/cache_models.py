@@ -172,7 +172,8 @@ def run(model: Any, config: Any, prompt: int, cache: Any = None) -> Iterator[Any
         yield (cache, model)
         return
     argument = next((name for name in CACHE_NAMES if output.get(name) is not None), None)
-    if argument is None and cache is None and "past_key_values" in inspect.signature(model.forward).parameters:
+    names = inspect.signature(model.forward).parameters
+    if argument is None and cache is None and {"past_key_values", "cache"} & names.keys():
         yield from run(model, config, prompt, empty_cache(config))  # as `generate` does
         return
     if argument is None:
@@ -181,8 +182,7 @@ def run(model: Any, config: Any, prompt: int, cache: Any = None) -> Iterator[Any
         return
     yield output[argument]
     rest = tokens if config.model_type == "cpmant" else tokens[:, prompt:]
-    known = argument in inspect.signature(model.forward).parameters
-    given = {argument if known else cache_argument(model): output[argument]}
+    given = {argument if argument in names else cache_argument(model): output[argument]}
     options.pop("pixel_values", None)  # an image is read once
     yield model(**{name: rest}, use_cache=True, **given, **options)[argument]
 
