@@ -146,7 +146,7 @@ docs: $(VENV)/docs/.docs ## build the documentation into site/, links checked
 # torch for tables and oracles alike: with another, every training table is made again.
 $(VENV)/.oracle: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) 'peft>=0.21' 'bitsandbytes>=0.50'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm $(TORCHVISION) pillow
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps timm $(TORCHVISION) pillow scipy
 	@$(BIN)/python -c 'import torchvision' 2>/dev/null || \
 	  { echo "torchvision's build is not torch's: left out, as transformers imports neither of them then"; \
 	  $(BIN)/python -m pip uninstall --quiet --yes torchvision; }
@@ -255,7 +255,7 @@ $(VENV)/.tables: $(VENV)/.oracle
 	  --dest $(VENV)/wheels llama-cpp-python mlx-lm
 	@touch $@
 
-tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours, minutes where little changed
+tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours; without the engines' minutes where little changed
 	$(BIN)/python -m fixtures.make_caches
 	$(BIN)/python fixtures/make_configs.py
 	$(BIN)/python fixtures/make_ties.py
@@ -271,7 +271,19 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python -m fixtures.make_training
 	$(BIN)/python -m tests.oracles.training_compiled --write
 	$(BIN)/python -m fixtures.make_diffusers
+	$(MAKE) tables-engines
 	@$(BIN)/python -m fixtures.what_changed
+
+# Of the serving engines' own code, in the environments of their oracles.
+.PHONY: tables-engines
+tables-engines: $(VLLM_VENV)/.vllm $(SGLANG_VENV)/.sglang $(LLAMA_VENV)/.llama ## the part of make tables in inspector/data/engines (Python 3.11, 2 GB; an hour)
+	$(VLLM_VENV)/bin/python tests/oracles/vllm/configs.py $(VLLM_VENV)/configs
+	$(VLLM_VENV)/bin/python tests/oracles/vllm/facts.py $(VLLM_VENV)/configs $(VLLM_VENV)/lines.jsonl
+	$(VLLM_VENV)/bin/python fixtures/make_engines.py $(VLLM_VENV)/lines.jsonl
+	$(SGLANG_VENV)/bin/python tests/oracles/sglang/architectures.py $(SGLANG_VENV)/configs
+	$(SGLANG_VENV)/bin/python tests/oracles/sglang/facts.py $(SGLANG_VENV)/configs $(SGLANG_VENV)/lines.jsonl
+	$(SGLANG_VENV)/bin/python fixtures/make_engines_sglang.py $(SGLANG_VENV)/lines.jsonl
+	$(BIN)/python -m tests.oracles.llama.rules $(LLAMA_VENV)/bin/python
 
 clean: ## remove what make made
 	rm -rf $(VENV) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz

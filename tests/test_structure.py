@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -302,3 +303,16 @@ def test_a_cold_report_of_a_llama_loads_the_client_and_what_it_reports_with(
     )
     assert not [name for name in own(loaded) if set(name.split(".")) & set(questions)]
     assert len(own(loaded)) <= 70
+
+
+def test_make_tables_runs_whatever_wrote_a_file_of_data() -> None:
+    makefile = (PACKAGE.parent / "Makefile").read_text("utf-8")
+    recipes = makefile.split("\ntables:")[1].split("\nclean:")[0]
+    run = set(re.findall(r"(?:fixtures|tests[./]oracles)[./][\w./]+", recipes))
+    made = {name.removesuffix(".py").replace("/", ".") for name in run}
+    missing = {}
+    for path in (PACKAGE / "data").rglob("*.json"):
+        head = re.search(r'"(?:generator|made_by)": ?"(?:python )?(?:-m )?([\w./]+)', path.read_text("utf-8")[:400])
+        if head and head[1].removesuffix(".py").replace("/", ".") not in made:
+            missing[str(path.relative_to(PACKAGE))] = head[1]
+    assert not missing
