@@ -181,16 +181,21 @@ def builds(folders: list[str], unbuilt: dict[str, str]) -> Iterator[Build]:
 
 
 def kept(path: Path, folders: list[str], unbuilt: dict[str, str]) -> Iterator[Build]:
-    """The builds that a file keeps; made and kept where there is no such file."""
+    """The builds that a file keeps, and why others are none; made and kept where there is no such file."""
     if path.exists():
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            yield from map(json.loads, file)
+            for row in map(json.loads, file):
+                if "class" in row:
+                    yield row
+                else:
+                    unbuilt.update(row["unbuilt"])
         return
     part = path.with_name(path.name + ".part")
     with gzip.open(part, "wt", encoding="utf-8") as file:
         for build in builds(folders, unbuilt):
             file.write(json.dumps(build, separators=(",", ":")) + "\n")
             yield build
+        file.write(json.dumps({"unbuilt": unbuilt}) + "\n")
     part.replace(path)
 
 
