@@ -212,8 +212,6 @@ ShapeRow = tuple[list[tuple[str, str, int]], dict[str, int], dict[str, list[str]
 """Of a type: [expression of keys, tensor, axis], the defaults and the names of the keys (of several in a config, the
 first one counts), the types of the parts. An axis below 0 is the number of layers or experts that a name counts."""
 
-PARTS = ("text_config", "llm_config", "language_config", "vision_config", "audio_config")
-"""Parts that are compared by their own types, too, as a part may be of several."""
 WORD = re.compile(r"[A-Za-z_][\w.]*")
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -287,7 +285,7 @@ def wrong_sizes(
     ):
         model_type = part.get("model_type")
         row = _shapes(model_type) if isinstance(model_type, str) else None
-        if row is None:
+        if row is None or (path and _is_alone(config.get("model_type"))):
             continue
         names = by_name if not path else _inside(row, by_name, path, stack)
         for expression, note in _compared(part, row, names, path):

@@ -52,7 +52,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         *("moe_top_k", "moe_num_active_primary_experts", "num_selected_experts", "num_active_experts"),
         *("moe_router_topk", "router_topk"),
     ),
-    "sliding_window": ("sliding_window_size", "swa_window_size", "attention_window_size", "window_size"),
+    "sliding_window": ("sliding_window_size", "swa_window_size", "attention_window_size"),
 }
 """Names of the standard keys in the wild: remote-code repos and older conversions."""
 
