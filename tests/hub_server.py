@@ -626,8 +626,8 @@ class _Handler(BaseHTTPRequestHandler):
                     self._drip(part)
             else:
                 for part in body:
+                    self.seen.sent += len(part)  # before it goes out: a client may ask as soon as it has it
                     self.wfile.write(part)
-                    self.seen.sent += len(part)
             return
         self.close_connection = True
 

@@ -73,7 +73,7 @@ def test_a_size_that_is_not_the_tensors_has_a_note_that_names_both(key: str, val
 
 
 def test_the_parts_of_a_vision_language_model_are_compared_too() -> None:
-    build = next(build for build in BUILDS if build["class"] == "AyaVisionForConditionalGeneration")
+    build = next(build for build in BUILDS if build["class"] == "LightOnOcrForConditionalGeneration")
     config = build["config"]
     wide = {**config, "vision_config": {**config["vision_config"], "intermediate_size": 77}}
     found = build_model(Checkpoint("a/b", None, "local", wide, decode_tensors(build["tensors"]))).parameters
