@@ -18,6 +18,7 @@ CANNOT_TELL = "cannot_tell"
 INTERNAL_ERROR = "internal_error"
 VERDICTS = {OK: 0, FITS: 0, DOES_NOT_FIT: 1, CANNOT_TELL: 4}
 """Outcomes of models that could be read, in the order of the summary, and their exit codes (those of `fit`)."""
+_OF_SEVERAL = {FITS: "fit", DOES_NOT_FIT: "do not fit"}
 
 
 def outcome_of(record: Record) -> str:
@@ -45,9 +46,12 @@ class Tally:
 
     def __init__(self, outcomes: Iterable[str] = ()) -> None:
         self.counts = Counter(outcomes)
+        self.bundled = 0
+        """Models that were read from bundled snapshots, not from the Hub or a disk."""
 
-    def add(self, outcome: str) -> None:
+    def add(self, outcome: str, source: str | None = None) -> None:
         self.counts[outcome] += 1
+        self.bundled += source == "bundled"
 
     @property
     def total(self) -> int:
@@ -65,12 +69,20 @@ class Tally:
 
     def lines(self) -> Iterator[str]:
         """The summary: verdicts, then kinds of errors, most frequent first."""
-        parts = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]
+        parts = [_counted(name, count) for name in VERDICTS if (count := self.counts[name])]
         parts += [f"{self.failed:,} failed"] if self.failed else []
         yield f"{self.total:,} model{'' if self.total == 1 else 's'}" + (": " + ", ".join(parts) if parts else "")
         bad = [(count, name) for name, count in self.counts.items() if name not in VERDICTS]
         for count, name in sorted(bad, key=lambda item: (-item[0], item[1])):
             yield f"  {count:,} {name.replace('_', ' ')}"
+        if self.bundled:
+            yield f"  {self.bundled:,} read from bundled snapshots: the Hub was not asked"
+
+
+def _counted(outcome: str, count: int) -> str:
+    """ "1 fits", "2 fit", "3 do not fit"."""
+    words = (_OF_SEVERAL.get(outcome) if count > 1 else None) or outcome.replace("_", " ")
+    return f"{count:,} {words}"
 
 
 def _kinds(root: type[InspectError]) -> Iterator[tuple[str, type[InspectError]]]:

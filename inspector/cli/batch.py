@@ -227,7 +227,7 @@ def _write(records: Iterable[Record], output: Lines, writer: Writer, tally: Tall
             for record in records:
                 with interrupts.held():
                     output.write(writer.line(record))
-                    tally.add(record["outcome"])
+                    tally.add(record["outcome"], record.get("source"))
                 progress.show(tally)
     except KeyboardInterrupt:
         return True

@@ -36,6 +36,20 @@ def said() -> int:
     return 0 if context is None else int(context.find_root().meta.get(SAID, 0))
 
 
+def say(text: str) -> None:
+    """A note or an error on standard error; on a terminal no word is broken."""
+    if sys.stderr.isatty():
+        from shutil import get_terminal_size
+        from textwrap import fill
+
+        width = max(get_terminal_size().columns, 20)
+        text = "\n".join(
+            fill(line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+            for line in text.split("\n")
+        )
+    click.echo(text, err=True)
+
+
 json_option = click.option("--json", "output", flag_value="json", default="text", help="Print JSON.")
 
 
@@ -104,7 +118,7 @@ class Output:
         if said() < 0:
             return
 
-        click.echo(f"Note: {inert(about) + ': ' if about else ''}{inert(text)}", err=True)
+        say(f"Note: {inert(about) + ': ' if about else ''}{inert(text)}")
 
     def details(self, inspection: Inspection) -> None:
         """With -v: where the answer is from, what it cost, and which rule told each number."""
@@ -123,7 +137,7 @@ class Output:
             told = (f"{key} = {value} ({where})" for key, (value, where) in row.config.items())
             lines += [f"{row.name} {row.kind or ''}: {'; '.join(told)}"] if row.config else []
         for line in lines:
-            click.echo(f"Detail: {inert(line)}", err=True)
+            say(f"Detail: {inert(line)}")
 
     def notes(self, texts: Iterable[str], about: str | None = None) -> None:
         """Each of them once."""
@@ -145,7 +159,7 @@ class Output:
             message = f"{inert(about)}: {message.splitlines()[0]}"
         if model and error.exit_code in (RepoNotFound.exit_code, HubUnreachable.exit_code):
             hint = _near_text(model, error) or hint
-        click.echo(f"Error: {message}" + (f"\n{hint}" if hint else ""), err=True)
+        say(f"Error: {message}" + (f"\n{hint}" if hint else ""))
         self.comes_to(error.exit_code)
 
     def fail(self, error: InspectError, model: str | None = None, **keys: Any) -> int:

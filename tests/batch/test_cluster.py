@@ -205,7 +205,7 @@ def test_the_command_on_a_cluster_writes_the_same_records(run: Run, loopback_hub
     cluster = ("--engine-cluster", "ray", "--workers", "2", "--output", out)
     ours = run(*arguments, *cluster, endpoint=loopback_hub.url)
     assert ours.code == 3, ours.err
-    assert "13 models: 12 fits, 1 failed" in ours.err
+    assert "13 models: 12 fit, 1 failed" in ours.err
     alone = run(*arguments, endpoint=loopback_hub.url)
     assert facts([json.loads(line) for line in out.read_text().splitlines()]) == facts(
         [json.loads(line) for line in alone.out.splitlines()]
