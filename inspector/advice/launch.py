@@ -11,36 +11,20 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.engines.engine import Engine
 from inspector.engines.launch import Container, Launch, Verdict
 from inspector.engines.registry import engine_named, engines
-from inspector.engines.serving import Serving
-from inspector.errors import UsageError
-from inspector.hub import Checkpoint
-from inspector.memory import STORED, Estimate
-from inspector.model import Model
+from inspector.errors import UsageError, known_hint
+from inspector.memory import STORED
 
 _MOUNTED = "/model"
 """Where a container finds a model of this machine."""
 
 Around = Callable[[Launch, Container, GpuSpec], Mapping[str, Any]]
 """(what is launched, how it runs in a container, the devices) -> the file's content."""
-
-
-class Inspected(Protocol):
-    """One model under one workload, as the library's `Inspection` holds it."""
-
-    @property
-    def checkpoint(self) -> Checkpoint: ...
-    @property
-    def model(self) -> Model: ...
-    @property
-    def estimate(self) -> Estimate: ...
-    @property
-    def servings(self) -> tuple[Serving, ...]: ...
 
 
 def emit_names() -> tuple[str, ...]:
@@ -58,7 +42,7 @@ def emitting_engine(emit: str, engine: str | None) -> Engine:
         UsageError: there is no such launch, or it is another engine's.
     """
     if emit not in emit_names():
-        raise UsageError(f"nothing is emitted as '{emit}'", f"Known: {', '.join(emit_names())}.")
+        raise UsageError(f"nothing is emitted as '{emit}'", known_hint(emit, emit_names()))
     able = [each for each in engines() if emit in each.emits or (emit in AROUND and _contained(each))]
     for each in able:
         if engine in (None, each.name):
@@ -71,43 +55,25 @@ def _contained(engine: Engine) -> bool:
     return bool(engine.emits) and engine.container("cuda", None) is not None
 
 
-def launch_of(
-    inspected: Inspected,
-    spec: GpuSpec,
-    options: Any,
-    emit: str,
-    revision: str | None = None,
-    draft: Checkpoint | None = None,
-) -> Launch | None:
-    """What launches the first verdict of an inspection; None unless it fits.
-
-    Args:
-        spec: the devices of that verdict.
-        options: the engine's, as the verdict was made with them.
-        revision: of the repo, where the user named one.
-        draft: the draft model of speculative decoding, if any.
+def launch_of(asked: Verdict, emit: str) -> Launch:
+    """What launches a verdict.
 
     Raises:
         UsageError: the engine has no such launch, or does not load the model from where it is.
     """
-    serving = next(iter(inspected.servings), None)
-    if serving is None or not serving.fits:
-        return None
-    engine = engine_named(serving.engine)
-    checkpoint, model, workload = inspected.checkpoint, inspected.model, inspected.estimate.workload
-    if not checkpoint.repo_id.isprintable():
+    engine, repo_id, spec = engine_named(asked.serving.engine), asked.checkpoint.repo_id, asked.spec
+    if not repo_id.isprintable():
         raise UsageError("a path with invisible characters is not written into a command", "Rename it.")
-    asked = Verdict(checkpoint, revision, model, workload, spec, options, serving, draft)
     launch = engine.launch(asked, emit if emit in engine.emits else engine.emits[0])
-    launch = replace(launch, dtype=workload.dtype)
+    launch = replace(launch, dtype=asked.workload.dtype)
     if emit in AROUND:
-        container = engine.container(spec.kind, serving.engine_version)
+        container = engine.container(spec.kind, asked.serving.engine_version)
         if container is None:
             raise UsageError(f"{engine.title} runs in no container", f"Take --emit {engine.emits[0]}.")
         launch = replace(launch, emit=emit, text=yaml_text(AROUND[emit](launch, container, spec)))
     if not launch.text:
         return replace(launch, text=shell_text(launch))
-    return replace(launch, text=f"{comments(launch, checkpoint.repo_id)}{launch.text}", is_file=True)
+    return replace(launch, text=f"{comments(launch, repo_id)}{launch.text}", is_file=True)
 
 
 def shell_text(launch: Launch) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from inspector.devices.spec import GpuSpec
 from inspector.engines.registry import engine_named, names
 from inspector.memory import Workload
-from inspector.memory.precision import bits_of
+from inspector.memory.quantization.recipes import bits_of
 from inspector.model import Model
 from inspector.verdict.changes import Option
 from inspector.verdict.fit import largest_that_fits
@@ -32,8 +32,7 @@ def longest_context(model: Model, spec: GpuSpec, workload: Workload, option: Opt
         if context <= option.context:
             return True, option.headroom  # of its own context: a guide for the search, and shorter ones have more
         sized = size(replace(asked, context=context), spec, own)
-        left = None if sized.needed is None or sized.usable is None else sized.usable - sized.needed
-        return sized.fits, left
+        return sized.fits, sized.left
 
     limit = model.architecture.max_position_embeddings or UNNAMED_CONTEXT
     return largest_that_fits(room, max(limit, option.context))

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from inspector.advice.loss import COARSE_CACHE, COARSE_WEIGHTS, Kept, loss_key, loss_text, without_dominated
 from inspector.devices.spec import GpuSpec
-from inspector.devices.speed import active_bytes
+from inspector.devices.speed import active_bytes, bound_of_reading
 from inspector.engines.engine import CacheType, Engine, Sized
 from inspector.engines.registry import engine_named, names
 from inspector.engines.serving import CannotTell
 from inspector.errors import UsageError
 from inspector.memory import Workload, estimate
-from inspector.memory.precision import COMPUTE_PRECISIONS, PRECISION_BITS, STORED, bits_of
+from inspector.memory.precision import COMPUTE_PRECISIONS, PRECISION_BITS, STORED
+from inspector.memory.quantization.recipes import bits_of
 from inspector.model import Model
 from inspector.verdict.changes import Option
 from inspector.verdict.fit import largest_that_fits
@@ -117,7 +118,7 @@ def best_options(
             continue
         search = _Search(engine, asked, preferred=place == 0)
         found += search.options(thorough=most is None)
-        if most is not None and any(search.is_lossless(option) for _, option in found):
+        if most is not None and any(not option.text for _, option in found):  # nothing is given up
             break
     ranked = [option for _, option in sorted(found, key=lambda each: each[0])]
     return without_dominated(ranked)[:most]
@@ -153,10 +154,6 @@ class _Search:
         trials = self._thorough() if thorough else self._quick()
         found = (self._option(trial, sized) for trial, sized in trials)
         return [(self._place(option), option) for option in found if option is not None]
-
-    def is_lossless(self, option: Option) -> bool:
-        """Whether an option keeps all that was asked for."""
-        return not option.text
 
     # The trials
 
@@ -197,11 +194,8 @@ class _Search:
     @cached_property
     def recipes(self) -> tuple[str, ...]:
         """What the weights may be in, as asked for first, then the finest first, none below 4 bits."""
-        return tuple(name for name in self._all_recipes if self._bits(name) >= COARSE_WEIGHTS or name == self._first)
-
-    @property
-    def _first(self) -> str:
-        return self.asked.workload.dtype
+        first = self.asked.workload.dtype
+        return tuple(name for name in self._all_recipes if self._bits(name) >= COARSE_WEIGHTS or name == first)
 
     @cached_property
     def _all_recipes(self) -> tuple[str, ...]:
@@ -287,8 +281,7 @@ class _Search:
 
         def room(trial: Trial) -> tuple[bool | None, int | None]:
             sized = self._sized(trial)
-            left = None if sized.needed is None or sized.usable is None else sized.usable - sized.needed
-            return bool(sized.fits), left
+            return bool(sized.fits), sized.left
 
         if start.batch > 1 and (many := largest_that_fits(lambda n: room(start._replace(batch=n)), start.batch)):
             trial = start._replace(batch=many)
@@ -414,13 +407,8 @@ class _Search:
 
     def _decode_bound(self, trial: Trial, split: int) -> float | None:
         """As `devices.speed.decode_bound`, of weights and caches that several trials share."""
-        device = trial.spec.device
         cached = self.cached(replace(self._workload(trial), dtype=STORED))
         weights = self.active(trial.dtype)
         if cached is not None and trial.cache.options:
             cached = int(cached * trial.cache.bits / 16)
-        if device is None or device.memory_bandwidth is None or cached is None or not weights:
-            return None
-        if not self.asked.model.architecture.is_decoder:
-            return None
-        return trial.batch * device.memory_bandwidth * split / (weights + cached)
+        return bound_of_reading(self.asked.model, trial.spec, trial.batch, weights, cached, split)

@@ -18,7 +18,7 @@ from inspector.engines.serving import Serving
 from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model import Model
-from inspector.verdict.fit import Fit
+from inspector.verdict.fit import Fit, largest_that_fits
 
 MAX_AT_ONCE = 4096
 """Requests at once that the search for a share tries."""
@@ -135,10 +135,13 @@ def _by_need(
     """Each takes what it needs: the sum of the needs."""
     answers = [plan(side, options) for side in sides]
     usable = min(each.fit.capacity if each.fit.usable is None else each.fit.usable for each in answers) - beside
-    tenants = [
-        _tenant(engine, side, answer, None, answer.fit.needed) for side, answer in zip(sides, answers, strict=True)
-    ]
-    return _summed(engine, spec, beside, usable, tenants, ())
+    return _summed(engine, spec, beside, usable, _as_needed(engine, sides, answers), ())
+
+
+def _as_needed(engine: Engine, sides: Sequence[Side], answers: Sequence[Answer]) -> list[Tenant]:
+    """Each with what its verdict on the whole device says that it needs."""
+    pairs = zip(sides, answers, strict=True)
+    return [_tenant(engine, side, answer, None, answer.fit.needed) for side, answer in pairs]
 
 
 def _by_share(
@@ -161,10 +164,7 @@ def _by_share(
     )
     known = [need for need in needs if need is not None]
     if len(known) < len(needs):
-        tenants = [
-            _tenant(engine, side, each, None, each.fit.needed) for side, each in zip(sides, answers, strict=True)
-        ]
-        return _summed(engine, spec, beside, whole - beside, tenants, notes)
+        return _summed(engine, spec, beside, whole - beside, _as_needed(engine, sides, answers), notes)
     batches = [side.workload.batch for side in sides]
 
     def shares(many: int) -> list[int]:
@@ -174,8 +174,8 @@ def _by_share(
 
     chosen = shares(1)
     if sum(chosen) <= parts:
-        most = _largest(lambda many: sum(shares(many)) <= parts, MAX_AT_ONCE)
-        chosen = shares(most)
+        most = largest_that_fits(lambda many: (sum(shares(many)) <= parts, None), MAX_AT_ONCE)
+        chosen = shares(most or 1)
         largest = max(range(len(sides)), key=lambda at: known[at].request)
         chosen[largest] += parts - sum(chosen) if known[largest].request else 0
     tenants = []
@@ -196,15 +196,6 @@ def _need(answer: Answer) -> _Need | None:
         return None if None in sizes or serving.per_gpu.get("kv_pool") else _Need(sum(size or 0 for size in sizes), 0)
     needed, _ = serving.needs()
     return None if needed is None else _Need(needed - serving.request_bytes, serving.request_bytes)
-
-
-def _largest(fits: Callable[[int], bool], limit: int) -> int:
-    """The largest number up to `limit` that fits; 1 does."""
-    low, high = 1, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
 
 
 def _tenant(engine: Engine, side: Side, answer: Answer, share: float | None, needed: int | None) -> Tenant:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inspector.api.inspection import Inspection, inspect_each
+from inspector.api.inspection import Inspection, inspect_each, resolver_of
 from inspector.api.settings import PairQuestion, Settings, chosen
 from inspector.errors import InspectError
-from inspector.hub import Checkpoint, Resolver, Tensor
+from inspector.hub import Checkpoint, Tensor
 from inspector.hub.cache.snapshot import format_indices
 from inspector.model.parameters.names import group_tensors
 from inspector.settings import asking
@@ -120,19 +120,13 @@ def inspect_pair(question: PairQuestion) -> tuple[Inspection, Inspection]:
     Raises:
         InspectError: of the one that could not be read; of both, that with the higher exit code.
     """
-    if question.resolver is not None:
-        return _pair(question, question.resolver)
-    with Resolver(token=question.token, offline=question.offline) as own:
-        return _pair(question, own)
-
-
-def _pair(question: PairQuestion, resolver: Resolver) -> tuple[Inspection, Inspection]:
     settings, names = chosen(Settings, question), (question.before, question.after)
-    found = _both(inspect_each(names, resolver=resolver, **settings))
-    contexts = {inspection.estimate.workload.context for inspection in found}
-    if len(contexts) > 1:
-        # Both are kept by now or read again: this is rare, and exact.
-        found = _both(inspect_each(names, resolver=resolver, **settings | {"context": min(contexts)}))
+    with resolver_of(question) as resolver:
+        found = _both(inspect_each(names, resolver=resolver, **settings))
+        contexts = {inspection.estimate.workload.context for inspection in found}
+        if len(contexts) > 1:
+            # Both are kept by now or read again: this is rare, and exact.
+            found = _both(inspect_each(names, resolver=resolver, **settings | {"context": min(contexts)}))
     return found
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inspector.api.settings import (
+    Access,
     EachQuestion,
     EngineSettings,
     FitQuestion,
@@ -159,10 +161,19 @@ def read(source: Source) -> Checkpoint:
     Raises:
         InspectError: one of its subclasses, see inspector.errors.
     """
-    if source.resolver is not None:
-        return source.resolver.resolve(source.model, source.revision)
-    with Resolver(token=source.token, offline=source.offline, while_waiting=prepare) as own:
-        return own.resolve(source.model, source.revision)
+    with resolver_of(source, while_waiting=prepare) as resolver:
+        return resolver.resolve(source.model, source.revision)
+
+
+def resolver_of(access: Access, **settings: Any) -> AbstractContextManager[Resolver]:
+    """The resolver that is shared, which stays open; else one of the caller's own, for a `with`.
+
+    Args:
+        settings: of one of its own, as `Resolver` takes them.
+    """
+    if access.resolver is not None:
+        return nullcontext(access.resolver)
+    return Resolver(token=access.token, offline=access.offline, **settings)
 
 
 def prepare() -> None:

@@ -68,15 +68,25 @@ def launch_inspected(
 
     Args:
         model: as the user named it, perhaps with its revision.
+        draft: the draft model of speculative decoding, if any.
+
+    Returns:
+        None unless it is known to fit.
 
     Raises:
         UsageError: see `inspector.advice.launch.launch_of`.
     """
     from inspector.advice.launch import launch_of
+    from inspector.engines.launch import Verdict
     from inspector.engines.registry import engine_named
     from inspector.hub.repo_id import DEFAULT_REVISION, RepoId, parse_model
 
+    serving = next(iter(inspection.servings), None)
+    if serving is None or not serving.fits:
+        return None
     named = parse_model(model, revision)
     wanted = named.revision if isinstance(named, RepoId) and named.revision != DEFAULT_REVISION else None
     options = engine_named(settings.engine).options(**settings.serving)
-    return launch_of(inspection, device_specs(settings.gpus)[0], options, emit, wanted, draft)
+    spec, workload = device_specs(settings.gpus)[0], inspection.estimate.workload
+    asked = Verdict(inspection.checkpoint, wanted, inspection.model, workload, spec, options, serving, draft)
+    return launch_of(asked, emit)

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.api.inspection import Inspection, device_specs, inspect_model
+from inspector.api.inspection import Inspection, device_specs, inspect_model, resolver_of
 from inspector.api.settings import Access, EngineSettings, Question, Settings, chosen
 from inspector.errors import UsageError
-from inspector.hub import Resolver
 from inspector.settings import asking
 
 if TYPE_CHECKING:
@@ -61,11 +60,8 @@ def _together(question: TogetherQuestion) -> tuple[Together, list[tuple[Checkpoi
     if others:
         raise UsageError("models side by side are counted on one kind of GPU", "Name it: --gpu 'RTX 4090'.")
     engine = engine_named(settings.engine)
-    own = Resolver(token=question.token, offline=question.offline) if question.resolver is None else None
     found: list[tuple[Checkpoint, Side]] = []
-    try:
-        resolver = question.resolver or own
-        assert resolver is not None
+    with resolver_of(question) as resolver:
         for name in question.models:
             checkpoint = resolver.resolve(name, question.revision)
             model = build_model(checkpoint)
@@ -74,9 +70,6 @@ def _together(question: TogetherQuestion) -> tuple[Together, list[tuple[Checkpoi
             if longest is not None:
                 workload = dataclasses.replace(workload, context=min(workload.context, longest))
             found.append((checkpoint, Side(checkpoint.repo_id, model, workload)))
-    finally:
-        if own is not None:
-            own.close()
     sides = [side for _, side in found]
     if len(sides) < 2:
         raise UsageError("one model is not side by side with another", "Name two or more.")
@@ -109,7 +102,7 @@ def launches(question: TogetherQuestion, emit: str) -> tuple[Together, tuple[Lau
     Raises:
         UsageError: it is a file around a command, or an engine does not load a model from where it is.
     """
-    from inspector.advice.launch import AROUND, shell_text
+    from inspector.advice.launch import AROUND, launch_of, shell_text
     from inspector.engines.launch import Verdict
     from inspector.engines.registry import engine_named
 
@@ -119,7 +112,7 @@ def launches(question: TogetherQuestion, emit: str) -> tuple[Together, tuple[Lau
         raise UsageError(f"--together launches commands, not {emit}", f"Take --emit {engine.emits[0]}.")
     if not result.fits:
         return result, ()
-    made = []
+    made, spec = [], device_specs((question.gpu,))[0]
     for tenant in result.tenants:
         checkpoint, side = found[tenant.place]
         if tenant.serving is None:
@@ -130,13 +123,13 @@ def launches(question: TogetherQuestion, emit: str) -> tuple[Together, tuple[Lau
             question.revision,
             side.model,
             side.workload,
-            device_specs((question.gpu,))[0],
+            spec,
             dataclasses.replace(options, **given),
             tenant.serving,
         )
-        launch = engine.launch(asked, emit)
+        launch = launch_of(asked, emit)
         command = (*launch.command, "--port", str(FIRST_PORT + tenant.order - 1))
-        launch = dataclasses.replace(launch, command=command, dtype=side.workload.dtype)
+        launch = dataclasses.replace(launch, command=command)
         made.append(dataclasses.replace(launch, text=shell_text(launch)))
     return result, tuple(made)
 
@@ -176,15 +169,9 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
     if engine.name not in able:
         why = f"draft models are not accounted for under {engine.name}"
         raise UsageError(why, f"Add --engine {' or '.join(able)}.")
-    own = Resolver(token=question.token, offline=question.offline) if question.resolver is None else None
-    try:
-        resolver = question.resolver or own
-        assert resolver is not None
+    with resolver_of(question) as resolver:
         checkpoint = resolver.resolve(question.model, question.revision)
         draft = resolver.resolve(question.draft)
-    finally:
-        if own is not None:
-            own.close()
     model = build_model(checkpoint)
     options = engine.options(**settings.serving, draft=build_model(draft))
     answer = engine.planner(model, settings.workload(model), options)

@@ -7,11 +7,11 @@ read that a device can hold, the largest first.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.api.advised import command_of
-from inspector.api.inspection import device_specs, inspect_checkpoint
+from inspector.api.inspection import device_specs, inspect_checkpoint, resolver_of
 from inspector.api.settings import Settings, Source, chosen
 from inspector.batch.limits import HubRateLimiter
 from inspector.batch.outcome import Record, outcome_of
@@ -22,6 +22,9 @@ from inspector.hub.repo.listing import Query
 from inspector.hub.repo_id import RepoId, parse_model
 from inspector.record import inspection_record
 from inspector.settings import asking
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
 
 MOST_CHILDREN = 40
 """Repos that are read, the most downloaded first."""
@@ -68,19 +71,17 @@ def published(question: PublishedQuestion) -> Published:
     target = parse_model(question.model)
     if not isinstance(target, RepoId):
         raise UsageError("a local model has no published checkpoints", "Give a repo ID.")
-    if question.resolver is not None:
-        return _published(question, question.resolver, target.name)
-    with Resolver(token=question.token, offline=question.offline, max_connections=JOBS) as own:
-        return _published(question, own, target.name)
+    with resolver_of(question, max_connections=JOBS) as source:
+        return _published(question, source, target.name, specs[0])
 
 
-def _published(question: PublishedQuestion, source: Resolver, name: str) -> Published:
+def _published(question: PublishedQuestion, source: Resolver, name: str, spec: GpuSpec) -> Published:
     source.rate_limiter = source.rate_limiter or HubRateLimiter()
     query = Query(filters=(f"base_model:quantized:{name}",), sort="downloads", limit=question.limit)
     listed = source.find_models(query)
     downloads = {each.name: each.downloads for each in listed.details}
     several: dict[str, tuple[tuple[str, int | None], ...]] = {}
-    look = _Looks(question, source, several)
+    look = _Looks(question, source, spec, several)
     rows = list(run_all(downloads, guarded(look.at), JOBS))
     rows = [row for row in rows if row["id"] not in several]
     picked = [f"{repo}:{label}" for repo, choices in several.items() for label in look.within(choices)]
@@ -93,13 +94,12 @@ def _published(question: PublishedQuestion, source: Resolver, name: str) -> Publ
 class _Looks:
     """Reads one checkpoint after another, and sizes each with an engine that runs it."""
 
-    def __init__(self, question: PublishedQuestion, source: Resolver, several: dict[str, Any]) -> None:
-        self.question, self.source, self.several = question, source, several
-        self.specs = device_specs(question.gpus)[:1]
+    def __init__(self, question: PublishedQuestion, source: Resolver, spec: GpuSpec, several: dict[str, Any]) -> None:
+        self.question, self.source, self.spec, self.several = question, source, spec, several
 
     def within(self, choices: tuple[tuple[str, int | None], ...]) -> list[str]:
         """Of a repo's GGUF models those that the devices may hold, the largest first; the smallest where none does."""
-        room = sum(self.specs[0].capacities)
+        room = sum(self.spec.capacities)
         fitting = [label for label, size in reversed(choices) if size is None or size <= room]
         return fitting[:MOST_OF_A_REPO] or [label for label, _ in choices[:1]]
 
@@ -117,7 +117,7 @@ class _Looks:
         own = self.question.serving if engine == self.question.engine else {}
         settings = {**chosen(Settings, self.question), "engine": engine, "serving": own, "dtype": "stored"}
         asked = Settings(**settings)
-        record = inspection_record(inspect_checkpoint(checkpoint, asked, self.specs))
+        record = inspection_record(inspect_checkpoint(checkpoint, asked, (self.spec,)))
         fit, stored = record["fit"][0], record["checkpoint"]["tensor_bytes"]
         keys = ("gpu", "count", "needed", "usable", "fits", "max_context", "max_batch", "decode_bound")
         total = record["parameters"]["total"]
@@ -136,12 +136,11 @@ class _Looks:
         """The engine that was asked for, if it runs such files on these devices; else the first that does."""
         from inspector.engines.registry import engine_named, names
 
-        spec, first = self.specs[0], self.question.engine
+        spec, first = self.spec, self.question.engine
         for name in (first, *(each for each in names() if each != first)):
             engine = engine_named(name)
-            on_kind = spec.kind is None or engine.device_kinds is None or spec.kind in engine.device_kinds
             options = engine.options(**(self.question.serving if name == first else {}))
-            if on_kind and engine.why_not_stored(model, stored_as, spec, options) is None:
+            if engine.knows_kind(spec.kind) and engine.why_not_stored(model, stored_as, spec, options) is None:
                 return name
         packing = model.architecture.quantization
         raise UsageError(f"no engine runs {packing.method if packing else stored_as} checkpoints on {spec.name}")
@@ -155,8 +154,3 @@ def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
     size = row["tensor_bytes"] or 0
     counts = (-(row[key] or 0) for key in ("max_context", "max_batch", "downloads"))
     return (order, size if order == 2 else -size, *counts, row["id"])
-
-
-def fitting(rows: tuple[Record, ...]) -> Iterator[Record]:
-    """Those that fit."""
-    return (row for row in rows if row.get("fits"))

@@ -22,7 +22,7 @@ from inspector.cli.options import (
     with_serving,
 )
 from inspector.cli.output import Output
-from inspector.cli.published import find_published, print_found, refuse_beside_published
+from inspector.cli.published import find_published, refuse_beside_published
 from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
@@ -155,7 +155,9 @@ def _print(out: Output, inspection: Inspection, settings: Mapping[str, Any], fou
 
     print_verdicts(out.console, inspection, explain=explain, all_options=settings["all_options"])
     if found is not None:
-        print_found(out.console, found)
+        from inspector.report.lists import print_published
+
+        print_published(out.console, found.rows, cut=found.cut)
 
 
 def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str:
@@ -191,12 +193,10 @@ def _launch(
 def _tell(out: Output, inspection: Inspection, launch: Launch | None) -> None:
     """On standard error: what the log should show, or why nothing is launched."""
     if launch is None:
-        from rich.console import Console
-
         from inspector.report.text import print_verdicts
 
         click.echo("Nothing is launched:", err=True)
-        print_verdicts(Console(stderr=True, markup=False, highlight=False, emoji=False), inspection)
+        print_verdicts(out.errors, inspection)
         return
     if launch.is_file:
         return

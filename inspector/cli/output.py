@@ -90,6 +90,13 @@ class Output:
         file = None if sys.stdout.isatty() else cast("TextIO", _Trimmed(sys.stdout))
         return OneExitCode(file=file, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
+    @cached_property
+    def errors(self) -> Console:
+        """Standard error, likewise."""
+        from rich.console import Console
+
+        return Console(stderr=True, markup=False, highlight=False, emoji=False)
+
     def prepare(self) -> None:
         """Import what will print. Good to call while something else is waited for."""
         if self.format == "text":

@@ -9,8 +9,6 @@ from inspector.cli.options import with_serving
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from inspector.batch.published import Published
 
 
@@ -31,10 +29,3 @@ def find_published(model: str, token: str | None, offline: bool, settings: Mappi
     from inspector.batch.published import published
 
     return published(model, token=token, offline=offline or None, **with_serving(dict(settings)))
-
-
-def print_found(console: Console, found: Published) -> None:
-    """The rows as a table, and the best as commands."""
-    from inspector.report.lists import print_published
-
-    print_published(console, found.rows, cut=found.cut)

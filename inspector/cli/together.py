@@ -65,8 +65,6 @@ def _print(out: Output, result: Together, launched: Sequence[Launch], emit: str 
             print_together(out.console, result)
 
     if emit and out.format == "text":
-        from rich.console import Console
-
-        print_together(Console(stderr=True, markup=False, highlight=False, emoji=False), result)
+        print_together(out.errors, result)
     record = together_record(result) | ({"launches": [dataclasses.asdict(each) for each in launched]} if emit else {})
     out.write(Answer(tuple(each.name for each in result.tenants), lambda: [record], text))

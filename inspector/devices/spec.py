@@ -108,14 +108,14 @@ def parse_gpu(text: str) -> GpuSpec:
     """
     stripped = text.strip()
     if "+" in stripped:
-        return mixed_spec(list(_each_card([part.strip() for part in stripped.split("+")], stripped)))
+        return mixed_spec(list(_each_gpu([part.strip() for part in stripped.split("+")], stripped)))
     found = _counted(stripped)
     if found is None:
         raise _unknown(stripped)
     return found
 
 
-def _each_card(parts: Sequence[str], text: str) -> Iterator[GpuSpec]:
+def _each_gpu(parts: Sequence[str], text: str) -> Iterator[GpuSpec]:
     """One spec a GPU of names with a + between them; "Ryzen AI Max+ 395" is a name with one of its own."""
     if len(parts) > MAX_COUNT:
         raise UsageError(f"{len(parts)} GPUs: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")

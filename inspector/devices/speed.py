@@ -27,11 +27,28 @@ def decode_bound(model: Model, estimate: Estimate, spec: GpuSpec, split: int = 1
     Returns:
         None where the bandwidth, the cache or the weights are not known, or the model does not decode.
     """
+    weights = active_bytes(model, estimate.workload.dtype)
+    return bound_of_reading(model, spec, estimate.workload.batch, weights, estimate.kv_cache.bytes, split)
+
+
+def bound_of_reading(
+    model: Model, spec: GpuSpec, batch: int, weights: int, cache: int | None, split: int
+) -> float | None:
+    """`decode_bound` of bytes that are known: of the weights that one token uses, and of the whole cache."""
     bandwidth = spec.device.memory_bandwidth if spec.device else None
-    cache, weights = estimate.kv_cache.bytes, active_bytes(model, estimate.workload.dtype)
     if bandwidth is None or cache is None or not weights or not model.architecture.is_decoder:
         return None
-    return estimate.workload.batch * bandwidth * split / (weights + cache)
+    return batch * bandwidth * split / (weights + cache)
+
+
+def token_cost(price: float, count: int, bound: float | None) -> float | None:
+    """US dollars per million tokens, at least: price * count / 3600 * 1e6 / (tokens per second at most).
+
+    Args:
+        price: US dollars per GPU-hour.
+        count: GPUs.
+    """
+    return price * count / 3600 * 1e6 / bound if bound else None
 
 
 def prefill_bound(model: Model, spec: GpuSpec, split: int = 1) -> float | None:

@@ -192,14 +192,18 @@ def find_device(name: str, memory_mib: int | None = None) -> Device | None:
 def search_devices(words: Iterable[str]) -> tuple[Device, ...]:
     """The known devices of whom all of the words are true: names, vendor, kind, architecture, what they compute
     ("mi300", "apple 64gb", "ada", "fp8"), and "mig" for slices; without words all of them."""
-    wanted = [word.lower() for text in words for word in text.split()]
+    wanted = _words(words)
     return tuple(device for device in list_devices() if _holds(" ".join(_words_of(device)), wanted))
 
 
 def search_instances(words: Iterable[str]) -> tuple[Instance, ...]:
     """The machines of cloud providers in whose name, provider or GPUs all of the words stand."""
-    wanted = [word.lower() for text in words for word in text.split()]
+    wanted = _words(words)
     return tuple(each for each in list_instances() if _holds(" ".join(each), wanted))
+
+
+def _words(texts: Iterable[str]) -> list[str]:
+    return [word.lower() for text in texts for word in text.split()]
 
 
 def _words_of(device: Device) -> tuple[str, ...]:

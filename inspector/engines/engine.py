@@ -64,6 +64,11 @@ class Sized(NamedTuple):
     usable: int | None = None
     split: int = 1
 
+    @property
+    def left(self) -> int | None:
+        """Bytes that are left, negative where some are missing; None where that is not known."""
+        return None if self.needed is None or self.usable is None else self.usable - self.needed
+
 
 Sizer = Callable[["Workload", "GpuSpec", Any], Sized]
 """(workload, devices, the engine's options) -> whether it fits."""
@@ -165,6 +170,10 @@ class Engine:
         """
         raise NotImplementedError(f"{self.name} has no account")
 
+    def knows_kind(self, kind: str | None) -> bool:
+        """Whether its accounts are known on what a kind drives; on a bare size, of no kind, they are."""
+        return kind is None or self.device_kinds is None or kind in self.device_kinds
+
     def check_kind(self, spec: GpuSpec) -> None:
         """Refuse devices that it does not run on, or not by an account that is known.
 
@@ -174,8 +183,8 @@ class Engine:
         """
         from inspector.engines.serving import CannotTell
 
-        if spec.kind is not None and self.device_kinds is not None and spec.kind not in self.device_kinds:
-            known = " and ".join(self.device_kinds)
+        if not self.knows_kind(spec.kind):
+            known = " and ".join(self.device_kinds or ())
             raise CannotTell(f"{self.name}'s memory is known on {known} devices, not on {spec.name} ({spec.kind})")
 
     @staticmethod

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.advice.longest import longest_context
 from inspector.advice.search import best_options
 from inspector.api.advised import command_of
+from inspector.devices.speed import token_cost
 from inspector.errors import InspectError
 from inspector.finding.settings import FindQuestion
 from inspector.hub.checkpoint import Checkpoint, ListedModel
@@ -135,9 +136,8 @@ def look_at(checkpoint: Checkpoint, listed: ListedModel, question: FindQuestion,
     least = question.min_tokens_per_second
     if least is not None and (option.decode_bound is None or option.decode_bound < least):
         return TOO_SLOW
-    cost = None
-    if question.price is not None and option.decode_bound:
-        cost = question.price * option.count / 3600 * 1e6 / option.decode_bound
+    price = question.price
+    cost = None if price is None else token_cost(price, option.count, option.decode_bound)
     return Found(
         listed,
         checkpoint,

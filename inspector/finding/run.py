@@ -11,11 +11,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.advice.longest import fewest_bits
-from inspector.api.inspection import device_specs
+from inspector.advice.loss import COARSE_WEIGHTS
+from inspector.api.inspection import device_specs, resolver_of
 from inspector.errors import InspectError, UsageError
 from inspector.finding.look import DOES_NOT_FIT, Found, Outcome, look_at, renamed, same_as
 from inspector.finding.settings import FindQuestion
@@ -26,7 +27,6 @@ from inspector.settings import asking
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
 
-FOUR_BITS = 4
 FAILED = "could not be read"
 
 
@@ -75,10 +75,8 @@ def find(question: FindQuestion) -> Finding:
     (spec, *more) = device_specs([question.gpu])
     if more:
         raise UsageError("this machine has devices of several drivers", "Name one of them: `llm-inspect gpus`.")
-    if question.resolver is not None:
-        return _find(question, question.resolver, spec)
-    offline = True if question.bundled else question.offline
-    with Resolver(token=question.token, offline=offline, max_connections=64) as resolver:
+    access = replace(question, offline=True) if question.bundled else question
+    with resolver_of(access, max_connections=64) as resolver:
         return _find(question, resolver, spec)
 
 
@@ -98,20 +96,14 @@ def _find(question: FindQuestion, resolver: Resolver, spec: GpuSpec) -> Finding:
             left_out[FAILED] += 1
     places = {each.name: place for place, each in enumerate(listed)}
     ranked = sorted(found, key=lambda each: (*_key(each, question.rank), places[each.repo_id]))
-    models = tuple(_at(place, each) for place, each in enumerate(ranked, 1))
+    models = tuple(replace(each, rank=place) for place, each in enumerate(ranked, 1))
     return Finding(spec.label, models, dict(left_out), tuple(errors), where, (*spec.notes, *notes))
-
-
-def _at(place: int, found: Found) -> Found:
-    from dataclasses import replace
-
-    return replace(found, rank=place)
 
 
 def _key(found: Found, rank: str) -> tuple[Any, ...]:
     """Its place, as `settings.CRITERIA` says."""
     option = found.option
-    coarse = min(option.weight_bits, option.cache_bits) < FOUR_BITS
+    coarse = min(option.weight_bits, option.cache_bits) < COARSE_WEIGHTS
     speed = -(option.decode_bound or 0)
     if rank == "list":
         return ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from inspector.api.settings import Access, Settings
-from inspector.errors import UsageError
+from inspector.errors import UsageError, known_hint
 from inspector.hub.repo.listing import DEFAULT_LIMIT, Query
 from inspector.settings import setting
 
@@ -140,9 +140,9 @@ class FindQuestion(Access, FindSettings, ListSettings):
     def __post_init__(self) -> None:
         """Refuse what cannot be, before anything is asked for."""
         if self.rank not in RANKS:
-            raise UsageError(f"nothing is ranked by '{self.rank}'", f"Known: {', '.join(RANKS)}.")
+            raise UsageError(f"nothing is ranked by '{self.rank}'", known_hint(self.rank, RANKS))
         if self.engine is not None and self.engine not in engine_choices():
-            raise UsageError(f"unknown engine '{self.engine}'", f"Known: {', '.join(engine_choices())}.")
+            raise UsageError(f"unknown engine '{self.engine}'", known_hint(self.engine, engine_choices()))
         if self.batch < 1 or (self.context is not None and self.context < 1):
             raise UsageError("context and batch must be at least 1")
         if not 1 <= self.jobs <= 256:

@@ -85,21 +85,6 @@ FILE_TYPE_NAMES = (
 """What llama.cpp's `llama-quantize` makes (tools/quantize/quantize.cpp), F32, F16 and BF16 aside, which are precisions:
 see `inspector.memory.quantization.ggml_recipes`."""
 
-_OWN_BITS = {
-    **{"Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K_M": 5.5, "Q4_K_M": 4.5},
-    **{"IQ4_XS": 4.25, "Q3_K_M": 3.4375, "Q2_K": 2.625},
-}
-"""Bits of a weight in the tensor type that most of a file is of (ggml-common.h: block_q4_K and so on)."""
-
-
-def bits_of(dtype: str) -> float:
-    """Bits of a quantized weight at a precision, under a recipe, or in a file of one of the types that the search over
-    recipes knows; 4.25 in those of MXFP4_MOE."""
-    if dtype in RECIPES:
-        return RECIPES[dtype].width
-    return PRECISION_BITS[dtype] if dtype in PRECISION_BITS else _OWN_BITS.get(dtype, 4.25)
-
-
 STORED = "stored"
 """The weights' precision "as the files have it"."""
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from inspector.record import Record
+    from inspector.report.columns import Column
+    from inspector.report.text import Grid
 
 WORDS = ("dtype", "engine", "license", "pipeline_tag")
 """Keys of columns that hold words, not numbers."""
@@ -35,14 +37,9 @@ def print_found(
     from rich.text import Text
 
     console.print(Text(heading, "bold"))
-    columns = [each for each in FOUND_COLUMNS if costs or each.key != "decode_cost"]
-    table = plain_table("model")
-    for column in columns[1:]:
-        table.add_column(column.short or column.head, number=column.key not in WORDS)
-    for record in records:
-        table.add_row(*(inert(column.narrow(value_at(record, column.key))) for column in columns))
     if records:
-        indented(console, table)
+        columns = [each for each in FOUND_COLUMNS if costs or each.key != "decode_cost"]
+        indented(console, _table(columns, records))
         indented(console, Text("tok/s: an upper bound of decoding, by the memory's bandwidth", "dim"))
         indented(console, Text(criterion, "dim"))
     for why, count in sorted(left_out.items()):
@@ -51,10 +48,14 @@ def print_found(
 
 def print_bundled(console: Console, records: Sequence[Record]) -> None:
     """The bundled models."""
-    table = plain_table("model")
-    for column in BUNDLED_COLUMNS[1:]:
+    console.print(f"{len(records):,} bundled models, of which a report needs no server")
+    indented(console, _table(BUNDLED_COLUMNS, records))
+
+
+def _table(columns: Sequence[Column], records: Sequence[Record]) -> Grid:
+    table = plain_table(columns[0].head)
+    for column in columns[1:]:
         table.add_column(column.short or column.head, number=column.key not in WORDS)
     for record in records:
-        table.add_row(*(inert(column.narrow(value_at(record, column.key))) for column in BUNDLED_COLUMNS))
-    console.print(f"{len(records):,} bundled models, of which a report needs no server")
-    indented(console, table)
+        table.add_row(*(inert(column.narrow(value_at(record, column.key))) for column in columns))
+    return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inspector.devices.spec import GpuSpec
-from inspector.devices.speed import decode_bound, prefill_bound
+from inspector.devices.speed import decode_bound, prefill_bound, token_cost
 from inspector.devices.table import Kind
 from inspector.memory import Estimate, Workload, estimate
 from inspector.model import Model
@@ -91,17 +91,11 @@ class Fit:
     options: tuple[Option, ...] = ()
 
     def priced(self, price: float | None) -> Fit:
-        """With what a million tokens cost at least, where a GPU costs so many US dollars per hour.
-
-        price * count / 3600 * 1e6 / (tokens per second at most)
-        """
+        """With what a million tokens cost at least, where a GPU costs so many US dollars per hour."""
         if price is None:
             return self
-        costs = [
-            None if not bound else price * self.count / 3600 * 1e6 / bound
-            for bound in (self.decode_bound, self.prefill_bound)
-        ]
-        return dataclasses.replace(self, price=price, decode_cost=costs[0], prefill_cost=costs[1])
+        decode, prefill = (token_cost(price, self.count, bound) for bound in (self.decode_bound, self.prefill_bound))
+        return dataclasses.replace(self, price=price, decode_cost=decode, prefill_cost=prefill)
 
     def __bool__(self) -> bool:
         """The verdict.

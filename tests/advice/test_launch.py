@@ -162,6 +162,21 @@ def test_a_model_that_is_made_first_says_how() -> None:
     assert "Qwen/Qwen3-32B stored so" in awq.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("emit", "gpu", "recipe"),
+    [
+        (emit, gpu, recipe)
+        for emit, gpu in (("mlx", "M3 Max 64GB"), ("llama-server", "RTX 4090"))
+        for recipe in engine_named(engine_of(emit)).recipes
+    ],
+)
+def test_what_advice_offers_can_be_made(emit: str, gpu: str, recipe: str) -> None:
+    found = inspector.launch(QWEN, gpu, emit, offline=True, dtype=recipe)
+    assert found is not None
+    assert found.before[-1][0] in ("mlx_lm.convert", "llama-quantize")
+    assert recipe in found.loads
+
+
 @pytest.mark.parametrize("case", [name for name in CASES if not name.startswith("mlx")])
 def test_the_lines_to_expect_are_read_by_check_logs_reader_as_the_account(case: str) -> None:
     emit, model, gpu, settings = CASES[case]

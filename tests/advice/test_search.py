@@ -14,6 +14,7 @@ from inspector.api.settings import Settings
 from inspector.devices.spec import GpuSpec, parse_gpu
 from inspector.engines.registry import engine_named, names
 from inspector.memory.precision import FILE_TYPE_NAMES
+from inspector.memory.quantization.recipes import bits_of
 from inspector.verdict.changes import Option
 from tests.conftest import Done, Run
 
@@ -229,3 +230,10 @@ def test_a_suggested_command_fits(run: Run, gpu: str, name: str, engine: str) ->
         fit = done.record["fit"][0]
         assert (fit["needed"], fit["usable"]) == (option["needed"], option["usable"]), option["command"]
         assert not (spec.unified and option["layers_on_gpu"])
+
+
+@pytest.mark.parametrize("name", [name for name in FILE_TYPE_NAMES if name not in ("MXFP4_MOE",)])
+def test_the_bits_of_a_file_type_are_within_its_name_s(name: str) -> None:
+    """Of its tensors' blocks, scales included: "Q4_K_M" 4 to 5, "IQ2_XXS" 2 to 3."""
+    whole = int(name.removeprefix("I").removeprefix("T")[1])
+    assert whole <= bits_of(name) < whole + 1.1

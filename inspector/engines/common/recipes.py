@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.engine import CacheType
 from inspector.memory.precision import RECIPES
 from inspector.model.model import Quantization
 
@@ -69,6 +70,6 @@ def why_not_packed(
     return None
 
 
-def fp8_cache(spec: GpuSpec) -> bool:
-    """Whether a KV cache in fp8 is offered: where the hardware has fp8 at all."""
-    return spec.computes is not None and "fp8" in spec.computes
+def fp8_caches(spec: GpuSpec) -> tuple[CacheType, ...]:
+    """A KV cache in fp8, where the hardware has fp8 at all."""
+    return (CacheType(8, "fp8"),) if "fp8" in (spec.computes or ()) else ()

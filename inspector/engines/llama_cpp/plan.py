@@ -19,7 +19,7 @@ from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError, known_hint
 from inspector.memory import STORED, Part, Workload, estimate
 from inspector.model import Model
-from inspector.verdict.fit import CardShare
+from inspector.verdict.fit import CardShare, largest_that_fits
 
 CONTEXT_BYTES = 512 * 1024**2
 """What a CUDA or ROCm process takes of a card beside llama.cpp's buffers, about: context, kernels, cuBLAS. Its own
@@ -27,9 +27,6 @@ breakdown prints 133 to 978 MiB as "unaccounted" on cards that show no desktop; 
 
 MAX_PARALLEL = 1024
 """Sequences that the search for the most of them tries (llama.cpp's LLAMA_MAX_SEQ is 256; a bound for the search)."""
-
-MAX_CARDS = 16
-"""Cards that the search for changes goes up to (GGML_CUDA_MAX_DEVICES)."""
 
 _CACHE_TYPES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """This library's precisions under ggml's names."""
@@ -73,12 +70,12 @@ class _Devices(NamedTuple):
         total = self._with_draft(self._whole(result.fullest), settings, spec.count)
         return _Taken(result, result.fullest, spec.capacity, total, None if total is None else total <= spec.capacity)
 
-    def needed(self, settings: LlamaCppSettings, cards: int | None = None) -> int | None:
+    def needed(self, settings: LlamaCppSettings) -> int | None:
         """Bytes on the fullest device; of unequal ones on the tightest, None where one is overfull."""
         if self.spec.mixed:
             placed = place(self.facts, settings, self.spec, self.outside)
             return self._whole(placed.device) if placed.fits else None
-        count = cards or self.spec.count
+        count = self.spec.count
         return self._with_draft(self._whole(plan(self.facts, settings, count).fullest), settings, count)
 
     def draft_bytes(self, settings: LlamaCppSettings, count: int) -> int | None:
@@ -247,11 +244,7 @@ def _with_sequences(settings: LlamaCppSettings, context: int, count: int) -> Lla
 
 def _largest(fits: Callable[[int], bool], limit: int) -> int:
     """The largest number up to `limit` that fits; 0 where not even 1 does."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return largest_that_fits(lambda number: (fits(number), None), limit) or 0
 
 
 def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str, ...]:

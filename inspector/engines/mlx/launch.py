@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from inspector.engines.launch import Launch, Verdict, base_name, flags, repo_of
+from inspector.engines.mlx.plan import DECODE_CONCURRENCY
 from inspector.errors import UsageError
 from inspector.memory.precision import STORED
 
 CONVERTED = {
     "int4": ("--q-bits", "4"),
     "int8": ("--q-bits", "8"),
+    **{f"mlx-{bits}bit": ("--q-bits", str(bits)) for bits in (8, 6, 5, 4, 3)},
     "mxfp4": ("--q-mode", "mxfp4"),
     "nvfp4": ("--q-mode", "nvfp4"),
 }
@@ -16,8 +18,8 @@ CONVERTED = {
 
 _CAST = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 _USUAL = {"prefill_step_size": 2048, "kv_group_size": 64, "quantized_kv_start": 5000}
-PROMPT_CACHES, DECODE_CONCURRENCY, PROMPT_CONCURRENCY = 10, 32, 8
-"""mlx_lm.server's own: caches of ended requests that it keeps, sequences and prompts at once."""
+PROMPT_CACHES, PROMPT_CONCURRENCY = 10, 8
+"""mlx_lm.server's own: caches of ended requests that it keeps, prompts at once."""
 
 
 def launch_mlx(asked: Verdict) -> Launch:

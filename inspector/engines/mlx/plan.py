@@ -20,6 +20,7 @@ from inspector.errors import UsageError
 from inspector.memory import Part, Workload, estimate
 from inspector.model import Model
 from inspector.verdict.changes import Change
+from inspector.verdict.fit import largest_that_fits
 
 MAX_BATCH = 1024
 """Sequences that the search for the most of them tries."""
@@ -173,11 +174,7 @@ def _quantized(settings: MlxSettings) -> dict[str, int | None]:
 
 def _largest(fits: Callable[[int], bool], limit: int) -> int:
     """The largest number up to `limit` that fits; 0 where not even 1 does."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return largest_that_fits(lambda number: (fits(number), None), limit) or 0
 
 
 def _allowed(fits: Callable[[MlxSettings], bool], settings: MlxSettings) -> bool:

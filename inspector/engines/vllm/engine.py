@@ -57,9 +57,9 @@ class Vllm(Engine):
 
     def cache_types(self, spec: GpuSpec) -> tuple[CacheType, ...]:
         """fp8, where the hardware has it."""
-        from inspector.engines.common.recipes import fp8_cache
+        from inspector.engines.common.recipes import fp8_caches
 
-        return (CacheType(8, "fp8"),) if fp8_cache(spec) else ()
+        return fp8_caches(spec)
 
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions, *, suggest: bool

@@ -52,6 +52,16 @@ _WHOLE = frozenset({"position_embd", "ffn_gate_inp", "ssm_conv1d"})
 """Matrices that stay F32, as every vector does."""
 
 
+def default_bits(file_type: str) -> float:
+    """Bits of a weight, scales included, in the tensor type that a file type starts from.
+
+    >>> default_bits("Q4_K_M"), default_bits("MXFP4_MOE")
+    (4.5, 4.25)
+    """
+    elements, size = BLOCKS[_DEFAULTS.get(file_type, file_type)]
+    return 8 * size / elements
+
+
 class QuantizedWeights(NamedTuple):
     """Bytes of a GGUF file's tensors: of each layer, of what is outside, by component; and how many have each type."""
 

@@ -20,6 +20,18 @@ def weight_bits(model: Model, dtype: str, component: str) -> Fraction:
     return recipe.bits
 
 
+def bits_of(dtype: str) -> float:
+    """Bits of a quantized weight at a precision, under a recipe, or in the tensor type that a file of llama.cpp's (one
+    of `FILE_TYPE_NAMES`) starts from."""
+    if dtype in RECIPES:
+        return RECIPES[dtype].width
+    if dtype in PRECISION_BITS:
+        return PRECISION_BITS[dtype]
+    from inspector.memory.quantization.ggml_recipes import default_bits
+
+    return default_bits(dtype)
+
+
 def weight_bytes(model: Model, dtype: str) -> dict[str, int]:
     """Bytes of each component at a precision (a key of `PRECISION_BITS`), under a recipe (one of `RECIPES`), or in a
     file of llama.cpp's (one of `FILE_TYPE_NAMES`; none where its types cannot be told)."""
