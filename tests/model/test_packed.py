@@ -594,3 +594,8 @@ def test_no_shapes_without_a_recipe_can_break_it(data: st.DataObject, method: st
     dtypes = st.sampled_from(["I32", "U8", "I8", "I16", "U32", "F16", "BF16", "F8_E4M3", "I64"])
     rows: Rows = [(stored_name(key), data.draw(dtypes), data.draw(HOSTILE_SHAPES)) for key in sorted(kept)]
     assert model_of(LLAMA, rows).parameters.total >= 0
+
+
+def test_an_empty_table_of_codes_tells_no_bits() -> None:
+    rows: Rows = [(stored_name("weight"), "I16", (4, 4)), (stored_name("tables"), "I32", (0,))]
+    assert model_of(LLAMA, rows).parameters.total >= 0

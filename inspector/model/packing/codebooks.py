@@ -42,7 +42,7 @@ def higgs(stored: Group, parts: Parts, scheme: Scheme) -> int | None:
         return stored.numel if stored.dtype in PLAIN else None
     tables = parts.get("tables")
     bits = (tables.shape[0].bit_length() - 1) if tables is not None and tables.shape else scheme.bits
-    return stored.numel * 16 // bits if bits else None
+    return stored.numel * 16 // bits if bits and bits > 0 else None  # an empty table has -1
 
 
 class Aqlm(Packing):
