@@ -37,8 +37,10 @@ $(VENV)/.test: pyproject.toml tests/requirements-no-deps.txt | $(VENV)/bin/pytho
 run: $(VENV)/.run ## set up and inspect a model: make run MODEL=org/name
 	@$(BIN)/llm-inspect $(MODEL)
 
-test: $(VENV)/.test ## set up and run the tests
+test: $(VENV)/.test ## set up and run the tests; those in a browser, too, where a Chromium is found
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+	@$(if $(ARGS),:,if $(BIN)/python tests/browser/chromium.py; then $(MAKE) --no-print-directory test-browser; \
+	  else echo "so the tests in a browser are left out"; fi)
 
 $(VENV)/packages/.packages: tests/packages/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/packages
@@ -65,6 +67,18 @@ $(VENV)/mcp/.mcp: pyproject.toml | $(VENV)/bin/python
 .PHONY: test-mcp
 test-mcp: $(VENV)/mcp/.mcp ## serve `llm-inspect mcp` to the official client
 	$(VENV)/mcp/bin/python -m pytest tests/packages/test_mcp.py $(ARGS)
+
+# The browser itself is the system's, as CI has no other: Debian's `chromium`, or Chrome; CHROMIUM=path names one.
+$(VENV)/browser/.browser: pyproject.toml tests/browser/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/browser
+	$(VENV)/browser/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
+	  --requirement tests/browser/requirements.txt
+	@touch $@
+
+.PHONY: test-browser
+test-browser: $(VENV)/browser/.browser ## the HTML report and the page in a real browser: Chromium, by Playwright
+	@$(VENV)/browser/bin/python tests/browser/chromium.py
+	$(VENV)/browser/bin/python -m pytest --numprocesses 2 tests/browser $(ARGS)
 
 cases: $(VENV)/.test ## real-world reports: what the tool says of each is right
 	$(BIN)/python -m pytest --quiet tests/test_cases.py
