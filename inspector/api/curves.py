@@ -1,0 +1,243 @@
+"""Memory over a range of one setting: the data of plots, of the HTML report and of the page. Nothing is read for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from inspector.api.inspection import TABLE_PRECISIONS, device_specs
+from inspector.api.settings import Settings
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from inspector.devices.spec import GpuSpec
+    from inspector.engines.engine import Sized
+    from inspector.memory import Estimate, Workload
+    from inspector.model import Model
+    from inspector.verdict.fit import Fit
+
+Value = int | str
+Sizing = Callable[["Workload", "GpuSpec"], "Sized"]
+
+MAX_POINTS = 1000
+LEAST_CONTEXT = 32 * 1024
+"""Tokens that a curve without a device goes up to where the model names no maximum."""
+LEAST_BATCH = 32
+BEYOND = 1.5
+"""A curve goes on for so much more than the most that fits the largest device."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSweep:
+    """One device under one engine, for each value of a `Sweep`. Sizes in bytes of the fullest GPU.
+
+    Attributes:
+        gpu: as reports name it: "RTX 4090", "4 x H100 SXM".
+        count: GPUs.
+        engine: whose accounting it is.
+        capacity: what a program can have of one GPU; of unequal ones the least.
+        usable: what the engine may use of that at each value: the line to draw; None where that is not known.
+        needed: what it must hold at each value; None where that is not known.
+        fits: the verdict at each value; None where it cannot be told.
+        largest: `Fit.max_context`, or `Fit.max_batch`: what still fits, up to the model's maximum; 0 where not even one
+            does; None where it cannot be told, and for precisions. vLLM and SGLang need no more for more sequences, as
+            these wait for room in the pool: there it is how many it serves at once.
+    """
+
+    gpu: str
+    count: int
+    engine: str
+    capacity: int
+    usable: tuple[int | None, ...]
+    needed: tuple[int | None, ...]
+    fits: tuple[bool | None, ...]
+    largest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The memory of one model over the values of one setting; all tuples are as long as `values`. Sizes in bytes.
+
+    `dataclasses.asdict` makes JSON of it.
+
+    Attributes:
+        over: the setting: "context" (tokens), "batch" (sequences) or "dtype" (precisions of the weights).
+        values: of it, in order.
+        asked: the value that the settings have; it is one of `values`.
+        context, batch, dtype: the settings as they were asked for, defaults filled in.
+        kv_dtype: precision of the KV cache; None where no layer has one.
+        parts: weights, kv_cache, activations, overhead -> bytes at each value on one device under transformers, in the
+            order in which they are stacked; None where not known.
+        total: their sum; None where one of them is not known.
+        devices: one entry a device that was asked for, in order: its line, and what it must hold under the engine.
+    """
+
+    over: Literal["context", "batch", "dtype"]
+    values: tuple[Value, ...]
+    asked: Value
+    context: int
+    batch: int
+    dtype: str
+    kv_dtype: str | None
+    parts: Mapping[str, tuple[int | None, ...]]
+    total: tuple[int | None, ...]
+    devices: tuple[DeviceSweep, ...] = ()
+
+
+def curve(
+    model: Model,
+    settings: Settings,
+    over: Literal["context", "batch"] = "context",
+    *,
+    points: int = 33,
+    least: int = 1,
+    most: int | None = None,
+    log: bool = False,
+) -> Sweep:
+    """Memory over the context or over the batch, all else as in the settings.
+
+    A pure function of a millisecond or less a point and device (mlx: up to 5): fit for a slider.
+
+    Args:
+        model: `inspection.model`, or `inspector.load(...).model`.
+        settings: as of `inspect`, with its `gpus` and `engine`.
+        points: how many values, 2 to 1,000, both ends included; the one asked for is added to them.
+        least: the first of them.
+        most: the last; None for the model's maximum, or, with devices, half as much again as the most that fits one.
+        log: spaced evenly in their logarithms, for an axis of that kind; else evenly.
+
+    Raises:
+        UsageError: an unknown `over`, other numbers of points, or devices that the engine does not run on.
+    """
+    if over not in ("context", "batch"):
+        raise UsageError(f"a curve is over the context or the batch, not over '{over}'")
+    if not 2 <= points <= MAX_POINTS:
+        raise UsageError(f"a curve has 2 to {MAX_POINTS:,} points, not {points}")
+    workload = settings.workload(model)
+    specs, sized = device_specs(settings.gpus), sizing(model, settings)
+    asked: int = getattr(workload, over)
+    largest = [getattr(fit, f"max_{over}") for fit in _verdicts(model, workload, settings, specs)]
+    last = max(most or _last(over, asked, largest, model.architecture.longest_context), least + 1)
+    values = sorted({*_spaced(least, last, points, log=log), asked})
+    sweep = _swept(model, workload, over, values, specs, sized, settings.engine)
+    devices = tuple(
+        dataclasses.replace(device, largest=found) for device, found in zip(sweep.devices, largest, strict=True)
+    )
+    return dataclasses.replace(sweep, devices=devices)
+
+
+def bars(model: Model, settings: Settings, precisions: Iterable[str] = TABLE_PRECISIONS) -> Sweep:
+    """Memory at each precision of the weights, all else as in the settings: `over` is "dtype", `values` their names.
+
+    The precision that is asked for stands first, then "stored", then the others; those with the same numbers as an
+    earlier one are left out. A precision that an engine cannot load has no verdict there.
+
+    Args:
+        model, settings: as of `curve`.
+        precisions: names that `--dtype` takes.
+
+    Raises:
+        UsageError: an unknown precision, or devices that the engine does not run on.
+    """
+    from inspector.memory import estimate
+
+    workload = settings.workload(model)
+    named = dict.fromkeys((workload.dtype, "stored", *precisions))
+    found: dict[tuple[int | None, ...], str] = {}
+    for name in named:
+        checked = workload.dtype if name == workload.dtype else dataclasses.replace(settings, dtype=name).dtype
+        each = estimate(model, dataclasses.replace(workload, dtype=checked))
+        found.setdefault(tuple(part.bytes for part in each.parts), checked)
+    specs = device_specs(settings.gpus)
+    return _swept(model, workload, "dtype", list(found.values()), specs, sizing(model, settings), settings.engine)
+
+
+def sizing(model: Model, settings: Settings) -> Sizing:
+    """(workload, devices) -> whether it fits, what it needs and what is usable, under the settings' engine."""
+    from inspector.engines.registry import engine_named
+
+    engine = engine_named(settings.engine)
+    options, sizer = engine.options(**settings.serving), engine.sizer(model)
+
+    def sized(workload: Workload, spec: GpuSpec) -> Sized:
+        engine.check_kind(spec)
+        return sizer(workload, spec, options)
+
+    return sized
+
+
+def _swept(
+    model: Model,
+    workload: Workload,
+    over: Literal["context", "batch", "dtype"],
+    values: Sequence[Value],
+    specs: Sequence[GpuSpec],
+    sized: Sizing,
+    engine: str,
+) -> Sweep:
+    from inspector.memory import estimate
+
+    workloads = [_with(workload, over, value) for value in values]
+    estimates = [estimate(model, each) for each in workloads]
+    devices = []
+    for spec in specs:
+        answers = [sized(each, spec) for each in workloads]
+        devices.append(
+            DeviceSweep(
+                spec.label,
+                spec.count,
+                engine,
+                spec.capacity,
+                tuple(each.usable for each in answers),
+                tuple(each.needed for each in answers),
+                tuple(each.fits for each in answers),
+                None,
+            )
+        )
+    return Sweep(
+        over,
+        tuple(values),
+        getattr(workload, over),
+        workload.context,
+        workload.batch,
+        workload.dtype,
+        estimate(model, workload).kv_dtype,
+        _parts(estimates),
+        tuple(each.total for each in estimates),
+        tuple(devices),
+    )
+
+
+def _parts(estimates: Sequence[Estimate]) -> dict[str, tuple[int | None, ...]]:
+    names = [part.name for part in estimates[0].parts]
+    return {name: tuple(each.parts[at].bytes for each in estimates) for at, name in enumerate(names)}
+
+
+def _with(workload: Workload, over: str, value: Value) -> Workload:
+    changed: dict[str, object] = {over: value}
+    return dataclasses.replace(workload, **changed)  # type: ignore[arg-type]
+
+
+def _verdicts(model: Model, workload: Workload, settings: Settings, specs: Sequence[GpuSpec]) -> list[Fit]:
+    from inspector.engines.registry import engine_named
+
+    engine = engine_named(settings.engine)
+    answer = engine.planner(model, workload, engine.options(**settings.serving))
+    return [answer(spec, False).fit for spec in specs]
+
+
+def _last(over: str, asked: int, largest: Sequence[int | None], longest: int | None) -> int:
+    """Where a curve ends by itself: what is asked for is on it, and so is where it leaves the largest device."""
+    fitting = int(max((each for each in largest if each), default=0) * BEYOND)
+    if over == "batch":
+        return max(fitting, LEAST_BATCH, asked)
+    return max(asked, min(max(fitting, LEAST_CONTEXT) if fitting else longest or LEAST_CONTEXT, longest or 2**40))
+
+
+def _spaced(least: int, most: int, points: int, *, log: bool) -> list[int]:
+    steps = points - 1
+    if log:
+        return [round(least * (most / least) ** (at / steps)) for at in range(points)]
+    return [least + (most - least) * at // steps for at in range(points)]
