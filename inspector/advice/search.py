@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
 from inspector.advice.loss import COARSE_CACHE, COARSE_WEIGHTS, Kept, loss_key, loss_text, without_dominated
@@ -20,7 +21,7 @@ from inspector.engines.engine import CacheType, Engine, Sized
 from inspector.engines.registry import engine_named, names
 from inspector.engines.serving import CannotTell
 from inspector.errors import UsageError
-from inspector.memory import Workload, estimate
+from inspector.memory import Workload, estimated_cache
 from inspector.memory.precision import COMPUTE_PRECISIONS, PRECISION_BITS, STORED
 from inspector.memory.quantization.recipes import bits_of
 from inspector.model import Model
@@ -96,7 +97,6 @@ def best_options(
     workload: Workload,
     engines: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
-    most: int | None = None,
 ) -> tuple[Option, ...]:
     """What fits, least loss first (`verdict.changes.CRITERION`); empty where nothing does, or nothing can be told.
 
@@ -105,23 +105,38 @@ def best_options(
         workload: what is asked for; an option that keeps all of it comes first.
         engines: names, the preferred one first; all of them where None.
         options: settings of the preferred engine, as its dataclass of options names them.
-        most: the best so many, found with fewer trials: neither layers on the CPU nor more devices are tried then, and
-            a second engine only where the first loses something.
     """
-    asked, chosen = Asked(model, workload, spec, options or {}), [*(engines or names())]
     if workload.formulas == "article":
         return ()
     found: list[tuple[Any, Option]] = []
-    for place, name in enumerate(chosen):
-        engine = engine_named(name)
-        if not _runs_on(engine, spec, alone=place == 0):
-            continue
-        search = _Search(engine, asked, preferred=place == 0)
-        found += search.options(thorough=most is None)
-        if most is not None and any(not option.text for _, option in found):  # nothing is given up
+    for search in _searches(Asked(model, workload, spec, options or {}), engines):
+        found += search.options()
+    return without_dominated([option for _, option in sorted(found, key=lambda each: each[0])])
+
+
+def best_whole_option(
+    model: Model, spec: GpuSpec, *, workload: Workload, engines: Sequence[str] | None = None
+) -> Option | None:
+    """The first of `best_options` that keeps the whole context and all sequences on these devices, with the engine's
+    own settings as they are; None where none does.
+
+    Found with fewer trials: nothing is tried that keeps fewer bits than the best so far, nor a second engine where
+    nothing is given up under the first.
+    """
+    best: tuple[Any, Option] | None = None
+    for search in _searches(Asked(model, workload, spec, {}), engines):
+        best = search.best_whole(best)
+        if best is not None and not best[1].text:
             break
-    ranked = [option for _, option in sorted(found, key=lambda each: each[0])]
-    return without_dominated(ranked)[:most]
+    return None if best is None else best[1]
+
+
+def _searches(asked: Asked, engines: Sequence[str] | None) -> Iterator[_Search]:
+    """One for each engine that runs on the devices, the preferred one's first."""
+    for place, name in enumerate(engines or names()):
+        engine = engine_named(name)
+        if _runs_on(engine, asked.spec, alone=place == 0):
+            yield _Search(engine, asked, preferred=place == 0)
 
 
 def _runs_on(engine: Engine, spec: GpuSpec, *, alone: bool) -> bool:
@@ -145,30 +160,37 @@ class _Search:
         self.size = engine.sizer(asked.model)
         self.sizes: dict[Any, Sized] = {}
         self.active = cache(lambda dtype: active_bytes(asked.model, dtype))
-        self.cached = cache(lambda workload: estimate(asked.model, workload).kv_cache.bytes)
+        self.cached = cache(lambda workload: estimated_cache(asked.model, workload).bytes)
 
-    def options(self, *, thorough: bool) -> list[tuple[Any, Option]]:
+    def options(self) -> list[tuple[Any, Option]]:
         """Those that fit, each with its place in the ranking."""
         if not self.engine.counts_images and self.asked.workload.images:
             return []
-        trials = self._thorough() if thorough else self._quick()
-        found = (self._option(trial, sized) for trial, sized in trials)
+        found = (self._option(trial, sized) for trial, sized in self._thorough())
         return [(self._place(option), option) for option in found if option is not None]
 
-    # The trials
-
-    def _quick(self) -> Iterator[tuple[Trial, Sized]]:
-        """The finest recipe that fits, with each cache; a shorter context where none does."""
-        whole = False
-        for kind in self.caches:
-            for trial, sized in self._down(kind, self.recipes):
-                whole = True
-                yield trial, sized
-                if trial.dtype == self.asked.workload.dtype:
-                    return
+    def best_whole(self, best: tuple[Any, Option] | None) -> tuple[Any, Option] | None:
+        """The better one, in its place in the ranking: `best`, or the best of this engine that keeps all of the
+        workload."""
+        if not self.engine.counts_images and self.asked.workload.images:
+            return best
+        for recipes, kind in product((self.recipes, self._coarse), self.caches):
+            least = 0 if best is None else min(16, int(best[1].weight_bits), int(best[1].cache_bits))
+            if kind.bits < least:
+                continue
+            for trial, sized in self._down(kind, [name for name in recipes if self._bits(name) >= least]):
+                option = self._option(trial, sized)
+                if option is None:
+                    continue
+                place = self._place(option)
+                if best is None or place < best[0]:
+                    best = place, option
+                if not option.text:
+                    return best
                 break
-        if not whole:
-            yield from self._smaller(self._usual(), coarse=True)
+        return best
+
+    # The trials
 
     def _thorough(self) -> Iterator[tuple[Trial, Sized]]:
         """All recipes that fit, the finest with a narrower cache; what else makes it fit."""
@@ -196,6 +218,11 @@ class _Search:
         """What the weights may be in, as asked for first, then the finest first, none below 4 bits."""
         first = self.asked.workload.dtype
         return tuple(name for name in self._all_recipes if self._bits(name) >= COARSE_WEIGHTS or name == first)
+
+    @property
+    def _coarse(self) -> list[str]:
+        """Those below 4 bits."""
+        return [name for name in self._all_recipes if name not in self.recipes]
 
     @cached_property
     def _all_recipes(self) -> tuple[str, ...]:
@@ -272,7 +299,7 @@ class _Search:
             yield from self._fewer(start)
         if coarse:
             for kind in self.caches:
-                for trial, sized in self._down(kind, [name for name in self._all_recipes if name not in self.recipes]):
+                for trial, sized in self._down(kind, self._coarse):
                     yield trial, sized
                     break
 

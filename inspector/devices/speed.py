@@ -7,7 +7,7 @@ reaches them, and nothing of latency, scheduling or communication between GPUs i
 from __future__ import annotations
 
 from inspector.devices.spec import GpuSpec
-from inspector.memory import STORED, Estimate
+from inspector.memory import STORED, Workload
 from inspector.memory.quantization.recipes import weight_bytes
 from inspector.model import Model
 
@@ -15,20 +15,19 @@ NOT_READ = ("vision", "audio", "projector")
 """Components that a token of text does not touch."""
 
 
-def decode_bound(model: Model, estimate: Estimate, spec: GpuSpec, split: int = 1) -> float | None:
+def decode_bound(model: Model, workload: Workload, cached: int | None, spec: GpuSpec, split: int = 1) -> float | None:
     """Tokens a second of all sequences together when each step makes one for each.
 
     batch * bandwidth * split / (bytes of the weights that one token uses + the whole cache)
 
     Args:
-        estimate: of the workload; its cache is read whole in every step.
+        cached: bytes of the workload's cache, which is read whole in every step; None where not known.
         split: GPUs that work on one step at the same time: the ranks of tensor parallelism, 1 for whole layers.
 
     Returns:
         None where the bandwidth, the cache or the weights are not known, or the model does not decode.
     """
-    weights = active_bytes(model, estimate.workload.dtype)
-    return bound_of_reading(model, spec, estimate.workload.batch, weights, estimate.kv_cache.bytes, split)
+    return bound_of_reading(model, spec, workload.batch, active_bytes(model, workload.dtype), cached, split)
 
 
 def bound_of_reading(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.advice.longest import longest_context
-from inspector.advice.search import best_options
+from inspector.advice.search import best_whole_option
 from inspector.api.advised import command_of
 from inspector.devices.speed import token_cost
 from inspector.errors import InspectError
@@ -19,9 +19,6 @@ from inspector.model import build_model
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.verdict.changes import Option
-
-QUICK = 16
-"""Options that are asked for: few trials are made for so few, and the first that keeps the whole workload counts."""
 
 SAYS_NOTHING = frozenset(("_name_or_path", "transformers_version", "bos_token_id", "eos_token_id", "pad_token_id"))
 """Keys of a config that change nothing of what is told here."""
@@ -128,9 +125,7 @@ def look_at(checkpoint: Checkpoint, listed: ListedModel, question: FindQuestion,
     asked = question.asked
     workload = asked.workload(model)
     engines = None if question.engine is None else (question.engine,)
-    options = best_options(model, spec, workload=workload, engines=engines, most=QUICK)
-    whole = (each for each in options if each.context >= workload.context and each.batch >= workload.batch)
-    option = next(whole, None)
+    option = best_whole_option(model, spec, workload=workload, engines=engines)
     if option is None:
         return DOES_NOT_FIT
     least = question.min_tokens_per_second

@@ -116,7 +116,7 @@ def _key(found: Found, rank: str) -> tuple[Any, ...]:
 def without_collection() -> Iterator[None]:
     """With few searches for cycles, a fifth of the time of reading many models, of which hardly any are made."""
     before = gc.get_threshold()
-    gc.set_threshold(500_000, *before[1:])
+    gc.set_threshold(2_000_000, *before[1:])
     try:
         yield
     finally:
@@ -137,7 +137,7 @@ def _each(
             if model.same_as in known:
                 return renamed(known[model.same_as], model, question, None)
             checkpoint = resolver.resolve(model.name)
-            same = model.same_as or same_as(checkpoint)
+            same = same_as(checkpoint)
             if same in known:
                 return renamed(known[same], model, question, checkpoint)
             outcome = look_at(checkpoint, model, question, spec)
@@ -147,8 +147,7 @@ def _each(
             if os.environ.get("LLM_INSPECT_DEBUG"):
                 raise
             return model.name, InspectError(f"a bug in llm-inspect: {type(error).__name__}: {error}")
-        if same is not None:
-            known[same] = outcome
+        known.update((key, outcome) for key in (same, model.same_as) if key is not None)
         return outcome
 
     with without_collection():

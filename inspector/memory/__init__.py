@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.memory.estimate import Estimate, Formulas, Part, Workload
 
 if TYPE_CHECKING:
-    from inspector.memory.inference.total import default_context
+    from inspector.memory.inference.total import default_context, estimated_cache
     from inspector.memory.precision import (
         FILE_TYPE_NAMES,
         PRECISION_BITS,
@@ -32,6 +32,7 @@ __all__ = [
     "Workload",
     "default_context",
     "estimate",
+    "estimated_cache",
     "parse_precision",
 ]
 
@@ -46,8 +47,8 @@ def estimate(model: Model, workload: Workload) -> Estimate:
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "default_context":
-        return import_module("inspector.memory.inference.total").default_context
+    if name in ("default_context", "estimated_cache"):
+        return getattr(import_module("inspector.memory.inference.total"), name)
     if name in __all__:
         return getattr(import_module("inspector.memory.precision"), name)
     raise AttributeError(f"module 'inspector.memory' has no attribute '{name}'")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from inspector.hub.checkpoint import Checkpoint
 from inspector.model.layers.layer import Layer
@@ -12,6 +13,10 @@ from inspector.model.parameters.names import TensorGroup
 
 if TYPE_CHECKING:  # of few checkpoints
     from inspector.model.vision.encoders import AudioTower, VisionTower
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +212,25 @@ class Model:
     notes: tuple[str, ...] = ()
     parts: tuple[ModelPart, ...] = ()
     adapter: Adapter | None = None
+    derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What functions that are `once_per_model` made of it; a changed copy (`replace`) begins with none."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         return self.architecture.notes + self.parameters.notes + self.notes
+
+
+def once_per_model(function: Callable[Concatenate[Model, P], R]) -> Callable[Concatenate[Model, P], R]:
+    """A pure function of a model that is worked out once for each model and arguments: searches ask again and again."""
+
+    def known(model: Model, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        key = (function, args, *kwargs.items())
+        if key not in model.derived:
+            model.derived[key] = function(model, *args, **kwargs)
+        found: R = model.derived[key]
+        return found
+
+    return update_wrapper(known, function)
 
 
 class ModelPart(NamedTuple):

@@ -173,7 +173,7 @@ def check_fit(
         per_card=per_card,
         cards=cards,
         kind=spec.kind,
-        decode_bound=decode_bound(model, sized, spec) if inference else None,
+        decode_bound=decode_bound(model, workload, sized.kv_cache.bytes, spec) if inference else None,
         prefill_bound=prefill_bound(model, spec) if inference else None,
         changes=() if offloaded is None else (offloaded,),
         notes=_notes(model, spec, sized, needed, fits),

@@ -8,11 +8,12 @@ from functools import cache
 
 import pytest
 
-from inspector.advice.search import best_options
+from inspector.advice.search import best_options, best_whole_option
 from inspector.api.loaded import LoadedModel, load
 from inspector.api.settings import Settings
 from inspector.devices.spec import GpuSpec, parse_gpu
-from inspector.engines.registry import engine_named, names
+from inspector.engines.registry import engine_named, engines, names
+from inspector.memory import Workload
 from inspector.memory.precision import FILE_TYPE_NAMES
 from inspector.memory.quantization.recipes import bits_of
 from inspector.verdict.changes import Option
@@ -182,8 +183,9 @@ def test_nothing_is_offered_that_the_device_cannot_do(gpu: str) -> None:
             model = loaded(name).model
             workload = Settings(engine=engine, gpus=(gpu,)).workload(model)
             order = (engine, *(each for each in names() if each != engine))
-            for each in best_options(model, spec, workload=workload, engines=order, most=4):
-                check(each, spec, name)
+            best = best_whole_option(model, spec, workload=workload, engines=order)
+            if best is not None:
+                check(best, spec, name)
 
 
 def check(option: Option, spec: GpuSpec, name: str) -> None:
@@ -237,3 +239,18 @@ def test_the_bits_of_a_file_type_are_within_its_name_s(name: str) -> None:
     """Of its tensors' blocks, scales included: "Q4_K_M" 4 to 5, "IQ2_XXS" 2 to 3."""
     whole = int(name.removeprefix("I").removeprefix("T")[1])
     assert whole <= bits_of(name) < whole + 1.1
+
+
+@pytest.mark.parametrize("gpu", DEVICES)
+def test_the_quick_search_finds_the_first_of_all_options_that_keep_the_workload(gpu: str) -> None:
+    spec, workload = parse_gpu(gpu), Workload(2048)
+    lighter = {name for engine in engines() for name, _ in engine.lighter}
+    for name in random.Random(SEED).sample(MODELS, 6):
+        model = loaded(name).model
+        whole = (
+            each
+            for each in best_options(model, spec, workload=workload)
+            if each.context >= 2048 and each.count == spec.count and each.layers_on_gpu is None
+        )
+        first = next((each for each in whole if not each.settings["serving"].keys() & lighter), None)
+        assert best_whole_option(model, spec, workload=workload) == first, name

@@ -66,8 +66,10 @@ def test_the_bound_of_decoding_is_bandwidth_over_the_bytes_of_a_step() -> None:
     # All but the embedding's 525,336,576 parameters are read, at 2 B, and 2 x 1 GiB of cache; 1,008 GB/s
     read = 2 * (8_030_261_248 - 525_336_576)
     assert active_bytes(llama, "stored") == read
-    assert decode_bound(llama, estimate(llama, workload), spec) == 2 * 1008e9 / (read + 2 * 2**30)
-    assert decode_bound(llama, estimate(llama, workload), parse_gpu("24GiB")) is None
+    assert decode_bound(llama, workload, estimate(llama, workload).kv_cache.bytes, spec) == 2 * 1008e9 / (
+        read + 2 * 2**30
+    )
+    assert decode_bound(llama, workload, 2 * 2**30, parse_gpu("24GiB")) is None
     # 165.2 dense TFLOPS, 2 operations a parameter
     assert prefill_bound(llama, spec) == 165.2e12 / read
     assert prefill_bound(llama, parse_gpu("RTX 4060")) is None

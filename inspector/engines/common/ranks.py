@@ -12,7 +12,7 @@ from inspector.engines.common.served import Card
 from inspector.engines.common.unequal import alike_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.errors import UsageError, known_hint
-from inspector.memory import Workload, estimate
+from inspector.memory import Workload, estimated_cache
 from inspector.model import Model
 from inspector.verdict.changes import Change
 
@@ -53,7 +53,7 @@ def plan_over_ranks(
     changes = _changes(workload, spec, plan) if now.fits is False and suggest else ()
     return replace(
         now,
-        decode_bound=decode_bound(model, estimate(model, workload), spec, tensor_parallel),
+        decode_bound=decode_bound(model, workload, estimated_cache(model, workload).bytes, spec, tensor_parallel),
         prefill_bound=prefill_bound(model, spec, tensor_parallel),
         changes=changes,
     ).explained_by(now.explanation)

@@ -18,7 +18,7 @@ from inspector.memory.precision import FILE_TYPE_NAMES, STORED
 from inspector.model.layers.chunked import ChunkedAttention
 from inspector.model.layers.full import Attention
 from inspector.model.layers.hybrid import HybridAttention
-from inspector.model.layers.layer import Layer
+from inspector.model.layers.layer import Layer, distinct
 from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Model
 
@@ -208,7 +208,7 @@ def compute_bytes(facts: GgufFacts, settings: LlamaCppSettings, *, has_output: b
     limited = build >= LIMITED_OUTPUTS_BUILD
     cells = mask_cells(facts, settings)
     masks = tokens * sum(cells) * _mask_bytes(settings, copied=True)
-    rows = [layer for layer in facts.layers if isinstance(layer, Attention)]
+    rows = [layer for layer in distinct(facts.layers) if isinstance(layer, Attention)]
     keys = max((layer.num_key_value_heads * layer.head_dim for layer in rows), default=0)
     scores = max((facts.query // layer.head_dim for layer in rows), default=0) * max(cells, default=0)
     experts = facts.used * hidden if facts.used * hidden > 2 * inner else 0
@@ -241,7 +241,7 @@ def mask_cells(facts: GgufFacts, settings: LlamaCppSettings) -> tuple[int, ...]:
     """Cells of each mask: one for the layers that see everything, one for those with a window."""
     sequences = 1 if settings.kv_unified else settings.n_parallel
     kinds: dict[bool, int] = {}
-    for layer in facts.layers:
+    for layer in distinct(facts.layers):
         rows = layer.attention if isinstance(layer, HybridAttention) else layer
         if isinstance(rows, Attention):
             kinds[isinstance(rows, SlidingAttention | ChunkedAttention)] = cells_of(rows, settings) // sequences
@@ -287,7 +287,8 @@ def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int | Sequence[int
     """
     total = len(facts.layers)
     count = total + 1 if settings.n_gpu_layers is None else min(settings.n_gpu_layers, total + 1)
-    caches = [layer_cache_bytes.known(layer, settings) for layer in facts.layers]
+    sizes = {id(layer): layer_cache_bytes.known(layer, settings) for layer in distinct(facts.layers)}
+    caches = [sizes[id(layer)] for layer in facts.layers]
     number = cards if isinstance(cards, int) else len(cards)
     placed = cards_of(total, count, cards) if count else ((),) * number
     copies = PIPELINE_COPIES if number > 1 and count > total else 1

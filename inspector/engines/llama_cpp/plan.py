@@ -17,7 +17,7 @@ from inspector.engines.llama_cpp.options import LlamaCppOptions
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError, known_hint
-from inspector.memory import STORED, Part, Workload, estimate
+from inspector.memory import STORED, Part, Workload, estimated_cache
 from inspector.model import Model
 from inspector.verdict.fit import CardShare, largest_that_fits
 
@@ -143,8 +143,8 @@ def plan_llama_cpp(
         longest_context=longest,
         request_bytes=None if fullest.kv_cache is None else -(-fullest.kv_cache // chosen.n_parallel),
         fits=taken.fits,
-        decode_bound=decode_bound(model, estimate(model, workload), spec, 1),
-        prefill_bound=prefill_bound(model, spec, 1),
+        decode_bound=decode_bound(model, workload, estimated_cache(model, workload).bytes, spec),
+        prefill_bound=prefill_bound(model, spec),
         cards=taken.shares,
         notes=(
             *(layer_cache_bytes.why_not(facts.layers, chosen) if taken.fits is None else ()),

@@ -17,7 +17,7 @@ from inspector.engines.mlx.graph import LARGE, SMALL, Queue
 from inspector.engines.mlx.options import MlxOptions
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving
 from inspector.errors import UsageError
-from inspector.memory import Part, Workload, estimate
+from inspector.memory import Part, Workload, estimated_cache
 from inspector.model import Model
 from inspector.verdict.changes import Change
 from inspector.verdict.fit import largest_that_fits
@@ -74,7 +74,7 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
         longest_context=longest,
         request_bytes=None if result.kv_cache is None else -(-result.kv_cache // chosen.batch),
         fits=verdict,
-        decode_bound=decode_bound(model, estimate(model, cached), spec, chosen.ranks),
+        decode_bound=decode_bound(model, cached, estimated_cache(model, cached).bytes, spec, chosen.ranks),
         prefill_bound=prefill_bound(model, spec, chosen.ranks),
         changes=_raised_limit(spec, total) if verdict is False and suggest and total is not None else (),
         notes=(*_notes(facts, chosen, result, spec, many), *spec.notes),

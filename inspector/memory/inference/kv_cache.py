@@ -8,7 +8,7 @@ stand in its file under inspector/model/layers.
 from __future__ import annotations
 
 from inspector.memory.estimate import Part, Workload
-from inspector.model.layers.layer import Cache, CacheRequest, Layer, size_in_bytes
+from inspector.model.layers.layer import Cache, CacheRequest, Layer, distinct, size_in_bytes
 from inspector.model.model import Architecture
 
 ALLOCATIONS: tuple[Cache, ...] = ("dynamic", "dynamic_after_prefill", "static")
@@ -59,10 +59,7 @@ def allocated_bytes(
 def layer_cache_bytes(architecture: Architecture, workload: Workload, element_bits: int) -> tuple[int | None, ...]:
     """`cache_bytes` of every layer, in order."""
     request = CacheRequest(workload.context, workload.batch, element_bits)
-    sizes = {
-        number: layer.cache_bytes(request)
-        for number, layer in {id(layer): layer for layer in architecture.layers}.items()  # equal ones are mostly one
-    }
+    sizes = {id(layer): layer.cache_bytes(request) for layer in distinct(architecture.layers)}
     return tuple(sizes[id(layer)] for layer in architecture.layers)
 
 

@@ -47,7 +47,7 @@ def estimate(model: Model, workload: Workload) -> Estimate:
     kv_dtype = workload.kv_dtype or compute
     kv_bits = PRECISION_BITS[kv_dtype]
     architecture = model.architecture
-    cache, element_bytes = kv_cache(architecture, workload, kv_dtype, kv_bits), PRECISION_BITS[compute] // 8
+    cache, element_bytes = estimated_cache(model, workload), PRECISION_BITS[compute] // 8
     activations = prefill_activations(
         architecture, context=workload.context, batch=workload.batch, element_bytes=element_bytes
     )
@@ -82,6 +82,14 @@ def estimate(model: Model, workload: Workload) -> Estimate:
         kv_cache_allocated=kv_cache_allocated(architecture, workload, kv_dtype, kv_bits, PRECISION_BITS[compute]),
         image_tokens=image_tokens,
     )
+
+
+def estimated_cache(model: Model, workload: Workload) -> Part:
+    """The KV cache of `estimate`, by itself: all that a bound of decoding wants of it."""
+    if workload.formulas == "article":
+        return estimate(model, workload).kv_cache
+    kv_dtype = workload.kv_dtype or compute_precision(model, workload.dtype)[0]
+    return kv_cache(model.architecture, workload, kv_dtype, PRECISION_BITS[kv_dtype])
 
 
 def weights(model: Model, dtype: str) -> Part:

@@ -13,7 +13,7 @@ from inspector.hub.dtypes import BLOCKS
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.memory.estimate import Part
 from inspector.memory.quantization.ggml_tensors import GgufTensor, compared, gguf_tensors
-from inspector.model.model import Architecture, Model
+from inspector.model.model import Architecture, Model, once_per_model
 
 SOURCE = "llama.cpp v0.5.0: src/llama-quant.cpp (llama_tensor_get_type)"
 
@@ -76,6 +76,7 @@ class QuantizedWeights(NamedTuple):
         return sum(self.layers) + sum(self.outside.values())
 
 
+@once_per_model
 def quantized_weights(model: Model, file_type: str) -> QuantizedWeights | str:
     """The weights as `llama-quantize` makes them, with no option but the type; a sentence where that cannot be told.
 

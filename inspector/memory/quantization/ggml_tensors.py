@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.config.light import traits_of
-from inspector.model.model import Architecture, Model
+from inspector.model.model import Architecture, Model, once_per_model
 from inspector.model.parameters.names import TensorGroup, component, stack
 
 _MATRICES = {
@@ -93,6 +93,7 @@ def compared(model_type: str | None) -> bool:
     return model_type in gguf_table()["compared"]
 
 
+@once_per_model
 def gguf_tensors(model: Model) -> list[GgufTensor] | str:
     """Every tensor that the converter makes of a checkpoint, in the order in which they are quantized (by layer, then
     by name); a sentence where names or shapes do not tell."""

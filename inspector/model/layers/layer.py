@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from inspector.hub.dtypes import DTYPE_BITS
 
@@ -14,6 +14,8 @@ Cache = Literal["held", "dynamic", "dynamic_after_prefill", "static"]
 DynamicCache between two decode steps, DynamicCache after the prompt, StaticCache."""
 
 LARGEST_SIZE = 2**40
+
+L = TypeVar("L")
 
 
 class CacheRequest(NamedTuple):
@@ -216,6 +218,11 @@ class Layer:
     def row_text(self) -> str:
         """What one token's row is made of, and what bounds the number of rows."""
         return f"{self.values_per_token} values"
+
+
+def distinct(layers: Iterable[L]) -> Iterable[L]:
+    """The layers, each object once: equal layers of a model are mostly one object, and so cost one look."""
+    return {id(layer): layer for layer in layers}.values()
 
 
 def window_rows(window: int, request: CacheRequest) -> int:
