@@ -71,14 +71,14 @@ test-mcp: $(VENV)/mcp/.mcp ## serve `llm-inspect mcp` to the official client
 # The browser itself is the system's, as CI has no other: Debian's `chromium`, or Chrome; CHROMIUM=path names one.
 $(VENV)/browser/.browser: pyproject.toml tests/browser/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/browser
-	$(VENV)/browser/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
+	$(VENV)/browser/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,web]' \
 	  --requirement tests/browser/requirements.txt
 	@touch $@
 
 .PHONY: test-browser
 test-browser: $(VENV)/browser/.browser ## the HTML report and the page in a real browser: Chromium, by Playwright
 	@$(VENV)/browser/bin/python tests/browser/chromium.py
-	$(VENV)/browser/bin/python -m pytest --numprocesses 2 tests/browser $(ARGS)
+	$(VENV)/browser/bin/python -m pytest --numprocesses 2 tests/browser tests/web $(ARGS)
 
 cases: $(VENV)/.test ## real-world reports: what the tool says of each is right
 	$(BIN)/python -m pytest --quiet tests/test_cases.py

@@ -86,13 +86,18 @@ def inspection_record(inspection: Inspected) -> Record:
     }
     record |= _parts(inspection.model)
     if inspection.fits:
-        record["fit"] = [_with_cards(dataclasses.asdict(fit), fit) for fit in inspection.fits]
+        record["fit"] = [fit_record(fit) for fit in inspection.fits]
     if inspection.servings:
         servings = [serving_record(serving) for serving in inspection.servings]
         record["serving"] = servings[0] if len(servings) == 1 else servings
     record["warnings"] = list(inspection.warnings)
     record["network"] = {"requests": network.requests, "bytes": network.bytes, "cached": network.cached}
     return record
+
+
+def fit_record(fit: Fit) -> Record:
+    """A verdict."""
+    return _with_cards(dataclasses.asdict(fit), fit)
 
 
 def serving_record(serving: Serving) -> Record:

@@ -195,8 +195,8 @@ def _read(setting: Setting | None, name: str, value: Any) -> Any:
         return value
     if setting.many:
         return (value,)
-    if setting.about.reads == "tokens":
-        return read_tokens(value)
+    if setting.about.reads in _READERS:
+        return _READERS[setting.about.reads](value)
     return next((each for each in setting.about.values() if each.lower() == value.lower()), value)
 
 
@@ -212,6 +212,46 @@ def read_tokens(text: str) -> int:
     if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) * factor <= 2**40:
         raise UsageError(f"'{text}' is not a number of tokens", "Try 4096, 8k or 128k.")
     return int(digits) * factor
+
+
+def read_pixels(text: str) -> tuple[int, int]:
+    """Width and height in pixels: "1024x768", or "1024" for a square.
+
+    Raises:
+        UsageError: it is no size, or a side is not from 1 to 2**16.
+    """
+    sides = text.lower().split("x")
+    whole = [int(side) for side in sides if side.isascii() and side.isdigit() and len(side) < 6]
+    if len(whole) != len(sides) or len(sides) > 2 or not all(1 <= side <= 2**16 for side in whole):
+        raise UsageError(f"'{text}' is no size of an image", "Try 1024x768, or 1024 for a square.")
+    return whole[0], whole[-1]
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {"tokens": read_tokens, "pixels": read_pixels}
+"""How text is read that is no plain value, by `About.reads`."""
+
+
+def tuples(value: Any) -> Any:
+    """JSON's arrays as the tuples that settings are; what is null in an object is left out of it."""
+    if isinstance(value, Mapping):
+        return {key: tuples(each) for key, each in value.items() if each is not None}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+
+def option_words(setting: Setting, value: Any) -> list[str]:
+    """A setting's value as a command line has it: ["--context", "8192"]; none for what no option says.
+
+    >>> option_words(Setting("batch", "int", 1, About("", option="--batch")), 8)
+    ['--batch', '8']
+    """
+    option = setting.about.option
+    if not option or value is None or value is setting.default:
+        return []
+    if isinstance(value, bool):
+        return [option] if value is not (setting.default is True) else []
+    if setting.many:
+        return [word for each in value for word in (option, str(each))]
+    return [option, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
 
 
 def _check_types(kind: Any, values: Mapping[str, Any], name: str) -> None:

@@ -36,6 +36,7 @@ STEPS = [
     "batch",
     "finding",
     "manifest",
+    "web",
     "cli",
     "__main__",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.advice.search import best_options
 from inspector.api.settings import EngineSettings, Settings, Source
 from inspector.engines.registry import names
-from inspector.settings import Setting, settings_of
+from inspector.settings import option_words, settings_of
 from inspector.verdict.changes import Change, Option
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def command_of(name: str, asked: EngineSettings, settings: Mapping[str, Any], gp
     for each in settings_of(EngineSettings).values():
         value = settings.get(each.name, getattr(asked, each.name))
         if each.about.option and value != each.default:
-            words += _words(each, value)
+            words += option_words(each, value)
     return shlex.join([*words, *_own_words(settings["serving"])])
 
 
@@ -90,15 +90,7 @@ def _own_words(serving: Mapping[str, Any]) -> list[str]:
     from inspector.engines.settings import all_options
 
     known = all_options()
-    return [word for name, value in serving.items() for word in _words(known[name], value)]
-
-
-def _words(setting: Setting, value: Any) -> list[str]:
-    if value is None or value is False:
-        return []
-    if value is True:
-        return [setting.about.option]
-    return [setting.about.option, "x".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return [word for name, value in serving.items() for word in option_words(known[name], value)]
 
 
 def single_changes(options: Sequence[Option], asked: EngineSettings, workload: Workload) -> tuple[Change, ...]:

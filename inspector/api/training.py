@@ -150,9 +150,18 @@ def train(question: TrainingQuestion) -> Trained:
         _ = question.setup, question.over, device_specs(question.gpus)  # all is refused before anything is read
     checkpoint = read(question)
     inspection = inspect_checkpoint(checkpoint, question.inference, ())
+    tensors = None if question.formulas == "article" else read_weights(checkpoint, inspection.model.architecture)
+    return train_inspected(inspection, tensors, question)
+
+
+def train_inspected(inspection: Inspection, tensors: Weights | None, question: TrainingQuestion) -> Trained:
+    """`train` of a model that was inspected for `question.inference`.
+
+    Args:
+        tensors: its weights, as `read_weights` has them; None for the article's formulas.
+    """
     model, workload = inspection.model, inspection.estimate.workload
-    tensors = None if question.formulas == "article" else read_weights(checkpoint, model.architecture)
-    training = train_model(checkpoint, model, tensors, workload, question)
+    training = train_model(inspection.checkpoint, model, tensors, workload, question)
     if question.gpus and tensors:
         from inspector.verdict.training import check_training
 
@@ -162,6 +171,18 @@ def train(question: TrainingQuestion) -> Trained:
         )
         inspection = dataclasses.replace(inspection, fits=fits)
     return Trained(inspection, training)
+
+
+def devices_of_training(inspection: Inspection, tensors: Weights, asked: TrainingSettings) -> tuple[Fit, ...]:
+    """The known devices that a step fits, the least memory first.
+
+    Args:
+        inspection: of the model, for `asked.inference`.
+        tensors: its weights, as `read_weights` has them.
+    """
+    from inspector.verdict.training import trains_on
+
+    return trains_on(inspection.model, inspection.estimate.workload, asked.setup, asked.over, tensors)
 
 
 def train_model(

@@ -32,6 +32,7 @@ COMMANDS = {
     "show": ("show", "Report what a model is and what it takes."),
     "train": ("train", "What one training step takes on the fullest GPU: the peak, what lives at it, and its phase."),
     "verify": ("verify", "Check that models are what a manifest says."),
+    "web": ("web", "Open a page in the browser: any model, with sliders for what it is asked."),
 }
 """Command -> its module in this folder, where its function has the module's name, and its line in the list."""
 WELCOME = f"""\

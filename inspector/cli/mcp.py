@@ -18,7 +18,7 @@ from inspector.cli.mcp_tools import Record, Tool, tools
 from inspector.cli.options import GroupedCommand, option
 from inspector.errors import InspectError, UsageError
 from inspector.hub import Resolver
-from inspector.settings import Setting, settings_of
+from inspector.settings import Setting, settings_of, tuples
 from inspector.tables import table_text
 from inspector.version import __version__
 
@@ -88,7 +88,7 @@ def called(name: str, arguments: Record, resolver: Resolver) -> tuple[bool, str,
             raise UsageError(f"{name} needs {' and '.join(missing)}")
         if unknown := [each for each in arguments if each not in input_schema(tool)["properties"]]:
             raise UsageError(f"{name} has no argument '{unknown[0]}'", _near(unknown[0], tool))
-        given = {key: _tuples(value) for key, value in arguments.items() if value is not None}
+        given = tuples(arguments)
         record = tool.answer(given | {"resolver": resolver})
         return False, json_text(record), record
     except InspectError as error:
@@ -105,13 +105,6 @@ def _near(name: str, tool: Tool) -> str:
 
     near = difflib.get_close_matches(name.lstrip("-").replace("-", "_"), input_schema(tool)["properties"], 1, 0.6)
     return f"Did you mean {near[0]}?" if near else f"It has: {', '.join(input_schema(tool)['properties'])}."
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's arrays as the tuples that settings are."""
-    if isinstance(value, Mapping):
-        return {key: _tuples(each) for key, each in value.items() if each is not None}
-    return tuple(value) if isinstance(value, list) else value
 
 
 def listed(name: str) -> Record:

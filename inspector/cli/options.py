@@ -11,7 +11,7 @@ import click
 from inspector.api.settings import GPU_EXAMPLES, Settings
 from inspector.cli.output import SAID
 from inspector.errors import UsageError
-from inspector.settings import Setting, read_tokens, settings_of
+from inspector.settings import Setting, read_pixels, read_tokens, settings_of
 
 if TYPE_CHECKING:
     from inspector.report.writers import Format
@@ -150,11 +150,10 @@ class ImageSize(click.ParamType[tuple[int, int]]):
     name = "pixels"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        sides = str(value).lower().split("x") if not isinstance(value, tuple) else [str(side) for side in value]
-        whole = [int(side) for side in sides if side.isascii() and side.isdigit() and len(side) < 6]
-        if len(whole) != len(sides) or len(sides) > 2 or not all(1 <= side <= 2**16 for side in whole):
-            self.fail(f"'{value}' is no size of an image; try 1024x768, or 1024 for a square", param, ctx)
-        return whole[0], whole[-1]
+        try:
+            return read_pixels("x".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint[:1].lower()}{error.hint[1:-1]}", param, ctx)
 
 
 class NearChoice(click.Choice[str]):

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.devices.spec import GpuSpec
+from inspector.devices.spec import GpuSpec, spec_of
+from inspector.devices.table import list_devices
 from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.memory.training import Sharding, TrainingSetup, Weights, training_estimate, training_total
@@ -55,6 +56,23 @@ def check_training(
     if fit.fits is False:
         changes = tuple(_changes(workload, setup, sharding, spec, fit, sized))
     return dataclasses.replace(fit, count=max(1, sharding.cards), min_count=None, changes=changes, notes=notes)
+
+
+def trains_on(
+    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights
+) -> tuple[Fit, ...]:
+    """The known devices whose memory one GPU's share of the run fits, the least memory first. Slices (MIG) are left
+    out, and so is what would make it fit."""
+    share = memoized(
+        lambda model, workload: training_total(training_estimate(model, workload, setup, sharding, tensors))
+    )
+    fits = (
+        check_fit(model, workload, spec_of(each), estimate=share, inference=False, suggest=False, searches=False)
+        for each in list_devices()
+        if each.slice_of is None
+    )
+    found = [dataclasses.replace(fit, count=max(1, sharding.cards)) for fit in fits if fit.fits]
+    return tuple(sorted(found, key=lambda fit: fit.capacity))
 
 
 def _changes(

@@ -1,0 +1,88 @@
+"""The models that the page asks about: read once, the last few kept, so that a slider's move reads nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from inspector.api.inspection import Inspection, device_specs, inspect_model
+from inspector.api.loaded import LoadedModel, load
+from inspector.api.settings import Question
+from inspector.api.training import (
+    Trained,
+    TrainingQuestion,
+    devices_of_training,
+    no_such_setting,
+    train_inspected,
+)
+from inspector.errors import UsageError
+from inspector.hub import Resolver
+from inspector.hub.repo_id import LocalPath, model_text, parse_model
+from inspector.settings import asking_it
+from inspector.verdict.fit import Fit
+
+KEPT = 16
+"""Models: DeepSeek-V3's 91,991 tensors take the most of those that are bundled."""
+
+
+class Models:
+    """Models by name, for a page; the attributes are the arguments.
+
+    Args:
+        resolver: how they are read; None for one that asks no server.
+        paths: the folders and files of this machine that may be asked for, as the user typed them: no others are read.
+    """
+
+    def __init__(self, resolver: Resolver | None = None, paths: Iterable[str] = ()) -> None:
+        self.resolver = resolver or Resolver(offline=True)
+        self.paths = tuple(paths)
+        self._kept: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def loaded(self, model: str, revision: str | None = None) -> LoadedModel:
+        """A model's config and headers, read now or before.
+
+        Raises:
+            InspectError: it cannot be read; UsageError for a path that is none of `paths`.
+        """
+        if model not in self.paths and isinstance(parse_model(model, revision), LocalPath):
+            raise UsageError(
+                f"{model:.200} is on this machine, and was not named when the page was started",
+                "Start it with the folder: llm-inspect web ./folder.",
+            )
+        key = json.dumps([model, revision])
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = load(model, revision=revision, resolver=self.resolver)
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    @asking_it(Question)
+    def inspect(self, question: Question) -> Inspection:
+        """What `inspector.inspect` answers, of a model that is kept."""
+        specs = device_specs(question.gpus)
+        loaded = self.loaded(model_text(question.model), question.revision)
+        return inspect_model(loaded.checkpoint, loaded.model, question, specs, other_engines=bool(specs))
+
+    @asking_it(TrainingQuestion, no_such_setting)
+    def train(self, question: TrainingQuestion) -> Trained:
+        """What `inspector.train` answers, of a model that is kept."""
+        loaded = self.loaded(model_text(question.model), question.revision)
+        inspection = inspect_model(loaded.checkpoint, loaded.model, question.inference, ())
+        return train_inspected(inspection, None if question.formulas == "article" else loaded.weights, question)
+
+    @asking_it(TrainingQuestion, no_such_setting)
+    def devices_of_training(self, question: TrainingQuestion) -> tuple[Fit, ...]:
+        """The known devices that a step fits; none by the article's formulas, which know no devices."""
+        loaded = self.loaded(model_text(question.model), question.revision)
+        if question.formulas == "article":
+            return ()
+        inspection = inspect_model(loaded.checkpoint, loaded.model, question.inference, ())
+        return devices_of_training(inspection, loaded.weights, question)
