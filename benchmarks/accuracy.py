@@ -15,13 +15,13 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.case_facts import Facts, load_models
 from benchmarks.engine_cases import CACHE, POOL, WEIGHTS, Verdict, predict
-from benchmarks.fit import load_rows
+from benchmarks.fit import Row, load_rows
 from benchmarks.training_cases import PEAK, predict_peak
 
 CASES = Path(__file__).parent.parent / "tests" / "memory" / "cases"
@@ -84,20 +84,28 @@ def score(cases: Iterable[Facts], *, trust: str = "A") -> Scorecard:
         if case.get("trust", "A") not in trust:
             card.unscored.append((case["id"], f"trust {case.get('trust')}"))
             continue
-        if case.get("kind") == "training":
-            _score_training(case, card)
-            continue
-        if case.get("kind") not in SERVING:
-            card.unscored.append((case["id"], f"kind {case.get('kind')}: not a serving case"))
-            continue
-        prediction = predict(case, models, rows)
-        engine = str(case["engine"]).split()[0]
-        for kind, (predicted, measured) in prediction.pairs.items():
-            card.scores.append(Score(case["id"], case["group"], engine, kind, predicted, measured))
-        if prediction.verdict is not None:
-            card.verdicts.append(prediction.verdict)
-        card.unscored.extend((case["id"], reason) for reason in prediction.reasons)
+        try:
+            _score_case(case, card, models, rows)
+        except Exception as error:  # a case of facts that nobody foresaw stops no run
+            key = f"no '{error.args[0]}'" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+            card.unscored.append((str(case.get("id")), f"the case's facts cannot be read: {key}"))
     return card
+
+
+def _score_case(case: Facts, card: Scorecard, models: Mapping[str, Facts], rows: Sequence[Row]) -> None:
+    if case.get("kind") == "training":
+        _score_training(case, card)
+        return
+    if case.get("kind") not in SERVING:
+        card.unscored.append((case["id"], f"kind {case.get('kind')}: not a serving case"))
+        return
+    prediction = predict(case, models, rows)
+    engine = str(case["engine"]).split()[0]
+    for kind, (predicted, measured) in prediction.pairs.items():
+        card.scores.append(Score(case["id"], case["group"], engine, kind, predicted, measured))
+    if prediction.verdict is not None:
+        card.verdicts.append(prediction.verdict)
+    card.unscored.extend((case["id"], reason) for reason in prediction.reasons)
 
 
 def _score_training(case: Facts, card: Scorecard) -> None:

@@ -2,7 +2,8 @@
 
 The cases are of other trainers than transformers and peft (torchtune, litgpt, the QLoRA paper), so the estimate answers
 for the nearest settings: their own kernels are in the error. What a case does not state is as the trainer's own configs
-have it (torchtune 0.5: recipes/configs/llama3_*; litgpt of 2023: finetune/lora.py).
+have it (torchtune 0.5: recipes/configs/llama3_*; litgpt of 2023: finetune/lora.py). torchtitan prints what its
+allocator reserves (metrics.py: max_reserved_gib), so that is compared.
 """
 
 from __future__ import annotations
@@ -34,14 +35,19 @@ TORCHTUNE_RANKS = {"meta-llama/Llama-3.2-3B": 64}
 
 LITGPT_DROPOUT = 0.05
 
-LLAMA_65B = (80, 8192, 22016, 64, 32000)
-"""Layers, hidden and intermediate size, heads, vocabulary (Touvron et al., 2023, arXiv 2302.13971, table 2)."""
+LLAMAS = {
+    "LLaMA-65B": (80, 8192, 22016, 64, 32000, 64),
+    "meta-llama/Llama-3.1-405B": (126, 16384, 53248, 128, 128256, 8),
+}
+"""Layers, hidden and intermediate size, heads, vocabulary, key/value heads (Touvron et al., 2023, arXiv 2302.13971,
+table 2; Grattafiori et al., 2024, arXiv 2407.21783, table 3)."""
 
 
 def predict_peak(case: Facts) -> tuple[float | None, float | None, bool | None, str]:
     """(predicted, measured) in GiB, whether it fitted, and why anything is missing."""
     measured = case["measured"]
-    settings = _settings(case)
+    titan = str(case["engine"]).startswith("torchtitan")
+    settings = torchtitan_settings(case) if titan else _settings(case)
     if isinstance(settings, str):
         return None, None, None, settings
     setup, sharding, workload = settings
@@ -52,6 +58,10 @@ def predict_peak(case: Facts) -> tuple[float | None, float | None, bool | None, 
         return None, None, None, error.message
     if training.peak is None:
         return None, None, None, training.warnings[-1]
+    if titan and "peak_gib" in measured:
+        if training.reserved is None:
+            return None, None, None, "torchtitan prints reserved memory, of which no rule is known for this run"
+        return training.reserved / GIB, measured["peak_gib"], None, ""
     more = 0
     if setup.checkpointing == "none":
         kept = {"litgpt": _fused_projection, "torchtune": _expanded_heads}.get(str(case["engine"]).split(" ")[0])
@@ -120,9 +130,54 @@ def _settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
     return TrainingSetup(**how), sharding, Workload(context, given.get("micro_batch") or given.get("batch") or 1)
 
 
+COMPILED_LOSS_SINCE = "2025"
+"""torchtitan compiles the loss since the spring of 2025 (components/loss.py); its table of 2024-12 is from before."""
+
+
+def torchtitan_settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
+    """A run of torchtitan by its code of 2024-12 (commit 9dec370), or why it cannot be told.
+
+    - parallelize_llama.py: fully_shard on each block and on the rest, bf16 over fp32 shards, reduction in fp32; under
+      pipelines no resharding; sequence parallelism with every tensor parallelism; loss_parallel is the default.
+    - pipelining_utils.py: as many microbatches as stages; the interleaved schedule has two stages a GPU.
+    - float8.py: weights are gathered in fp8 (its config of 405B) only where data parallelism itself shards.
+    - optimizer.py: AdamW, foreach.
+    """
+    given = {**case["settings"], **{key: case[key] for key in ("tp", "pp") if case.get(key)}}
+    words = " ".join(str(value) for value in case["settings"].values()).lower()
+    checkpointing = str(given.get("activation_checkpointing", "")).lower()
+    known = {"full": "full", "selective (op)": "selective-op", "selective": "selective-op", "none": "none"}
+    if checkpointing not in known:
+        return f"activation checkpointing '{checkpointing}' is not known here"
+    tp, pp, cp = (int(given.get(key) or 1) for key in ("tp", "pp", "cp"))
+    shard = given.get("fsdp") or given.get("dp_shard")
+    shard = int(shard) if shard else int(given["n_gpus"]) // (tp * pp * cp)
+    float8, context = "float8" in words or "fp8" in words, int(given["seq_len"])
+    how: dict[str, Any] = {"precision": "mixed", "checkpointing": known[checkpointing]}
+    how |= {"compiled": "compile" in words, "fp8": "torchao" if float8 else "none"}
+    if how["compiled"] and str(case.get("engine_version", "")) >= COMPILED_LOSS_SINCE:
+        how["logits"] = "compiled-loss"
+    spread: dict[str, Any] = {"fsdp": shard, "cp": cp, "tp": tp, "pp": pp, "reduce_fp32": True}
+    spread |= {"fp8_gather": float8 and shard > 1, "sp": tp > 1, "loss_parallel": tp > 1}
+    batch = int(given.get("local_batch") or given.get("micro_batch") or given.get("batch") or 1)
+    if pp > 1:
+        microbatches = int(given.get("microbatches") or pp)
+        if batch % microbatches:
+            return f"a batch of {batch} is no {microbatches} microbatches"
+        batch //= microbatches
+        schedule = "interleaved" if "interleaved" in words else "1f1b"
+        spread |= {"grad_accum": microbatches, "schedule": schedule, "reshard": False, "torch_pipeline": True}
+    if shard == 1 and cp > 1:
+        # FSDP shards over the ranks of context parallelism alone: as over so many GPUs with a share of a sequence each.
+        spread |= {"fsdp": cp, "cp": 1}
+        context = -(-context // cp)
+    return TrainingSetup(**how), Sharding(**spread), Workload(context, batch)
+
+
 def _model(name: str) -> tuple[Model, Weights]:
-    if name == "LLaMA-65B":
-        checkpoint = _llama(*LLAMA_65B)
+    if name in LLAMAS:
+        *shape, key_value_heads = LLAMAS[name]
+        checkpoint = _llama(name, *shape, key_value_heads=key_value_heads)
         model = build_model(checkpoint)
     else:
         name = {"meta-llama/Llama-3.1-70B": "meta-llama/Llama-3.3-70B-Instruct"}.get(name, name)  # of the same shape
@@ -156,8 +211,10 @@ def _expanded_heads(model: Model, workload: Workload) -> int:
     return 2 * width * workload.batch * workload.context * (config.num_hidden_layers or 0)
 
 
-def _llama(layers: int, hidden: int, intermediate: int, heads: int, vocabulary: int) -> Checkpoint:
-    """The headers of a LLaMA without grouped heads."""
+def _llama(
+    name: str, layers: int, hidden: int, intermediate: int, heads: int, vocabulary: int, *, key_value_heads: int
+) -> Checkpoint:
+    """The headers of a LLaMA."""
     config = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -165,19 +222,19 @@ def _llama(layers: int, hidden: int, intermediate: int, heads: int, vocabulary: 
         "hidden_size": hidden,
         "intermediate_size": intermediate,
         "num_attention_heads": heads,
-        "num_key_value_heads": heads,
+        "num_key_value_heads": key_value_heads,
         "vocab_size": vocabulary,
         "tie_word_embeddings": False,
     }
-    square, wide = (hidden, hidden), (intermediate, hidden)
-    block = {f"self_attn.{name}_proj": square for name in "qkvo"}
+    wide, key = (intermediate, hidden), (hidden // heads * key_value_heads, hidden)
+    block = {f"self_attn.{letter}_proj": key if letter in "kv" else (hidden, hidden) for letter in "qkvo"}
     block |= {"mlp.gate_proj": wide, "mlp.up_proj": wide, "mlp.down_proj": (hidden, intermediate)}
     shapes: dict[str, tuple[int, ...]] = {
-        f"model.layers.{i}.{name}.weight": shape
+        f"model.layers.{i}.{part}.weight": shape
         for i in range(layers)
-        for name, shape in {**block, "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,)}.items()
+        for part, shape in {**block, "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,)}.items()
     }
     outside = {"model.embed_tokens": (vocabulary, hidden), "model.norm": (hidden,), "lm_head": (vocabulary, hidden)}
-    shapes |= {f"{name}.weight": shape for name, shape in outside.items()}
-    tensors = tuple(Tensor(name, "BF16", shape) for name, shape in shapes.items())
-    return Checkpoint("LLaMA-65B", None, "local", config, tensors)
+    shapes |= {f"{part}.weight": shape for part, shape in outside.items()}
+    tensors = tuple(Tensor(tensor, "BF16", shape) for tensor, shape in shapes.items())
+    return Checkpoint(name, None, "local", config, tensors)

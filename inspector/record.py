@@ -176,6 +176,7 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
         **sizes,
         **{part.name: part.bytes for part in training.parts},
         "peak": training.peak,
+        "reserved": training.reserved,
         "peak_phase": training.peak_phase,
         "phases": dict(training.phases) or None,
         "ratio_to_inference": training.ratio_to_inference,

@@ -84,8 +84,28 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
             block.gradient_checkpointing = again
         if step.method in ("lora", "qlora"):
             model.enable_input_require_grads()
+    if step.checkpointing == "selective-op":
+        model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": saved_operations})
     model.config.use_cache = False
     return model.train()
+
+
+def saved_operations() -> Any:
+    """The contexts of one block's checkpoint that keep what torchtitan keeps: attention's outputs and those of every
+    second matrix product, counted in the forward pass and again when the block is computed again."""
+    from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+
+    products = dict.fromkeys((False, True), 0)
+
+    def policy(context: Any, function: Any, *_: Any, **__: Any) -> CheckpointPolicy:
+        if function is torch.ops.aten.mm.default:
+            products[context.is_recompute] += 1
+            saved = products[context.is_recompute] % 2 == 1
+        else:
+            saved = function.overloadpacket.__name__.startswith("_scaled_dot_product")
+        return CheckpointPolicy.MUST_SAVE if saved else CheckpointPolicy.PREFER_RECOMPUTE
+
+    return create_selective_checkpoint_contexts(policy)
 
 
 def _empty_model(auto: Any, config: Any, dtype: torch.dtype, attention: str) -> Any:

@@ -62,7 +62,7 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
     if setup.fp8 != "none":
         raise UsageError("--measure runs the class's own linear layers", "Leave out --fp8.")
     if setup.checkpointing == "attention":
-        raise UsageError("--measure checkpoints whole blocks", "Use --checkpointing full or selective.")
+        raise UsageError("--measure checkpoints whole blocks", "Use --checkpointing full, selective or selective-op.")
     if setup.old_bitsandbytes or not setup.double_quant:
         raise UsageError(
             "--measure runs the bitsandbytes that is installed, with double quantization",

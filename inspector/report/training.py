@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from inspector.memory.training import TrainingEstimate, TrainingSetup
 
 
+LOGITS = {
+    "all": [],
+    "chunked": ["chunked logits"],
+    "chunked-loss": ["loss in chunks"],
+    "compiled-loss": ["compiled loss"],
+}
+
+
 def print_training(
     console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
 ) -> None:
@@ -47,7 +55,7 @@ def print_training(
         words += _checkpointing(setup)
         words += ["compiled"] if setup.compiled else []
         words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
-        words += {"chunked": ["chunked logits"], "chunked-loss": ["loss in chunks"]}.get(setup.logits, [])
+        words += LOGITS[setup.logits]
         heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
     indented(console, Text(heading, "bold"), 0)
     if spread := training.sharding.words():
@@ -65,6 +73,9 @@ def print_training(
     if training.phases:
         phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
         indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
+    if training.reserved is not None:
+        held = f"torch's allocator reserves {gib_text(training.reserved)} GiB (about: docs/training.md)"
+        indented(console, Text(held))
     for part in training.off_card:
         where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
         indented(console, Text(f"{gib_text(part.bytes)} GiB per GPU {where}"))
@@ -82,7 +93,11 @@ def print_training(
 
 
 def _checkpointing(setup: TrainingSetup) -> list[str]:
-    words = {"full": "checkpointing", "attention": "recomputed attention"}
+    words = {
+        "full": "checkpointing",
+        "selective-op": "checkpointing by operation",
+        "attention": "recomputed attention",
+    }
     if setup.checkpointing == "selective":
         return [f"every {setup.checkpoint_every}. block checkpointed"]
     return [words[setup.checkpointing]] if setup.checkpointing in words else []

@@ -18,7 +18,7 @@ from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.memory import Workload
 from inspector.memory.training import TrainingEstimate, TrainingSetup, read_weights, training_estimate
 from inspector.memory.training.compiled import kept_by_type
-from inspector.memory.training.recompute import recomputed_blocks, without_scores
+from inspector.memory.training.recompute import recomputed_blocks, with_saved_ops, without_scores
 from inspector.memory.training.sizes import Sizes
 from inspector.memory.training.table import read_table
 from inspector.model import build_model
@@ -54,6 +54,16 @@ def test_selective_checkpointing_is_within_three_percent_of_the_measured_step(
 
     how = TrainingSetup(checkpointing="selective", checkpoint_every=every, **setup)  # type: ignore[arg-type]
     assert estimated(how).peak == pytest.approx(measure_training(CONFIG, WORKLOAD, how)["peak"], rel=0.03)
+
+
+@pytest.mark.parametrize("context", [64, 512])
+def test_checkpointing_by_operation_is_within_half_a_percent_of_the_measured_step(context: int) -> None:
+    needs_torch()
+    from inspector.measure.training import measure_training
+
+    how, workload = TrainingSetup(checkpointing="selective-op", optimizer_impl="fused"), Workload(context, 16)
+    measured = measure_training(CONFIG, workload, how)
+    assert estimated(how, None, workload).peak == pytest.approx(measured["peak"], rel=0.005)
 
 
 def test_every_first_block_checkpointed_is_full_checkpointing() -> None:
@@ -112,17 +122,18 @@ def test_steps_in_the_backward_pass_are_within_two_percent(setup: dict[str, str]
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_a_loss_in_chunks_is_within_one_percent(setup: dict[str, str], tied: bool) -> None:
+@pytest.mark.parametrize(("logits", "chunks"), [("chunked-loss", 8), ("compiled-loss", 1)])
+def test_a_compiled_loss_is_within_one_percent(setup: dict[str, str], tied: bool, logits: str, chunks: int) -> None:
     needs_torch()
     found = resized(LARGE_VOCABULARY, tied=tied)
-    how = TrainingSetup(logits="chunked-loss", optimizer_impl="fused", **setup)  # type: ignore[arg-type]
+    how = TrainingSetup(logits=logits, optimizer_impl="fused", **setup)  # type: ignore[arg-type]
     peak = estimated(how, found, Workload(1024, 2)).peak
-    assert peak == pytest.approx(chunked_loss_peak(found.config, setup), rel=0.01)
+    assert peak == pytest.approx(compiled_loss_peak(found.config, setup, chunks), rel=0.01)
 
 
-def chunked_loss_peak(config: Any, setup: dict[str, Any]) -> int:
+def compiled_loss_peak(config: Any, setup: dict[str, Any], chunks: int) -> int:
     """The peak of a step as torchtune takes it: the head on eight chunks, and a loss that keeps a chunk's logits and
-    writes their gradient at once, as compiled kernels do."""
+    writes their gradient at once, as compiled kernels do; torchtitan has one chunk."""
     import torch
 
     from inspector.measure.gpu import DEVICE, pretend_training_gpu
@@ -151,7 +162,7 @@ def chunked_loss_peak(config: Any, setup: dict[str, Any]) -> int:
         log.reset_peak()
         causal = model.get_base_model() if setup.get("method") else model
         hidden = causal.model(torch.ones(2, 1024, dtype=torch.long, device=DEVICE)).last_hidden_state
-        logits = [causal.lm_head(chunk) for chunk in hidden.chunk(8, dim=1)]
+        logits = [causal.lm_head(chunk) for chunk in hidden.chunk(chunks, dim=1)]
         loss = sum(CompiledLoss.apply(chunk.reshape(-1, chunk.shape[-1])) for chunk in logits)
         del hidden, logits
         loss.backward()
@@ -256,6 +267,9 @@ def test_compiled_blocks_keep_what_torchs_partitioner_keeps() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     found = json.loads(done.stdout)
     adapted, two = found.pop("llama with all-linear"), found.pop("llama with q_proj,v_proj")
+    by_operation = found.pop("llama by operation")
+    full = read_table("llama").profiles["full/bf16/sdpa/full"].layers["full_attention"]  # type: ignore[union-attr]
+    assert by_operation == with_saved_ops(full, compiled=True, scattered=False).forward.end
     assert found == kept_by_type()
     assert adapted == {**kept_by_type()["llama"], "Tr": 14}  # two bytes for each of seven adapters, as in eager blocks
     # No adapter needs the input of gate and up, nor that of down.

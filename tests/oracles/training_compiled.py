@@ -5,8 +5,8 @@
 torch's own partitioner decides what is kept and what is computed again (`min_cut_rematerialization_partition`, as the
 default backend has it; "aot_eager_decomp_partition" stops short of compiling the two graphs it makes). One block of
 each class runs in bf16 on sizes that differ, so that the shape of what is kept tells the product of sizes. Prints JSON:
-model type -> {product: bytes}, as inspector.memory.training.compiled has it; and the same of a Llama with adapters.
-With --write, inspector/data/compiled.json has them instead, without the adapters'.
+model type -> {product: bytes}, as inspector.memory.training.compiled has it; and the same of a Llama with adapters, and
+of one under torchtitan's selective checkpointing. With --write, inspector/data/compiled.json has the plain ones.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from typing import Any
 
 import torch
 import transformers
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+from inspector.measure.step import saved_operations
 
 DATA = Path(__file__).parents[2] / "inspector" / "data"
 TOKENS = 512
@@ -63,11 +66,12 @@ def _product(values: int) -> str:
     return "T" + letters[values // TOKENS]
 
 
-def kept(model_type: str, targets: str = "") -> dict[str, int]:
+def kept(model_type: str, targets: str = "", *, by_operation: bool = False) -> dict[str, int]:
     """Bytes of what one block keeps, by products of sizes.
 
     Args:
         targets: modules with adapters in bf16; none where all parameters train.
+        by_operation: under checkpointing that keeps what attention and every second matrix product give.
     """
     torch.manual_seed(0)
     torch._dynamo.reset()
@@ -86,6 +90,9 @@ def kept(model_type: str, targets: str = "") -> dict[str, int]:
         saved[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
+    if by_operation:
+        block.gradient_checkpointing = False
+        block = checkpoint_wrapper(block, context_fn=saved_operations, preserve_rng_state=False)
     compiled = torch.compile(block, backend="aot_eager_decomp_partition")
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         compiled(hidden, *args[1:], **kwargs)
@@ -102,6 +109,7 @@ def measured() -> dict[str, dict[str, int]]:
     """Of every type."""
     warnings.simplefilter("ignore")
     found = {model_type: kept(model_type) for model_type in TYPES}
+    found["llama by operation"] = kept("llama", by_operation=True)
     return found | {f"llama with {targets}": kept("llama", targets) for targets in ("all-linear", "q_proj,v_proj")}
 
 

@@ -53,11 +53,12 @@ class TrainingSetup:
         attention: "sdpa", "eager", or "flash" (flash_attention_2).
         checkpointing: "full" keeps only the blocks' inputs and computes the rest again in the backward pass;
             "selective", so of every `checkpoint_every`-th block alone (torchtitan's selective with a number);
+            "selective-op", with what every second matrix product and attention give (torchtitan's selective by op);
             "attention", scores and probabilities are computed again (Megatron-LM's selective, arXiv 2205.05198).
         lora_rank: rank of the adapters.
         logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's);
             "chunked-loss", all in 16 bits, and the loss's fp32 copies a chunk at a time in compiled kernels
-            (torchtune's CEWithChunkedOutputLoss).
+            (torchtune's CEWithChunkedOutputLoss); "compiled-loss", the same without chunks (torchtitan's, compiled).
         lora_targets: "all-linear", or names of modules with commas between.
         adapter_dtype: of the adapters; peft's default is fp32 (autocast_adapter_dtype).
         dora: adapters with a trained magnitude (arXiv 2402.09353).
@@ -148,10 +149,12 @@ class TrainingSetup:
     )
     checkpointing: str = setting(
         "none",
-        choices=("none", "full", "selective", "attention"),
-        help="Gradient checkpointing of every block, every K-th block (selective), or eager attention's scores alone.",
+        choices=("none", "full", "selective", "selective-op", "attention"),
+        help="Gradient checkpointing of every block, every K-th block (selective), all but attention and every second"
+        " matrix product (selective-op), or eager attention's scores alone.",
         docs="gradient checkpointing: `none`, `full`, `selective` (every `--checkpoint-every`-th block, torchtitan's),"
-        " or `attention` (eager attention's scores alone, Megatron-LM's selective)",
+        " `selective-op` (what attention and every second matrix product give is kept, torchtitan's), or `attention`"
+        " (eager attention's scores alone, Megatron-LM's selective)",
     )
     checkpoint_every: int = setting(
         2,
@@ -165,10 +168,12 @@ class TrainingSetup:
     logits: str = setting(
         "all",
         rare=True,
-        choices=("all", "chunked", "chunked-loss"),
-        help="Logits all at once; by chunks in a fused linear cross entropy (Liger); or upcast by chunks (torchtune).",
+        choices=("all", "chunked", "chunked-loss", "compiled-loss"),
+        help="Logits all at once; by chunks in a fused linear cross entropy (Liger); upcast by chunks (torchtune); or"
+        " upcast within a compiled loss.",
         docs="`all` at once; `chunked`: a fused linear cross entropy (Liger); `chunked-loss`: all in the model's"
-        " precision, upcast a chunk at a time by a compiled loss (torchtune)",
+        " precision, upcast a chunk at a time by a compiled loss (torchtune); `compiled-loss`: the same in one piece"
+        " (torchtitan)",
     )
     lora_rank: int = setting(16, help="Rank of the adapters.", least=1, most=2**16)
     lora_targets: str = setting(
@@ -276,7 +281,8 @@ class TrainingSetup:
         if self.precision == "fp32" and self.attention == "flash":
             raise UsageError("flash attention computes in 16 bits only", "Use --precision bf16 or mixed.")
         whole = self.method == "full" or (self.method == "lora" and self.adapter_dtype == "bf16" and not self.dora)
-        if self.compiled and (not whole or self.compute != "bf16" or self.attention == "eager" or self.lora_dropout):
+        computes = self.compute in ("bf16", "mixed")  # "mixed" over FSDP alone: see training_estimate
+        if self.compiled and (not whole or not computes or self.attention == "eager" or self.lora_dropout):
             raise UsageError(
                 "what compiled blocks keep is known in bf16, with sdpa, where all parameters or adapters in bf16 train",
                 "Leave out --compile: without it the estimate is a bound.",
@@ -284,6 +290,10 @@ class TrainingSetup:
         if self.checkpoint_every < 1 or (self.checkpoint_every != 2 and self.checkpointing != "selective"):
             raise UsageError(
                 "--checkpoint-every is of selective checkpointing", "--checkpointing selective --checkpoint-every 3."
+            )
+        if self.checkpointing == "selective-op" and (self.method != "full" or self.attention == "eager"):
+            raise UsageError(
+                "selective-op is known where all parameters train, with sdpa or flash attention", "Use --method full."
             )
         if self.checkpointing == "attention" and self.attention != "eager":
             raise UsageError("sdpa and flash attention keep no scores to compute again", "Add --attention eager.")
@@ -335,6 +345,8 @@ class TrainingEstimate:
         phases: phase -> its own peak.
         inference_bytes: what the ratio is taken of: the weights at inference, or the article's inference total.
         warnings: what the reader of the numbers should know.
+        reserved: what torch's caching allocator holds at its most, on the GPU where that is most; None where no rule
+            is known (inspector.memory.training.reserved).
         measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
         sharding: over how many GPUs; all sizes are those of the fullest one.
         off_card: what its process keeps elsewhere: parts "host_memory" and "disk".
@@ -351,6 +363,7 @@ class TrainingEstimate:
     sharding: Sharding = field(default_factory=Sharding)
     measured: Mapping[str, int] = field(default_factory=dict)
     off_card: tuple[Part, ...] = ()
+    reserved: int | None = None
 
     def __repr__(self) -> str:
         peak = "unknown" if self.peak is None else f"{self.peak / 2**30:.2f} GiB"

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inspector.memory.training.recompute import mentions
 from inspector.memory.training.sizes import Sizes
@@ -30,7 +30,16 @@ SHARED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("down_proj"
 """Modules of gated decoders that have one input."""
 
 
-def with_casts(layer: Layer) -> Layer:
+FUSED_CASTS = {"forward": 1, "backward": 1}
+"""The same of compiled blocks, whose kernels write the fp8 copy alone."""
+
+
+def with_fused_casts(layer: Layer) -> Layer:
+    """A compiled block of torchao's Float8Linear: not measured, as its kernels need a GPU."""
+    return with_casts(layer, FUSED_CASTS)
+
+
+def with_casts(layer: Layer, casts_of: Mapping[str, int] = CASTS) -> Layer:
     """A block of torchao's Float8Linear, by its entry in the table."""
     casts = ("Tf", "hf") if mentions(layer, "f") else ("Th", "hq") if mentions(layer, "q") else ("Th",)
     copies = {name: factor for name, factor in layer.forward.end.items() if _of_weights(name)}
@@ -42,7 +51,7 @@ def with_casts(layer: Layer) -> Layer:
         return {name: moment.get(name, 0) + copies.get(name, 0) for name in {**moment, **copies}}
 
     def casting(moments: Sequence[Sum], phase: str) -> tuple[Sum, ...]:
-        values = CASTS[phase]
+        values = casts_of[phase]
         return tuple({**moment, name: moment.get(name, 0) + values} for moment in moments for name in casts)
 
     forward = casting([without(peak) for peak in layer.forward.peaks], "forward")

@@ -34,9 +34,25 @@ def chunked_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: boo
     """
     if not (sizes.letters.get("V") and sizes.letters.get("h")):
         raise MissingSize("vocab_size")
-    if setup.logits == "chunked-loss":
-        return _chunked_loss(head, setup, trains=trains)
+    if setup.logits in ("chunked-loss", "compiled-loss"):
+        return _compiled_loss(head, setup, CHUNKS if setup.logits == "chunked-loss" else 1, trains=trains)
     return _fused_linear(head, sizes, setup, trains=trains)
+
+
+LOSS_PARALLEL = 16
+"""Bytes a logit of torch's loss_parallel (torch/distributed/tensor/parallel/loss.py,
+_nll_loss_and_log_softmax_backward): fp32 logarithms, a gradient, their exponents and the sum of both."""
+
+WHOLE_LOSS = 12
+"""Bytes a logit of the loss over whole logits: fp32 logarithms and two gradients."""
+
+
+def loss_parallel(head: Piece) -> Piece:
+    """The head's stretch where the loss is over logits that stay divided."""
+    return Piece(
+        head.end,
+        tuple({**peak, "TV": LOSS_PARALLEL} if peak.get("TV", 0) >= WHOLE_LOSS else peak for peak in head.peaks),
+    )
 
 
 def _fused_linear(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Piece:
@@ -54,7 +70,7 @@ def _fused_linear(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bo
     return Piece(head.end, tuple(_plus(_without(peak, *LOGITS, "Vh"), more) for peak in head.peaks))
 
 
-def _chunked_loss(head: Piece, setup: TrainingSetup, *, trains: bool) -> Piece:
+def _compiled_loss(head: Piece, setup: TrainingSetup, chunks: int, *, trains: bool) -> Piece:
     """All logits in the model's precision, each chunk a product of its own (torchtune's chunked_output).
 
     A compiled loss keeps a chunk's logits and statistics of its rows, no fp32 copy. Autograd walks what was made last
@@ -62,11 +78,11 @@ def _chunked_loss(head: Piece, setup: TrainingSetup, *, trains: bool) -> Piece:
     whose second one adds its gradient of the weight to the first's. Measured under fake tensors with a loss that keeps
     what the compiled one does (tests/measure/test_training_settings.py).
     """
-    size = 2 if setup.compute == "bf16" else 4
-    first: dict[str, float] = {"TV": size * (1 + 1 / CHUNKS)}
+    size = 4 if setup.compute == "fp32" else 2
+    first: dict[str, float] = {"TV": size * (1 + 1 / chunks)}
     second: dict[str, float] = {"TV": size, "Th": size}
     if trains:
-        second["Vh"] = 2 * size
+        second["Vh"] = size * min(2, chunks)
     peaks: list[Sum] = []
     for peak in head.peaks:
         if not any(name in peak for name in LOGITS):

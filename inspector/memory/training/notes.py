@@ -29,10 +29,13 @@ def _kernels(model: Model, setup: TrainingSetup) -> list[str]:
     if setup.compiled and model.architecture.model_type not in kept_by_type():
         found.append("torch.compile: what it keeps was not measured for this type; what eager blocks keep is a bound")
     elif setup.compiled:
-        found.append(
-            "torch.compile: what blocks keep as torch's partitioner decides on the CPU; the loss as it is eager"
-        )
-    if setup.fp8 == "torchao":
+        loss = "" if setup.logits == "compiled-loss" else "; the loss as it is eager"
+        found.append(f"torch.compile: what blocks keep as torch's partitioner decides on the CPU{loss}")
+    if setup.checkpointing == "selective-op":
+        found.append("selective-op: what is kept follows torchtitan's list of operations; within a block a bound")
+    if setup.fp8 == "torchao" and setup.compiled:
+        found.append("torchao under torch.compile: casts are taken to be fused, which was not measured")
+    elif setup.fp8 == "torchao":
         found.append(
             "torchao: activations as measured without torch.compile, which may keep fp8 copies instead: a bound"
         )

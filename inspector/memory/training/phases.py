@@ -82,14 +82,15 @@ class Passes:
         old_gradients: bytes of gradients left by earlier microbatches; new ones are added to them in place.
         let_go: gradients go as soon as they are there, but for so many bytes of a tied head's, which wait for those of
             the embedding; None where they stay.
-        kept_copies: microbatches in flight, each with all that it keeps (pipelines).
+        kept_copies: microbatches in flight, each with all that it keeps (pipelines); under interleaved schedules those
+            of a part of the blocks count as a part.
         offloaded: what blocks keep goes to the CPU, two blocks' worth apart (one computed, one on its way).
         head_gradients: bytes of the head's gradients where they are not what the entry leaves behind.
     """
 
     old_gradients: int | None = None
     let_go: int | None = None
-    kept_copies: int = 1
+    kept_copies: float = 1
     offloaded: bool = False
     head_gradients: int | None = None
 
@@ -131,7 +132,7 @@ def moments(
     for block in blocks:
         note("forward", measured(block.layer.forward), kept, 0)
         kept += keeps(block)
-    earlier = (passes.kept_copies - 1) * (kept - own - sum(released))
+    earlier = int((passes.kept_copies - 1) * (kept - own - sum(released)))
     if passes.offloaded:
         earlier -= _all_but_two([keeps(block) for block in blocks])
         found[1:] = [Moment(m.phase, m.gradients, min(m.kept, kept + earlier), m.logits, m.rest) for m in found[1:]]

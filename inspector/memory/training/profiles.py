@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 
 from inspector.memory.estimate import Workload
 from inspector.memory.training.estimate import TrainingSetup
-from inspector.memory.training.fp8 import with_casts
-from inspector.memory.training.recompute import each, mentions, mixed_layers, recomputed_blocks, without_scores
+from inspector.memory.training.fp8 import with_casts, with_fused_casts
+from inspector.memory.training.recompute import (
+    SAVED_PRODUCTS,
+    each,
+    mentions,
+    mixed_layers,
+    recomputed_blocks,
+    with_saved_ops,
+    without_scores,
+)
 from inspector.memory.training.table import Layer, Piece, Profile, Sum, TypeTable, read_table
 from inspector.memory.training.tensors import Weights
 from inspector.model.config.light import by_hand
@@ -35,13 +43,19 @@ class Found:
 
 
 def find_profile(
-    architecture: Architecture, workload: Workload, setup: TrainingSetup, tensors: Weights | None = None
+    architecture: Architecture,
+    workload: Workload,
+    setup: TrainingSetup,
+    tensors: Weights | None = None,
+    *,
+    scattered: bool = False,
 ) -> Found | str:
     """The table's entries for a model, or the reason why there are none.
 
     Args:
         tensors: for types whose blocks differ in what config.json does not tell alike for all: an encoder's beside a
             decoder's, mixtures with plain blocks before them.
+        scattered: sequence parallel.
     """
     model_type = architecture.model_type or ""
     table = _table(by_hand("training_language_part").get(model_type, model_type), architecture)
@@ -55,10 +69,12 @@ def find_profile(
     if isinstance(entries, str):
         return entries
     profile, layers = entries
+    if setup.checkpointing == "selective-op":
+        layers = each(layers, lambda layer: with_saved_ops(layer, compiled=setup.compiled, scattered=scattered))
     if setup.method == "qlora" and setup.adapter_dtype == "bf16":
         layers = each(layers, _with_working_copy)
     if setup.fp8 == "torchao":
-        layers = each(layers, with_casts)
+        layers = each(layers, with_fused_casts if setup.compiled else with_casts)
     frozen: Profile | None = None
     frozen_layers: list[Layer] = []
     if setup.method == "frozen-except":
@@ -134,6 +150,12 @@ def _entries(
     """The profile and the entry of each block."""
     if setup.checkpointing in ("none", "full"):
         return _plain_entries(table, word, architecture, workload, setup, tensors)
+    if setup.checkpointing == "selective-op":
+        names = {group.module.rpartition(".")[2] for group in tensors.linears("all-linear")} if tensors else set()
+        if names != set(SAVED_PRODUCTS):
+            return "selective-op is known for decoders whose blocks have the linear layers of Llama's"
+        full = replace(setup, checkpointing="full")
+        return _plain_entries(table, word, architecture, workload, full, tensors)
     plain = replace(setup, checkpointing="none", checkpoint_every=2)
     whole = _plain_entries(table, word, architecture, workload, plain, tensors)
     if isinstance(whole, str):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from inspector.errors import UsageError
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.phases import Moment
-from inspector.memory.training.sharding import Sharding
+from inspector.memory.training.sharding import CHUNKS, Sharding
 from inspector.memory.training.sizes import Sizes
 from inspector.model.model import Model
 
@@ -109,20 +109,24 @@ def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
         letters |= {name: _up(letters[name], sharding.tp) for name in DIVIDED if name in letters}
     if sharding.cp > 1:
         letters["s"] = _up(letters["s"], sharding.cp)
-        letters["T"] = letters["b"] * letters["s"]
+        letters["T"] = letters["G"] = letters["b"] * letters["s"]
     if sharding.ep > 1 and "E" in letters:
         letters["E"] = _up(letters["E"], sharding.ep)
     return Sizes(letters, sequence=sharding.tp if sharding.sp else 1)
 
 
-def sharded(moment: Moment, rank: Rank, setup: TrainingSetup, sharding: Sharding, trained: int) -> Moment:
+def sharded(
+    moment: Moment, rank: Rank, setup: TrainingSetup, sharding: Sharding, trained: int, sizes: Sizes, stage: str = ONLY
+) -> Moment:
     """A moment of the passes on one GPU: its gradients divided, gathered weights and buckets beside it.
 
     Args:
         trained: parameters that train, of this GPU before data parallelism divides them.
+        sizes: of this GPU.
     """
-    gradients = 0 if sharding.gradients_leave else _up(moment.gradients, sharding.shards[1])
-    more = 0
+    whole = moment.gradients if sharding.grad_accum > 1 else moment.gradients * _gradient_scale(setup, sharding)
+    gradients = 0 if sharding.gradients_leave else _up(whole, sharding.shards[1])
+    more = _of_sequence(moment.phase, setup, sizes) if sharding.sp else 0
     share = trained / rank.total if rank.total else 0.0
     compute = 2 if setup.compute != "fp32" else 4
     if sharding.buckets:
@@ -135,10 +139,77 @@ def sharded(moment: Moment, rank: Rank, setup: TrainingSetup, sharding: Sharding
         if sharding.shard_embeddings and rank.head:  # a tied head is one weight with the embedding, and stays
             held, blocks = rank.head if moment.phase == "loss" else 0, GATHERED_APART
         gathered = blocks.get(moment.phase, 0) * rank.block
-        more += compute * held + (1 if sharding.fp8_gather else compute) * gathered
+        if not sharding.reshard:
+            gathered = rank.total - held
+        more += compute * held + gathered_bytes(setup, sharding) * gathered
         if moment.phase == "backward":
-            more += int(compute * share * (rank.block + held))
+            reduced = 4 if sharding.reduce_fp32 else compute
+            more += int(reduced * share * (rank.block + held))
+        if not sharding.reshard and (moment.phase == "backward" or _passes_alternate(stage, sharding)):
+            # Each of a GPU's stages has its gradients reduced before the next one's backward passes begin.
+            whole = (4 if sharding.reduce_fp32 else compute) * trained if sharding.grad_accum > 1 else 0
+            more += _up(whole, CHUNKS if sharding.schedule == "interleaved" else 1)
     return replace(moment, gradients=gradients, rest=moment.rest + more)
+
+
+def _passes_alternate(stage: str, sharding: Sharding) -> bool:
+    """Whether forward passes come after backward ones: not where all microbatches are in flight first."""
+    return stage != FIRST or (sharding.schedule == "1f1b" and sharding.grad_accum > sharding.pp)
+
+
+def gathered_bytes(setup: TrainingSetup, sharding: Sharding) -> int:
+    """Bytes of a value of the blocks' gathered weights."""
+    return 1 if sharding.fp8_gather else 2 if setup.compute != "fp32" else 4
+
+
+def _gradient_scale(setup: TrainingSetup, sharding: Sharding) -> int:
+    """What a divided gradient takes beside the one that is computed: FSDP's is as the shard is, fp32."""
+    return 2 if sharding.gathers and setup.method == "full" and setup.precision == "mixed" else 1
+
+
+def _of_sequence(phase: str, setup: TrainingSetup, sizes: Sizes) -> int:
+    """Bytes that sequence parallelism puts together for a moment (arXiv 2205.05198, section 4.2.2).
+
+    The input of attention or MLP is gathered before its linear layers, in fp8 where they multiply in fp8
+    (torchao/float8/float8_tensor_parallel.py: PrepareFloat8ModuleInput), and their output is whole until it is
+    scattered. In the backward pass input and gradient are gathered, and two products' gradients of the input are whole
+    until they are summed. The head's input stays gathered until its weight's gradient is made.
+    """
+    whole, gathered = sizes.product("Gh"), 1 if setup.fp8 == "torchao" else 2
+    return whole * {"forward": gathered + 2, "loss": 2}.get(phase, 2 * gathered + 4)
+
+
+def in_flight(stage: str, sharding: Sharding) -> float:
+    """Microbatches whose activations a stage keeps, at its most (torch/distributed/pipelining/schedules.py).
+
+    >>> in_flight(FIRST, Sharding(pp=8, grad_accum=8)), in_flight(LAST, Sharding(pp=8, grad_accum=8))
+    (8, 1)
+    >>> in_flight(LAST, Sharding(pp=8, grad_accum=8, schedule="interleaved"))
+    4.5
+    """
+    count = sharding.grad_accum if sharding.grad_accum > 1 else sharding.pp
+    if stage == ONLY:
+        return 1
+    if sharding.schedule == "gpipe":
+        return count
+    if sharding.schedule == "interleaved":
+        later = 2 * (sharding.pp - 1) if stage == FIRST else 0
+        return min((CHUNKS - 1) * sharding.pp + later + 1, CHUNKS * count) / CHUNKS
+    return min(sharding.pp, count) if stage == FIRST else 1
+
+
+def pipeline_bytes(stage: str, sharding: Sharding, sizes: Sizes) -> int:
+    """Bytes of torch's pipeline stage beside its passes (torch/distributed/pipelining/stage.py).
+
+    A buffer for what each microbatch receives, activations or gradients, and the outputs of those in flight; on the
+    last stage the logits of all microbatches, for the step's result.
+    """
+    if not sharding.torch_pipeline or stage == ONLY:
+        return 0
+    microbatches = max(sharding.grad_accum, 1)
+    if stage == LAST:
+        return microbatches * (2 * sizes.product("Th") + 2 * sizes.product("TV"))
+    return int((microbatches + in_flight(stage, sharding)) * 2 * sizes.product("Th"))
 
 
 def communication_text(rank: Rank, setup: TrainingSetup, sharding: Sharding) -> str:
@@ -150,7 +221,11 @@ def communication_text(rank: Rank, setup: TrainingSetup, sharding: Sharding) -> 
         counts = "forward 3, loss 1, backward 2"
         if sharding.shard_embeddings and rank.head:
             outside, counts = f", and the head's {rank.head:,} at the loss", "forward 3, backward 2"
+        if not sharding.reshard:
+            counts = "all of them"
         found.append(f"gathered: (blocks of {rank.block:,}, {counts}{outside}) x {compute} B")
+        if not sharding.reshard and sharding.grad_accum > 1:
+            found.append("whole gradients until the last microbatch")
     if sharding.zero:
         found.append(f"two reduce buckets of {_reduce_bucket(rank):,} x {compute} B")
     if sharding.buckets:

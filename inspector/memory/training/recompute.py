@@ -20,7 +20,38 @@ def recomputed_blocks(count: int, checkpointing: str, every: int) -> tuple[bool,
     """
     if checkpointing == "selective":
         return tuple((index + 1) % every == 0 for index in range(count))
-    return (checkpointing == "full",) * count
+    return (checkpointing in ("full", "selective-op"),) * count
+
+
+SAVED_PRODUCTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of a gated decoder's block in the order they run. torchtitan's selective checkpointing keeps what
+the first, third, ... give (distributed/activation_checkpoint.py): of these q, v, gate and down."""
+
+
+def with_saved_ops(layer: Layer, *, compiled: bool, scattered: bool) -> Layer:
+    """A recomputed block that also keeps what some of its operations give.
+
+    Kept: every second matrix product, what attention gives and its log-sum-exp in fp32; under sequence parallelism what
+    is scattered after attention and MLP, too. The last product is kept by eager blocks alone: nothing in the backward
+    pass asks for it, and torch's partitioner keeps what is asked for.
+
+    Args:
+        layer: the block's entry with full checkpointing, in bf16.
+        scattered: sequence parallel.
+    """
+    more = {"Tq": 4.0, "Tk": 2.0, "Tf": 2.0, "Ta": 4.0}
+    if scattered:
+        more["Th"] = 4.0 if not compiled else 2.0
+    if not compiled:
+        name = "Gh" if scattered else "Th"  # before it is scattered
+        more[name] = more.get(name, 0) + 2.0
+
+    def plus(moment: Sum, sign: int) -> dict[str, float]:
+        return {name: moment.get(name, 0) + sign * more.get(name, 0) for name in {**moment, **more}}
+
+    forward = Piece(plus(layer.forward.end, 1), tuple(plus(peak, 1) for peak in layer.forward.peaks))
+    backward = Piece(plus(layer.backward.end, -1), tuple(plus(peak, -1) for peak in layer.backward.peaks))
+    return Layer(forward, backward, layer.released)
 
 
 def without_scores(layer: Layer) -> Layer:

@@ -9,7 +9,9 @@ from inspector.settings import setting
 
 OFFLOADS = ("optimizer", "params", "activations")
 NVME = ("optimizer", "params")
-SCHEDULES = ("1f1b", "gpipe")
+SCHEDULES = ("1f1b", "interleaved", "gpipe")
+CHUNKS = 2
+"""Stages of one GPU under the interleaved schedule: torchtitan's default (pipeline_parallel.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,9 @@ class Sharding:
         tp: tensor parallel (arXiv 1909.08053); sp: its sequence parallel form (arXiv 2205.05198).
         pp: pipeline stages, with `grad_accum` microbatches.
         schedule: "1f1b", where the first stage has as many microbatches in flight as there are stages, or "gpipe",
-            where every stage has all.
+            where every stage has all; "interleaved" (arXiv 2104.04473, section 2.2), where a GPU has `CHUNKS` stages.
+        torch_pipeline: the stages are torch.distributed.pipelining's: a buffer to receive each microbatch, and every
+            microbatch's logits kept on the last stage and put together after the step.
         cp: context parallel: each GPU has a share of every sequence.
         ep: expert parallel: each GPU has a share of the experts.
         grad_accum: microbatches a step.
@@ -34,6 +38,10 @@ class Sharding:
         bucket_view: DDP's gradient_as_bucket_view.
         fp8_gather: FSDP gathers the blocks' weights in fp8 (torchao's enable_fsdp_float8_all_gather).
         shard_embeddings: embedding and head are FSDP units of their own, and not gathered while blocks are at work.
+        reduce_fp32: FSDP reduces gradients in fp32 (MixedPrecisionPolicy's reduce_dtype), not as they are computed.
+        reshard: FSDP lets go of a unit after its forward pass; without, units stay gathered, and their gradients whole
+            until the last microbatch (reshard_after_forward=False, as torchtitan has it in pipelines).
+        loss_parallel: torch's loss_parallel: the loss over logits that stay divided by tensor parallelism.
     """
 
     ddp: int = setting(1, help="Data-parallel GPUs.", metavar="N", least=1)
@@ -49,6 +57,13 @@ class Sharding:
         docs="FSDP gathers torchao's weights in fp8",
     )
     shard_embeddings: bool = setting(False, rare=True, help="Embedding and head are FSDP units of their own.")
+    reduce_fp32: bool = setting(False, rare=True, help="FSDP reduces gradients in fp32.")
+    reshard: bool = setting(
+        True,
+        rare=True,
+        option="--no-reshard",
+        help="FSDP keeps its units gathered, and their gradients whole until the last microbatch.",
+    )
     hsdp: int = setting(
         1,
         help="Replicas of the groups of --fsdp.",
@@ -61,13 +76,26 @@ class Sharding:
     sp: bool = setting(
         False, rare=True, help="Sequence parallelism beside --tp.", docs="sequence parallelism beside `--tp`"
     )
+    loss_parallel: bool = setting(
+        False,
+        rare=True,
+        help="torch's loss_parallel: logits stay divided by --tp.",
+        docs="torch's `loss_parallel`: logits stay divided by `--tp`",
+    )
     pp: int = setting(1, help="Pipeline stages.", metavar="N", least=1)
     schedule: str = setting(
         "1f1b",
         rare=True,
         choices=SCHEDULES,
         help="Schedule of the pipeline.",
-        docs="of a pipeline: `1f1b` (default), or `gpipe`, which keeps every microbatch",
+        docs="of a pipeline: `1f1b` (default); `interleaved`, with two stages a GPU; or `gpipe`, which keeps every"
+        " microbatch",
+    )
+    torch_pipeline: bool = setting(
+        False,
+        rare=True,
+        help="Stages are torch.distributed.pipelining's, which keeps all logits of the last stage.",
+        docs="stages are torch.distributed.pipelining's: buffers for every microbatch, all logits of the last stage",
     )
     cp: int = setting(1, rare=True, help="GPUs of context parallelism.", metavar="N", least=1)
     ep: int = setting(1, help="GPUs of expert parallelism.", metavar="N", least=1)
@@ -101,6 +129,12 @@ class Sharding:
             raise UsageError("embedding and head are units of FSDP", "Add --fsdp GPUS.")
         if self.fp8_gather and self.fsdp == 1:
             raise UsageError("weights are gathered by FSDP", "Add --fsdp GPUS.")
+        if (self.reduce_fp32 or not self.reshard) and self.fsdp == 1:
+            raise UsageError("reduction and resharding are FSDP's", "Add --fsdp GPUS.")
+        if self.loss_parallel and self.tp == 1:
+            raise UsageError("loss_parallel divides by tensor parallelism", "Add --tp GPUS.")
+        if self.torch_pipeline and self.pp == 1:
+            raise UsageError("stages are of a pipeline", "Add --pp STAGES.")
         if self.hsdp > 1 and self.fsdp == 1:
             raise UsageError("HSDP shards within each group", "Add --fsdp GPUS, the GPUs of a group.")
         if self.bucket_view and self.ddp == 1:
@@ -164,7 +198,7 @@ class Sharding:
             ("FSDP", self.fsdp),
             ("HSDP groups", self.hsdp),
             ("tensor" + (" and sequence" if self.sp else "") + " parallel", self.tp),
-            ("pipeline" if self.schedule == "1f1b" else "GPipe pipeline", self.pp),
+            ({"gpipe": "GPipe ", "interleaved": "interleaved "}.get(self.schedule, "") + "pipeline", self.pp),
             ("context parallel", self.cp),
             ("expert parallel", self.ep),
         ]

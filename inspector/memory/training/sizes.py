@@ -84,7 +84,7 @@ class Sizes:
 
 def sizes_of(architecture: Architecture, *, batch: int, context: int, rank: int) -> Sizes:
     """The letters of one model, batch and rank."""
-    letters = {"b": batch, "s": context, "T": batch * context, "r": rank}
+    letters = {"b": batch, "s": context, "T": batch * context, "G": batch * context, "r": rank}
     for letter, key in NAMES.items():
         value = getattr(architecture, key)
         if value is not None:

@@ -8,7 +8,7 @@ from inspector.errors import UsageError
 from inspector.memory.estimate import Estimate, Part, Workload
 from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
-from inspector.memory.training.logits import chunked_head
+from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
 from inspector.memory.training.offload import SUB_GROUP, off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
@@ -21,12 +21,15 @@ from inspector.memory.training.ranks import (
     SOURCE,
     Rank,
     communication_text,
+    in_flight,
+    pipeline_bytes,
     rank_of,
     rank_sizes,
     refuse_layout,
     sharded,
 )
 from inspector.memory.training.recompute import recomputed_blocks
+from inspector.memory.training.reserved import Holes, knows_reserved, reserved_bytes
 from inspector.memory.training.sharding import Sharding
 from inspector.memory.training.sizes import MissingSize, Sizes, sizes_of, with_tensors
 from inspector.memory.training.states import weights
@@ -73,7 +76,9 @@ def training_estimate(
         table_setup = replace(setup, precision="bf16")
     else:
         table_setup = setup
-    found = find_profile(model.architecture, workload, table_setup, tensors)
+    if table_setup.compute == "mixed" and (setup.compiled or setup.logits == "compiled-loss"):
+        raise UsageError("what is compiled is known without autocast", "Use --precision bf16, or mixed with --fsdp.")
+    found = find_profile(model.architecture, workload, table_setup, tensors, scattered=sharding.sp)
     if isinstance(found, str):
         return states_only(model, workload, setup, sharding, found)
     refuse_on_experts(found.layers, setup)
@@ -89,7 +94,9 @@ def training_estimate(
         ]
     except MissingSize as missing:
         return states_only(model, workload, setup, sharding, f"config.json does not give {missing}")
-    return max(cards, key=lambda card: (card.peak is None, card.peak or 0))
+    fullest = max(cards, key=lambda card: (card.peak is None, card.peak or 0))
+    reserved = [card.reserved for card in cards]
+    return replace(fullest, reserved=None if None in reserved else max(size or 0 for size in reserved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,8 @@ class _Card:
         owned = self._owned(whole, share)
         steady = self._steady(owned)
         gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
-        passes = [sharded(moment, rank, setup, sharding, trained.total) for moment in self._passes(gradient_bytes)]
+        own = self._passes(gradient_bytes)
+        passes = [sharded(moment, rank, setup, sharding, trained.total, self.sizes, self.stage) for moment in own]
         step = self._step(trained)
         at_step = 0 if sharding.gradients_leave else _up(gradient_bytes, sharding.shards[1])
         if setup.optimizer_in_backward and not sharding.away & {"optimizer", "params"}:
@@ -154,7 +162,19 @@ class _Card:
             ),
             sharding=sharding,
             off_card=self._off_card(owned, trained, gradient_bytes),
+            reserved=reserved_bytes(passes, optimizer, rank, setup, sharding, self._holes(own)) + always
+            if known and knows_reserved(setup, sharding)
+            else None,
         )
+
+    def _holes(self, passes: list[Moment]) -> Holes:
+        """What is freed in pieces too small for what comes after."""
+        block = self.found.layers[0].forward
+        most = max(self.sizes.bytes_of(peak) for peak in block.peaks) - self.sizes.bytes_of(block.end)
+        logits = self.sizes.product("TV") if any(moment.logits for moment in passes) else 0
+        merged = logits * self.sharding.grad_accum if self.sharding.torch_pipeline else 0
+        read = logits if self.setup.logits == "all" else 0  # a compiled loss keeps them for its backward pass
+        return Holes(max(0, most), 2 * read, 2 * merged)
 
     @property
     def _waiting(self) -> int:
@@ -261,6 +281,8 @@ class _Card:
             embedding = embedding if what.embedding else found.frozen_profile.embedding
             head_gradients = (0 if what.embedding else what.outside) * setup.trained_bytes
         head = profile.head
+        if sharding.loss_parallel:
+            head = loss_parallel(head)
         if setup.logits != "all":
             head = chunked_head(head, self.sizes, setup, trains=trains_head)
         if what.saved_head:
@@ -280,16 +302,14 @@ class _Card:
             replace(block, recomputed=again, spared=0 if again and setup.compiled else block.spared)
             for block, again in zip(blocks, recomputed, strict=True)
         ]
-        start, copies = profile.start, 1
+        start = profile.start
         if self.stage != ONLY:
             count = _up(len(blocks), sharding.pp)
             if self.stage == FIRST:
                 blocks, head = blocks[:count], NOTHING
-                copies = min(sharding.pp, sharding.grad_accum) if sharding.grad_accum > 1 else sharding.pp
             else:
                 blocks, start, embedding = blocks[-count:], NOTHING, NOTHING
-            copies = sharding.grad_accum if sharding.schedule == "gpipe" else copies
-        return moments(
+        found_moments = moments(
             Profile(start, profile.layers, head, profile.embedding),
             blocks,
             embedding,
@@ -297,11 +317,13 @@ class _Card:
             Passes(
                 old_gradients=gradient_bytes if sharding.grad_accum > 1 else None,
                 let_go=self._waiting if setup.optimizer_in_backward else None,
-                kept_copies=copies,
+                kept_copies=in_flight(self.stage, sharding),
                 offloaded="activations" in sharding.away,
                 head_gradients=head_gradients,
             ),
         )
+        beside = pipeline_bytes(self.stage, sharding, self.sizes)
+        return [replace(moment, rest=moment.rest + beside) for moment in found_moments]
 
     def _parts_of(self, peak: Moment, step: Part, gradient_bytes: int, source: str, more: str) -> tuple[Part, ...]:
         """The peak's shares beside weights and optimizer states."""

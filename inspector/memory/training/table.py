@@ -5,7 +5,8 @@ T = b * s tokens (b sequences of s tokens), h hidden size, f intermediate size, 
 d head dimension, q = a * d, k = kv * d, V vocabulary, P positions, r rank of the adapters, E experts, K experts a
 token, m intermediate size of an expert, w of the shared experts; of latent attention u and c, the ranks of queries
 and of keys and values, n, p and v, a head's widths without and with positions and of its value; g rows of relative
-positions (DeBERTa). "bass" is b * a * s * s, "bkss" b * kv * s * s.
+positions (DeBERTa); G tokens that sequence parallelism does not divide (no table's own). "bass" is b * a * s * s,
+"bkss" b * kv * s * s.
 """
 
 from __future__ import annotations

@@ -159,6 +159,9 @@ def possible(setup: dict[str, str]) -> bool:
         TrainingSetup(**setup)  # type: ignore[arg-type]
     except UsageError:
         return False
+    autocast = setup["precision"] == "mixed"  # of which no compiled loss is known
+    if setup["checkpointing"] == "selective-op" or (autocast and setup["logits"] == "compiled-loss"):
+        return False
     return setup["optimizer"] not in NEEDS_SHAPES
 
 
