@@ -286,6 +286,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python -m tests.oracles.training_compiled --write
 	$(BIN)/python -m fixtures.make_diffusers
 	$(MAKE) tables-engines
+	$(BIN)/python -m benchmarks.speed --write
 	@$(BIN)/python -m fixtures.what_changed
 
 # Of the serving engines' own code, in the environments of their oracles.

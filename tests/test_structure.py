@@ -309,7 +309,7 @@ def test_a_cold_report_of_a_llama_loads_the_client_and_what_it_reports_with(
 def test_make_tables_runs_whatever_wrote_a_file_of_data() -> None:
     makefile = (PACKAGE.parent / "Makefile").read_text("utf-8")
     recipes = makefile.split("\ntables:")[1].split("\nclean:")[0]
-    run = set(re.findall(r"(?:fixtures|tests[./]oracles)[./][\w./]+", recipes))
+    run = set(re.findall(r"(?:fixtures|benchmarks|tests[./]oracles)[./][\w./]+", recipes))
     made = {name.removesuffix(".py").replace("/", ".") for name in run}
     missing = {}
     for path in (PACKAGE / "data").rglob("*.json"):

@@ -174,6 +174,14 @@ def test_what_cannot_be_told_is_null_and_said(run: Run) -> None:
     assert done.record["memory"]["inference"]["weights"] is None
 
 
+@pytest.mark.parametrize(("name", "gib"), [("openai/gpt-oss-20b", 11.27), ("openai/gpt-oss-120b", 59.02)])
+def test_experts_that_are_mxfp4_already_keep_their_blocks(name: str, gib: float) -> None:
+    # The sizes that llama-bench prints of ggml-org's files (llama.cpp: benches/dgx-spark.md)
+    made = quantized_weights(model_of(name), "MXFP4_MOE")
+    assert not isinstance(made, str)
+    assert round(made.total / 2**30, 2) == gib
+
+
 def test_a_type_that_was_not_compared_is_called_approximate() -> None:
     # A class that transformers has, with Llama's names; llama.cpp's converter has none for it
     model = model_of("meta-llama/Llama-3.2-1B")

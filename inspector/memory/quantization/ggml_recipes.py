@@ -89,6 +89,12 @@ def quantized_weights(model: Model, file_type: str) -> QuantizedWeights | str:
     tensors = gguf_tensors(model)
     if isinstance(tensors, str):
         return tensors
+    starts_from = _DEFAULTS.get(file_type, file_type)
+    kept = next((tensor.kept for tensor in tensors if tensor.kept not in ("", starts_from)), None)
+    if kept is not None:
+        return (
+            f"its weights are packed already ({kept.lower()}): {kept}_MOE keeps them, {file_type} would pack them anew"
+        )
     layers = [0] * len(model.parameters.layers)
     outside, components, types = dict[str, int](), dict[str, int](), dict[str, int]()
     for tensor, kind in zip(tensors, tensor_types(tensors, model.architecture, file_type), strict=True):

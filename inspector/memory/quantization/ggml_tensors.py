@@ -77,6 +77,7 @@ class GgufTensor(NamedTuple):
         numel: all of its elements.
         stacked: it has a third dimension: the experts, or an up-projection of each head.
         component: where its bytes belong.
+        kept: the ggml type that its values are packed in already, which the converter keeps; "" for plain values.
     """
 
     layer: int | None
@@ -85,6 +86,7 @@ class GgufTensor(NamedTuple):
     numel: int
     stacked: bool
     component: str
+    kept: str = ""
 
 
 def compared(model_type: str | None) -> bool:
@@ -102,9 +104,9 @@ def gguf_tensors(model: Model) -> list[GgufTensor] | str:
         return "this GGUF file has its types already: name no other"
     if not parameters.tensor_groups or not parameters.layers:
         return "the tensors' names do not tell what each layer holds"
-    if any(tensor_group.numel != tensor_group.group.numel for tensor_group in parameters.tensor_groups):
-        packing = shape.quantization
-        method = packing.method if packing else "in no known way"
+    packing = shape.quantization
+    method = packing.method if packing else "in no known way"
+    if any(each.numel != each.group.numel and not _kept(each, method) for each in parameters.tensor_groups):
         return f"its weights are packed already ({method}): llama-quantize takes plain ones"
     tensors: list[GgufTensor] = []
     for tensor_group in parameters.tensor_groups:
@@ -116,7 +118,8 @@ def gguf_tensors(model: Model) -> list[GgufTensor] | str:
         front = stack(tensor_group.group.template)
         if front is not None and front != parameters.stack:
             return f"it has layers besides the decoder's ({front[:60]})"
-        made = list(_made(tensor_group, part, shape))
+        kept = _kept(tensor_group, method)
+        made = [tensor._replace(kept=kept) for tensor in _made(tensor_group, part, shape, packed=bool(kept))]
         if not made:
             return f"what llama.cpp makes of {tensor_group.group.template[:80]} is not known here"
         if front is None:
@@ -129,14 +132,21 @@ def gguf_tensors(model: Model) -> list[GgufTensor] | str:
     return sorted(tensors, key=lambda tensor: (-1 if tensor.layer is None else tensor.layer, tensor.name))
 
 
-def _made(tensor_group: TensorGroup, part: str, shape: Architecture) -> Iterable[GgufTensor]:
-    """The tensors, one layer's, that a parameter becomes; none where that is not known."""
+def _kept(tensor_group: TensorGroup, method: str) -> str:
+    """The ggml type of packed values that the converter copies block by block (conversion/gpt_oss.py): experts' MXFP4,
+    stored as (experts, rows, blocks, 16 bytes)."""
     dims = tensor_group.group.shape
+    return "MXFP4" if method == "mxfp4" and tensor_group.packed and len(dims) == 4 and dims[-1] == 16 else ""
+
+
+def _made(tensor_group: TensorGroup, part: str, shape: Architecture, *, packed: bool = False) -> Iterable[GgufTensor]:
+    """The tensors, one layer's, that a parameter becomes; none where that is not known."""
+    dims = tensor_group.group.shape[:3] if packed else tensor_group.group.shape
     long = [n for n in dims if n > 1]
-    if len(long) < 2 or part == "norm":
+    *modules, leaf = (tensor_group.name if packed else tensor_group.group.template).replace(".{}", "").split(".")
+    if len(long) < 2 or part == "norm" or leaf.endswith("bias"):
         yield GgufTensor(None, "", 1, tensor_group.numel, False, part)
         return
-    *modules, leaf = tensor_group.group.template.replace(".{}", "").split(".")
     module = modules[-1] if leaf in ("weight", "bias") and modules else leaf
     if part == "router":
         yield GgufTensor(None, "ffn_gate_inp", dims[-1], tensor_group.numel, False, part)
