@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inspector.api.settings import (
@@ -237,6 +238,8 @@ def verdicts(
 
         fits = fits_on_any(lambda spec: answer(spec, False).fit, engine.device_kinds)
         return tuple(fit.priced(asked.price) for fit in fits), ()
+    from inspector.devices.forecast import forecast
+
     answers: list[tuple[Fit, Serving | None]] = []
     texts = asked.gpus if len(asked.gpus) == len(specs) else [spec.label.replace(" x ", "x") for spec in specs]
     for spec, text in zip(specs, texts, strict=True):
@@ -246,11 +249,15 @@ def verdicts(
 
             name = getattr(asked, "model", "") or checkpoint.repo_id
             found = advised(model, workload, asked, spec, found, name=name, gpu=text, other_engines=other_engines)
-        answers.append(found)
-    servings = (serving for _, serving in answers)
-    return tuple(fit.priced(asked.price) for fit, _ in answers), tuple(
-        serving for serving in servings if serving is not None
-    )
+        fit, serving = found
+        likely = partial(forecast, engine=asked.engine, spec=spec, model=model, batch=workload.batch)
+        fit = dataclasses.replace(
+            fit.priced(asked.price),
+            decode_forecast=likely("decode", bound=fit.decode_bound),
+            prefill_forecast=likely("prefill", bound=fit.prefill_bound),
+        )
+        answers.append((fit, serving))
+    return tuple(fit for fit, _ in answers), tuple(serving for _, serving in answers if serving is not None)
 
 
 def device_specs(gpus: Sequence[str]) -> tuple[GpuSpec, ...]:

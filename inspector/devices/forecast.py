@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from inspector.devices.table import Device
 from inspector.model import Model
 from inspector.tables import table_text
 
-PACES = (0, 60, 200)
+PACES = (0, 100, 300)
 """Tokens per second from which a bound is of the next pace. A step also takes time that no bound has in it (launches,
 synchronisation, sampling), about the same for every model: the shorter the step, the larger its part."""
 
@@ -42,7 +43,8 @@ class Alike(NamedTuple):
     pace: int
 
 
-class Forecast(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Forecast:
     """The likely range of a speed: the 10th to 90th percentile of published measurements.
 
     Attributes:
@@ -60,10 +62,6 @@ class Forecast(NamedTuple):
     sources: int
     engine: str
     devices: str
-
-    def to_dict(self) -> dict[str, float | int | str]:
-        """The JSON object."""
-        return self._asdict()
 
 
 def device_class(device: Device) -> str:

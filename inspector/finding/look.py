@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.advice.longest import longest_context
 from inspector.advice.search import best_whole_option
 from inspector.api.advised import command_of
+from inspector.devices.forecast import Forecast, forecast
 from inspector.devices.speed import token_cost
 from inspector.errors import InspectError
 from inspector.finding.settings import FindQuestion
@@ -39,6 +40,7 @@ class Found:
         option: the option that gives up least, with its engine, recipe, bytes and headroom.
         max_context: tokens per sequence that still fit so, up to the model's own maximum.
         decode_cost: US dollars per million tokens, at least; None without a price or a bound.
+        decode_forecast: what published measurements reach of the option's bound; None where too few are alike.
         command: the command line of `fit` for it.
         rank: its place, from 1.
     """
@@ -51,6 +53,7 @@ class Found:
     max_context: int | None
     decode_cost: float | None
     command: str
+    decode_forecast: Forecast | None = None
     rank: int = 0
 
     @property
@@ -86,6 +89,7 @@ class Found:
             "max_context": self.max_context,
             "decode_bound": option.decode_bound,
             "decode_cost": self.decode_cost,
+            "decode_forecast": None if self.decode_forecast is None else asdict(self.decode_forecast),
             "gives_up": option.text,
             "command": self.command,
         }
@@ -142,4 +146,5 @@ def look_at(checkpoint: Checkpoint, listed: ListedModel, question: FindQuestion,
         longest_context(model, spec, workload, option),
         cost,
         command_of(listed.name, asked, option.settings, question.gpu),
+        forecast("decode", option.engine, spec, model, option.decode_bound, batch=option.batch),
     )

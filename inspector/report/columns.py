@@ -69,6 +69,11 @@ TRAINING_COLUMNS = (
     Column("training.peak", "peak", bytes_text),
 )
 
+
+def _range_text(found: Record | None) -> str:
+    return "" if found is None else f"{found['low']:,.3g}-{found['high']:,.3g}"
+
+
 BUNDLED_COLUMNS = (
     Column("repo_id", "model", str),
     Column("parameters.total", "parameters", count_text, "params"),
@@ -84,6 +89,7 @@ FOUND_COLUMNS = (
     Column("headroom", "headroom", bytes_text, "left", gib_text),
     Column("max_context", "longest context", number_text, "context"),
     Column("decode_bound", "tok/s at most", lambda value: "" if value is None else f"{value:,.3g}", "tok/s"),
+    Column("decode_forecast", "tok/s, likely", _range_text, "likely"),
     Column(
         "decode_cost", "USD per million tokens, at least", lambda value: "" if value is None else f"{value:,.3g}", "$/M"
     ),

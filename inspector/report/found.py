@@ -40,7 +40,7 @@ def print_found(
     if records:
         columns = [each for each in FOUND_COLUMNS if costs or each.key != "decode_cost"]
         indented(console, _table(columns, records))
-        indented(console, Text("tok/s: an upper bound of decoding, by the memory's bandwidth", "dim"))
+        indented(console, Text("tok/s: an upper bound of decoding; likely: what is measured", "dim"))
         indented(console, Text(criterion, "dim"))
     for why, count in sorted(left_out.items()):
         indented(console, Text(f"{count:,} {why}", "dim"))

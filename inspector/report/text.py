@@ -17,6 +17,7 @@ from inspector.report.units import GIB, bytes_text, count_text, device_text, gib
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
+    from inspector.devices.forecast import Forecast
     from inspector.engines.serving import Serving
     from inspector.memory import Estimate, Part
     from inspector.model import Model
@@ -335,6 +336,15 @@ def _left(size: float) -> str:
     return "left" if size >= 0 else "short"
 
 
+def forecast_text(name: str, found: Forecast) -> str:
+    """The likely range of a speed, and what it rests on."""
+    return (
+        f"likely: {name} {rate_text(found.low)} to {rate_text(found.high)} tok/s, {found.share_low:.0%} to"
+        f" {found.share_high:.0%} of the bound, by {found.measurements} published measurements of {found.engine}"
+        f" on {found.devices}"
+    )
+
+
 def _dollars(amount: float) -> str:
     """With cents, and three digits of less than a dollar."""
     return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.3g}"
@@ -352,6 +362,11 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit, *, all_options
     if fit.decode_bound is not None:
         prefill = "" if fit.prefill_bound is None else f", prefill {fit.prefill_bound:,.0f} tok/s"
         room.append(f"upper bound: decode {rate_text(fit.decode_bound)} tok/s{prefill}")
+    room += [
+        forecast_text(name, found)
+        for name, found in (("decode", fit.decode_forecast), ("prefill", fit.prefill_forecast))
+        if found is not None
+    ]
     if fit.decode_cost is not None:
         prompt = "" if fit.prefill_cost is None else f", prefill {_dollars(fit.prefill_cost)}"
         asked = f"lower bound at {_dollars(fit.price or 0)} per GPU-hour"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound, token_cost
@@ -14,6 +14,9 @@ from inspector.memory import Estimate, Workload, estimate
 from inspector.model import Model
 from inspector.verdict.changes import Change, Option, offload_that_fits
 from inspector.verdict.layout import Layout, automatic_notes, device_map_layout, layer_weights
+
+if TYPE_CHECKING:
+    from inspector.devices.forecast import Forecast
 
 MAX_CONTEXT = 2**24
 """Tokens that the search for the longest context tries where the model names no maximum of its own."""
@@ -66,6 +69,8 @@ class Fit:
         price: US dollars per GPU-hour, as asked; None where none was given.
         decode_cost: US dollars per million generated tokens, at least: at `decode_bound`; None where that is not known.
         prefill_cost: US dollars per million prompt tokens, at least; likewise.
+        decode_forecast: what published measurements reach of `decode_bound`; None where too few are alike.
+        prefill_forecast: of `prefill_bound`; likewise.
     """
 
     gpu: str
@@ -89,6 +94,8 @@ class Fit:
     decode_cost: float | None = None
     prefill_cost: float | None = None
     options: tuple[Option, ...] = ()
+    decode_forecast: Forecast | None = None
+    prefill_forecast: Forecast | None = None
 
     def priced(self, price: float | None) -> Fit:
         """With what a million tokens cost at least, where a GPU costs so many US dollars per hour."""

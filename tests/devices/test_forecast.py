@@ -14,6 +14,7 @@ from inspector.devices.forecast import Alike, device_class, forecast
 from inspector.devices.spec import parse_gpu
 from inspector.devices.table import find_device, list_devices
 from inspector.engines.registry import names
+from tests.conftest import Run
 
 LLAMA = "meta-llama/Llama-3.1-8B"
 
@@ -92,15 +93,35 @@ def test_a_range_is_shares_of_the_bound_of_measurements_that_are_alike() -> None
         each
         for each in rows
         if (each["part"], each["engine"], each["devices"], each["mixture"], each["pace"])
-        == ("decode", "llama.cpp", "GeForce RTX", False, 60)
+        == ("decode", "llama.cpp", "GeForce RTX", False, 100)
     ]
-    found = forecast("decode", "llama.cpp", spec, model, 100.0)
+    found = forecast("decode", "llama.cpp", spec, model, 100)
     assert found is not None
     assert (found.low, found.high) == (100 * row["low"], 100 * row["high"])
     assert (found.measurements, found.sources) == (row["measurements"], row["sources"])
     assert found.low < found.high < 100
-    assert forecast("decode", "llama.cpp", spec, model, 100.0, batch=2) is None
-    assert forecast("decode", "llama.cpp", parse_gpu("2xRTX 4090"), model, 100.0) is None
-    assert forecast("decode", "llama.cpp", parse_gpu("24GiB"), model, 100.0) is None
-    assert forecast("decode", "mlx", spec, model, 100.0) is None
+    assert forecast("decode", "llama.cpp", spec, model, 100, batch=2) is None
+    assert forecast("decode", "llama.cpp", parse_gpu("2xRTX 4090"), model, 100) is None
+    assert forecast("decode", "llama.cpp", parse_gpu("24GiB"), model, 100) is None
+    assert forecast("decode", "mlx", spec, model, 100) is None
     assert forecast("decode", "llama.cpp", spec, model, None) is None
+
+
+def test_a_verdict_and_find_show_the_range_beside_the_bound(run: Run) -> None:
+    asked = ("--gpu", "RTX 4090", "--engine", "llama.cpp", "--offline")
+    (fit,) = run("fit", LLAMA, *asked, "--dtype", "Q4_K_M", "--json").record["fit"]
+    found = fit["decode_forecast"]
+    assert found["low"] == pytest.approx(fit["decode_bound"] * found["share_low"])
+    assert found["high"] == pytest.approx(fit["decode_bound"] * found["share_high"])
+    assert fit["prefill_forecast"]["measurements"] >= speed.FEWEST
+    text = " ".join(run("fit", LLAMA, *asked, "--dtype", "Q4_K_M").out.split())
+    assert f"likely: decode {found['low']:.0f} to {found['high']:.0f} tok/s" in text
+    assert f"by {found['measurements']} published measurements of llama.cpp on GeForce RTX" in text
+    several = run("fit", LLAMA, *asked, "--dtype", "Q4_K_M", "--batch", "4", "--json").record["fit"][0]
+    assert several["decode_bound"]
+    assert several["decode_forecast"] is None
+    models = json.loads(run("find", *asked, "--bundled", "--json").out)
+    assert any(each["decode_forecast"] for each in models)
+    for each in models:
+        if each["decode_forecast"]:
+            assert each["decode_forecast"]["high"] <= each["decode_bound"]
