@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     "--format",
     "format_",
     type=format_choice(lambda each: each.lines),
-    help="How to write. Default: by the --output file's name (.csv, .md, .parquet), else jsonl.",
+    help="How to write. Default: by the --output file's name (.html, .csv, .md, .parquet), else jsonl.",
 )
 @option("--json", "format_", flag_value="jsonl", help="Short for --format jsonl.")
 @option(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from inspector.cli.options import (
     LazyChoice,
     model_argument,
     option,
+    output_format,
     output_options,
     setting_options,
     source_options,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from inspector.engines.launch import Launch
     from inspector.hub import Checkpoint
     from inspector.record import Record
+    from inspector.report.writers import Answer
 
 
 def _emit_names() -> tuple[str, ...]:
@@ -76,7 +79,8 @@ def fit(
     beside: str | None,
     draft: str | None,
     explain: bool,
-    output: str,
+    output: str | None,
+    path: Path | None,
     **settings: Any,
 ) -> int:
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
@@ -84,23 +88,24 @@ def fit(
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
     if published:
         refuse_beside_published(settings, emit, together, draft)
+    out = Output(output_format(output, path), path)
     if emit:
-        settings["engine"] = _launched_engine(emit, settings, output)
+        settings["engine"] = _launched_engine(emit, settings, out.format)
     if together:
         from inspector.cli.together import fit_together
 
         if draft is not None:
             raise UsageError("--together has no draft models", "Leave out --draft.")
         own = {"revision": revision, "token": token, "offline": offline or None, "beside": beside}
-        return fit_together(models, with_serving(settings) | own, emit, output)
+        return fit_together(models, with_serving(settings) | own, emit, out)
     if len(models) > 1 or beside is not None:
         raise UsageError("fit answers for one model", "Several on one GPU: --together; each by itself: batch.")
     (model,) = models
-    out = Output(output)
+    asked = with_serving(settings)
     try:
         with out.waiting(model):
             access = {"revision": revision, "token": token, "offline": offline or None}
-            inspection, drafts = _inspected(model, draft, with_serving(settings) | access)
+            inspection, drafts = _inspected(model, draft, asked | access)
         launch = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
         found = find_published(model, token, offline, settings) if published else None
     except InspectError as error:
@@ -116,19 +121,33 @@ def fit(
             return
         _print(out, inspection, settings, found, explain=explain)
 
-    from inspector.record import outcome_record
-    from inspector.report.writers import Answer
-
-    def records() -> list[Record]:
-        record = outcome_record(model, inspection, explain=explain)
-        if found is not None:
-            record["published"] = list(found.rows)
-        return [record | {"launch": None if launch is None else dataclasses.asdict(launch)} if emit else record]
-
-    out.write(Answer((model,), records, text))
+    more: Record = {} if found is None else {"published": list(found.rows)}
+    more |= {"launch": None if launch is None else dataclasses.asdict(launch)} if emit else {}
+    out.write(_answer(model, inspection, Settings(**asked), more, text, explain=explain))
     if found is not None and any(row.get("fits") for row in found.rows):
         return out.comes_to(0)
     return out.verdicts([each.fits for each in inspection.fits])
+
+
+def _answer(
+    model: str, inspection: Inspection, asked: Settings, more: Record, text: Callable[[], None], *, explain: bool
+) -> Answer:
+    """What the writers are given.
+
+    Args:
+        more: keys of the record beside those of every report.
+        text: prints it for a person.
+    """
+    from inspector.record import outcome_record
+    from inspector.report.writers import Answer
+
+    def drawn() -> list[Record]:
+        from inspector.api import drawn
+
+        page = drawn.drawn(model, inspection, asked)
+        return [page | {"record": page["record"] | more}]
+
+    return Answer((model,), lambda: [outcome_record(model, inspection, explain=explain) | more], text, drawn=drawn)
 
 
 def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[Inspection, Checkpoint | None]:

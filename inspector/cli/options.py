@@ -228,7 +228,8 @@ def _completer(what: str) -> Callable[[click.Context, click.Parameter, str], lis
 
 def file_option(help: str) -> Callable[[Command], Command]:
     """`-o FILE`, as `path`: None for standard output."""
-    return option("-o", "--output", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=help)
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return option("-o", "--output", "path", group=OUTPUT, type=kind, metavar="FILE", help=help)
 
 
 def model_argument(name: str = "model", **more: Any) -> Callable[[Command], Command]:
@@ -367,17 +368,17 @@ def saying_options(command: Command) -> Command:
 
 
 def output_options(command: Command) -> Command:
-    """`--explain`, `--format` and `--json`."""
+    """`--explain`, `--format`, `--json` and `-o`. `output_format` tells the format."""
     type = format_choice(lambda each: each.prints)
     for decorator in (
+        file_option("Write to a file. Its name tells the format, too: .html, .json, .csv, .md."),
         option("--json", "output", group=OUTPUT, flag_value="json", type=type, help="Short for --format json."),
         option(
             "--format",
             "output",
             group=OUTPUT,
             type=type,
-            default="text",
-            show_default=True,
+            show_default="text",
             help="How to print.",
         ),
         option(
@@ -386,6 +387,15 @@ def output_options(command: Command) -> Command:
     ):
         command = decorator(command)
     return command
+
+
+def output_format(given: str | None, path: Path | None) -> str:
+    """The format that was asked for, else what the file's name says, else text."""
+    if given or path is None:
+        return given or "text"
+    from inspector.report.writers import format_of
+
+    return format_of(path, batch=False)
 
 
 access_options = _options(

@@ -6,15 +6,17 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
-from inspector.errors import HubUnreachable, InspectError, RepoNotFound, UsageError
+from inspector.errors import HubUnreachable, InspectError, OutputFailed, RepoNotFound, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from inspector.api.inspection import Inspection
@@ -67,14 +69,18 @@ class _Trimmed:
 
 
 class Output:
-    """Results on standard output, in one of report/'s formats; notes and errors on standard error.
+    """Results on standard output or in a file, in one of report/'s formats; notes and errors on standard error.
+
+    Args:
+        path: of the file; None for standard output.
 
     Attributes:
         exit_code: the highest so far of what was printed.
     """
 
-    def __init__(self, format: str = "text") -> None:
+    def __init__(self, format: str = "text", path: Path | None = None) -> None:
         self.format = format
+        self._path = path
         self.exit_code = 0
 
     @cached_property
@@ -103,10 +109,22 @@ class Output:
             import inspector.report.text  # noqa: F401
 
     def write(self, answer: Answer) -> None:
-        """The command's answer."""
+        """The command's answer.
+
+        Raises:
+            OutputFailed: the file cannot be written.
+        """
         from inspector.report.writers import make_writer
 
-        make_writer(self.format).print(answer)
+        writer = make_writer(self.format)
+        if self._path is None:
+            writer.print(answer)
+            return
+        from io import StringIO
+
+        with redirect_stdout(StringIO()) as text:
+            writer.print(answer)
+        _write_file(self._path, text.getvalue())
 
     def waiting(self, *models: str) -> AbstractContextManager[object]:
         """To be entered while these are read: what a person at a terminal sees of it, not with -q."""
@@ -194,6 +212,24 @@ class Output:
     def verdicts(self, fits: Sequence[bool | None]) -> int:
         """The exit code of verdicts: all must fit, and one at least must be there."""
         return self.comes_to(EXIT_NO if False in fits or not fits else EXIT_CANNOT_TELL if None in fits else 0)
+
+
+def _write_file(path: Path, text: str) -> None:
+    """Puts a file in the place of an older one in one step; what is no file on a disk (a pipe) is written to.
+
+    Raises:
+        OutputFailed: it cannot be written.
+    """
+    whole = path.is_file() or not path.exists()
+    target = path.with_name(f".{path.name}.part") if whole else path
+    try:
+        target.write_text(text, encoding="utf-8")
+        if whole:
+            target.replace(path)
+    except OSError as error:
+        if whole:
+            target.unlink(missing_ok=True)
+        raise OutputFailed(f"{path} could not be written: {error.strerror or error}") from None
 
 
 def _near_text(model: str, error: InspectError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from inspector.cli.options import (
     check_option,
     model_argument,
     option,
+    output_format,
     output_options,
     refuse_check_alone,
     setting_options,
@@ -50,7 +52,8 @@ def show(
     check: bool,
     layers: bool,
     explain: bool,
-    output: str,
+    output: str | None,
+    path: Path | None,
     **settings: Any,
 ) -> int:
     """Report what a model is and what it takes. Several models: a comparison."""
@@ -58,10 +61,9 @@ def show(
     from inspector.hub import Resolver
 
     refuse_check_alone(check, settings["gpus"])
-    if layers and output not in ("text", "json", "jsonl"):
-        raise UsageError(f"--layers prints text or json, not {output}")
-
-    out = Output(output)
+    out = Output(output_format(output, path), path)
+    if layers and out.format not in ("text", "json", "jsonl", "html"):
+        raise UsageError(f"--layers prints text, json or html, not {out.format}")
 
     def while_waiting() -> None:
         prepare()
@@ -71,14 +73,15 @@ def show(
         out.waiting(*models),
         Resolver(token=token, offline=offline or None, while_waiting=while_waiting) as resolver,
     ):
-        outcomes = inspect_each(models, resolver=resolver, revision=revision, **with_serving(settings))
+        asked = with_serving(settings)
+        outcomes = inspect_each(models, resolver=resolver, revision=revision, **asked)
     for name, outcome in zip(models, outcomes, strict=True):
         if isinstance(outcome, InspectError):
             out.error(outcome, name)
         else:
             out.notes(outcome.warnings, name if len(models) > 1 else None)
             out.details(outcome)
-    out.write(answer_of(models, outcomes, out, explain=explain, layers=layers))
+    out.write(answer_of(models, outcomes, out, Settings(**asked), explain=explain, layers=layers))
     if check:
         good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
         return out.verdicts([fit.fits for outcome in good for fit in outcome.fits])
@@ -89,6 +92,7 @@ def answer_of(
     models: Sequence[str],
     outcomes: Sequence[Inspection | InspectError],
     out: Output,
+    asked: Settings,
     *,
     explain: bool = False,
     layers: bool = False,
@@ -101,6 +105,11 @@ def answer_of(
 
         found = zip(models, outcomes, strict=True)
         return [outcome_record(name, outcome, explain=explain, layers=layers) for name, outcome in found]
+
+    def drawn() -> list[Record]:
+        from inspector.api import drawn
+
+        return [drawn.drawn(name, outcome, asked) for name, outcome in zip(models, outcomes, strict=True)]
 
     def text() -> None:
         good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
@@ -118,4 +127,4 @@ def answer_of(
             for inspection in good:
                 print_layer_table(out.console, inspection)
 
-    return Answer(models, records, text, array=len(models) > 1)
+    return Answer(models, records, text, array=len(models) > 1, drawn=drawn)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.cli.output import Output
 from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
     from inspector.advice.together import Together
+    from inspector.cli.output import Output
     from inspector.engines.launch import Launch
 
 
@@ -20,7 +20,7 @@ ALONE = ("gpus", "all_gpus", "all_options")
 """Settings of one model's verdict."""
 
 
-def fit_together(models: Sequence[str], settings: Mapping[str, Any], emit: str | None, output: str) -> int:
+def fit_together(models: Sequence[str], settings: Mapping[str, Any], emit: str | None, out: Output) -> int:
     """Print whether they fit together, and what launches each, and return the exit code.
 
     Args:
@@ -36,11 +36,10 @@ def fit_together(models: Sequence[str], settings: Mapping[str, Any], emit: str |
         raise UsageError("--together answers for one device", "Name one --gpu.")
     if settings["all_options"]:
         raise UsageError("--together looks for no other options", "Leave out --all-options.")
-    if output not in ("text", "json", "jsonl"):
-        raise UsageError(f"--together prints text or json, not {output}")
+    if out.format not in ("text", "json", "jsonl"):
+        raise UsageError(f"--together prints text or json, not {out.format}")
     if rest.pop("price", None) is not None:
         raise UsageError("--together tells no price", "Leave out --price.")
-    out = Output(output)
     launched: tuple[Launch, ...] = ()
     try:
         with out.waiting(*models):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,7 @@ from inspector.cli.options import (
     check_option,
     model_argument,
     option,
+    output_format,
     output_options,
     refuse_check_alone,
     setting_options,
@@ -25,6 +27,9 @@ from inspector.memory.estimate import RunSettings
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import settings_of
+
+if TYPE_CHECKING:
+    from inspector.record import Record
 
 
 def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
@@ -72,14 +77,15 @@ def train(
     offline: bool,
     check: bool,
     explain: bool,
-    output: str,
+    output: str | None,
+    path: Path | None,
     **settings: Any,
 ) -> int:
     """What one training step takes on the fullest GPU: the peak, what lives at it, and the phase that has it."""
     from inspector.api import training as api_training
 
     refuse_check_alone(check, settings["gpus"])
-    out = Output(output)
+    out = Output(output_format(output, path), path)
     settings["sharding"] = {name: settings.pop(name) for name in settings_of(Sharding)}
     try:
         with out.waiting(model):
@@ -98,7 +104,15 @@ def train(
     from inspector.record import training_record
     from inspector.report.writers import Answer
 
-    out.write(Answer((model,), lambda: [training_record(inspection, training, explain=explain)], text))
+    def drawn() -> list[Record]:
+        from inspector.api import drawn
+
+        return [drawn.drawn_training(trained)]
+
+    def records() -> list[Record]:
+        return [training_record(inspection, training, explain=explain)]
+
+    out.write(Answer((model,), records, text, drawn=drawn))
     if check:
         return out.verdicts([fit.fits for fit in trained.fits])
     return out.comes_to(0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL)

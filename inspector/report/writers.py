@@ -37,10 +37,11 @@ class Format(NamedTuple):
 
 FORMATS: dict[str, Format] = {
     "text": Format("inspector.report.writers:TextWriter"),
-    "json": Format("inspector.report.json_text:JsonWriter"),
+    "json": Format("inspector.report.json_text:JsonWriter", suffixes=(".json",)),
     "jsonl": Format("inspector.report.json_text:JsonLinesWriter", lines=True),
     "csv": Format("inspector.report.tables:CsvWriter", lines=True, suffixes=(".csv",)),
     "markdown": Format("inspector.report.tables:MarkdownWriter", lines=True, suffixes=(".md", ".markdown")),
+    "html": Format("inspector.report.html.writer:HtmlWriter", lines=True, suffixes=(".html", ".htm")),
     "parquet": Format("inspector.report.parquet:ParquetWriter", prints=False, lines=True, suffixes=(".parquet",)),
 }
 
@@ -53,12 +54,15 @@ class Answer(NamedTuple):
         records: makes the JSON objects, one a name, when a writer asks for them.
         text: prints the report for a person.
         array: JSON is an array, as several models were asked for.
+        drawn: makes what a page shows of each (inspector/api/drawn.py), for a writer that draws; None where that is the
+            record alone.
     """
 
     names: Sequence[str]
     records: Callable[[], Sequence[Record]]
     text: Callable[[], None]
     array: bool = False
+    drawn: Callable[[], Sequence[Record]] | None = None
 
 
 class Writer:
@@ -137,7 +141,10 @@ def make_writer(format: str, columns: Sequence[str] | None = None, devices: Sequ
     return writer
 
 
-def format_of(path: Path | None) -> str:
-    """The format of a batch's file, by its name: JSON Lines where it says nothing."""
+def format_of(path: Path | None, *, batch: bool = True) -> str:
+    """The format of a file, by its name; where that says nothing, JSON Lines for a batch, text for an answer."""
     suffix = path.suffix.lower() if path else ""
-    return next((name for name, each in FORMATS.items() if each.lines and suffix in each.suffixes), "jsonl")
+    offered = (
+        name for name, each in FORMATS.items() if (each.lines if batch else each.prints) and suffix in each.suffixes
+    )
+    return next(offered, "jsonl" if batch else "text")
