@@ -11,7 +11,9 @@ TYPE_CHECKING = False  # typing's own would cost its import, a fifth of the star
 if TYPE_CHECKING:
     from typing import Any
 
+    from inspector.api.cells import Cell
     from inspector.api.differences import Difference, compare, inspect_pair
+    from inspector.api.grid import Grid, grid, train_grid
     from inspector.api.inspection import Inspection, ainspect, fit, inspect, inspect_each
     from inspector.api.launching import launch
     from inspector.api.loaded import LoadedModel, load
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from inspector.verdict.fit import Fit
 
 _HOMES = {
+    "inspector.api.cells": ("Cell",),
+    "inspector.api.grid": ("Grid", "grid", "train_grid"),
     "inspector.api.inspection": ("Inspection", "ainspect", "fit", "inspect", "inspect_each"),
     "inspector.api.launching": ("launch",),
     "inspector.api.loaded": ("LoadedModel", "load"),
@@ -51,12 +55,14 @@ _HOMES = {
 
 __all__ = [
     "Architecture",
+    "Cell",
     "Checkpoint",
     "Difference",
     "Estimate",
     "Finding",
     "Fit",
     "Found",
+    "Grid",
     "InspectError",
     "Inspection",
     "LoadedModel",
@@ -76,6 +82,7 @@ __all__ = [
     "compare",
     "find",
     "fit",
+    "grid",
     "inspect",
     "inspect_each",
     "inspect_many",
@@ -86,6 +93,7 @@ __all__ = [
     "published",
     "together",
     "train",
+    "train_grid",
 ]
 
 

@@ -13,6 +13,8 @@ from inspector.memory.estimate import WorkloadSettings
 from inspector.settings import settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from inspector.engines.serving import Serving
     from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Part
@@ -46,6 +48,23 @@ class Inspected(Protocol):
     def layer_table(self) -> tuple[LayerRow, ...]: ...
 
 
+class Gridded(Protocol):
+    """One model over ranges of settings, as the library's `Grid` holds it."""
+
+    @property
+    def checkpoint(self) -> Checkpoint: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def axes(self) -> Mapping[str, tuple[Any, ...]]: ...
+    @property
+    def cells(self) -> Sequence[Any]: ...
+    @property
+    def training(self) -> bool: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+
 def outcome_record(
     name: str, outcome: Inspected | InspectError, *, explain: bool = False, layers: bool = False
 ) -> Record:
@@ -62,27 +81,10 @@ def outcome_record(
 
 def inspection_record(inspection: Inspected) -> Record:
     """One model as a JSON object."""
-    checkpoint, network = inspection.checkpoint, inspection.checkpoint.network
-    record: Record = {
-        "schema": SCHEMA,
-        "repo_id": checkpoint.repo_id,
-        "revision": checkpoint.revision,
-        "source": checkpoint.source,
-        "snapshot_date": checkpoint.snapshot_date,
-        "model": _model(inspection),
-        "parameters": parameters_record(inspection.model.parameters),
-        "checkpoint": {
-            "format": checkpoint.format,
-            "dtype": inspection.model.stored_dtype,
-            "files": len(checkpoint.files),
-            "tensors": checkpoint.tensor_count,
-            "tensor_bytes": checkpoint.tensor_bytes,
-            "download_bytes": _download_bytes(inspection),
-        },
-        "memory": {
-            "inference": estimate_record(inspection.estimate),
-            "by_precision": {estimate.workload.dtype: estimate_record(estimate) for estimate in inspection.precisions},
-        },
+    record = _read_record(inspection.checkpoint, inspection.model)
+    record["memory"] = {
+        "inference": estimate_record(inspection.estimate),
+        "by_precision": {estimate.workload.dtype: estimate_record(estimate) for estimate in inspection.precisions},
     }
     record |= _parts(inspection.model)
     if inspection.fits:
@@ -90,9 +92,58 @@ def inspection_record(inspection: Inspected) -> Record:
     if inspection.servings:
         servings = [serving_record(serving) for serving in inspection.servings]
         record["serving"] = servings[0] if len(servings) == 1 else servings
-    record["warnings"] = list(inspection.warnings)
-    record["network"] = {"requests": network.requests, "bytes": network.bytes, "cached": network.cached}
-    return record
+    return record | _ending(inspection.checkpoint, inspection.warnings)
+
+
+def grid_record(grid: Gridded) -> Record:
+    """One model over ranges of settings: `axes`, and a cell a combination, the last axis fastest."""
+    record = _read_record(grid.checkpoint, grid.model)
+    record["grid"] = {
+        "of": "training" if grid.training else "inference",
+        "axes": {name: list(values) for name, values in grid.axes.items()},
+        "cells": [
+            {
+                **cell.settings,
+                **{name: getattr(cell, name) for name in ("gpu", "count", "capacity", "usable", "needed", "headroom")},
+                "fits": cell.fits,
+                "memory": {**cell.parts, "peak" if grid.training else "total": cell.total} if cell.parts else None,
+                "per_gpu": dict(cell.per_gpu) or None,
+                "why": cell.why,
+            }
+            for cell in grid.cells
+        ],
+    }
+    return record | _ending(grid.checkpoint, grid.warnings)
+
+
+def _read_record(checkpoint: Checkpoint, model: Model) -> Record:
+    """What was read and what it means: the first keys of every model's object."""
+    return {
+        "schema": SCHEMA,
+        "repo_id": checkpoint.repo_id,
+        "revision": checkpoint.revision,
+        "source": checkpoint.source,
+        "snapshot_date": checkpoint.snapshot_date,
+        "model": _model(model),
+        "parameters": parameters_record(model.parameters),
+        "checkpoint": {
+            "format": checkpoint.format,
+            "dtype": model.stored_dtype,
+            "files": len(checkpoint.files),
+            "tensors": checkpoint.tensor_count,
+            "tensor_bytes": checkpoint.tensor_bytes,
+            "download_bytes": _download_bytes(checkpoint),
+        },
+    }
+
+
+def _ending(checkpoint: Checkpoint, warnings: tuple[str, ...]) -> Record:
+    """The last keys of every model's object."""
+    network = checkpoint.network
+    return {
+        "warnings": list(warnings),
+        "network": {"requests": network.requests, "bytes": network.bytes, "cached": network.cached},
+    }
 
 
 def fit_record(fit: Fit) -> Record:
@@ -225,8 +276,8 @@ def part_record(part: Part) -> Record:
     }
 
 
-def _model(inspection: Inspected) -> Record:
-    architecture = inspection.model.architecture
+def _model(model: Model) -> Record:
+    architecture = model.architecture
     experts, quantization = architecture.experts, architecture.quantization
     return {
         "model_type": architecture.model_type,
@@ -279,8 +330,8 @@ def parameters_record(parameters: Parameters) -> Record:
     }
 
 
-def _download_bytes(inspection: Inspected) -> int | None:
-    sizes = [file.size for file in inspection.checkpoint.files]
+def _download_bytes(checkpoint: Checkpoint) -> int | None:
+    sizes = [file.size for file in checkpoint.files]
     return None if None in sizes or not sizes else sum(size or 0 for size in sizes)
 
 

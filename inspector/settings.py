@@ -23,6 +23,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _KEY = "setting"
+_AFTER_COMMA = re.compile(r"0\d")
+_THOUSANDS = re.compile(r"\s*\d{1,3}(,\d{3})+\s*")
 _KNOWN: dict[type, Mapping[str, Setting]] = {}
 
 
@@ -40,6 +42,7 @@ class About(NamedTuple):
         group: the heading that the option stands under.
         docs: what docs/options.md says of it; its help where that is "".
         rare: few need it: --help-all shows its option, --help does not.
+        several: it may be a list with commas: several devices, or the values that a table has rows or columns for.
     """
 
     help: str
@@ -53,6 +56,7 @@ class About(NamedTuple):
     group: str = ""
     docs: str = ""
     rare: bool = False
+    several: bool = False
 
     def values(self) -> tuple[str, ...]:
         """Its choices, whichever way they are told."""
@@ -157,7 +161,7 @@ def _asked(
     except TypeError as error:
         _, found, rest = str(error).partition("__init__()")
         raise refusal(TypeError(f"{own}{rest}{_near_names(question, named)}") if found else error) from None
-    _check_bounds(asked)
+    check_bounds(asked)
     return asked
 
 
@@ -191,6 +195,8 @@ def read_values(kind: Any, values: Mapping[str, Any], name: str) -> dict[str, An
 def _read(setting: Setting | None, name: str, value: Any) -> Any:
     if name in ("models", "ids") and isinstance(value, str | PathLike):
         return (value,)
+    if setting is not None and setting.many and setting.about.several:
+        return _listed(value)
     if not isinstance(value, str) or setting is None or value == setting.default:
         return value
     if setting.many:
@@ -198,6 +204,70 @@ def _read(setting: Setting | None, name: str, value: Any) -> Any:
     if setting.about.reads in _READERS:
         return _READERS[setting.about.reads](value)
     return next((each for each in setting.about.values() if each.lower() == value.lower()), value)
+
+
+def _listed(value: Any) -> Any:
+    """Every text of a list, or one alone, as the texts between its commas; other values as they are."""
+    if isinstance(value, str):
+        return tuple(split_values(value))
+    if isinstance(value, list | tuple):
+        return tuple(part for each in value for part in (split_values(each) if isinstance(each, str) else (each,)))
+    return value
+
+
+def split_values(text: str, reads: str = "") -> list[str]:
+    """The values of a list such as "4k,32k,128k", each once, in order. "4,096" tokens are one number.
+
+    Args:
+        reads: how each is read, as in `About`.
+
+    Raises:
+        UsageError: one of them is empty.
+    """
+    if "," not in text or (reads == "tokens" and _THOUSANDS.fullmatch(text)):
+        return [text]
+    found = [each.strip() for each in text.split(",")]
+    if not all(found):
+        raise UsageError(f"'{text}' has an empty value", "Write a list as 4k,32k.")
+    if reads == "tokens" and any(_AFTER_COMMA.match(each) for each in found):
+        raise UsageError(f"'{text}' has commas within numbers, too", "Write a list as 4096,32768 or 4k,32k.")
+    return list(dict.fromkeys(found))
+
+
+def read_ranges(kind: Any, ranges: Mapping[str, Any], name: str) -> dict[str, tuple[Any, ...]]:
+    """Each setting's values, read as `read_values` does, from a list of them or from a text with commas.
+
+    Args:
+        kind: the dataclass whose settings they are.
+        ranges: setting -> its values.
+        name: as in `read_values`.
+
+    Raises:
+        TypeError: a value is not of its setting's type.
+        UsageError: a setting that takes no list, a list without values, or a value that cannot be read.
+    """
+    known = {each.name: each for each in settings_of(kind).values() if each.about.several and not each.many}
+    read: dict[str, tuple[Any, ...]] = {}
+    for key, given in ranges.items():
+        if key not in known:
+            raise UsageError(f"no table is over '{key}'", f"It may be over {', '.join(known)}.")
+        if not isinstance(given, str | list | tuple):
+            raise TypeError(f"{name}: {key} must be several values, not {given!r:.80}")
+        values = _values_in(given, known[key]) if isinstance(given, str) else given
+        read[key] = tuple(dict.fromkeys(read_values(kind, {key: value}, name)[key] for value in values))
+        if not read[key]:
+            raise UsageError(f"no values of {key}", "Give at least one.")
+    return read
+
+
+def _values_in(text: str, setting: Setting) -> list[Any]:
+    texts = split_values(text, setting.about.reads)
+    if "int" not in setting.type or setting.about.reads:
+        return texts
+    wrong = next((each for each in texts if not each.isascii() or not each.isdigit()), None)
+    if wrong is not None:
+        raise UsageError(f"'{wrong}' is not a number of {setting.name}", "Write a list as 1,8,32.")
+    return list(map(int, texts))
 
 
 def read_tokens(text: str) -> int:
@@ -297,7 +367,7 @@ def _is(value: Any, annotation: str) -> bool:
     return outer not in ("Sequence", "tuple") or all(_is(item, re.split("[],]", inner)[0]) for item in value)
 
 
-def _check_bounds(asked: object) -> None:
+def check_bounds(asked: object) -> None:
     """Refuse numbers out of a setting's bounds, as the command line does.
 
     Raises:

@@ -40,7 +40,7 @@ report.model.parameters.total, report.estimate.total, report.fits[0].fits
 ```
 """
 GROUPS = {
-    "Asking about a model": ("inspect", "ainspect", "fit", "train", "load"),
+    "Asking about a model": ("inspect", "ainspect", "fit", "train", "load", "grid", "train_grid"),
     "Several models": (
         "inspect_each",
         "inspect_many",
@@ -50,7 +50,7 @@ GROUPS = {
         "inspect_pair",
         "compare",
     ),
-    "What comes back": ("Inspection", "Fit", "Serving", "LoadedModel", "Trained", "Difference"),
+    "What comes back": ("Inspection", "Fit", "Serving", "LoadedModel", "Trained", "Grid", "Cell", "Difference"),
     "What it is made of": (
         *("Checkpoint", "Tensor", "Model", "Architecture", "Parameters"),
         *("Workload", "Estimate", "Part", "TrainingEstimate", "Sharding"),

@@ -23,6 +23,8 @@ from tests.conftest import Run, command_environment
         ("gpt2 --gpu 4xH1", {"4xH100SXM"}),
         ("gpt2 --engine v", {"vllm"}),
         ("gpt2 --dtype q4", {"Q4_K_M"}),
+        ("gpt2 --dtype bf16,q4", {"bf16,Q4_K_M"}),
+        ("gpt2 --engine vllm,s", {"vllm,sglang"}),
         ("gpt2 --kv-dtype f", {"fp8"}),
         ("train gpt2 --optimizer ad", {"adamw"}),
         ("train gpt2 --meth", {"--method"}),

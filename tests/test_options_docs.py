@@ -47,7 +47,8 @@ def commands_with(option: str) -> str:
 
 
 def meaning(each: Setting) -> str:
-    return each.about.docs or in_a_table(each.about.help)
+    ranges = "; or [several](tables.md)" if each.about.several and not each.many else ""
+    return (each.about.docs or in_a_table(each.about.help)) + ranges
 
 
 def in_a_table(text: str) -> str:

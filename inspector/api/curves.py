@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from inspector.api.inspection import TABLE_PRECISIONS, device_specs
-from inspector.api.settings import Settings
+from inspector.api.settings import DEFAULT_ENGINE, Settings
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.engine import Sized
-    from inspector.memory import Estimate, Workload
+    from inspector.memory import Workload
     from inspector.model import Model
     from inspector.verdict.fit import Fit
 
@@ -44,6 +44,8 @@ class DeviceSweep:
         largest: `Fit.max_context`, or `Fit.max_batch`: what still fits, up to the model's maximum; 0 where not even one
             does; None where it cannot be told, and for precisions. vLLM and SGLang need no more for more sequences, as
             these wait for room in the pool: there it is how many it serves at once.
+        parts: what `needed` is the sum of -> bytes at each value, in the order in which they are stacked; under
+            transformers those of the sweep on one GPU, and empty on several.
     """
 
     gpu: str
@@ -53,7 +55,8 @@ class DeviceSweep:
     usable: tuple[int | None, ...]
     needed: tuple[int | None, ...]
     fits: tuple[bool | None, ...]
-    largest: int | None
+    largest: int | None = None
+    parts: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +184,13 @@ def _swept(
 
     workloads = [_with(workload, over, value) for value in values]
     estimates = [estimate(model, each) for each in workloads]
+    parts = _columns([{part.name: part.bytes for part in each.parts} for each in estimates])
     devices = []
     for spec in specs:
         answers = [sized(each, spec) for each in workloads]
-        devices.append(
-            DeviceSweep(
-                spec.label,
-                spec.count,
-                engine,
-                spec.capacity,
-                tuple(each.usable for each in answers),
-                tuple(each.needed for each in answers),
-                tuple(each.fits for each in answers),
-                None,
-            )
-        )
+        own = parts if engine == DEFAULT_ENGINE and spec.count == 1 else _columns([each.parts for each in answers])
+        verdicts: Any = {name: tuple(getattr(each, name) for each in answers) for name in ("usable", "needed", "fits")}
+        devices.append(DeviceSweep(spec.label, spec.count, engine, spec.capacity, **verdicts, parts=own))
     return Sweep(
         over,
         tuple(values),
@@ -204,15 +199,16 @@ def _swept(
         workload.batch,
         workload.dtype,
         estimate(model, workload).kv_dtype,
-        _parts(estimates),
+        parts,
         tuple(each.total for each in estimates),
         tuple(devices),
     )
 
 
-def _parts(estimates: Sequence[Estimate]) -> dict[str, tuple[int | None, ...]]:
-    names = [part.name for part in estimates[0].parts]
-    return {name: tuple(each.parts[at].bytes for each in estimates) for at, name in enumerate(names)}
+def _columns(rows: Sequence[Mapping[str, int | None]]) -> dict[str, tuple[int | None, ...]]:
+    """Each part's bytes at each value; a part that a value does not have is none of it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: tuple(row.get(name, 0 if row else None) for row in rows) for name in names}
 
 
 def _with(workload: Workload, over: str, value: Value) -> Workload:

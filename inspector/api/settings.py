@@ -51,6 +51,7 @@ class EngineSettings(WorkloadSettings):
         " (mlx-lm, on Macs); all but transformers need a `--gpu`",
         choices=engine_names,
         group="Engine",
+        several=True,
     )
     serving: Mapping[str, Any] = setting({}, help="The engine's own settings.", option="")
     price: float | None = setting(
@@ -71,17 +72,18 @@ class DeviceSettings:
 
     Attributes:
         gpus: devices to answer for: names, sizes ("24GiB"), counts ("4xH100"), or "auto" for this machine's; one
-            alone as a text.
+            alone, or several with commas, as a text.
     """
 
     gpus: Sequence[str] = setting(
         (),
         help=f"Also say whether it fits: {GPU_EXAMPLES}; may be repeated.",
         docs="the GPUs to answer for, a `+` between unlike ones that work together (`'RTX 4090 + RTX 3060 12GB'`); may"
-        " be repeated",
+        " be repeated, or a list with commas",
         option="--gpu",
         metavar="GPU",
         group="Device",
+        several=True,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from inspector.cli.options import (
     option,
     output_format,
     output_options,
+    ranges_of,
     setting_options,
     source_options,
     with_serving,
@@ -51,7 +53,7 @@ def _emit_names() -> tuple[str, ...]:
 )
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
-@setting_options(Settings, help={"gpus": GPU_HELP})
+@setting_options(Settings, help={"gpus": GPU_HELP}, several=True)
 @option(
     "--emit",
     group=OUTPUT,
@@ -86,9 +88,15 @@ def fit(
     """Say whether a model fits, and exit with 0 if it does (on every --gpu), 1 if not, 4 if that cannot be told."""
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
+    out = Output(output_format(output, path), path)
+    access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
+    if ranges := ranges_of(settings):
+        from inspector.cli.ranges import fit_ranges
+
+        alone = {"emit": emit, "published": published, "together": together, "draft": draft, "explain": explain}
+        return fit_ranges(models, ranges, with_serving(settings), access, out, alone)
     if published:
         refuse_beside_published(settings, emit, together, draft)
-    out = Output(output_format(output, path), path)
     if emit:
         settings["engine"] = _launched_engine(emit, settings, out.format)
     if together:
@@ -96,15 +104,13 @@ def fit(
 
         if draft is not None:
             raise UsageError("--together has no draft models", "Leave out --draft.")
-        own = {"revision": revision, "token": token, "offline": offline or None, "beside": beside}
-        return fit_together(models, with_serving(settings) | own, emit, out)
+        return fit_together(models, with_serving(settings) | access | {"beside": beside}, emit, out)
     if len(models) > 1 or beside is not None:
         raise UsageError("fit answers for one model", "Several on one GPU: --together; each by itself: batch.")
     (model,) = models
     asked = with_serving(settings)
     try:
         with out.waiting(model):
-            access = {"revision": revision, "token": token, "offline": offline or None}
             inspection, drafts = _inspected(model, draft, asked | access)
         launch = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
         found = find_published(model, token, offline, settings) if published else None
@@ -114,16 +120,12 @@ def fit(
     out.details(inspection)
     if emit:
         _tell(out, inspection, launch)
+    launched = (launch.text if launch else "") if emit else None
 
-    def text() -> None:
-        if emit:
-            click.echo(launch.text if launch else "", nl=False)
-            return
-        _print(out, inspection, settings, found, explain=explain)
-
+    shown = partial(_print, out, inspection, settings, found, launched, explain=explain)
     more: Record = {} if found is None else {"published": list(found.rows)}
     more |= {"launch": None if launch is None else dataclasses.asdict(launch)} if emit else {}
-    out.write(_answer(model, inspection, Settings(**asked), more, text, explain=explain))
+    out.write(_answer(model, inspection, Settings(**asked), more, shown, explain=explain))
     if found is not None and any(row.get("fits") for row in found.rows):
         return out.comes_to(0)
     return out.verdicts([each.fits for each in inspection.fits])
@@ -163,8 +165,19 @@ def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[In
     return inspect_with_draft(model, draft, **asked)
 
 
-def _print(out: Output, inspection: Inspection, settings: Mapping[str, Any], found: Any, *, explain: bool) -> None:
-    """The verdicts, or the devices that it fits on, and what others made of it."""
+def _print(
+    out: Output,
+    inspection: Inspection,
+    settings: Mapping[str, Any],
+    found: Any,
+    launched: str | None,
+    *,
+    explain: bool,
+) -> None:
+    """What launches it, or the verdicts, or the devices that it fits on, and what others made of it."""
+    if launched is not None:
+        click.echo(launched, nl=False)
+        return
     if settings["all_gpus"]:
         from inspector.report.lists import print_fleet
 

@@ -11,12 +11,13 @@ import click
 from inspector.api.settings import GPU_EXAMPLES, Settings
 from inspector.cli.output import SAID
 from inspector.errors import UsageError
-from inspector.settings import Setting, read_pixels, read_tokens, settings_of
+from inspector.settings import Setting, read_pixels, read_tokens, settings_of, split_values
 
 if TYPE_CHECKING:
     from inspector.report.writers import Format
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
 MODEL, HUB_LIST, WORKLOAD, TRAINING, DEVICE, ENGINE, OUTPUT = (
     "Model",
@@ -198,6 +199,60 @@ class LazyChoice(NearChoice):
         return str(value) if value == self._usual else super().convert(value, param, ctx)
 
 
+class Range(tuple[Any, ...]):
+    """Several values of a setting: what a table has rows or columns for."""
+
+
+class Several(click.ParamType[Any]):
+    """One value, or a list with commas: a `Range`.
+
+    Args:
+        one: the type of a value.
+        reads: how text is read, as `About.reads` says.
+    """
+
+    def __init__(self, one: click.ParamType[Any], reads: str = "") -> None:
+        self.one, self.reads = one, reads
+        self.name = one.name
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"{self.one.get_metavar(param, ctx) or self.name.upper()},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return self.one.convert(value, param, ctx)
+        try:
+            texts = split_values(value, self.reads)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
+        found = Range(self.one.convert(each, param, ctx) for each in texts)
+        return found if len(found) > 1 else found[0]
+
+
+def _of_last(complete: Completer) -> Completer:
+    """Completes the last value of a list with commas."""
+
+    def of_last(context: click.Context, option: click.Parameter, typed: str) -> list[Any]:
+        before, comma, last = typed.rpartition(",")
+        found = complete(context, option, last)
+        return [f"{before},{getattr(each, 'value', each)}" for each in found] if comma else found
+
+    return of_last
+
+
+def ranges_of(settings: dict[str, Any]) -> dict[str, Range]:
+    """The settings with several values, which are taken out of the others."""
+    found = {name: value for name, value in settings.items() if isinstance(value, Range)}
+    for name in found:
+        del settings[name]
+    return found
+
+
+def _devices(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> tuple[str, ...]:
+    """Each of several devices, of options that are repeated and of lists with commas."""
+    return tuple(each for text in texts for each in split_values(text))
+
+
 def format_choice(offered: Callable[[Format], bool]) -> LazyChoice:
     """The formats of report/ that a command can write."""
 
@@ -216,7 +271,7 @@ COMPLETED = {"gpus": "gpus", "dtype": "precisions", "kv_dtype": "precisions"}
 """Settings whose values no list of choices has, and what a shell is told of them: completion.py's function."""
 
 
-def _completer(what: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+def _completer(what: str) -> Completer:
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
         from inspector.cli import completion
 
@@ -237,13 +292,21 @@ def model_argument(name: str = "model", **more: Any) -> Callable[[Command], Comm
     return click.argument(name, shell_complete=_completer("models"), **more)
 
 
-def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool = False, group: str = "") -> Option:
+def option_of(
+    setting: Setting,
+    *,
+    help: str | None = None,
+    given_or_none: bool = False,
+    group: str = "",
+    several: bool = False,
+) -> Option:
     """The option of a setting: its name, type, bounds and default are those of the field.
 
     Args:
         help: instead of the setting's own.
         given_or_none: None where it is not given, whatever the field's default is.
         group: the heading, unless the setting has one.
+        several: the command makes a table of several values, where the setting may have them.
     """
     about, default = setting.about, None if given_or_none else setting.default
     many, values = setting.many, () if callable(about.choices) else about.values()
@@ -262,6 +325,8 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
         more["type"] = click.INT if least is most is None else click.IntRange(least, most)
     elif "float" in setting.type:
         more["type"] = click.FLOAT if about.least is about.most is None else click.FloatRange(about.least, about.most)
+    if about.several and many:
+        more["callback"] = _devices
     shown = default not in (None, "", ()) and not isinstance(default, bool)
     if setting.name in COMPLETED:
         more["shell_complete"] = _completer(COMPLETED[setting.name])
@@ -269,6 +334,11 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
         more["shell_complete"] = lambda _context, _option, typed: [
             each for each in values if each.startswith(typed.lower())
         ]
+    if about.several and several and not many:
+        one: click.ParamType[Any] = more.get("type", click.STRING)
+        more["shell_complete"] = _of_last(more.get("shell_complete") or one.shell_complete)
+        more["type"] = Several(one, about.reads)
+        more["metavar"] = f"{more['metavar']},..." if more["metavar"] else None
     return Option(
         [about.option, setting.name],
         help=help or about.help,
@@ -281,7 +351,7 @@ def option_of(setting: Setting, *, help: str | None = None, given_or_none: bool 
 
 
 def setting_options(
-    kind: type, *without: str, help: Mapping[str, str] | None = None, group: str = WORKLOAD
+    kind: type, *without: str, help: Mapping[str, str] | None = None, group: str = WORKLOAD, several: bool = False
 ) -> Callable[[Command], Command]:
     """The options of a dataclass's settings, in their order.
 
@@ -289,9 +359,10 @@ def setting_options(
         without: settings that the command does not have.
         help: of some of them the command's own.
         group: the heading of those that say none.
+        several: as of `option_of`.
     """
     found = [each for each in settings_of(kind).values() if each.about.option and each.name not in without]
-    options = [option_of(each, help=(help or {}).get(each.name), group=group) for each in found]
+    options = [option_of(each, help=(help or {}).get(each.name), group=group, several=several) for each in found]
 
     def decorate(command: Command) -> Command:
         # click's own decorators keep them so, the last first.

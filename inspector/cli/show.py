@@ -17,6 +17,7 @@ from inspector.cli.options import (
     option,
     output_format,
     output_options,
+    ranges_of,
     refuse_check_alone,
     setting_options,
     source_options,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 )
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
 @source_options
-@setting_options(Settings, "all_gpus", "all_options")
+@setting_options(Settings, "all_gpus", "all_options", several=True)
 @check_option
 @option("--layers", group=OUTPUT, is_flag=True, help="Show each layer's share, and where its numbers come from.")
 @output_options
@@ -64,6 +65,12 @@ def show(
     out = Output(output_format(output, path), path)
     if layers and out.format not in ("text", "json", "jsonl", "html"):
         raise UsageError(f"--layers prints text, json or html, not {out.format}")
+    access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
+    if ranges := ranges_of(settings):
+        from inspector.cli.ranges import show_ranges
+
+        alone = {"layers": layers, "explain": explain}
+        return show_ranges(models, ranges, with_serving(settings), access, out, alone, check=check)
 
     def while_waiting() -> None:
         prepare()

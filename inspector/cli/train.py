@@ -17,6 +17,7 @@ from inspector.cli.options import (
     option,
     output_format,
     output_options,
+    ranges_of,
     refuse_check_alone,
     setting_options,
     source_options,
@@ -47,9 +48,9 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
 )
 @model_argument()
 @source_options
-@setting_options(RunSettings)
+@setting_options(RunSettings, several=True)
 @click.option("--kv-dtype", hidden=True, expose_value=False, callback=_refuse_kv_dtype)
-@setting_options(TrainingSetup, group=TRAINING)
+@setting_options(TrainingSetup, group=TRAINING, several=True)
 @setting_options(Sharding, group="Several GPUs")
 @option(
     "--measure",
@@ -85,11 +86,16 @@ def train(
     from inspector.api import training as api_training
 
     refuse_check_alone(check, settings["gpus"])
+    access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
     out = Output(output_format(output, path), path)
     settings["sharding"] = {name: settings.pop(name) for name in settings_of(Sharding)}
+    if ranges := ranges_of(settings):
+        from inspector.cli.ranges import train_ranges
+
+        return train_ranges(model, ranges, settings, access, out, {"explain": explain}, check=check)
     try:
         with out.waiting(model):
-            trained = api_training.train(model, revision=revision, token=token, offline=offline or None, **settings)
+            trained = api_training.train(model, **access, **settings)
     except InspectError as error:
         return out.fail(error, model)
     inspection, training = trained

@@ -57,12 +57,14 @@ class Sized(NamedTuple):
         needed: bytes on the fullest device; None where that is not known.
         usable: bytes that the engine may use of it; likewise.
         split: devices that work on one step at the same time, for the bound of its speed.
+        parts: what `needed` is the sum of; empty where they are not told apart.
     """
 
     fits: bool | None = None
     needed: int | None = None
     usable: int | None = None
     split: int = 1
+    parts: Mapping[str, int | None] = {}
 
     @property
     def left(self) -> int | None:
@@ -258,7 +260,8 @@ class Engine:
             serving = self.plan(model, workload, spec, options, suggest=False)
             needed, left = serving.needs()
             usable = None if needed is None or left is None else needed + left
-            return Sized(serving.fits, needed, usable, serving.settings.get("tensor_parallel_size") or 1)
+            split = serving.settings.get("tensor_parallel_size") or 1
+            return Sized(serving.fits, needed, usable, split, serving.parts)
 
         return sized
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,6 +94,11 @@ class Serving:
         return fixed + request, pool - request
 
     @property
+    def parts(self) -> dict[str, int | None]:
+        """What `needs` is the sum of: the parts of `per_gpu` that are fixed, and the cache of one request."""
+        return needed_parts(self.per_gpu, self.request_bytes)
+
+    @property
     def verdict(self) -> Fit:
         """The same as a `Fit`: the needs of one request, of which the pool serves `max_batch` at once."""
         needed, headroom = self.needs()
@@ -124,3 +129,14 @@ class AllocatedServing(Serving):
         """(all that is taken, what the device has beside it)."""
         total = self.per_gpu.get("total")
         return total, None if total is None else self.capacity - total
+
+    @property
+    def parts(self) -> dict[str, int | None]:
+        """The parts of `per_gpu`, with the whole cache."""
+        return needed_parts(self.per_gpu, self.per_gpu.get("kv_pool"))
+
+
+def needed_parts(per_gpu: Mapping[str, int | None], kv_cache: int | None) -> dict[str, int | None]:
+    """An account's parts with so much cache instead of the pool; empty where it has none."""
+    fixed = {name: size for name, size in per_gpu.items() if name not in ("kv_pool", "total") and size is not None}
+    return {**fixed, "kv_cache": kv_cache} if fixed else {}

@@ -29,8 +29,11 @@ class RunSettings:
         docs="tokens per sequence, `8k` and `128k` work; default the smaller of 4096 and the model's maximum",
         unit="tokens",
         reads="tokens",
+        several=True,
     )
-    batch: int = setting(1, help="Sequences at once.", docs="sequences at once; default 1", least=1, most=2**40)
+    batch: int = setting(
+        1, help="Sequences at once.", docs="sequences at once; default 1", least=1, most=2**40, several=True
+    )
     dtype: str = setting(
         "stored",
         help="Precision of the weights: stored, fp32, bf16, fp16, fp8, int8, int4; or a recipe, scales included: "
@@ -42,6 +45,7 @@ class RunSettings:
         + "); or a type of llama.cpp's quantize (`Q4_K_M`, `Q8_0`, `IQ4_XS`, `MXFP4_MOE`, ...:"
         " all of `llama-quantize`); with train for `--formulas article` alone",
         metavar="TYPE",
+        several=True,
     )
     formulas: Formulas = setting(
         "exact",
@@ -67,6 +71,7 @@ class WorkloadSettings(RunSettings):
         help="Precision of the KV cache. Default: what the model computes in.",
         docs="precision of the KV cache; default the one that the model computes in",
         metavar="TYPE",
+        several=True,
     )
     images: int | None = setting(
         None,

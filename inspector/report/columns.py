@@ -120,6 +120,18 @@ def columns_of(records: Sequence[Record]) -> tuple[Column, ...]:
     return (*chosen, *device_columns([device_text(fit["gpu"], fit["count"]) for fit in fits]))
 
 
+def rows_of(record: Record) -> Sequence[Record]:
+    """The record itself, or, where it is of ranges of settings, one for each of its cells."""
+    if "grid" not in record:
+        return (record,)
+    first = {name: record[name] for name in ("repo_id", "revision")}
+    parts = ("memory", "per_gpu")
+    known = [
+        {key: value for key, value in cell.items() if value or key not in parts} for cell in record["grid"]["cells"]
+    ]
+    return [{**first, "of": record["grid"]["of"], **cell} for cell in known]
+
+
 def flat(record: Record) -> Record:
     """A record with its nested keys joined by dots, those of devices by their index; other lists are values."""
     row: Record = {}

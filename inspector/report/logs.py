@@ -8,8 +8,8 @@ from rich.text import Text
 
 from inspector.engines.common.comparison import COUNTS
 from inspector.engines.registry import engine_named
-from inspector.report.text import indented, label, plain_table
-from inspector.report.units import gib_text, inert
+from inspector.report.text import indented, plain_table
+from inspector.report.units import gib_text, inert, label
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,6 +20,7 @@ from inspector.report.columns import (
     device_columns,
     flat,
     id_and_outcome,
+    rows_of,
     value_at,
 )
 from inspector.report.json_text import json_text
@@ -54,7 +55,7 @@ class CsvWriter(Writer):
         return id_and_outcome(found[: len(FIRST_COLUMNS)])
 
     def print(self, answer: Answer) -> None:
-        rows = [flat(record) for record in answer.records()]
+        rows = [flat(row) for record in answer.records() for row in rows_of(record)]
         columns = list(dict.fromkeys(key for row in rows for key in row))
         sys.stdout.write(_csv_line(columns) + "".join(_csv_line([row.get(key) for key in columns]) for row in rows))
 
@@ -83,11 +84,26 @@ class MarkdownWriter(Writer):
         """The models that could be read: what is wrong with the others stands on standard error."""
         named = zip(answer.names, answer.records(), strict=True)
         good = [(name, record) for name, record in named if "error" not in record]
+        if any("grid" in record for _, record in good):
+            sys.stdout.write("\n".join(_grid_text(name if len(good) > 1 else "", record) for name, record in good))
+            return
         columns = columns_of([record for _, record in good])
         sys.stdout.write(_markdown_head(["model", *(column.head for column in columns)]))
         for name, record in good:
             cells = [column.shown(value_at(record, column.key)) for column in columns]
             sys.stdout.write(_markdown_line([_text(name), *cells]))
+
+
+def _grid_text(name: str, record: Record) -> str:
+    """The table of a record's ranges, below what it is of: its model, where there are several, and what is alike."""
+    from inspector.report.grid import WORDS, body_of, heading_of, heads_of, reasons_of, tables_of
+
+    (table,) = tables_of(record["grid"], apart=False)
+    rows = ([*values, *(text for text, _ in cells)] for values, cells in body_of(table, WORDS))
+    above = ", ".join((*([_text(name)] if name else []), *heading_of(record["grid"])))
+    lines = [_markdown_head(heads_of(table)), *map(_markdown_line, rows)]
+    below = "".join(f"\n{reason}\n" for reason in reasons_of(record["grid"]))
+    return f"{above}\n\n{''.join(lines)}{below}"
 
 
 def _text(value: Any) -> str:

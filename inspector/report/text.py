@@ -13,7 +13,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from inspector.report.units import GIB, bytes_text, count_text, device_text, gib_text, inert, number_text, verdict_text
+from inspector.report.units import (
+    GIB,
+    bytes_text,
+    count_text,
+    device_text,
+    gib_text,
+    inert,
+    label,
+    number_text,
+    verdict_text,
+)
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
@@ -419,22 +429,6 @@ def _kinds_text(kinds: dict[str, int]) -> str:
     if set(kinds) <= {"full_attention", "no_cache"}:
         return ""
     return " (" + ", ".join(f"{count} {label(kind)}" for kind, count in kinds.items()) + ")"
-
-
-def label(name: str) -> str:
-    """A part's name as people read it."""
-    return _LABELS.get(name, name.replace("_", " "))
-
-
-_LABELS = {
-    "kv_cache": "KV cache",
-    "kv_pool": "KV pool",
-    "kv_bytes_per_token": "KV cache per token",
-    "mlp": "MLP",
-    "mtp": "multi-token prediction",
-    "non_torch": "non-torch",
-    "pictures_held": "images held",
-}
 
 
 class Grid:

@@ -9,7 +9,6 @@ from rich.text import Text
 
 from inspector.report.text import (
     indented,
-    label,
     plain_table,
     print_explanation,
     print_fit,
@@ -18,7 +17,7 @@ from inspector.report.text import (
     print_verdict,
     tokens_text,
 )
-from inspector.report.units import gib_text, inert
+from inspector.report.units import gib_text, inert, label
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection

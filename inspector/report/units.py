@@ -44,6 +44,22 @@ def device_text(gpu: str, count: int) -> str:
     return inert(f"{count} x {gpu}" if count > 1 and " + " not in gpu else gpu)
 
 
+def label(name: str) -> str:
+    """A part's name as people read it."""
+    return _LABELS.get(name, name.replace("_", " "))
+
+
+_LABELS = {
+    "kv_cache": "KV cache",
+    "kv_pool": "KV pool",
+    "kv_bytes_per_token": "KV cache per token",
+    "mlp": "MLP",
+    "mtp": "multi-token prediction",
+    "non_torch": "non-torch",
+    "pictures_held": "images held",
+}
+
+
 def verdict_text(fits: bool | None) -> str:
     """The verdict in a word or two."""
     return "cannot tell" if fits is None else "fits" if fits else "does not fit"

@@ -20,9 +20,19 @@ CARDS = (2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def check_training(
-    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights, spec: GpuSpec
+    model: Model,
+    workload: Workload,
+    setup: TrainingSetup,
+    sharding: Sharding,
+    tensors: Weights,
+    spec: GpuSpec,
+    *,
+    searches: bool = True,
 ) -> Fit:
     """The verdict on the fullest GPU of a run, and the changes that make it fit where it does not.
+
+    Args:
+        searches: look for the longest context, the most sequences and the changes; else they are None.
 
     Raises:
         UsageError: several GPUs are named, and fewer than the run takes.
@@ -41,6 +51,7 @@ def check_training(
         ),
         inference=False,
         suggest=False,
+        searches=searches,
     )
     notes = fit.notes
     if sharding.cards > spec.count > 1:
@@ -53,7 +64,7 @@ def check_training(
     if spec.count > 1 and sharding.cards == 1:
         notes += (f"one GPU of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
     changes: tuple[Change, ...] = ()
-    if fit.fits is False:
+    if fit.fits is False and searches:
         changes = tuple(_changes(workload, setup, sharding, spec, fit, sized))
     return dataclasses.replace(fit, count=max(1, sharding.cards), min_count=None, changes=changes, notes=notes)
 

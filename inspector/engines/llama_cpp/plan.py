@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCp
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, layer_cache_bytes
 from inspector.engines.llama_cpp.options import LlamaCppOptions
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
-from inspector.engines.serving import AllocatedServing, CannotTell, Serving
+from inspector.engines.serving import AllocatedServing, CannotTell, Serving, needed_parts
 from inspector.errors import UsageError, known_hint
 from inspector.memory import STORED, Part, Workload, estimated_cache
 from inspector.model import Model
@@ -129,14 +129,9 @@ def plan_llama_cpp(
         capacity=taken.capacity,
         settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}")
         | ({} if taken.tensor_split is None else {"tensor_split": taken.tensor_split}),
-        per_gpu={
-            "weights": fullest.weights,
-            "activations": fullest.compute,
-            "non_torch": outside,
-            "kv_pool": fullest.kv_cache,
-            **({} if devices.draft is None else {"draft": devices.draft_bytes(chosen, spec.count)}),
-            "total": taken.total,
-        },
+        per_gpu=_per_gpu(
+            taken, outside, {} if devices.draft is None else {"draft": devices.draft_bytes(chosen, spec.count)}
+        ),
         cpu={"weights": result.cpu.weights, "kv_cache": result.cpu.kv_cache, "activations": result.cpu.compute},
         kv_tokens=chosen.n_ctx,
         max_concurrency=None if many is None else float(many),
@@ -161,10 +156,24 @@ def llama_cpp_sizer(model: Model) -> Sizer:
         found = facts(workload.dtype)
         if isinstance(found, str):
             return Sized()
-        taken = _Devices(found, spec, _outside(spec)).taken(llama_cpp_settings(workload, options))
-        return Sized(taken.fits, taken.total, taken.capacity)
+        outside = _outside(spec)
+        taken = _Devices(found, spec, outside).taken(llama_cpp_settings(workload, options))
+        parts = needed_parts(_per_gpu(taken, outside, {}), taken.device.kv_cache)
+        return Sized(taken.fits, taken.total, taken.capacity, parts=parts)
 
     return sized
+
+
+def _per_gpu(taken: _Taken, outside: int, draft: Mapping[str, int | None]) -> dict[str, int | None]:
+    device = taken.device
+    return {
+        "weights": device.weights,
+        "activations": device.compute,
+        "non_torch": outside,
+        "kv_pool": device.kv_cache,
+        **draft,
+        "total": taken.total,
+    }
 
 
 def _outside(spec: GpuSpec) -> int:

@@ -15,7 +15,7 @@ from inspector.engines.mlx.buffers import MlxFacts, MlxPlan, assumed_latents, ml
 from inspector.engines.mlx.cache import VERSION, MlxSettings, last_chunk, layer_cache_bytes
 from inspector.engines.mlx.graph import LARGE, SMALL, Queue
 from inspector.engines.mlx.options import MlxOptions
-from inspector.engines.serving import AllocatedServing, CannotTell, Serving
+from inspector.engines.serving import AllocatedServing, CannotTell, Serving, needed_parts
 from inspector.errors import UsageError
 from inspector.memory import Part, Workload, estimated_cache
 from inspector.model import Model
@@ -63,12 +63,7 @@ def plan_mlx(model: Model, workload: Workload, spec: GpuSpec, options: MlxOption
         count=spec.count,
         capacity=spec.capacity,
         settings=_shown(chosen),
-        per_gpu={
-            "weights": result.weights,
-            "activations": sum(result.activations.values()),
-            "kv_pool": result.kv_cache,
-            "total": total,
-        },
+        per_gpu=_per_gpu(result),
         kv_tokens=chosen.context * chosen.batch,
         max_concurrency=None if many is None else float(many),
         longest_context=longest,
@@ -90,10 +85,20 @@ def mlx_sizer(model: Model) -> Sizer:
         if isinstance(found, str):
             return Sized()
         chosen = mlx_settings(workload, spec, options)
-        total = plan(found, chosen, _queue(spec)).total
-        return Sized(None if total is None else total <= spec.capacity, total, spec.capacity, chosen.ranks)
+        result = plan(found, chosen, _queue(spec))
+        total, parts = result.total, needed_parts(_per_gpu(result), result.kv_cache)
+        return Sized(None if total is None else total <= spec.capacity, total, spec.capacity, chosen.ranks, parts)
 
     return sized
+
+
+def _per_gpu(result: MlxPlan) -> dict[str, int | None]:
+    return {
+        "weights": result.weights,
+        "activations": sum(result.activations.values()),
+        "kv_pool": result.kv_cache,
+        "total": result.total,
+    }
 
 
 def _queue(spec: GpuSpec) -> Queue:

@@ -78,6 +78,7 @@ class TrainingSetup:
 
     method: str = setting(
         "full",
+        several=True,
         choices=("full", "lora", "qlora", "frozen-except"),
         help="All parameters; adapters on linear layers; adapters on a base in 4 bits; or what --train-only names.",
         docs="`full`; `lora`: adapters on linear layers; `qlora`: on a base in 4 bits; `frozen-except`: only what"
@@ -92,12 +93,14 @@ class TrainingSetup:
     )
     precision: str = setting(
         "bf16",
+        several=True,
         choices=("bf16", "fp32", "mixed", "bf16-master"),
         help="Precision of what trains; mixed: autocast to bf16 with fp32 weights; bf16-master: bf16 and an fp32 copy.",
         docs="`bf16`, `fp32`, `mixed` (autocast to bf16 with fp32 weights), `bf16-master` (bf16 with an fp32 copy)",
     )
     optimizer: str = setting(
         "adamw",
+        several=True,
         choices=OPTIMIZERS,
         help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, sgd, sgd-momentum, adafactor (transformers'),"
         " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo, torchao-adamw-8bit,"
@@ -149,6 +152,7 @@ class TrainingSetup:
     )
     checkpointing: str = setting(
         "none",
+        several=True,
         choices=("none", "full", "selective", "selective-op", "attention"),
         help="Gradient checkpointing of every block, every K-th block (selective), all but attention and every second"
         " matrix product (selective-op), or eager attention's scores alone.",
@@ -175,7 +179,7 @@ class TrainingSetup:
         " precision, upcast a chunk at a time by a compiled loss (torchtune); `compiled-loss`: the same in one piece"
         " (torchtitan)",
     )
-    lora_rank: int = setting(16, help="Rank of the adapters.", least=1, most=2**16)
+    lora_rank: int = setting(16, help="Rank of the adapters.", least=1, most=2**16, several=True)
     lora_targets: str = setting(
         "all-linear",
         help="Modules with adapters: all-linear, or names such as q_proj,v_proj.",

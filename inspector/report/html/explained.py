@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.report.columns import value_at
 from inspector.report.html.element import Child, Element, element, figure, folded, name, rows
-from inspector.report.text import label
-from inspector.report.units import bytes_text
+from inspector.report.units import bytes_text, label
 
 if TYPE_CHECKING:
     from inspector.record import Record

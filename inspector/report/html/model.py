@@ -20,10 +20,11 @@ from inspector.report.html.element import (
     table,
 )
 from inspector.report.html.explained import part_row, plain_row
+from inspector.report.html.grid import grid_section
 from inspector.report.html.training import training_sections
 from inspector.report.html.verdicts import pairs_list, published, servings, verdict, verdicts
-from inspector.report.text import label, tokens_text
-from inspector.report.units import bytes_text, count_text, gib_text
+from inspector.report.text import tokens_text
+from inspector.report.units import bytes_text, count_text, gib_text, label
 
 if TYPE_CHECKING:
     from inspector.record import Record
@@ -44,6 +45,8 @@ def article(page: Record, index: int) -> Element:
     heading = element("h1", name(record.get("repo_id") or "", "span"), id=f"model-{index}")
     if "error" in record:
         inside: list[Child] = [heading, element("p", record["error"]["message"], class_="bad")]
+    elif "grid" in record:
+        inside = [element("header", heading, _origin(record)), _notes(record), grid_section(record["grid"])]
     elif "memory" not in record:
         inside = [heading, section("Answer", _keys(page, "record", record))]
     else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from inspector.report.columns import value_at
 from inspector.report.html.element import Child, Element, chart, element, figure, folded, name, rows, section, table
 from inspector.report.html.explained import part_inside, plain_row
-from inspector.report.text import SHOWN_OPTIONS, label, rate_text
-from inspector.report.units import bytes_text, device_text, gib_text, number_text, verdict_text
+from inspector.report.text import SHOWN_OPTIONS, rate_text
+from inspector.report.units import bytes_text, device_text, gib_text, label, number_text, verdict_text
 
 if TYPE_CHECKING:
     from inspector.record import Record
@@ -18,7 +18,7 @@ OPEN_DEVICES = 20
 """Devices whose table stands open; that of more is folded."""
 CARDS = 4
 """Devices that have a card each; more are a table."""
-_CLASSES = {True: "good", False: "bad", None: "unsure"}
+CLASSES = {True: "good", False: "bad", None: "unsure"}
 _SIGNS = {True: "✓", False: "✕", None: "?"}
 
 
@@ -43,7 +43,7 @@ def verdict(page: Record, key: str) -> Element:
 def said_verdict(fits: bool | None, key: str | None = None) -> Element:
     """`verdict` of a value, and the key that it stands under."""
     word = element("data", verdict_text(fits), value="" if fits is None else str(fits), data_key=key)
-    return element("span", element("span", _SIGNS[fits], aria_hidden="true"), " ", word, class_=_CLASSES[fits])
+    return element("span", element("span", _SIGNS[fits], aria_hidden="true"), " ", word, class_=CLASSES[fits])
 
 
 def _devices(page: Record, fits: Sequence[Record]) -> Element:
@@ -74,7 +74,7 @@ def _card(page: Record, index: int, at: int, fit: Record) -> Element:
         [element("p", note, class_="quiet") for note in fit["notes"]],
         _unequal(page, key, fit),
         _options(page, key, fit),
-        class_=f"card verdict {_CLASSES[fit['fits']]}-edge",
+        class_=f"card verdict {CLASSES[fit['fits']]}-edge",
     )
 
 

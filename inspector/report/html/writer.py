@@ -50,7 +50,8 @@ def page_of(answer: Answer) -> str:
     data = json_text({"models": made})
     pages: Sequence[Record] = json.loads(data)["models"]
     names = ", ".join(answer.names) or "models"
-    inside = [_compared(pages)] if len(pages) > 1 else []
+    whole = any("grid" in page["record"] for page in pages)
+    inside = [_compared(pages)] if len(pages) > 1 and not whole else []
     inside += [article(page, index) for index, page in enumerate(pages) if len(pages) == 1 or _is_whole(page)]
     return document(f"{names} · llm-inspect", element("main", *inside), data)
 
@@ -71,7 +72,7 @@ def _compared(pages: Sequence[Record]) -> Element:
 
 def _is_whole(page: Record) -> bool:
     """There is more to say of it than a row of a table: a model that was read, or why it was not."""
-    return not page["record"].keys().isdisjoint({"memory", "error"})
+    return not page["record"].keys().isdisjoint({"memory", "grid", "error"})
 
 
 def _cell(page: Record, column: Column) -> Child:
