@@ -209,7 +209,7 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
         "formulas": training.workload.formulas,
         "precision": inspection.estimate.kv_dtype if article else setup.precision,
         "optimizer": setup.optimizer,
-        "optimizer_impl": None if article else setup.optimizer_impl,
+        "optimizer_impl": None if article else setup.variant,
         "attention": None if article else setup.attention,
         "checkpointing": None if article else setup.checkpointing,
         "lora_rank": setup.lora_rank if setup.adapters else None,

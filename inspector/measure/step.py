@@ -222,7 +222,7 @@ def make_optimizer(model: Any, step: Step) -> Any:
     if step.optimizer == "adafactor":
         return Adafactor(parameters)
     if step.optimizer == "adafactor-torch":
-        return torch.optim.Adafactor(parameters, foreach=False)
+        return torch.optim.Adafactor(parameters, foreach=step.optimizer_impl == "foreach")
     if step.optimizer == "muon":
         return _muon(model, step)
     how: dict[str, Any] = {"foreach": step.optimizer_impl == "foreach"}

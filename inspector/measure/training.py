@@ -78,7 +78,7 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
         attention="sdpa" if setup.attention == "flash" else setup.attention,
         checkpointing=setup.checkpointing,
         optimizer=setup.optimizer,
-        optimizer_impl=setup.optimizer_impl,
+        optimizer_impl=setup.variant,
         lora_rank=setup.lora_rank,
         lora_targets=setup.lora_targets,
         adapter_dtype=setup.adapter_dtype,

@@ -47,7 +47,7 @@ def print_training(
     if article := workload.formulas == "article":
         heading = f"Training by the article's formulas, {training.optimizer}, {tokens}"
     else:
-        words = [setup.method, setup.precision, f"{setup.optimizer} {setup.optimizer_impl}", setup.attention]
+        words = [setup.method, setup.precision, f"{setup.optimizer} {setup.variant}", setup.attention]
         words += [f"rank {setup.lora_rank}"] if setup.adapters else []
         words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
         words += [setup.trained] if setup.trained else []

@@ -138,7 +138,7 @@ def _changes(
 
 def _setups(setup: TrainingSetup) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Options, what they are, and the settings that they change."""
-    if setup.optimizer == "adamw" and setup.optimizer_impl == "foreach":
+    if setup.optimizer == "adamw" and setup.variant == "foreach":
         yield "--optimizer-impl fused", "the fused optimizer, which makes no temporaries", {"optimizer_impl": "fused"}
     if setup.logits == "all":
         yield "--logits chunked", "a fused cross entropy, a chunk of the logits at a time", {"logits": "chunked"}

@@ -60,6 +60,7 @@ def needs_torch() -> None:
         {"method": "lora", "lora_targets": "q_proj,v_proj"},
         {"method": "frozen-except", "trained": "model.layers.2.*"},
         {"optimizer": "adafactor"},
+        {"optimizer": "adafactor-torch", "optimizer_impl": "foreach"},
         {"optimizer": "muon"},
     ],
     ids=str,

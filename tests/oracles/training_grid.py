@@ -140,7 +140,7 @@ MORE = (
     {"method": "frozen-except", "trained": "model.layers.2.*"},
     {"method": "frozen-except", "trained": "*norm*", "precision": "mixed"},
     {"optimizer": "adafactor", "precision": "mixed"},
-    {"optimizer": "adafactor-torch"},
+    {"optimizer": "adafactor-torch", "optimizer_impl": "for-loop"},
     {"optimizer": "muon"},
 )
 """Ways that fewer models are taken through: those whose modules have these names."""

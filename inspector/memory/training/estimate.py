@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inspector.errors import UsageError, known_hint
 from inspector.memory.estimate import Part, Workload
+from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import setting, settings_of
 
@@ -29,6 +30,7 @@ OPTIMIZERS = (
     "torchao-adamw-8bit",
     "torchao-adamw-4bit",
     "torchao-adamw-fp8",
+    *BY_SOURCE,
     "fp8-lm",
     "custom",
 )
@@ -47,9 +49,10 @@ class TrainingSetup:
             prepare_model_for_kbit_training has it); "bf16-master", bf16 weights and gradients with an fp32 copy of
             the weights in the optimizer, as DeepSpeed keeps it.
         optimizer: torch's adamw, sgd, sgd-momentum, adafactor-torch, muon; transformers' adafactor; bitsandbytes'
-            8-bit, paged and lion; galore, apollo; torchao's in 8 bits, 4 bits and fp8; fp8-lm, moments in fp8 and fp16
-            (arXiv 2310.18313, MS-AMP); or custom, with `optimizer_bytes`.
-        optimizer_impl: torch's `foreach`, `for-loop` or `fused` variant of AdamW and SGD; Adafactor and Muon loop.
+            8-bit, paged and lion; galore, apollo; torchao's in 8 bits, 4 bits and fp8; those of `BY_SOURCE`; fp8-lm,
+            moments in fp8 and fp16 (arXiv 2310.18313, MS-AMP); or custom, with `optimizer_bytes`.
+        optimizer_impl: torch's `foreach`, `for-loop` or `fused` variant of AdamW, SGD and Adafactor; "auto", torch's
+            own choice on a GPU: foreach, but for Adafactor the loop. Muon loops.
         attention: "sdpa", "eager", or "flash" (flash_attention_2).
         checkpointing: "full" keeps only the blocks' inputs and computes the rest again in the backward pass;
             "selective", so of every `checkpoint_every`-th block alone (torchtitan's selective with a number);
@@ -104,7 +107,7 @@ class TrainingSetup:
         choices=OPTIMIZERS,
         help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, sgd, sgd-momentum, adafactor (transformers'),"
         " adafactor-torch, lion, lion-8bit, paged-lion, paged-lion-8bit, muon, galore, apollo, torchao-adamw-8bit,"
-        " torchao-adamw-4bit, torchao-adamw-fp8, fp8-lm or custom.",
+        f" torchao-adamw-4bit, torchao-adamw-fp8, {', '.join(BY_SOURCE)}, fp8-lm or custom.",
         docs=", ".join(f"`{name}`" for name in OPTIMIZERS) + "; `fp8-lm`: moments in fp8 and fp16, as MS-AMP has them",
         metavar="NAME",
     )
@@ -122,11 +125,12 @@ class TrainingSetup:
         128, rare=True, help="Rank of galore's and apollo's projections.", least=1, most=2**16
     )
     optimizer_impl: str = setting(
-        "foreach",
+        "auto",
         rare=True,
-        choices=("foreach", "for-loop", "fused"),
-        help="Variant of torch's AdamW.",
-        docs="torch's variant of AdamW: `foreach`, `for-loop`, `fused`",
+        choices=("auto", "foreach", "for-loop", "fused"),
+        help="Variant of torch's AdamW or Adafactor. auto: foreach, for Adafactor the loop.",
+        docs="torch's variant of AdamW and Adafactor: `foreach`, `for-loop`, `fused`; `auto`: `foreach`, for Adafactor"
+        " `for-loop`, as torch chooses",
     )
     fp8: str = setting(
         "none",
@@ -244,6 +248,11 @@ class TrainingSetup:
             )
         if self.optimizer_bytes is not None and not 0 <= self.optimizer_bytes <= 1024:
             raise UsageError("bytes of optimizer state a parameter must be between 0 and 1024")
+        entry = BY_SOURCE.get(self.optimizer)
+        if entry is not None and entry.precision == "fp32" and self.trained_bytes != 4:
+            raise UsageError(f"{self.optimizer} steps no bf16 parameters", "Use --precision fp32 or mixed.")
+        if self.variant == "fused" and self.optimizer == "adafactor-torch":
+            raise UsageError("torch's Adafactor has no fused variant", "Leave out --optimizer-impl.")
         if self.optimizer_in_backward and self.precision == "bf16-master":
             raise UsageError("an optimizer in the backward pass keeps no masters", "Use --precision bf16.")
 
@@ -308,6 +317,13 @@ class TrainingSetup:
     def adapters(self) -> bool:
         """Whether adapters train, and the model's own parameters do not."""
         return self.method in ("lora", "qlora")
+
+    @property
+    def variant(self) -> str:
+        """torch's variant that the optimizer steps by; Adafactor takes foreach only where it is asked to."""
+        if self.optimizer_impl != "auto":
+            return self.optimizer_impl
+        return "for-loop" if self.optimizer == "adafactor-torch" else "foreach"
 
     @property
     def trained_bytes(self) -> int:

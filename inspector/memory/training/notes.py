@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspector.memory.training.compiled import kept_by_type
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
+from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
 from inspector.model.model import Model
 
@@ -52,7 +53,7 @@ def _optimizer(setup: TrainingSetup, paged: int) -> list[str]:
     if setup.optimizer == "fp8-lm":
         found.append("fp8-lm: by the paper, not measured; MS-AMP's fp8 gradients would take a byte less a parameter")
     own = setup.optimizer not in BLOCKS  # torchao's are measured
-    if setup.optimizer in LOW_RANK or (own and "8bit" in setup.optimizer) or "lion" in setup.optimizer:
+    if setup.optimizer in (*LOW_RANK, *BY_SOURCE) or (own and "8bit" in setup.optimizer) or "lion" in setup.optimizer:
         found.append(f"{setup.optimizer}: the states follow the library's source, and were not measured")
     if paged:
         found.append(

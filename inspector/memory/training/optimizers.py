@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from inspector.memory.estimate import Part
 from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.optimizers_by_source import BY_SOURCE
 
 TORCH = "torch 2.13, torch/optim"
 TRANSFORMERS = "transformers 5.23, optimization.py (Adafactor without a first moment, its default)"
@@ -98,6 +99,12 @@ def _states(setup: TrainingSetup, trained: Trained) -> Part:
         return part(_low_rank(trained, each, rank), formula, LOW_RANK[name])
     if name == "fp8-lm":
         return part(3 * total, f"{total:,} trainable parameters x (1 B + 2 B)", FP8_LM)
+    if name in BY_SOURCE:
+        entry = BY_SOURCE[name]
+        kept = trained.sum(lambda shape: entry.bytes_of(shape, each))
+        if kept is None and entry.extra is None:
+            kept = entry.bytes_of((total,), each)
+        return part(kept, f"{total:,} trainable parameters: {entry.formula}", entry.source)
     if name in BLOCKS:
         return _torchao(name, trained, each, part)
     return _bitsandbytes(name, trained, part)
@@ -183,7 +190,7 @@ def step_temporaries(setup: TrainingSetup, trained: Trained) -> Part:
     torch's foreach AdamW makes one tensor for every parameter at once (the root of exp_avg_sq); its loop two for one
     parameter at a time (that root, and the same divided); fused kernels, bitsandbytes' and SGD none.
     """
-    name, how, largest = setup.optimizer, setup.optimizer_impl, trained.largest
+    name, how, largest = setup.optimizer, setup.variant, trained.largest
     each = 4 if setup.precision == "bf16-master" else setup.trained_bytes
 
     def part(size: int, formula: str, source: str = TORCH) -> Part:
@@ -197,6 +204,8 @@ def step_temporaries(setup: TrainingSetup, trained: Trained) -> Part:
     if name == "adafactor":
         copies = ADAFACTOR_COPIES[each]
         return part(copies * largest, f"{copies} B a value of the largest tensor, {largest:,}", TRANSFORMERS)
+    if name == "adafactor-torch" and how == "foreach":
+        return part(each * trained.total, f"{trained.total:,} trainable parameters x {each} B: all updates at once")
     if name == "adafactor-torch":
         return part(each * largest, f"the update of the largest tensor, {largest:,} x {each} B (its loop, the default)")
     if name == "muon":
@@ -212,6 +221,11 @@ def step_temporaries(setup: TrainingSetup, trained: Trained) -> Part:
     if name in LOW_RANK:
         formula = f"the update put back to full size, 2 x {largest:,} x {each} B; without the workspace of the SVD"
         return part(2 * largest * each, formula, LOW_RANK[name])
+    if name in BY_SOURCE:
+        entry = BY_SOURCE[name]
+        made = entry.all_at_once * trained.total + entry.one_by_one * largest
+        formula = f"{entry.all_at_once} x all, {entry.one_by_one} x the largest of them, {largest:,}, x {each} B"
+        return part(made * each, formula, entry.source)
     return part(0, f"none ({name}, {how})")
 
 

@@ -165,7 +165,7 @@ def possible(setup: dict[str, str]) -> bool:
     return setup["optimizer"] not in NEEDS_SHAPES
 
 
-NEEDS_SHAPES = {"adafactor", "adafactor-torch", "muon", "galore", "apollo"}
+NEEDS_SHAPES = {"adafactor", "adafactor-torch", "muon", "galore", "apollo", "adam-mini", "soap", "shampoo"}
 POSSIBLE = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CHOICES.items()}).filter(possible)
 
 
