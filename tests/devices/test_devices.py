@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -153,6 +154,34 @@ def test_devices_are_found_by_words_of_all_that_is_known_of_them() -> None:
 def test_every_source_is_explained() -> None:
     explained = json.loads(DATA_FILE.read_text(encoding="utf-8"))["sources"]
     assert {key for device in DEVICES for key in device.source.split(", ")} == set(explained)
+
+
+def test_bandwidths_are_those_that_public_texts_print() -> None:
+    """Of the whole devices, by name and bandwidth (a chip with several sizes counts once a bandwidth)."""
+    read = json.loads(Path(__file__).with_name("bandwidths.json").read_text(encoding="utf-8"))["read"]
+    found: set[tuple[str, int | None]] = set()
+    for address, figures in read.items():
+        assert address.startswith(("https://", "http://"))
+        for name, gb_s in figures.items():
+            device = known(name)
+            assert device.memory_bandwidth == pytest.approx(gb_s * 10**9, rel=0.01), (name, address)
+            found.add(_chip(device))
+    whole = {_chip(device): device.name for device in DEVICES if device.slice_of is None}
+    assert sorted(name for chip, name in whole.items() if chip not in found) == [
+        "Arc Pro B50",
+        "Arc Pro B60",
+        "H100 NVL",
+        "H200 NVL",
+        "Jetson AGX Orin 32GB",
+        "Jetson Orin NX 16GB",
+        "Jetson T4000",
+        "RTX PRO 6000 Blackwell Server Edition",
+        "Ryzen AI Max 390 128GB",
+    ]
+
+
+def _chip(device: Device) -> tuple[str, int | None]:
+    return re.sub(r" \d+GB$", "", device.name), device.memory_bandwidth
 
 
 def test_a_name_that_several_devices_share_is_refused_and_the_devices_named() -> None:
