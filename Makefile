@@ -80,6 +80,15 @@ test-browser: $(VENV)/browser/.browser ## the HTML report and the page in a real
 	@$(VENV)/browser/bin/python tests/browser/chromium.py
 	$(VENV)/browser/bin/python -m pytest --numprocesses 2 tests/browser tests/web $(ARGS)
 
+$(VENV)/web/.web: pyproject.toml | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/web
+	$(VENV)/web/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[web]'
+	@touch $@
+
+.PHONY: web
+web: $(VENV)/web/.web ## set up and open the page in the browser, on the bundled Llama 3 8B: make web ARGS=./my-model
+	@$(VENV)/web/bin/llm-inspect web $(ARGS)
+
 cases: $(VENV)/.test ## real-world reports: what the tool says of each is right
 	$(BIN)/python -m pytest --quiet tests/test_cases.py
 

@@ -122,8 +122,8 @@ def curve(
     specs, sized = device_specs(settings.gpus), sizing(model, settings)
     asked: int = getattr(workload, over)
     largest = [getattr(fit, f"max_{over}") for fit in _verdicts(model, workload, settings, specs)]
-    last = max(most or _last(over, asked, largest, model.architecture.longest_context), least + 1)
-    values = sorted({*_spaced(least, last, points, log=log), asked})
+    last = max(most or last_value(over, asked, largest, model.architecture.longest_context), least + 1)
+    values = sorted({*spaced(least, last, points, log=log), asked})
     sweep = _swept(model, workload, over, values, specs, sized, settings.engine)
     devices = tuple(
         dataclasses.replace(device, largest=found) for device, found in zip(sweep.devices, largest, strict=True)
@@ -182,7 +182,7 @@ def _swept(
 ) -> Sweep:
     from inspector.memory import estimate
 
-    workloads = [_with(workload, over, value) for value in values]
+    workloads = [with_value(workload, over, value) for value in values]
     estimates = [estimate(model, each) for each in workloads]
     parts = _columns([{part.name: part.bytes for part in each.parts} for each in estimates])
     devices = []
@@ -211,7 +211,7 @@ def _columns(rows: Sequence[Mapping[str, int | None]]) -> dict[str, tuple[int | 
     return {name: tuple(row.get(name, 0 if row else None) for row in rows) for name in names}
 
 
-def _with(workload: Workload, over: str, value: Value) -> Workload:
+def with_value(workload: Workload, over: str, value: Value) -> Workload:
     changed: dict[str, object] = {over: value}
     return dataclasses.replace(workload, **changed)  # type: ignore[arg-type]
 
@@ -224,7 +224,7 @@ def _verdicts(model: Model, workload: Workload, settings: Settings, specs: Seque
     return [answer(spec, False).fit for spec in specs]
 
 
-def _last(over: str, asked: int, largest: Sequence[int | None], longest: int | None) -> int:
+def last_value(over: str, asked: int, largest: Sequence[int | None], longest: int | None) -> int:
     """Where a curve ends by itself: what is asked for is on it, and so is where it leaves the largest device."""
     fitting = int(max((each for each in largest if each), default=0) * BEYOND)
     if over == "batch":
@@ -232,7 +232,7 @@ def _last(over: str, asked: int, largest: Sequence[int | None], longest: int | N
     return max(asked, min(max(fitting, LEAST_CONTEXT) if fitting else longest or LEAST_CONTEXT, longest or 2**40))
 
 
-def _spaced(least: int, most: int, points: int, *, log: bool) -> list[int]:
+def spaced(least: int, most: int, points: int, *, log: bool) -> list[int]:
     steps = points - 1
     if log:
         return [round(least * (most / least) ** (at / steps)) for at in range(points)]

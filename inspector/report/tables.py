@@ -55,9 +55,14 @@ class CsvWriter(Writer):
         return id_and_outcome(found[: len(FIRST_COLUMNS)])
 
     def print(self, answer: Answer) -> None:
-        rows = [flat(row) for record in answer.records() for row in rows_of(record)]
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        sys.stdout.write(_csv_line(columns) + "".join(_csv_line([row.get(key) for key in columns]) for row in rows))
+        sys.stdout.write(csv_text(answer.records()))
+
+
+def csv_text(records: Sequence[Record]) -> str:
+    """Records as CSV, a row each, with all the keys that they have as columns."""
+    rows = [flat(row) for record in records for row in rows_of(record)]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return _csv_line(columns) + "".join(_csv_line([row.get(key) for key in columns]) for row in rows)
 
 
 class MarkdownWriter(Writer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from inspector.api.settings import Settings
@@ -10,12 +10,26 @@ from inspector.api.training import TrainingQuestion
 from inspector.errors import InspectError, UsageError, known_hint
 from inspector.record import Record, error_record
 from inspector.settings import settings_of, tuples
+from inspector.web import files, parts, plots
+from inspector.web.asked import Asked
 from inspector.web.models import Models
-from inspector.web.parts import PARTS, Asked
 
-KEYS = ("model", "revision", "task", "settings", "want")
+KEYS = ("model", "revision", "task", "settings", "over", "want")
 TASKS = ("inference", "training")
 USUAL = ("report",)
+PARTS: Mapping[str, Callable[[Asked], Any]] = {
+    "report": parts.report,
+    "layers": parts.layers,
+    "command": parts.command,
+    "launch": parts.launch,
+    "devices": parts.devices,
+    "curve": plots.curve,
+    "bars": plots.bars,
+    "article": parts.article,
+    "csv": files.csv,
+    "html": files.html,
+}
+"""What a page may want, each with what answers it."""
 
 
 def answer(request: Any, models: Models | None = None) -> Record:
@@ -27,6 +41,7 @@ def answer(request: Any, models: Models | None = None) -> Record:
             - `model`: its repo ID, its address on the Hub, or a folder that `models` may read; `revision`;
             - `task`: "inference" (where it is left out) or "training";
             - `settings`: the keywords of `inspector.inspect`, or of `inspector.train`, but for where a model is read;
+            - `over`: what curves are over: "context" (where it is left out) or "batch";
             - `want`: what to answer, names of `PARTS`; the report where it is left out.
         models: those that are kept between calls; None for one call, without a network.
 
@@ -38,13 +53,23 @@ def answer(request: Any, models: Models | None = None) -> Record:
     name = name if isinstance(name, str) else None
     try:
         asked, want = _looked_at(request, models or Models())
-        return {part: PARTS[part](asked) for part in want}
+        return {part: _part(part, asked) for part in want}
     except InspectError as error:
         return error_record(name, error)
     except TypeError as error:  # a value that is not of its setting's type
         return error_record(name, UsageError(str(error)))
     except Exception as error:
         return error_record(name, InspectError(f"a bug in llm-inspect: {type(error).__name__}: {error}"))
+
+
+def _part(name: str, asked: Asked) -> Any:
+    """A part of the answer; one of several that has none is an error object in its place, and the others stand."""
+    if name == "report":
+        return PARTS[name](asked)
+    try:
+        return PARTS[name](asked)
+    except InspectError as error:
+        return error_record(asked.model, error)
 
 
 def _looked_at(request: Any, models: Models) -> tuple[Asked, tuple[str, ...]]:
@@ -68,7 +93,7 @@ def _looked_at(request: Any, models: Models) -> tuple[Asked, tuple[str, ...]]:
     training = task == "training"
     own = (*settings_of(TrainingQuestion), "sharding", "trainable_parameters") if training else settings_of(Settings)
     _check(f"setting of {task}", settings, own)
-    return Asked(model, revision, training, settings, models), want
+    return Asked(model, revision, training, settings, given.get("over", "context"), models), want
 
 
 def _check(what: str, names: Iterable[Any], known: Collection[str]) -> None:

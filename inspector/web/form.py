@@ -33,12 +33,13 @@ def form() -> dict[str, Any]:
                 "name": each.name,
                 "title": each.title,
                 "needs_device": each.needs_device,
+                "makes_file_types": each.makes_file_types,
                 "serving": _controls(each.options),
             }
             for each in engines()
         ],
         "devices": [{"name": each.name, "vendor": each.vendor, "gb": each.gb} for each in list_devices()],
-        "precisions": {"precisions": [STORED, *PRECISION_BITS], "recipes": RECIPE_NAMES, "file types": FILE_TYPE_NAMES},
+        "precisions": {"precisions": [STORED, *PRECISION_BITS], "recipes": RECIPE_NAMES, "file_types": FILE_TYPE_NAMES},
     }
 
 

@@ -9,19 +9,12 @@ from collections.abc import Iterable
 
 from inspector.api.inspection import Inspection, device_specs, inspect_model
 from inspector.api.loaded import LoadedModel, load
-from inspector.api.settings import Question
-from inspector.api.training import (
-    Trained,
-    TrainingQuestion,
-    devices_of_training,
-    no_such_setting,
-    train_inspected,
-)
+from inspector.api.settings import Question, Source
+from inspector.api.training import Trained, TrainingQuestion, train_inspected
 from inspector.errors import UsageError
 from inspector.hub import Resolver
 from inspector.hub.repo_id import LocalPath, model_text, parse_model
-from inspector.settings import asking_it
-from inspector.verdict.fit import Fit
+from inspector.memory.training import Weights
 
 KEPT = 16
 """Models: DeepSeek-V3's 91,991 tensors take the most of those that are bundled."""
@@ -64,25 +57,24 @@ class Models:
                 self._kept.popitem(last=False)
         return found
 
-    @asking_it(Question)
+    def of(self, source: Source) -> LoadedModel:
+        """The model that is asked about."""
+        return self.loaded(model_text(source.model), source.revision)
+
     def inspect(self, question: Question) -> Inspection:
-        """What `inspector.inspect` answers, of a model that is kept."""
-        specs = device_specs(question.gpus)
-        loaded = self.loaded(model_text(question.model), question.revision)
+        """What `inspector.inspect` answers."""
+        specs, loaded = device_specs(question.gpus), self.of(question)
         return inspect_model(loaded.checkpoint, loaded.model, question, specs, other_engines=bool(specs))
 
-    @asking_it(TrainingQuestion, no_such_setting)
     def train(self, question: TrainingQuestion) -> Trained:
-        """What `inspector.train` answers, of a model that is kept."""
-        loaded = self.loaded(model_text(question.model), question.revision)
-        inspection = inspect_model(loaded.checkpoint, loaded.model, question.inference, ())
-        return train_inspected(inspection, None if question.formulas == "article" else loaded.weights, question)
+        """What `inspector.train` answers."""
+        return train_inspected(self.trained_on(question), self.weights(question), question)
 
-    @asking_it(TrainingQuestion, no_such_setting)
-    def devices_of_training(self, question: TrainingQuestion) -> tuple[Fit, ...]:
-        """The known devices that a step fits; none by the article's formulas, which know no devices."""
-        loaded = self.loaded(model_text(question.model), question.revision)
-        if question.formulas == "article":
-            return ()
-        inspection = inspect_model(loaded.checkpoint, loaded.model, question.inference, ())
-        return devices_of_training(inspection, loaded.weights, question)
+    def trained_on(self, question: TrainingQuestion) -> Inspection:
+        """The model, without the step."""
+        loaded = self.of(question)
+        return inspect_model(loaded.checkpoint, loaded.model, question.inference, ())
+
+    def weights(self, question: TrainingQuestion) -> Weights | None:
+        """Its weights as training has them; None for the article's formulas, which need none."""
+        return None if question.formulas == "article" else self.of(question).weights

@@ -3,53 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any
 
-from inspector.api.inspection import Inspection
-from inspector.api.settings import DEFAULT_ENGINE, Settings
-from inspector.api.training import Trained
-from inspector.errors import UsageError
-from inspector.record import Record, explanation_record, fit_record, inspection_record, outcome_record, training_record
+from inspector.record import Record, explanation_record, fit_record, inspection_record, training_record
+from inspector.web.asked import Asked, read_training
 from inspector.web.command import command_line
-from inspector.web.models import Models
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """A request that was looked at.
-
-    Attributes:
-        model: its name, as the user gave it.
-        training: whether it is about a step of training; else about inference.
-        settings: the keywords of `inspector.train`, or of `inspector.inspect`.
-        models: where the model is kept.
-    """
-
-    model: str
-    revision: str | None
-    training: bool
-    settings: Mapping[str, Any]
-    models: Models
-
-    def inspect(self, settings: Mapping[str, Any]) -> Inspection:
-        """The model under other settings."""
-        return self.models.inspect(self.model, revision=self.revision, **settings)
-
-    def train(self, settings: Mapping[str, Any]) -> Trained:
-        """A step of training under other settings."""
-        return self.models.train(self.model, revision=self.revision, **settings)
-
-    @cached_property
-    def inspection(self) -> Inspection:
-        """The model; of training, with the verdicts of a step."""
-        return self.trained.inspection if self.training else self.inspect(self.settings)
-
-    @cached_property
-    def trained(self) -> Trained:
-        """The step of training."""
-        return self.train(self.settings)
 
 
 def report(asked: Asked) -> Record:
@@ -57,6 +14,13 @@ def report(asked: Asked) -> Record:
     if asked.training:
         return training_record(asked.inspection, asked.trained.training, explain=True)
     return inspection_record(asked.inspection) | {"explain": explanation_record(asked.inspection)}
+
+
+def layers(asked: Asked) -> list[Record]:
+    """The layer table, as `--layers --json` has it."""
+    from inspector.record import layer_table_record
+
+    return layer_table_record(asked.inspection.layer_table())
 
 
 def command(asked: Asked) -> str:
@@ -72,47 +36,37 @@ def launch(asked: Asked) -> Record | None:
 
     if asked.training or len(asked.settings.get("gpus", ())) != 1:
         return None
-    engine = engine_named(asked.settings.get("engine", DEFAULT_ENGINE))
-    if not engine.emits:
+    question = asked.question(asked.settings)
+    emits = engine_named(question.engine).emits
+    if not emits:
         return None
-    try:
-        found = launch_inspected(
-            asked.inspection, Settings(**asked.settings), engine.emits[0], asked.model, asked.revision
-        )
-    except UsageError as error:
-        return {"problem": str(error)}
+    found = launch_inspected(asked.inspection, question, emits[0], asked.model, asked.revision)
     return None if found is None else dataclasses.asdict(found)
 
 
 def devices(asked: Asked) -> list[Record]:
     """The known devices that it fits on, the least memory first: the `fit` objects of `--all-gpus`."""
     if asked.training:
-        fits = asked.models.devices_of_training(asked.model, revision=asked.revision, **asked.settings)
-    else:
-        fits = asked.inspect({**asked.settings, "gpus": (), "all_gpus": True, "all_options": False}).fits
-    return [fit_record(fit) for fit in fits]
+        from inspector.api.training import devices_of_training
+
+        question = asked.training_question
+        weights = asked.models.weights(question)
+        if weights is None:  # the article knows no devices
+            return []
+        return [fit_record(fit) for fit in devices_of_training(asked.models.trained_on(question), weights, question)]
+    settings = {**asked.settings, "gpus": (), "all_gpus": True, "all_options": False}
+    return [fit_record(fit) for fit in asked.models.inspect(asked.question(settings)).fits]
 
 
 def article(asked: Asked) -> Record:
     """The same by the article's formulas: the object of `--json --explain --formulas article`."""
-    settings = {name: asked.settings[name] for name in ("context", "batch") if name in asked.settings}
-    settings["formulas"] = "article"
+    kept = ("context", "batch", "optimizer") if asked.training else ("context", "batch", "dtype", "kv_dtype")
+    settings = {name: asked.settings[name] for name in kept if name in asked.settings} | {"formulas": "article"}
     if not asked.training:
-        settings |= {name: asked.settings[name] for name in ("dtype", "kv_dtype") if name in asked.settings}
-        return outcome_record(asked.model, asked.inspect(settings), explain=True)
-    whole = {"fp32": "fp32", "mixed": "fp32"}.get(asked.settings.get("precision", ""))
-    settings |= {"dtype": whole} if whole else {}
+        inspection = asked.models.inspect(asked.question(settings))
+        return inspection_record(inspection) | {"explain": explanation_record(inspection)}
+    if asked.training_question.precision in ("fp32", "mixed"):
+        settings["dtype"] = "fp32"
     settings["trainable_parameters"] = asked.trained.training.trainable_parameters
-    settings |= {name: asked.settings[name] for name in ("optimizer",) if name in asked.settings}
-    trained = asked.train(settings)
+    trained = asked.models.train(read_training(asked.model, revision=asked.revision, **settings))
     return training_record(trained.inspection, trained.training, explain=True)
-
-
-PARTS: Mapping[str, Callable[[Asked], Any]] = {
-    "report": report,
-    "command": command,
-    "launch": launch,
-    "devices": devices,
-    "article": article,
-}
-"""What a page may want, each with what answers it."""

@@ -25,7 +25,8 @@ from inspector.web.form import form
 from inspector.web.models import Models
 from inspector.web.names import known_models, search_hub
 
-STATIC = Path(__file__).parent / "static"
+STATIC = (Path(__file__).parent / "static", Path(__file__).parent.parent / "report" / "html")
+"""Folders whose files are the page's: its own, and the charts and the look that it shares with the HTML report."""
 MAX_BODY = 1024**2
 """Bytes of a request: the longest configs have some 100 kB."""
 AT_ONCE = 4
@@ -62,8 +63,7 @@ def app(models: Models, key: str, port: int, first: str) -> ASGIApp:
         port: that is listened at.
         first: the model that the page begins with.
     """
-    files = {f"/{path.relative_to(STATIC).as_posix()}": path for path in STATIC.rglob("*") if path.suffix in TYPES}
-    files["/"] = files["/index.html"]
+    files = page_files()
     waiting = Waiting()
 
     async def file(request: Request) -> Response:
@@ -97,6 +97,12 @@ def app(models: Models, key: str, port: int, first: str) -> ASGIApp:
         Route("/{path:path}", file),
     ]
     return Guard(Starlette(routes=routes), key, port)
+
+
+def page_files() -> dict[str, Path]:
+    """All that is served without the key, by its path: nothing else is."""
+    files = {f"/{path.name}": path for folder in STATIC for path in folder.iterdir() if path.suffix in TYPES}
+    return files | {"/": files["/index.html"]}
 
 
 class Waiting:
