@@ -91,7 +91,7 @@ def _data(lines: Path) -> Iterator[str]:
 
 def _body(outcomes: Counter[str], columns: Sequence[Column]) -> Element:
     """All but the rows."""
-    told = ", ".join(f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in outcomes.most_common())
+    told = ", ".join(f"{count:,} {_outcome_text(outcome, count)}" for outcome, count in outcomes.most_common())
     drawn = [
         (column, words)
         for column in columns
@@ -122,10 +122,15 @@ def _body(outcomes: Counter[str], columns: Sequence[Column]) -> Element:
     )
 
 
+def _outcome_text(outcome: str, count: int = 1) -> str:
+    plural = {"fits": "fit", "does_not_fit": "do not fit"} if count != 1 else {}
+    return plural.get(outcome, outcome.replace("_", " "))
+
+
 def _row(record: Record, columns: Sequence[Column]) -> Element:
     outcome = str(record.get("outcome"))
     kind = _OUTCOMES.get(outcome, "bad")
-    cells: list[Child] = [name(record.get("id")), element("span", outcome.replace("_", " "), class_=kind or None)]
+    cells: list[Child] = [name(record.get("id")), element("span", _outcome_text(outcome), class_=kind or None)]
     for column in columns:
         value = record.get(column.key)
         unread = value is None and record.get(ERROR)

@@ -154,7 +154,7 @@ function legend(entries) {
 function staggered(labels, width) {
   const ends = [];
   for (const each of labels.sort((one, other) => one.at - other.at)) {
-    const size = 6.6 * each.text.length + 12;
+    const size = 7.4 * each.text.length + 12;
     each.from = Math.min(Math.max(each.at - size / 2, 0), Math.max(width - size, 0));
     each.row = ends.findIndex((end) => end <= each.from);
     if (each.row < 0) each.row = ends.push(0) - 1;
@@ -178,19 +178,20 @@ export function barChart(sweep, width) {
   const lines = sweep.devices.map((device) => ({ text: inert(deviceName(device), 40), value: (device.usable[at] ?? device.capacity) * device.count }));
   const sums = sweep.values.map((_, row) => names.reduce((sum, name) => sum + (sweep.parts[name][row] ?? 0), 0));
   const narrow = width < NARROW;
-  const left = narrow ? 0 : 14 + 7 * largest(sweep.values.map((value) => label(value).length)), right = narrow ? 4 : 82;
+  const left = narrow ? 0 : 14 + 7 * largest(sweep.values.map((value) => label(value).length)), right = narrow ? 10 : 82;
   const room = width - left - right, most = largest(sums, lines.map((each) => each.value)) || 1;
   const x = (size) => left + (room * size) / most;
   const marks = lines.map((each) => ({ ...each, at: x(each.value) }));
   const head = 18 * staggered(marks, width) + (marks.length ? 4 : 0);
   const step = narrow ? 46 : 34, bar = narrow ? 18 : 22, height = head + step * sums.length;
-  const out = [];
+  const out = [], totals = [];
   sweep.values.forEach((value, row) => {
     const top = head + step * row + (narrow ? 20 : 6);
     const total = sweep.total[row];
     const kind = value === sweep.asked ? "strong" : "";
-    if (narrow) out.push(text(0, top - 6, label(value), kind), text(width, top - 6, bytesText(total), `number ${kind}`, "end"));
-    else out.push(text(0, top + bar / 2 + 5, label(value), kind));
+    const said = narrow ? top - 6 : top + bar / 2 + 5;
+    out.push(text(0, said, label(value), kind));
+    totals.push(text(narrow ? width - 16 : width, said, bytesText(total), `number ${kind}`, "end"));
     out.push(rect(left, top, room, bar, "track"));
     let begin = 0;
     for (const name of names) {
@@ -198,11 +199,11 @@ export function barChart(sweep, width) {
       if (size) out.push(rect(x(begin), top, x(begin + size) - x(begin), bar, `${colours[name]} part`, `${label(value)}: ${label(name)} ${bytesText(size)}`));
       begin += size;
     }
-    if (!narrow) out.push(text(width, top + bar / 2 + 5, bytesText(total), `number ${kind}`, "end"));
   });
   for (const each of marks) {
     out.push(line(each.at, 18 * each.row + 17, each.at, height, "limit"), text(each.from + 6, 18 * each.row + 13, each.text, "limit-name"));
   }
+  out.push(...totals);
   const about = sweep.values.map((value, row) => `${label(value)} ${bytesText(sweep.total[row])}`).join(", ");
   const whose = lines.map((each) => `${each.text} ${bytesText(each.value)}`).join(", ");
   return html("div", { class: "chart" }, legend(names.map((name) => ({ name, kind: colours[name] }))),

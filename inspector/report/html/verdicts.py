@@ -92,9 +92,9 @@ def _dollars(amount: float | None) -> str:
 
 def _facts(page: Record, key: str, fit: Record) -> Element | None:
     workload = page["record"].get("training") or page["record"]["memory"]["inference"]
-    sequences = "1 sequence" if workload["batch"] == 1 else f"{workload['batch']:,} sequences"
+    sequences = "" if workload["batch"] == 1 else f", {workload['batch']:,} sequences"
     facts = [
-        ("max_context", f"longest context, {sequences}", lambda value: f"{number_text(value)} tokens"),
+        ("max_context", f"longest context{sequences}", lambda value: f"{number_text(value)} tokens"),
         ("max_batch", f"most sequences of {workload['context']:,} tokens", number_text),
         ("decode_bound", "decode, upper bound", _rate),
         ("prefill_bound", "prefill, upper bound", _rate),

@@ -31,7 +31,8 @@ class HtmlWriter(JsonLinesWriter):
         super().__init__([column.key for column in self._columns], devices)
 
     def print(self, answer: Answer) -> None:
-        sys.stdout.write(page_of(answer))
+        made = answer.drawn() if answer.drawn else [{"record": record} for record in answer.records()]
+        sys.stdout.write(html_page(answer.names, made))
 
     def make_file(self, lines: Path, path: Path) -> None:
         from inspector.report.html.batch import write_batch
@@ -44,12 +45,16 @@ class HtmlWriter(JsonLinesWriter):
         return lines_of_page(path)
 
 
-def page_of(answer: Answer) -> str:
-    """An answer as one page. It is made of the JSON that stands in it, no number of another."""
-    made = answer.drawn() if answer.drawn else [{"record": record} for record in answer.records()]
-    data = json_text({"models": made})
+def html_page(models: Sequence[str], drawn: Sequence[Record]) -> str:
+    """A report as text: it is made of the JSON that stands in it, no number of another.
+
+    Args:
+        models: as the user named them; empty for an answer that is about none.
+        drawn: what is shown of each, of inspector/api/drawn.py; or `record` alone.
+    """
+    data = json_text({"models": drawn})
     pages: Sequence[Record] = json.loads(data)["models"]
-    names = ", ".join(answer.names) or "models"
+    names = ", ".join(models) or "models"
     whole = any("grid" in page["record"] for page in pages)
     inside = [_compared(pages)] if len(pages) > 1 and not whole else []
     inside += [article(page, index) for index, page in enumerate(pages) if len(pages) == 1 or _is_whole(page)]
