@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import inspector
-from inspector.report.text import label
-from inspector.report.units import bytes_text, count_text, inert, number_text
+from inspector.report.units import bytes_text, count_text, inert, label, number_text
 
 ASSETS = Path(inspector.__file__).parent / "report" / "html"
 NAMES = re.compile(r"^export (?:const|function) (\w+)", re.MULTILINE)

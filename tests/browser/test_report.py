@@ -19,6 +19,7 @@ COMMANDS = {
     "serving": ("fit", "google/gemma-2-9b", "--gpu", "2xH100", "--engine", "vllm"),
     "all devices": ("fit", LLAMA, "--all-gpus"),
     "training": ("train", LLAMA, "--gpu", "H100"),
+    "grid": ("show", LLAMA, "--context", "4k,8k", "--dtype", "bf16,int4", "--gpu", "RTX 4090"),
     "several": ("show", LLAMA, "google/gemma-2-9b", "nobody/nothing"),
     "batch": ("batch", "-", "--gpu", "24GiB", "--ordered"),
 }
