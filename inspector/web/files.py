@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspector.record import Record
 from inspector.web.asked import Asked
 from inspector.web.parts import report
 
@@ -19,12 +18,8 @@ def csv(asked: Asked) -> str:
 def html(asked: Asked) -> str:
     """The report as a page of its own, as `--format html` prints it."""
     from inspector.api.drawn import drawn, drawn_training
-    from inspector.report.html.writer import page_of
-    from inspector.report.writers import Answer
+    from inspector.report.html.writer import html_page
 
-    def made() -> list[Record]:
-        if asked.training:
-            return [drawn_training(asked.trained)]
-        return [drawn(asked.model, asked.inspection, asked.question(asked.settings))]
-
-    return page_of(Answer((asked.model,), list, lambda: None, drawn=made))
+    if asked.training:
+        return html_page([asked.model], [drawn_training(asked.trained)])
+    return html_page([asked.model], [drawn(asked.model, asked.inspection, asked.question(asked.settings))])
