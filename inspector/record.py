@@ -86,7 +86,7 @@ def inspection_record(inspection: Inspected) -> Record:
         "inference": estimate_record(inspection.estimate),
         "by_precision": {estimate.workload.dtype: estimate_record(estimate) for estimate in inspection.precisions},
     }
-    record |= _parts(inspection.model)
+    record |= _parts(inspection.model) | _design(inspection.checkpoint)
     if inspection.fits:
         record["fit"] = [fit_record(fit) for fit in inspection.fits]
     if inspection.servings:
@@ -97,7 +97,7 @@ def inspection_record(inspection: Inspected) -> Record:
 
 def grid_record(grid: Gridded) -> Record:
     """One model over ranges of settings: `axes`, and a cell a combination, the last axis fastest."""
-    record = _read_record(grid.checkpoint, grid.model)
+    record = _read_record(grid.checkpoint, grid.model) | _design(grid.checkpoint)
     record["grid"] = {
         "of": "training" if grid.training else "inference",
         "axes": {name: list(values) for name, values in grid.axes.items()},
@@ -126,14 +126,7 @@ def _read_record(checkpoint: Checkpoint, model: Model) -> Record:
         "snapshot_date": checkpoint.snapshot_date,
         "model": _model(model),
         "parameters": parameters_record(model.parameters),
-        "checkpoint": {
-            "format": checkpoint.format,
-            "dtype": model.stored_dtype,
-            "files": len(checkpoint.files),
-            "tensors": checkpoint.tensor_count,
-            "tensor_bytes": checkpoint.tensor_bytes,
-            "download_bytes": _download_bytes(checkpoint),
-        },
+        "checkpoint": _checkpoint(checkpoint, model),
     }
 
 
@@ -149,6 +142,30 @@ def _ending(checkpoint: Checkpoint, warnings: tuple[str, ...]) -> Record:
 def fit_record(fit: Fit) -> Record:
     """A verdict."""
     return _with_cards(dataclasses.asdict(fit), fit)
+
+
+def _checkpoint(checkpoint: Checkpoint, model: Model) -> Record:
+    """What the files hold; of a design, which has none, null."""
+    if checkpoint.design is not None:
+        return dict.fromkeys(("format", "dtype", "files", "tensors", "tensor_bytes", "download_bytes"))
+    return {
+        "format": checkpoint.format,
+        "dtype": model.stored_dtype,
+        "files": len(checkpoint.files),
+        "tensors": checkpoint.tensor_count,
+        "tensor_bytes": checkpoint.tensor_bytes,
+        "download_bytes": _download_bytes(checkpoint),
+    }
+
+
+def _design(checkpoint: Checkpoint) -> Record:
+    """The JSON's key `design`; empty for a model whose weights were read."""
+    design = checkpoint.design
+    if design is None:
+        return {}
+    found: Record = {"class": design.class_name, "dtype": design.dtype, "set": dict(design.changes)}
+    found |= {"tensors": checkpoint.tensor_count, "tensor_bytes": checkpoint.tensor_bytes}
+    return {"design": found | {"assumed": list(design.assumed)}}
 
 
 def serving_record(serving: Serving) -> Record:

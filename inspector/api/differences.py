@@ -5,14 +5,15 @@ Values of weights are not looked at: two checkpoints that are equal here may hav
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.api.inspection import Inspection, inspect_each, resolver_of
-from inspector.api.settings import PairQuestion, Settings, chosen
+from inspector.api.settings import PairQuestion, Question, Settings, chosen
 from inspector.errors import InspectError
-from inspector.hub import Checkpoint, Tensor
+from inspector.hub import Checkpoint, Resolver, Tensor
 from inspector.hub.cache.snapshot import format_indices
 from inspector.model.parameters.names import group_tensors
 from inspector.settings import asking
@@ -113,21 +114,34 @@ def inspect_pair(question: PairQuestion) -> tuple[Inspection, Inspection]:
     """Two models, inspected at the same time and for the same context: what `compare` takes.
 
     Args:
-        before: a repo ID (`org/name@revision`), or a local folder or file; so is after.
+        before: a repo ID (`org/name@revision`), or a local folder or file; so is after, which may be left out where
+            `set_b` (or `set_a`) says how it differs from `before`.
         token: as for `inspect`; so are the rest. Without a context the smaller of the two models' defaults counts for
             both.
 
     Raises:
         InspectError: of the one that could not be read; of both, that with the higher exit code.
     """
-    settings, names = chosen(Settings, question), (question.before, question.after)
+    sides: tuple[Question, ...] = question.sides
     with resolver_of(question) as resolver:
-        found = _both(inspect_each(names, resolver=resolver, **settings))
+        found = _both(_inspected(sides, resolver))
         contexts = {inspection.estimate.workload.context for inspection in found}
         if len(contexts) > 1:
             # Both are kept by now or read again: this is rare, and exact.
-            found = _both(inspect_each(names, resolver=resolver, **settings | {"context": min(contexts)}))
+            sides = tuple(dataclasses.replace(side, context=min(contexts)) for side in sides)
+            found = _both(_inspected(sides, resolver))
     return found
+
+
+def _inspected(sides: tuple[Question, ...], resolver: Resolver) -> list[Inspection | InspectError]:
+    """Each, at the same time; an error stands in its place."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(side: Question) -> Inspection | InspectError:
+        return inspect_each((side.model,), resolver=resolver, **chosen(Settings, side))[0]
+
+    with ThreadPoolExecutor(len(sides)) as pool:
+        return list(pool.map(one, sides))
 
 
 def _both(found: list[Inspection | InspectError]) -> tuple[Inspection, Inspection]:

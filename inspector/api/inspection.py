@@ -6,7 +6,7 @@ model/ and memory/ are imported while the Hub's answer is on its way, not before
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from inspector.api.settings import (
     Access,
+    DesignSettings,
     EachQuestion,
     EngineSettings,
     FitQuestion,
@@ -102,7 +103,8 @@ def inspect(question: Question) -> Inspection:
     """Read a model's config and headers, and work out what it is and what it takes.
 
     Args:
-        model: a repo ID (`org/name`, `org/name@revision`), its address, or a local folder or file (a `Path`, too).
+        model: a repo ID (`org/name`, `org/name@revision`), its address, a local folder or file (a `Path`, too), or a
+            config as parsed (a `dict`), of which the tables of its class tell the parameters.
         revision: branch, tag or commit; the repo's `main` where None.
         token: of the Hub; the saved login or HF_TOKEN where None, none at all where False.
         offline: ask no server; HF_HUB_OFFLINE where None.
@@ -133,9 +135,9 @@ def inspect_each(asked: EachQuestion) -> list[Inspection | InspectError]:
     """Inspect several models, in order; one that fails leaves its error in its place and does not stop the rest."""
     specs = device_specs(asked.gpus)
 
-    def one(model: str | PathLike[str]) -> Inspection | InspectError:
+    def one(model: str | PathLike[str] | Mapping[str, Any]) -> Inspection | InspectError:
         try:
-            return inspect_checkpoint(asked.resolver.resolve(model, asked.revision), asked, specs)
+            return inspect_checkpoint(checkpoint_of(asked.resolver, model, asked.revision, asked), asked, specs)
         except InspectError as error:
             return error
 
@@ -163,7 +165,23 @@ def read(source: Source) -> Checkpoint:
         InspectError: one of its subclasses, see inspector.errors.
     """
     with resolver_of(source, while_waiting=prepare) as resolver:
-        return resolver.resolve(source.model, source.revision)
+        return checkpoint_of(resolver, source.model, source.revision, source)
+
+
+def checkpoint_of(
+    resolver: Resolver, model: str | PathLike[str] | Mapping[str, Any], revision: str | None, asked: DesignSettings
+) -> Checkpoint:
+    """What one model's files say, changed as is asked; of a config alone the tensors that its class would write.
+
+    Raises:
+        InspectError: one of its subclasses, see inspector.errors.
+    """
+    checkpoint = resolver.resolve(model, revision, config_only=asked.config_only)
+    if checkpoint.design is None and not asked.set:
+        return checkpoint
+    from inspector.model.design import designed
+
+    return designed(checkpoint, asked.changes)
 
 
 def resolver_of(access: Access, **settings: Any) -> AbstractContextManager[Resolver]:

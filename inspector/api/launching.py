@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint, read
 from inspector.api.settings import DEFAULT_ENGINE, EngineSettings, FitQuestion, Settings, chosen
+from inspector.errors import UsageError
 from inspector.settings import asking
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def launch_inspected(
     inspection: Inspection,
     settings: Settings,
     emit: str,
-    model: str | PathLike[str],
+    model: str | PathLike[str] | Mapping[str, Any],
     revision: str | None = None,
     draft: Checkpoint | None = None,
 ) -> Launch | None:
@@ -81,6 +83,8 @@ def launch_inspected(
     from inspector.engines.registry import engine_named
     from inspector.hub.repo_id import DEFAULT_REVISION, RepoId, parse_model
 
+    if inspection.checkpoint.design is not None or isinstance(model, Mapping):
+        raise UsageError("a config alone has no weights to serve", "Leave out --emit, or name a model with weights.")
     serving = next(iter(inspection.servings), None)
     if serving is None or not serving.fits:
         return None

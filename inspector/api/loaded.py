@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from inspector.api.inspection import Inspection, device_specs, inspect_model, read, verdicts
-from inspector.api.settings import DeviceQuestion, EngineSettings, Settings, Source, chosen
+from inspector.api.settings import DesignSettings, DeviceQuestion, EngineSettings, Settings, Source, chosen
 from inspector.api.training import TrainingSettings, no_such_setting, train_model
 from inspector.memory.estimate import Estimate, WorkloadSettings
 from inspector.settings import asking, asking_it
@@ -38,7 +38,8 @@ class LoadedModel:
     @asking_it(Settings)
     def inspect(self, settings: Settings) -> Inspection:
         """What `inspector.inspect` answers."""
-        return inspect_model(self.checkpoint, self.model, settings, device_specs(settings.gpus))
+        checkpoint, model = self._changed(settings)
+        return inspect_model(checkpoint, model, settings, device_specs(settings.gpus))
 
     @asking_it(WorkloadSettings)
     def estimate(self, settings: WorkloadSettings) -> Estimate:
@@ -51,14 +52,27 @@ class LoadedModel:
     def fit(self, question: DeviceQuestion) -> Fit:
         """Whether it fits a device, with what headroom, and what would make it fit."""
         settings = Settings(**chosen(EngineSettings, question), gpus=(question.gpu,))
-        workload, specs = settings.workload(self.model), device_specs(settings.gpus)
-        return verdicts(self.checkpoint, self.model, workload, settings, specs, other_engines=True)[0][0]
+        checkpoint, model = self._changed(settings)
+        workload, specs = settings.workload(model), device_specs(settings.gpus)
+        return verdicts(checkpoint, model, workload, settings, specs, other_engines=True)[0][0]
 
     @asking_it(TrainingSettings, no_such_setting)
     def train(self, settings: TrainingSettings) -> TrainingEstimate:
         """The memory that one training step takes on the fullest GPU."""
         tensors = None if settings.formulas == "article" else self.weights
         return train_model(self.checkpoint, self.model, tensors, settings.inference.workload(self.model), settings)
+
+    def _changed(self, asked: DesignSettings) -> tuple[Checkpoint, Model]:
+        """The model, changed as is asked."""
+        if not asked.set and not asked.config_only:
+            return self.checkpoint, self.model
+        from inspector.hub.checkpoint import config_alone
+        from inspector.model import build_model
+        from inspector.model.design import designed
+
+        checkpoint = config_alone(self.checkpoint) if asked.config_only else self.checkpoint
+        checkpoint = designed(checkpoint, asked.changes)
+        return checkpoint, build_model(checkpoint)
 
     @cached_property
     def weights(self) -> Weights:
@@ -73,8 +87,8 @@ def load(source: Source) -> LoadedModel:
     """Read a model's config and headers, once, for many questions.
 
     Args:
-        model: a repo ID (`org/name`, `org/name@revision`), or a local folder or file.
-        revision, token, offline, resolver: as for `inspect`.
+        model: a repo ID (`org/name`, `org/name@revision`), a local folder or file, or a config as parsed.
+        revision, token, offline, resolver, config_only, set: as for `inspect`.
 
     Raises:
         InspectError: one of its subclasses, see inspector.errors.

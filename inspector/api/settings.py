@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from inspector.hub import Resolver
     from inspector.model import Model
+    from inspector.model.design.changes import Change
 
 DEFAULT_ENGINE = "transformers"
 """Of which a plain report asks nothing: no engine's module is loaded for it."""
@@ -34,7 +35,46 @@ def engine_names() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineSettings(WorkloadSettings):
+class DesignSettings:
+    """What a model is beside what its files say.
+
+    Attributes:
+        config_only: leave its weights out: what the config alone says, by the tables of its class.
+        set: changes of its config: `{"num_hidden_layers": 40}`, or texts as `--set` takes them; implies that the
+            tensors are those that its class would write.
+    """
+
+    config_only: bool = setting(
+        False,
+        help="Leave the weights out: what config.json alone says.",
+        docs="leave the weights out: what config.json alone says, by the tables of its class (one file of the Hub)",
+        group="Model",
+    )
+    set: Sequence[str] | Mapping[str, Any] = setting(
+        (),
+        help="Change a key of config.json: num_hidden_layers=40, text_config.hidden_size=4k; may be repeated.",
+        docs="change a key of config.json (`num_hidden_layers=40`, `text_config.hidden_size=4k`; the value is JSON,"
+        " else text), and answer for the design that this is; may be repeated",
+        metavar="KEY=VALUE",
+        group="Model",
+    )
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What `set` asks for.
+
+        Raises:
+            UsageError: something there is no change of a key.
+        """
+        if not self.set:
+            return ()
+        from inspector.model.design.changes import read_changes
+
+        return read_changes(self.set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(DesignSettings, WorkloadSettings):
     """What is asked of a model, whatever the device.
 
     Attributes:
@@ -111,6 +151,8 @@ class Settings(DeviceSettings, EngineSettings):
 
     def __post_init__(self) -> None:
         """Bring the precisions to their one name, and refuse what no run can have, before anything is asked for."""
+        if self.set:
+            object.__setattr__(self, "set", tuple(change.text for change in self.changes))
         if self.batch < 1 or (isinstance(self.context, int) and self.context < 1):
             raise UsageError("context and batch must be at least 1")
         if self.images is not None and not 0 <= self.images <= 2**20:
@@ -206,15 +248,15 @@ class Access:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(Access):
+class Source(Access, DesignSettings):
     """Where a model is read.
 
     Attributes:
-        model: a repo ID (`org/name`, `org/name@revision`), or a local folder or file.
+        model: a repo ID (`org/name`, `org/name@revision`), a local folder or file, or a config as parsed.
         revision: branch, tag or commit; the repo's `main` where None.
     """
 
-    model: str | PathLike[str] = field(kw_only=False)
+    model: str | PathLike[str] | Mapping[str, Any] = field(kw_only=False)
     revision: str | None = None
 
 
@@ -241,17 +283,68 @@ class DeviceQuestion(EngineSettings):
 class EachQuestion(Settings):
     """What `inspect_each` is asked of several models, in order."""
 
-    models: Iterable[str | PathLike[str]] = field(kw_only=False)
+    models: Iterable[str | PathLike[str] | Mapping[str, Any]] = field(kw_only=False)
     resolver: Resolver
     revision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairQuestion(Access, Settings):
-    """What `inspect_pair` is asked: of two models, each as `Source` names it."""
+class PairSettings(DesignSettings):
+    """Changes of two models.
 
-    before: str | PathLike[str] = field(kw_only=False)
-    after: str | PathLike[str] = field(kw_only=False)
+    Attributes:
+        set_a / set_b: as `set`, of the first or the second alone.
+    """
+
+    set_a: Sequence[str] | Mapping[str, Any] = setting(
+        (),
+        help="--set for A alone; may be repeated.",
+        docs="`--set` for A alone; may be repeated",
+        metavar="KEY=VALUE",
+        group="Model",
+    )
+    set_b: Sequence[str] | Mapping[str, Any] = setting(
+        (),
+        help="--set for B alone; without a B, of A beside itself.",
+        docs="`--set` for B alone; without a B, A is compared with itself so changed",
+        metavar="KEY=VALUE",
+        group="Model",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairQuestion(Access, PairSettings, Settings):
+    """What `inspect_pair` is asked: of two models, each as `Source` names it; where `after` is None, of one beside
+    itself changed."""
+
+    before: str | PathLike[str] | Mapping[str, Any] = field(kw_only=False)
+    after: str | PathLike[str] | Mapping[str, Any] | None = field(kw_only=False, default=None)
+
+    @property
+    def sides(self) -> tuple[Question, Question]:
+        """What is asked of each.
+
+        Raises:
+            UsageError: one model, and no change of it.
+        """
+        if self.after is None and not (self.set_a or self.set_b):
+            raise UsageError("one model is compared with nothing", "Name a second, or change it: --set-b KEY=VALUE.")
+        models = (self.before, self.before if self.after is None else self.after)
+        own = ({**_pairs(self.set), **_pairs(each)} for each in (self.set_a, self.set_b))
+        first, second = (
+            Question(model, **chosen(Settings, self) | {"set": changes})
+            for model, changes in zip(models, own, strict=True)
+        )
+        return first, second
+
+
+def _pairs(given: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Changes as a mapping."""
+    if not given:
+        return {}
+    from inspector.model.design.changes import read_changes
+
+    return {change.key: change.value for change in read_changes(given)}
 
 
 def chosen(kind: type[Any], asked: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from inspector.api.inspection import Inspection, device_specs, inspect_model, resolver_of
+from inspector.api.inspection import Inspection, checkpoint_of, device_specs, inspect_model, resolver_of
 from inspector.api.settings import Access, EngineSettings, Question, Settings, chosen
 from inspector.errors import UsageError
 from inspector.settings import asking
@@ -63,7 +63,7 @@ def _together(question: TogetherQuestion) -> tuple[Together, list[tuple[Checkpoi
     found: list[tuple[Checkpoint, Side]] = []
     with resolver_of(question) as resolver:
         for name in question.models:
-            checkpoint = resolver.resolve(name, question.revision)
+            checkpoint = checkpoint_of(resolver, name, question.revision, question)
             model = build_model(checkpoint)
             workload = settings.workload(model)
             longest = model.architecture.longest_context
@@ -170,7 +170,7 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
         why = f"draft models are not accounted for under {engine.name}"
         raise UsageError(why, f"Add --engine {' or '.join(able)}.")
     with resolver_of(question) as resolver:
-        checkpoint = resolver.resolve(question.model, question.revision)
+        checkpoint = checkpoint_of(resolver, question.model, question.revision, question)
         draft = resolver.resolve(question.draft)
     model = build_model(checkpoint)
     options = engine.options(**settings.serving, draft=build_model(draft))

@@ -68,6 +68,8 @@ def published(question: PublishedQuestion) -> Published:
     specs = device_specs(question.gpus)
     if not specs:
         raise UsageError("which published checkpoints fit depends on the device", "Name one, e.g. --gpu 'RTX 4090'.")
+    if isinstance(question.model, Mapping):
+        raise UsageError("a config has no published checkpoints", "Give a repo ID.")
     target = parse_model(question.model)
     if not isinstance(target, RepoId):
         raise UsageError("a local model has no published checkpoints", "Give a repo ID.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from inspector.api.inspection import device_specs, inspect_checkpoint
+from inspector.api.inspection import checkpoint_of, device_specs, inspect_checkpoint
 from inspector.api.settings import Access, Settings
 from inspector.batch.limits import HubRateLimiter
 from inspector.batch.outcome import INTERNAL_ERROR, Record, outcome_of
@@ -97,7 +97,7 @@ def work_with(source: Resolver, revision: str | None, asked: Settings, specs: tu
     """The unit of work: one ID in, one record out, whatever goes wrong."""
 
     def work(model: str) -> Record:
-        return inspection_record(inspect_checkpoint(source.resolve(model, revision), asked, specs))
+        return inspection_record(inspect_checkpoint(checkpoint_of(source, model, revision, asked), asked, specs))
 
     return guarded(work)
 

@@ -18,6 +18,8 @@ def refuse_beside_published(settings: Mapping[str, Any], *others: object) -> Non
     """
     if settings["all_gpus"] or any(others):
         raise UsageError("--published answers for one --gpu", "Leave out --emit, --together, --draft and --all-gpus.")
+    if settings["set"]:
+        raise UsageError("nobody has published a model with another config", "Leave out --set, or --published.")
 
 
 def find_published(model: str, token: str | None, offline: bool, settings: Mapping[str, Any]) -> Published:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.api.settings import DeviceSettings
+from inspector.api.settings import DesignSettings, DeviceSettings
 from inspector.cli.options import (
     OUTPUT,
     TRAINING,
@@ -48,6 +48,7 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
 )
 @model_argument()
 @source_options
+@setting_options(DesignSettings)
 @setting_options(RunSettings, several=True)
 @click.option("--kv-dtype", hidden=True, expose_value=False, callback=_refuse_kv_dtype)
 @setting_options(TrainingSetup, group=TRAINING, several=True)

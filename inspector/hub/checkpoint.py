@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from inspector.hub.dtypes import stored_bytes
@@ -80,6 +82,24 @@ class ListedModel(NamedTuple):
     same_as: str | None = None
 
 
+class Design(NamedTuple):
+    """What a checkpoint that was read from a config alone is made of.
+
+    Attributes:
+        class_name: the class whose tensors it has; None until they are made.
+        dtype: the safetensors dtype of its weights, as the config names it or as is assumed.
+        changes: config key, dotted within parts, -> the value that it was changed to.
+        exact: its tensors are those that the class would write: the tables have been checked for such configs.
+        assumed: what the config does not say, and what is taken instead.
+    """
+
+    class_name: str | None = None
+    dtype: str | None = None
+    changes: Mapping[str, Any] = MappingProxyType({})
+    exact: bool = False
+    assumed: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A repo's config, and every tensor's name, dtype and shape, all of one commit.
@@ -98,6 +118,8 @@ class Checkpoint:
         snapshot_date: of a bundled snapshot, the day it was made (ISO 8601).
         parts: of a diffusers pipeline, a sentence-transformers model or an adapter with its base: the checkpoints that
             it is made of. Then `tensors` is empty, and `files` are those of all parts.
+        design: read from a config alone: there are no files, and `tensors` are none until `inspector.model.design`
+            makes those that its class would write.
     """
 
     repo_id: str
@@ -112,6 +134,7 @@ class Checkpoint:
     network: Network = NOTHING_ASKED
     snapshot_date: str | None = None
     parts: tuple[Part, ...] = ()
+    design: Design | None = None
 
     @property
     def tensor_bytes(self) -> int:
@@ -147,6 +170,7 @@ class Weights(NamedTuple):
     Attributes:
         config: what the files themselves say of the model, None where config.json says it.
         parts: see `Checkpoint`.
+        is_design: there are none: the place holds a config alone.
     """
 
     tensors: tuple[Tensor, ...]
@@ -156,3 +180,15 @@ class Weights(NamedTuple):
     format: str = "safetensors"
     config: dict[str, Any] | None = None
     parts: tuple[Part, ...] = ()
+    is_design: bool = False
+
+
+NO_WEIGHTS = Weights((), (), {}, is_design=True)
+"""Of a place that holds a config alone."""
+
+
+def config_alone(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint as if it had no weights."""
+    if checkpoint.design is not None:
+        return checkpoint
+    return replace(checkpoint, tensors=(), files=(), metadata={}, parts=(), format="safetensors", design=Design())

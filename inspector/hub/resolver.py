@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from inspector.errors import GatedRepo, HubError, HubUnreachable, InspectError
+from inspector.errors import GatedRepo, HubError, HubUnreachable, InspectError, InvalidConfig
 from inspector.hub.cache.store import Cache, has_hub_cache
-from inspector.hub.checkpoint import Checkpoint, Network
+from inspector.hub.checkpoint import Checkpoint, Design, Network, config_alone
 from inspector.hub.client.settings import Settings
 from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_model
 
@@ -68,17 +69,26 @@ class Resolver:
         self._network: tuple[Client, Workers] | None = None
         self._lock = threading.Lock()
 
-    def resolve(self, model: str | PathLike[str], revision: str | None = None) -> Checkpoint:
+    def resolve(
+        self, model: str | PathLike[str] | Mapping[str, Any], revision: str | None = None, *, config_only: bool = False
+    ) -> Checkpoint:
         """The checkpoint of a repo ID (`org/name`, `org/name@revision`, `gpt2`) or of a local folder or file.
 
         `org/name:Q4_K_M` is one of the GGUF models that a repo holds, `org/name:fp16` a variant of its files,
         `org/name:FOLDER` what one of its folders holds, `org/name:FILE` one of its files. An adapter comes with its
         base.
 
+        Args:
+            model: as above; or a config as parsed, which stands for itself.
+            config_only: leave the weights out: one file of the Hub. A place without weights is read so by itself.
+
         Raises:
             InspectError: of the kind that tells what is wrong.
         """
-        checkpoint = self._alone(parse_model(model, revision))
+        if isinstance(model, Mapping):
+            return design_of(model)
+        target = parse_model(model, revision)
+        checkpoint = self._config_alone(target) if config_only else self._alone(target)
         if checkpoint.parts:
             from inspector.hub.formats.adapters import needs_base, with_base
 
@@ -120,6 +130,30 @@ class Resolver:
             return self._offline(target)
         kept = self._kept(target, target.revision) if target.is_commit else None
         return kept or self._online(target)
+
+    def _config_alone(self, target: RepoId | LocalPath) -> Checkpoint:
+        """The config of one repo, folder or file. A kept answer with the weights has it, too; without, none is kept."""
+        if isinstance(target, LocalPath):
+            from inspector.hub.repo.local import read_local
+
+            return read_local(target, config_only=True)
+        if self._settings.offline:
+            return config_alone(self._offline(target))
+        kept = self._kept(target, target.revision) if target.is_commit else None
+        if kept is not None:
+            return config_alone(kept)
+        from inspector.hub.client.requests import Meter
+        from inspector.hub.repo.files import RepoFiles
+        from inspector.hub.repo.remote import read_remote_config
+
+        meter = Meter()
+        try:
+            return read_remote_config(RepoFiles(*self._connected(), target, meter, self._while_waiting), meter)
+        except (HubError, GatedRepo) as error:
+            instead = self._instead(target, error) if self._substitutes else None
+            if instead is None:
+                raise
+            return replace(config_alone(instead), network=meter.network(cached=instead.source == "cache"))
 
     def close(self) -> None:
         """Lets the threads go. Nothing waits for what they still do."""
@@ -216,6 +250,21 @@ def resolve(
     """
     with Resolver(token=token, offline=offline, endpoint=endpoint, timeout=timeout, cache_dir=cache_dir) as resolver:
         return resolver.resolve(model, revision)
+
+
+def design_of(config: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of a config as parsed, under the name "config".
+
+    Raises:
+        InvalidConfig: it is no JSON, or deeper or larger than that of any model.
+    """
+    from inspector.hub.formats.documents import parse_config
+
+    try:
+        data = json.dumps(dict(config)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidConfig(f"a config holds JSON's values alone ({error})") from None
+    return Checkpoint("config", None, "local", parse_config(data, "the config", "config"), (), design=Design())
 
 
 def _bundled(repo: RepoId, reason: str) -> Checkpoint | None:

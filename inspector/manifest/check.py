@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspector.api.differences import compare_headers
-from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint
+from inspector.api.inspection import Inspection, checkpoint_of, device_specs, inspect_checkpoint
 from inspector.errors import InspectError
 from inspector.hub import Resolver
 from inspector.manifest.form import Entry
@@ -85,11 +85,11 @@ def verify_entry(entry: Entry, resolver: Resolver, *, moved_ok: bool = False) ->
         InspectError: it could not be read.
     """
     specs = device_specs(entry.settings.gpus)
-    current = resolver.resolve(entry.model, entry.revision)
+    current = checkpoint_of(resolver, entry.model, entry.revision, entry.settings)
     if entry.commit is None or current.revision == entry.commit:
         inspection = inspect_checkpoint(current, entry.settings, specs)
         return Outcome(entry, current.revision, tuple(check(entry, inspection)))
-    pinned = resolver.resolve(entry.model, entry.commit)
+    pinned = checkpoint_of(resolver, entry.model, entry.commit, entry.settings)
     findings = list(check(entry, inspect_checkpoint(pinned, entry.settings, specs)))
     difference = compare_headers(pinned, current)
     watched = entry.revision or "main"

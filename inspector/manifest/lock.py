@@ -33,7 +33,7 @@ def lock(model: str, revision: str | None, settings: Settings, inspection: Inspe
         asked,
         Expected(
             parameters=inspection.model.parameters.total,
-            tensor_bytes=inspection.checkpoint.tensor_bytes,
+            tensor_bytes=None if inspection.checkpoint.design else inspection.checkpoint.tensor_bytes,
             total=None if served else inspection.estimate.total,
             fits={gpu: fit.fits for gpu, fit in zip(settings.gpus, fits, strict=True)},
             needed={

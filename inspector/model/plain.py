@@ -34,6 +34,8 @@ def plain_model(checkpoint: Checkpoint) -> Model:
         architecture = weigh_gguf(architecture, checkpoint.config, (tensor.name for tensor in checkpoint.tensors))
     else:
         parameters, architecture = count_and_weigh(checkpoint, architecture)
+    if checkpoint.design is not None and not checkpoint.design.exact:
+        parameters = replace(parameters, exact=False)
     if parameters.quantization is not None:
         architecture = replace(architecture, quantization=parameters.quantization)
     return Model(

@@ -133,6 +133,9 @@ def print_head(console: Console, inspection: Inspection) -> None:
         "local": "local files",
         "bundled": f"bundled snapshot of {checkpoint.snapshot_date}",
     }[checkpoint.source]
+    if checkpoint.design is not None:
+        changes = "".join(f", {key}={value}" for key, value in checkpoint.design.changes.items())
+        origin += f"; the config alone{changes}"
     kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
     indented(console, (Text(kind or "unknown architecture", "dim"), Text(inert(origin), "dim")), 0)
     console.print()
@@ -231,7 +234,8 @@ def _print_memory(console: Console, inspection: Inspection) -> None:
         name = each.workload.dtype
         if name == "stored":
             packing = inspection.model.architecture.quantization
-            name = f"as stored ({inert(packing.method if packing else inspection.model.stored_dtype or 'none')})"
+            how = "as stored" if inspection.checkpoint.design is None else "as designed"
+            name = f"{how} ({inert(packing.method if packing else inspection.model.stored_dtype or 'none')})"
         table.add_row(*(Text(cell, style) for cell in (name, *map(gib_text, _row(each)))))
         holds_scores += [name] if any("heads *" in part.formula for part in each.activations.parts) else []
     indented(console, table)

@@ -186,7 +186,6 @@ def test_a_repo_without_config_is_read_with_a_warning(hub: LoopbackHub, resolver
         ),
         ({"bert_model.ckpt.data-00000-of-00001": b"1234"}, "TensorFlow checkpoint (1 file, 4 B)", "refs/pr/N"),
         ({"model.tflite": b"1"}, "TFLite (1 file, 1 B)", "refs/pr/N"),
-        (CONFIG, "only a config", "weights"),
         ({"README.md": b"x"}, "no weights", "weights"),
         ({}, "no files", "weights"),
     ],

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from itertools import chain, product
 from typing import Any, get_args
 
-from inspector.hub.checkpoint import MAX_PARTS, Checkpoint, File, Part, PartKind, Source, Tensor
+from inspector.hub.checkpoint import MAX_PARTS, Checkpoint, Design, File, Part, PartKind, Source, Tensor
 from inspector.hub.dtypes import is_dtype
 
 FIRST_WORD = "llm-inspect "
@@ -57,6 +57,8 @@ def encode(checkpoint: Checkpoint) -> dict[str, Any]:
         "config": checkpoint.config,
         "tensors": encode_tensors(checkpoint.tensors),
     }
+    if checkpoint.design is not None:
+        data["is_design"] = True
     if checkpoint.parts:
         data["schema"] = PARTS_SCHEMA
         data["parts"] = [[part.name, part.kind, part.class_name, encode(part.checkpoint)] for part in checkpoint.parts]
@@ -87,6 +89,7 @@ def decode(data: Any) -> Checkpoint:
         warnings=tuple(_text(item) for item in _list(data, "warnings")),
         snapshot_date=_optional_string(data, "snapshot_date"),
         parts=parts,
+        design=Design() if data.get("is_design") is True else None,
     )
 
 

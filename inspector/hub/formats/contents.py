@@ -133,6 +133,12 @@ def unsupported(files: Iterable[File] | None, where: str) -> UnsupportedFormat:
     return UnsupportedFormat(f"{missing}; it holds {held}", _hint(formats))
 
 
+def holds_no_weights(files: Iterable[File]) -> bool:
+    """Whether a place holds weights in no format at all, and no adapter's document either."""
+    files = tuple(files)
+    return not _formats(files) and all(file.name != ADAPTER_CONFIG for file in files)
+
+
 def _foreign_bin(base: str, beside: Container[str]) -> str | None:
     """Whose a `.bin` is that is not PyTorch's, by its name and the files beside it; None where nothing tells."""
     if base != "model.bin" and not _FASTTEXT.fullmatch(base):

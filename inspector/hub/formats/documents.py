@@ -70,6 +70,11 @@ def parse_config(data: bytes, where: str, name: str = CONFIG_FILE) -> dict[str, 
     return value
 
 
+def is_config(value: Mapping[str, Any]) -> bool:
+    """Whether a JSON object says which model it is of, as a config.json does."""
+    return any(isinstance(value.get(key), kind) for key, kind in (("model_type", str), ("architectures", list)))
+
+
 def with_recipe(config: dict[str, Any] | None, data: bytes, where: str) -> dict[str, Any] | None:
     """A config with ModelOpt's hf_quant_config.json as its `quantization_config`; as it was where that is no object.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inspector.errors import FileMissing, UnreadableModel
-from inspector.hub.checkpoint import Checkpoint, File, Source, Weights
+from inspector.hub.checkpoint import NO_WEIGHTS, Checkpoint, Design, File, Source, Weights
 from inspector.hub.formats.contents import unsupported
 from inspector.hub.formats.documents import (
     ADAPTER_CONFIG,
@@ -23,6 +23,7 @@ from inspector.hub.formats.documents import (
     WEIGHTS_FILE,
     Index,
     has_own_weights,
+    is_config,
     lacks_recipe,
     parse_config,
     parse_index,
@@ -34,14 +35,19 @@ from inspector.hub.repo.local_place import LocalPlace, exists, file_size, read_h
 from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, is_commit
 
 
-def read_local(target: LocalPath) -> Checkpoint:
+def read_local(target: LocalPath, *, config_only: bool = False) -> Checkpoint:
     """The checkpoint of a folder or a file.
+
+    Args:
+        config_only: leave out the weights: the folder's config.json, or that beside the file.
 
     Raises:
         FileMissing: it, or a shard, is not there.
         UnreadableModel: what is there cannot be read.
     """
     try:
+        if config_only and os.path.lexists(target.path):
+            return _read_config_alone(target.path, target.given)
         return _read_path(target.path, target.given)
     except OSError as error:
         raise unreadable(target.given, error) from None
@@ -61,12 +67,36 @@ def _read_path(path: Path, given: str) -> Checkpoint:
     from inspector.hub.formats.registry import is_readable
 
     if not is_readable(path.name):
-        raise unsupported([File(path.name, size)], given)
+        return _read_config_file(path, given, size)
     from inspector.hub.repo.selectors import read_formats
 
     place = LocalPlace(path.parent, given, deep=False)
     weights = read_formats(place, _config(path.parent, given), path.name)
     return _checkpoint(path.parent, given, given, "local", None, weights)
+
+
+def _read_config_alone(path: Path, given: str) -> Checkpoint:
+    from inspector.hub.formats.registry import is_readable
+
+    if path.is_dir():
+        commit, folder = _snapshot(path)
+    elif is_readable(path.name):
+        commit, folder = None, path.parent
+    else:
+        return _read_config_file(path, given, file_size(path, given))
+    if not exists(folder / CONFIG_FILE):
+        raise FileMissing(f"{given} has no {CONFIG_FILE}", "Leave out --config-only.")
+    return _checkpoint(folder, given, given, "local", commit, NO_WEIGHTS)
+
+
+def _read_config_file(path: Path, given: str, size: int) -> Checkpoint:
+    """A lone file that holds a config, whatever it is called. Raises UnsupportedFormat where it holds none."""
+    start = read_start(path, 64, given)
+    if path.suffix == ".json" or start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+        config = parse_config(read_start(path, MAX_CONFIG_BYTES + 1, given), given, path.name)
+        if is_config(config):
+            return Checkpoint(given, None, "local", config, (), design=Design())
+    raise unsupported([File(path.name, size)], given)
 
 
 def read_hub_cache(hub_cache: Path, repo: RepoId, commit: str | None) -> Checkpoint | None:
@@ -205,6 +235,7 @@ def _checkpoint(
         metadata=weights.metadata,
         warnings=weights.warnings if config is not None else (NO_CONFIG, *weights.warnings),
         parts=parts,
+        design=Design() if weights.is_design else None,
     )
 
 

@@ -12,11 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound
-from inspector.hub.checkpoint import Checkpoint, File, Weights
+from inspector.errors import AccessError, FileMissing, HubError, RevisionNotFound, UsageError
+from inspector.hub.checkpoint import NO_WEIGHTS, Checkpoint, Design, File, Weights
 from inspector.hub.client.requests import Meter
 from inspector.hub.client.workers import Task
 from inspector.hub.formats.documents import (
+    CONFIG_FILE,
     INDEX_FILE,
     MODULES_FILE,
     NO_CONFIG,
@@ -83,6 +84,26 @@ def read_remote(files: RepoFiles, meter: Meter) -> Checkpoint:
         finally:
             files.cancel()
     raise HubError(f"{files.repo} changes faster than it can be read", "Try again, or name a commit (--revision).")
+
+
+def read_remote_config(files: RepoFiles, meter: Meter) -> Checkpoint:
+    """The checkpoint of a repo's config alone.
+
+    Raises:
+        InspectError: of the kind that tells what is wrong.
+    """
+    if files.repo.selector is not None:
+        raise UsageError(
+            f"{files.repo.selected_name} selects some of a repo's weights, and a config alone has none",
+            "Leave out --config-only, or what stands after the colon.",
+        )
+    try:
+        config = files.one(files.config(files.repo.revision))
+    finally:
+        files.cancel()
+    if config.value is None:
+        raise FileMissing(f"{files.repo} has no {CONFIG_FILE}", "Leave out --config-only.")
+    return _checkpoint(files, config, NO_WEIGHTS, config.commit, meter)
 
 
 def current_commit(files: RepoFiles) -> str | None:
@@ -238,6 +259,7 @@ def _checkpoint(
         warnings=weights.warnings if has_config else (NO_CONFIG, *weights.warnings),
         network=meter.network(),
         parts=parts,
+        design=Design() if weights.is_design else None,
     )
 
 
@@ -253,7 +275,7 @@ def _first_round(
     listing = None
     for task in files.as_done(*(task for task in (config, file, shards) if task is not None)):
         if isinstance(task.error, AccessError) and task is not shards:
-            raise task.error
+            raise task.error if task is config else _weights_refused(files, task.error, config)
         if task is shards and task.error is None and isinstance(task.result.value, Headers):
             listing = files.listing(DEFAULT_REVISION)
         done = config.future.done() and config.error is None
@@ -263,6 +285,13 @@ def _first_round(
             return listing
     errors = [task.error for task in (config, file, shards) if task is not None and task.error is not None]
     raise next((error for error in errors if isinstance(error, AccessError)), errors[0])
+
+
+def _weights_refused(files: RepoFiles, error: AccessError, config: Task[Any]) -> AccessError:
+    """The error of weights that may not be read; where the config may be, with what can be asked all the same."""
+    if all(done.error is None and done.result.value is not None for done in files.as_done(config)):
+        error.hint = f"{error.hint} With --config-only its config.json alone is read.".strip()
+    return error
 
 
 def _one_commit(*tasks: Task[Any], commit: str | None = None) -> str | None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from inspector.errors import AmbiguousModel, FileMissing, UnsupportedFormat
-from inspector.hub.checkpoint import File, Weights
+from inspector.hub.checkpoint import NO_WEIGHTS, File, Weights
 from inspector.hub.formats.composites import read_composite
-from inspector.hub.formats.contents import size_text, unsupported
+from inspector.hub.formats.contents import holds_no_weights, size_text, unsupported
 from inspector.hub.formats.documents import (
     ADAPTER_CONFIG,
     CONFIG_FILE,
@@ -156,10 +156,11 @@ def _read_other_names(place: Place, by_name: Mapping[str, File]) -> Weights:
             "\n".join([head, *_lines(files)]),
             f"Name the one you mean, such as {place.how_to_select(files[0].name)}",
         )
-    error = unsupported(by_name.values(), place.where)
     folders = _folders(by_name)
+    if not folders and CONFIG_FILE in by_name and holds_no_weights(by_name.values()):
+        return NO_WEIGHTS
     if not folders:
-        raise error
+        raise unsupported(by_name.values(), place.where)
     shown = ", ".join(folder[:80] for folder in folders[:5]) + (", ..." if len(folders) > 5 else "")
     raise UnsupportedFormat(
         f"{place.where} has no weights at its root, but in {shown}",

@@ -19,7 +19,7 @@ _PLAIN = (str, int, float, bool, list, type(None))
 
 def known_model_type(model_type: str) -> bool:
     """Whether the installed transformers has a config class for it."""
-    with _quiet():
+    with quiet():
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
         return model_type in CONFIG_MAPPING
@@ -33,7 +33,7 @@ def read_with_class(config: Mapping[str, Any], model_type: str) -> TextConfig:
     Raises:
         Exception: whatever the class raises for values that it refuses.
     """
-    with _quiet():
+    with quiet():
         return dataclasses.replace(text_config_of(_made(config, model_type)), model_type=model_type)
 
 
@@ -50,7 +50,7 @@ def read_new_type(config: Mapping[str, Any], model_type: str) -> TextConfig:
     Raises:
         Exception: whatever the class raises for values that it refuses.
     """
-    with _quiet():
+    with quiet():
         whole = _made(config, model_type)
         text = dataclasses.replace(text_config_of(whole), model_type=model_type)
         keys = whole.get_text_config(decoder=True).to_dict()
@@ -127,7 +127,7 @@ def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers logs what it thinks of a config; the reader of a report has no use for it."""
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch, as it is imported
     logger = logging.getLogger("transformers")

@@ -1,0 +1,96 @@
+"""A config with all that its class fills in, by the installed transformers' own class: no remote code, no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from inspector.errors import InvalidConfig, UsageError
+from inspector.model.config.from_class import arguments, known_model_type, quiet
+from inspector.model.design.changes import Change
+
+MOST_ITEMS = 100_000
+
+
+def full_config(
+    config: Mapping[str, Any], model_type: str, changes: Iterable[Change] = (), before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the class has of a config, as JSON: defaults and derived values, parts as objects, and `num_labels`.
+
+    Args:
+        changes: which keys were changed, and have to be ones that the class knows, or that were there `before`.
+
+    Raises:
+        UsageError: a changed key that it does not know.
+        InvalidConfig: the class refuses the config.
+    """
+    with quiet():
+        if not known_model_type(model_type):
+            raise InvalidConfig(f"the installed transformers has no model type {model_type[:80]!r}")
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        config_class = CONFIG_MAPPING[model_type]
+        try:
+            made = config_class(**arguments(config))
+            full: dict[str, Any] = json.loads(made.to_json_string(use_diff=False))
+        except Exception as error:  # whatever a class raises for values that it does not like
+            raise InvalidConfig(
+                f"transformers refuses this config: {_one_line(error)}", "Check the values that belong together."
+            ) from None
+        for change in changes:
+            _check_known(change, before or {}, made)
+    _count_labels(full, config)
+    return full
+
+
+def _count_labels(full: dict[str, Any], config: Mapping[str, Any]) -> None:
+    """`num_labels`, which a file may have as the number of its labels' names."""
+    labels, count = config.get("id2label"), config.get("num_labels")
+    if isinstance(labels, Mapping) and labels:
+        full["num_labels"] = len(labels)
+    else:
+        full["num_labels"] = count if type(count) is int else 2
+
+
+def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:
+    """Refuses a key that neither the class nor the config had.
+
+    Raises:
+        UsageError: with the names that are near.
+    """
+    part, written = made, before
+    *parts, key = change.path
+    for name in parts:
+        part = getattr(part, name, None) if not isinstance(part, dict) else part.get(name)
+        inner = written.get(name)
+        written = inner if isinstance(inner, Mapping) else {}
+    if isinstance(part, dict):
+        return
+    known = _names(part)
+    if key in known or key in written:
+        return
+    near = get_close_matches(key, sorted(known), 3, 0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else _where_else(made, key)
+    raise UsageError(f"--set {change.key}: {type(part).__name__} has no such key", hint)
+
+
+def _names(part: Any) -> set[str]:
+    if part is None or not dataclasses.is_dataclass(part):
+        return set()
+    return {field.name for field in dataclasses.fields(part)} | set(getattr(part, "attribute_map", {})) | {"num_labels"}
+
+
+def _where_else(made: Any, key: str) -> str:
+    """The part that has a key, for a hint."""
+    for name, part in vars(made).items():
+        if dataclasses.is_dataclass(part) and key in _names(part):
+            return f"Did you mean {name}.{key}?"
+    return "Give a key of the config, or of a part of it: text_config.hidden_size."
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return "".join(each if each.isprintable() else " " for each in text)[:300]

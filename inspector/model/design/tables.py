@@ -1,0 +1,126 @@
+"""inspector/data/designs/: the tensors of each model class, as its config's keys tell them.
+
+`python -m fixtures.make_designs` makes them. Only the one file that describes a class is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from inspector.hub.cache.snapshot import PLACEHOLDER, parse_indices
+from inspector.model.parameters.classes import class_folders
+from inspector.tables import table_text
+
+Cases = tuple[tuple[str, str], ...]
+"""(expression, condition) pairs, of which the first that holds counts."""
+BASE = "~"
+"""In a name, what stands for the prefix of the base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Tensors of one name.
+
+    Attributes:
+        name: with `{}` for its numbers, as save_pretrained writes it.
+        dtype: that a class in 32 bits writes.
+        condition: where they are, by the config and their numbers.
+        shape: each axis' size.
+        lists: how many members each of its placeholders counts.
+    """
+
+    name: str
+    dtype: str
+    condition: str
+    shape: tuple[Cases, ...]
+    lists: tuple[Cases, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDesign:
+    """What one class holds.
+
+    Attributes:
+        model_type: of its config.
+        wrong: builds in which some tensor was otherwise when the table was made: then nothing is exact.
+        fixed: keys that the class reads and that were the same in all builds, dotted -> what they were: of another
+            value nothing is known.
+        parts: part of the config -> its model type.
+    """
+
+    name: str
+    model_type: str
+    rows: tuple[Row, ...]
+    wrong: int
+    fixed: Mapping[str, Any]
+    parts: Mapping[str, str]
+
+
+@lru_cache(maxsize=8)
+def _folder(name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(table_text(f"designs/{name}.json"))
+    except OSError:
+        return {"types": {}}
+    return found
+
+
+@lru_cache(maxsize=64)
+def class_design(name: str) -> ClassDesign | None:
+    """What is known of a class; None where the tables do not have it."""
+    folder = class_folders().get(name)
+    for model_type, entry in _folder(folder)["types"].items() if folder else ():
+        own = entry["classes"].get(name)
+        if own is not None:
+            return _design(name, model_type, entry, own)
+    return None
+
+
+def classes_of(model_type: str) -> list[str]:
+    """The classes of a config type that a config without `architectures` may mean, the most usual first: what generates
+    text, then the model without a head."""
+    order = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
+    found = []
+    for folder in dict.fromkeys(folder for name, folder in class_folders().items() if name.endswith(order)):
+        if model_type.replace("-", "_").startswith(folder.replace("-", "_")[:4]):
+            entry = _folder(folder)["types"].get(model_type)
+            found += list(entry["classes"]) if entry else []
+    return sorted((name for name in found if name.endswith(order)), key=lambda name: order.index(_ending(name, order)))
+
+
+def _ending(name: str, order: tuple[str, ...]) -> str:
+    return next(each for each in order if name.endswith(each))
+
+
+def _design(name: str, model_type: str, entry: Mapping[str, Any], own: Mapping[str, Any]) -> ClassDesign:
+    places = [at for some in parse_indices(own["rows"]) for at in some] if own["rows"] else []
+    lists = {stack: _cases(cases) for stack, cases in entry["lists"].items()}
+
+    def row(at: int) -> Row:
+        template, dtype, condition, shape = entry["rows"][at]
+        counts = tuple(lists[stack] for stack in _stacks(template))
+        whole = own.get("prefix", "") + template[1:] if template.startswith(BASE) else template
+        return Row(whole, dtype, condition, tuple(map(_cases, shape)), counts)
+
+    return ClassDesign(
+        name,
+        model_type,
+        tuple(map(row, places)),
+        own.get("wrong", 0),
+        entry["fixed"],
+        entry["parts"],
+    )
+
+
+def _cases(written: Any) -> Cases:
+    """Of one case the expression alone is written."""
+    return ((written, ""),) if isinstance(written, str) else tuple((text, condition) for text, condition in written)
+
+
+def _stacks(template: str) -> list[str]:
+    parts = template.split(PLACEHOLDER)
+    return [PLACEHOLDER.join(parts[: at + 1]).rstrip(".") for at in range(len(parts) - 1)]
