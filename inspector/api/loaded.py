@@ -38,8 +38,8 @@ class LoadedModel:
     @asking_it(Settings)
     def inspect(self, settings: Settings) -> Inspection:
         """What `inspector.inspect` answers."""
-        checkpoint, model = self._changed(settings)
-        return inspect_model(checkpoint, model, settings, device_specs(settings.gpus))
+        own = self.changed(settings)
+        return inspect_model(own.checkpoint, own.model, settings, device_specs(settings.gpus))
 
     @asking_it(WorkloadSettings)
     def estimate(self, settings: WorkloadSettings) -> Estimate:
@@ -52,9 +52,9 @@ class LoadedModel:
     def fit(self, question: DeviceQuestion) -> Fit:
         """Whether it fits a device, with what headroom, and what would make it fit."""
         settings = Settings(**chosen(EngineSettings, question), gpus=(question.gpu,))
-        checkpoint, model = self._changed(settings)
-        workload, specs = settings.workload(model), device_specs(settings.gpus)
-        return verdicts(checkpoint, model, workload, settings, specs, other_engines=True)[0][0]
+        own = self.changed(settings)
+        workload, specs = settings.workload(own.model), device_specs(settings.gpus)
+        return verdicts(own.checkpoint, own.model, workload, settings, specs, other_engines=True)[0][0]
 
     @asking_it(TrainingSettings, no_such_setting)
     def train(self, settings: TrainingSettings) -> TrainingEstimate:
@@ -62,17 +62,21 @@ class LoadedModel:
         tensors = None if settings.formulas == "article" else self.weights
         return train_model(self.checkpoint, self.model, tensors, settings.inference.workload(self.model), settings)
 
-    def _changed(self, asked: DesignSettings) -> tuple[Checkpoint, Model]:
-        """The model, changed as is asked."""
+    def changed(self, asked: DesignSettings) -> LoadedModel:
+        """This model; with `set` or `config_only`, the design that it is then.
+
+        Raises:
+            InspectError: the changes are not ones that its class takes, or it cannot be told from its config alone.
+        """
         if not asked.set and not asked.config_only:
-            return self.checkpoint, self.model
+            return self
         from inspector.hub.checkpoint import config_alone
         from inspector.model import build_model
         from inspector.model.design import designed
 
         checkpoint = config_alone(self.checkpoint) if asked.config_only else self.checkpoint
         checkpoint = designed(checkpoint, asked.changes)
-        return checkpoint, build_model(checkpoint)
+        return LoadedModel(checkpoint, build_model(checkpoint))
 
     @cached_property
     def weights(self) -> Weights:

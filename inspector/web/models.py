@@ -58,8 +58,10 @@ class Models:
         return found
 
     def of(self, source: Source) -> LoadedModel:
-        """The model that is asked about."""
-        return self.loaded(model_text(source.model), source.revision)
+        """The model that is asked about, its config changed as is asked."""
+        if isinstance(source.model, Mapping):
+            return load(source.model).changed(source)
+        return self.loaded(model_text(source.model), source.revision).changed(source)
 
     def inspect(self, question: Question) -> Inspection:
         """What `inspector.inspect` answers."""

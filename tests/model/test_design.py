@@ -1,0 +1,195 @@
+"""Designs: models of which there is a config alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inspector
+from inspector.errors import InspectError, UnreadableModel, UsageError
+from inspector.hub.resolver import Resolver
+from inspector.model.design import read_changes
+from inspector.model.design.expressions import holds, size_of
+from tests.conftest import Run
+
+LLAMA = "meta-llama/Meta-Llama-3-8B"
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 1000,
+    "dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Resolver:
+    return Resolver(offline=True, cache_dir=tmp_path)
+
+
+def test_a_config_as_parsed_is_answered_for() -> None:
+    found = inspector.inspect(CONFIG, context=100)
+    assert found.model.parameters.total == 2 * 1000 * 64 + 64 + 2 * (2 * 64 + 4 * 64 * 64 + 3 * 64 * 128)
+    assert found.model.parameters.exact
+    assert found.estimate.weights.bytes == 2 * found.model.parameters.total
+    record = found.to_dict()
+    assert set(record["checkpoint"].values()) == {None}
+    assert record["design"]["set"] == {}
+    assert "from the config alone" in record["warnings"][0]
+
+
+def test_without_its_weights_a_model_has_the_same_parameters(offline: Resolver) -> None:
+    whole = inspector.inspect(LLAMA, resolver=offline)
+    alone = inspector.inspect(LLAMA, resolver=offline, config_only=True)
+    assert alone.model.parameters == whole.model.parameters
+    assert alone.estimate == whole.estimate
+
+
+def test_the_same_value_changes_nothing(offline: Resolver) -> None:
+    whole = inspector.inspect(LLAMA, resolver=offline)
+    same = inspector.inspect(LLAMA, resolver=offline, set={"num_hidden_layers": 32, "vocab_size": 128256})
+    assert same.model.parameters == whole.model.parameters
+    assert same.estimate == whole.estimate
+
+
+def test_another_layer_costs_what_a_layer_has(offline: Resolver) -> None:
+    whole = inspector.inspect(LLAMA, resolver=offline).model.parameters
+    more = inspector.inspect(LLAMA, resolver=offline, set=["num_hidden_layers=33"]).model.parameters
+    assert more.total - whole.total == whole.layers[0].parameters
+
+
+def test_training_and_fits_follow(offline: Resolver) -> None:
+    loaded = inspector.load(LLAMA, resolver=offline)
+    small = loaded.inspect(set={"num_hidden_layers": 2}, gpus="RTX 4090")
+    assert small.fits[0].fits
+    assert small.model.parameters.total < loaded.model.parameters.total
+    trained = inspector.train(LLAMA, resolver=offline, set={"num_hidden_layers": 2}, context=512)
+    assert trained.peak is not None
+    assert trained.training.trainable_parameters == small.model.parameters.total
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("num_hidden_layers=40", "num_hidden_layers", 40),
+        ("a.b=32k", "a.b", 32768),
+        ("a=null", "a", None),
+        ("a=true", "a", True),
+        ("a=[1, 2]", "a", [1, 2]),
+        ("a=NaN", "a", "NaN"),
+        ("a=silu", "a", "silu"),
+        ("a=x=y", "a", "x=y"),
+        ("a=1.5", "a", 1.5),
+    ],
+)
+def test_changes_are_json_or_text(text: str, key: str, value: object) -> None:
+    assert read_changes([text]) == ((key, value),)
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "a b=1", "a..b=1", "a\x1b[31m=1", ""])
+def test_what_is_no_change_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_changes([text])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("num_hiden_layers=3", "num_hidden_layers"),
+        ("hidden_size=abc", "hidden_size"),
+        ("num_hidden_layers=-1", "num_hidden_layers"),
+        ("num_attention_heads=7", "multiple"),
+        ("num_hidden_layers=100000000", "num_hidden_layers"),
+        ("hidden_size.x=3", "hidden_size"),
+    ],
+)
+def test_what_cannot_be_is_told_with_exit_code_2(run: Run, change: str, said: str) -> None:
+    result = run(LLAMA, "--offline", "--set", change)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_a_list_of_layers_that_is_too_long_is_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    kinds = {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4}
+    config = {**CONFIG, **kinds, "model_type": "afmoe", "architectures": ["AfmoeForCausalLM"]}
+    path.write_text(json.dumps(config), "utf-8")
+    result = run(path, "--set", "num_hidden_layers=6")
+    assert result.code == 2
+    assert "--set layer_types=null" in result.err
+
+
+def test_a_class_that_the_tables_do_not_have_cannot_be_told() -> None:
+    with pytest.raises(UnreadableModel, match="cannot tell"):
+        inspector.inspect({**CONFIG, "architectures": ["NobodysForCausalLM"]})
+    with pytest.raises(UnreadableModel):
+        inspector.inspect({"hidden_size": 3})
+
+
+def test_without_a_class_the_usual_one_is_assumed_and_nothing_is_exact() -> None:
+    config = {key: value for key, value in CONFIG.items() if key not in ("architectures", "dtype")}
+    found = inspector.inspect(config)
+    assert not found.model.parameters.exact
+    assert any("LlamaForCausalLM" in each for each in found.warnings)
+    assert any("32 bits" in each for each in found.warnings)
+
+
+def test_diff_of_one_model_with_itself_changed(run: Run) -> None:
+    result = run("diff", LLAMA, "--offline", "--set-b", "num_key_value_heads=4", "--json")
+    record = json.loads(result.out)
+    assert result.code == 1
+    assert record["config"]["changed"] == {"num_key_value_heads": {"before": 8, "after": 4}}
+    assert record["numbers"]["parameters"]["difference"] == -32 * 2 * 4 * 128 * 4096
+    assert run("diff", LLAMA, "--offline").code == 2
+
+
+def test_batch_and_lock_take_changes(run: Run, tmp_path: Path) -> None:
+    result = run("batch", "-", "--offline", "--set", "num_hidden_layers=2", stdin=f"{LLAMA}\n")
+    assert json.loads(result.out.splitlines()[0])["model"]["num_hidden_layers"] == 2
+    manifest = tmp_path / "models.yaml"
+    assert run("lock", LLAMA, "--offline", "--set", "num_hidden_layers=2", "-o", manifest).code == 0
+    assert "num_hidden_layers=2" in manifest.read_text("utf-8")
+    assert run("verify", manifest, "--offline").code == 0
+
+
+def test_a_design_is_not_launched(run: Run) -> None:
+    result = run(
+        "fit", LLAMA, "--offline", "--set", "num_hidden_layers=2", "--gpu", "H100", "--engine", "vllm", "--emit", "vllm"
+    )
+    assert result.code == 2
+
+
+def test_expressions_say_nothing_of_what_a_config_does_not() -> None:
+    config = {"a": 6, "b": None, "flag": True, "kinds": ["x", "y"], "part": {"c": 4}}
+    assert size_of("a*part.c", config) == 24
+    assert size_of("a*b", config) is None
+    assert size_of("a-100", config) is None
+    assert size_of("a//0", config) is None
+    assert size_of("len(kinds)+1", config) == 3
+    assert size_of("kinds[i]", config, (0,)) is None
+    assert holds("kinds[i] == 'y'", config, (1,))
+    assert not holds("i >= b", config, (1,))
+    assert holds("b == None", config)
+    assert holds("flag and a > 1", config)
+    assert holds("'x' in kinds and not missing", config)
+    assert holds("(i+1) % a == 0", config, (5,))
+    assert not holds("i % b == 0", config, (5,))
+
+
+def test_a_hostile_config_is_refused() -> None:
+    for wrong in (
+        {"num_hidden_layers": 2000, "hidden_size": 10**30},
+        {"vocab_size": -5},
+        {"num_hidden_layers": "\x1b[31m"},
+        {"hidden_size": {"a": 1}},
+        {"model_type": "\x1b[31m", "architectures": []},
+    ):
+        with pytest.raises(InspectError) as error:
+            inspector.inspect({**CONFIG, **wrong})
+        assert "\x1b" not in str(error.value)
