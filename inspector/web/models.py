@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from inspector.api.inspection import Inspection, device_specs, inspect_model
 from inspector.api.loaded import LoadedModel, load
