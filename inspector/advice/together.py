@@ -191,11 +191,8 @@ def _need(answer: Answer) -> _Need | None:
     serving = answer.serving
     if serving is None or serving.fits is None:
         return None
-    if serving.request_bytes is None:  # an encoder keeps no cache
-        sizes = [size for name, size in serving.per_gpu.items() if name not in ("kv_pool", "total")]
-        return None if None in sizes or serving.per_gpu.get("kv_pool") else _Need(sum(size or 0 for size in sizes), 0)
-    needed, _ = serving.needs()
-    return None if needed is None else _Need(needed - serving.request_bytes, serving.request_bytes)
+    needed, request = serving.needs()[0], serving.request_bytes
+    return None if needed is None or request is None else _Need(needed - request, request)
 
 
 def _tenant(engine: Engine, side: Side, answer: Answer, share: float | None, needed: int | None) -> Tenant:

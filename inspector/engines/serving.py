@@ -29,6 +29,7 @@ class Serving:
         request_bytes: cache that one request of max_model_len tokens takes of a rank's pool; the most of it where that
             is known between bounds.
         request_bytes_at_least: then the least of it; None where `request_bytes` is exact, or not known.
+        unused: what the engine's share leaves of a rank where the layers cache nothing, so that no pool takes it.
         fits: one request of max_model_len tokens can be served; None where it cannot be told.
         decode_bound / prefill_bound: tokens per second at most, see `devices.speed`.
         changes: where it does not fit, the single changes that make it fit.
@@ -55,6 +56,7 @@ class Serving:
     cards: tuple[CardShare, ...] = ()
     notes: tuple[str, ...] = ()
     request_bytes_at_least: int | None = None
+    unused: int = 0
 
     def explained_by(self, make: Callable[[], tuple[Part, ...]]) -> Serving:
         """This account, with what makes its `explanation`. It is no field: `asdict` and `==` see data alone, and
@@ -83,15 +85,15 @@ class Serving:
         return bounded.explained_by(self.explanation)
 
     def needs(self) -> tuple[int | None, int | None]:
-        """(bytes that one request needs with all that is fixed, bytes of the pool that it leaves).
+        """(bytes that one request needs with all that is fixed, bytes of the share that it leaves).
 
-        The headroom is that of the pool: an engine takes only its share of the device (`gpu_memory_utilization`).
+        The headroom is that of the pool, where there is one: an engine takes only its share (`gpu_memory_utilization`).
         """
         pool, request = self.per_gpu.get("kv_pool"), self.request_bytes
         if pool is None or request is None:
             return None, None
         fixed = sum(self.per_gpu.get(name) or 0 for name in ("weights", "activations", "non_torch", "graphs"))
-        return fixed + request, pool - request
+        return fixed + request, pool + self.unused - request
 
     @property
     def parts(self) -> dict[str, int | None]:

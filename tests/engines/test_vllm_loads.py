@@ -184,6 +184,9 @@ def test_an_encoder_has_no_pool() -> None:
     encoder = replace(llama, architecture=replace(llama.architecture, layers=layers, architecture="BertModel"))
     serving = served_by("vllm", encoder)
     assert (serving.per_gpu["kv_pool"], serving.kv_tokens, serving.fits) == (0, None, True)
+    fit, taken = serving.verdict, serving.per_gpu["total"]
+    assert (fit.needed, fit.headroom) == (taken, serving.unused)
+    assert fit.usable == pytest.approx(0.92 * serving.capacity, rel=0.001)
 
 
 def test_a_release_has_the_architectures_of_its_own_registry() -> None:

@@ -77,7 +77,8 @@ class VllmSettings:
 
 @dataclass(frozen=True, slots=True)
 class RankMemory:
-    """Bytes on each rank of one pipeline stage. `kv_pool` is what is left: negative where nothing is.
+    """Bytes on each rank of one pipeline stage. `kv_pool` is what is left: negative where nothing is; `unused`, where
+    the layers cache nothing.
 
     `weight_shares` and `alive` say what the weights and the activations are the sums of.
     """
@@ -90,6 +91,7 @@ class RankMemory:
     kv_pool: int
     weight_shares: Mapping[str, int]
     alive: Mapping[str, int]
+    unused: int = 0
 
     @property
     def total(self) -> int:
@@ -116,7 +118,7 @@ class VllmPlan:
     @property
     def tightest(self) -> RankMemory:
         """The stage with the least room for the cache."""
-        return min(self.stages, key=lambda stage: stage.kv_pool)
+        return min(self.stages, key=lambda stage: stage.kv_pool + stage.unused)
 
 
 def batch_defaults(card: Card, version: VllmVersion) -> tuple[int, int]:
@@ -302,7 +304,9 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
     held = capacity(layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
     room = all(stage.kv_pool > 0 for stage in stages)
     if held is None:  # encoders have no groups of caches, and so no pool
-        stages = tuple(replace(stage, kv_pool=min(0, stage.kv_pool)) for stage in stages)
+        stages = tuple(
+            replace(stage, kv_pool=min(0, pool), unused=max(0, pool)) for stage, pool in zip(stages, pools, strict=True)
+        )
     fits = room and (held is None or held.blocks >= held.blocks_per_request)
     longest = longest_context(layers, cache, pools, settings.max_model_len) if room else 0
     return VllmPlan(stages, held, fits, longest)

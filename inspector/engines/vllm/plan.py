@@ -106,10 +106,10 @@ def _account(
     held = plan.capacity
     most = max(workload.context, model.architecture.longest_context or 0)
     longest = budget.plan(served, card, replace(chosen, max_model_len=most), memory)
-    request = None if held is None else held.blocks_per_request * held.block_bytes
+    request = 0 if held is None else held.blocks_per_request * held.block_bytes
     cards: tuple[CardShare, ...] = ()
     if stages:
-        taken = [stage.requested - stage.kv_pool for stage in plan.stages]
+        taken = [stage.requested - stage.kv_pool - stage.unused for stage in plan.stages]
         cards = served_shares(spec, stages, taken, _share(chosen), request)
     serving = Serving(
         engine="vllm",
@@ -124,6 +124,7 @@ def _account(
         max_concurrency=None if held is None else held.max_concurrency * chosen.data_parallel_size,
         longest_context=longest.longest_context if longest else None,
         request_bytes=request,
+        unused=plan.tightest.unused,
         fits=plan.fits,
         cards=cards,
         notes=(
