@@ -14,11 +14,13 @@ from pathlib import Path
 import click
 import pytest
 
+import inspector
 from tests.conftest import command_environment, run_here
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 IMAGE = ROOT / "docs" / "terminal.svg"
+PLOT = ROOT / "docs" / "memory.svg"
 SHOWN = ("meta-llama/Meta-Llama-3-8B", "RTX 4090")
 PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"```console\n\$ (llm-inspect[^\n]*)\n(.*?)```", re.DOTALL)
@@ -47,7 +49,6 @@ def image() -> str:
 
     from rich.console import Console
 
-    import inspector
     from inspector.report.text import print_report
 
     model, gpu = SHOWN
@@ -64,8 +65,21 @@ def image() -> str:
     return console.export_svg(title=f"llm-inspect {model} --gpu '{gpu}'", unique_id="terminal")
 
 
-def test_the_image_is_what_the_command_prints() -> None:
+def plot() -> str:
+    """What `--plot memory.svg` writes."""
+    from inspector.api.curves import bars, curve
+    from inspector.api.settings import Settings
+    from inspector.cli.plot import FILE_POINTS
+    from inspector.report.plot.svg import plots_svg
+
+    name, gpu = SHOWN
+    asked, model = Settings(gpus=(gpu,), context=8192), inspector.load(name, offline=True).model
+    return plots_svg(name, curve(model, asked, points=FILE_POINTS), bars(model, asked))
+
+
+def test_the_images_are_what_the_command_makes() -> None:
     assert IMAGE.read_text(encoding="utf-8") == image()
+    assert PLOT.read_text(encoding="utf-8") == plot()
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
@@ -98,6 +112,7 @@ def test_the_docs_name_every_option_and_no_other() -> None:
 
 if __name__ == "__main__":
     IMAGE.write_text(image(), encoding="utf-8")
+    PLOT.write_text(plot(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         for page in PAGES:
             text = page.read_text(encoding="utf-8")

@@ -407,6 +407,23 @@ class EngineCommand(GroupedCommand):
         return self._made
 
 
+PLOTTED = "-"
+"""The value of --plot without a file."""
+PLOT_SUFFIXES = (".svg", ".png")
+
+
+class PlottingCommand(EngineCommand):
+    """A command with `--plot`, whose file may be left out: what follows is one only if its name ends as one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        for at, each in enumerate(args[:end]):
+            following = args[at + 1] if at + 1 < end else ""
+            if each == "--plot" and not following.lower().endswith(PLOT_SUFFIXES):
+                args = [*args[:at], f"--plot={PLOTTED}", *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
 _PLAIN = "inspector.cli.options.plain"
 """Of a click context: no argument of the command line is an option of engines."""
 

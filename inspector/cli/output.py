@@ -124,7 +124,7 @@ class Output:
 
         with redirect_stdout(StringIO()) as text:
             writer.print(answer)
-        _write_file(self._path, text.getvalue())
+        write_file(self._path, text.getvalue())
 
     def waiting(self, *models: str) -> AbstractContextManager[object]:
         """To be entered while these are read: what a person at a terminal sees of it, not with -q."""
@@ -214,7 +214,7 @@ class Output:
         return self.comes_to(EXIT_NO if False in fits or not fits else EXIT_CANNOT_TELL if None in fits else 0)
 
 
-def _write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Puts a file in the place of an older one in one step; what is no file on a disk (a pipe) is written to.
 
     Raises:
@@ -223,7 +223,7 @@ def _write_file(path: Path, text: str) -> None:
     whole = path.is_file() or not path.exists()
     target = path.with_name(f".{path.name}.part") if whole else path
     try:
-        target.write_text(text, encoding="utf-8")
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
         if whole:
             target.replace(path)
     except OSError as error:

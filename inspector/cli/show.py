@@ -11,7 +11,8 @@ import click
 from inspector.api.settings import Settings
 from inspector.cli.options import (
     OUTPUT,
-    EngineCommand,
+    PLOTTED,
+    PlottingCommand,
     check_option,
     model_argument,
     option,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    cls=EngineCommand,
+    cls=PlottingCommand,
     examples=(
         ("llm-inspect Qwen/Qwen3-8B --context 32k", "what it is, and what it takes with a long context"),
         ("llm-inspect Qwen/Qwen3-8B Qwen/Qwen3-32B --gpu 'RTX 4090'", "two models side by side"),
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
 @setting_options(Settings, "all_gpus", "all_options", several=True)
 @check_option
 @option("--layers", group=OUTPUT, is_flag=True, help="Show each layer's share, and where its numbers come from.")
+@option(
+    "--plot",
+    group=OUTPUT,
+    is_flag=False,
+    flag_value=PLOTTED,
+    metavar="[FILE]",
+    help="Plot memory over the context, and by precision; into FILE: .svg, .png.",
+)
 @output_options
 def show(
     models: tuple[str, ...],
@@ -52,6 +61,7 @@ def show(
     offline: bool,
     check: bool,
     layers: bool,
+    plot: str | None,
     explain: bool,
     output: str | None,
     path: Path | None,
@@ -65,11 +75,15 @@ def show(
     out = Output(output_format(output, path), path)
     if layers and out.format not in ("text", "json", "jsonl", "html"):
         raise UsageError(f"--layers prints text, json or html, not {out.format}")
+    if plot:
+        from inspector.cli.plot import check_plot
+
+        check_plot(plot, models, out.format)
     access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
     if ranges := ranges_of(settings):
         from inspector.cli.ranges import show_ranges
 
-        alone = {"layers": layers, "explain": explain}
+        alone = {"layers": layers, "explain": explain, "plot": plot}
         return show_ranges(models, ranges, with_serving(settings), access, out, alone, check=check)
 
     def while_waiting() -> None:
@@ -88,9 +102,14 @@ def show(
         else:
             out.notes(outcome.warnings, name if len(models) > 1 else None)
             out.details(outcome)
-    out.write(answer_of(models, outcomes, out, Settings(**asked), explain=explain, layers=layers))
+    drawing = plot == PLOTTED
+    out.write(answer_of(models, outcomes, out, Settings(**asked), explain=explain, layers=layers, plot=drawing))
+    good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
+    if plot and good and not drawing:
+        from inspector.cli.plot import write_plot
+
+        write_plot(Path(plot), good[0], Settings(**asked))
     if check:
-        good = [outcome for outcome in outcomes if not isinstance(outcome, InspectError)]
         return out.verdicts([fit.fits for outcome in good for fit in outcome.fits])
     return out.exit_code
 
@@ -103,6 +122,7 @@ def answer_of(
     *,
     explain: bool = False,
     layers: bool = False,
+    plot: bool = False,
 ) -> Answer:
     """The report on one model, or the comparison of several."""
     from inspector.report.writers import Answer
@@ -133,5 +153,9 @@ def answer_of(
 
             for inspection in good:
                 print_layer_table(out.console, inspection)
+        if plot:
+            from inspector.cli.plot import plot_all
+
+            plot_all(out, good, asked)
 
     return Answer(models, records, text, array=len(models) > 1, drawn=drawn)

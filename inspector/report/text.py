@@ -37,7 +37,7 @@ SHOWN_OPTIONS = 3
 """Options that a verdict is shown with; --all-options shows them all."""
 
 _BAR_COLUMNS = 60
-_MARKS = (("█", "blue"), ("▓", "magenta"), ("▒", "yellow"), ("░", "cyan"), ("▚", "green"))
+MARKS = (("█", "blue"), ("▓", "magenta"), ("▒", "yellow"), ("░", "cyan"), ("▚", "green"))
 """Of a bar's parts, in their order: told apart without colours, too."""
 
 _SHARE_COLUMNS = 20
@@ -306,7 +306,7 @@ def _print_bar(console: Console, sizes: Mapping[str, int | None], capacity: int)
     bar, begin = Text("["), 0
     legend: list[Text] = []
     end_of_gpu = round(capacity * scale)
-    for (name, size), (mark, style) in zip(parts.items(), itertools.cycle(_MARKS)):
+    for (name, size), (mark, style) in zip(parts.items(), itertools.cycle(MARKS)):
         until = min(round((begin + size) * scale), columns)
         bar.append(mark * (until - round(begin * scale)), style)
         legend.append(Text("" if legend else "GiB: ").append(mark, style).append(f" {label(name)} {gib_text(size)}"))
