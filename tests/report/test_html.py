@@ -17,6 +17,7 @@ from inspector.report.html.batch import lines_of_page
 from inspector.report.html.element import element, markup, name
 from inspector.report.units import bytes_text, count_text, gib_text, number_text, verdict_text
 from tests.conftest import Run, repo_files
+from tests.hub.make_parts import BASE, adapter, pipeline
 from tests.hub_server import LoopbackHub
 
 LLAMA = "meta-llama/Meta-Llama-3-8B"
@@ -215,6 +216,21 @@ def test_several_models_and_one_that_could_not_be_read(report: Callable[..., Pag
     assert [found["data-model"] for tag, found in page.tags if tag == "article"] == ["0", "1", "2"]
     assert list(page.having("href")) == ["#model-0", "#model-1", "#model-2"]
     assert "nobody/nothing is not cached" in page.said
+
+
+def test_the_parts_of_a_pipeline_and_of_an_adapter_are_listed(
+    loopback_hub: LoopbackHub, report: Callable[..., Page]
+) -> None:
+    loopback_hub.add_repo("org/sd", pipeline())
+    loopback_hub.add_repo("org/base", BASE)
+    loopback_hub.add_repo("org/lora", adapter())
+    for repo, words in (("org/sd", ["unet", "CLIPTextModel"]), ("org/lora", ["org/base", "rank", "q_proj, v_proj"])):
+        page = report("show", repo, "--gpu", "24GiB", endpoint=loopback_hub.url)
+        assert all(word in page.said for word in words)
+        parts = page.data["models"][0]["record"]["parts"]
+        shown = {key: text for _, key, _, text in page.figures}
+        for at, part in enumerate(parts):
+            assert shown[f"record.parts.{at}.parameters.total"] == f"{part['parameters']['total']:,}"
 
 
 def test_the_files_name_tells_the_format(run: Run, tmp_path: Path) -> None:
