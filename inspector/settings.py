@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
+    from fractions import Fraction
     from inspect import Signature
 
 P = ParamSpec("P")
@@ -295,6 +296,23 @@ def read_pixels(text: str) -> tuple[int, int]:
     if len(whole) != len(sides) or len(sides) > 2 or not all(1 <= side <= 2**16 for side in whole):
         raise UsageError(f"'{text}' is no size of an image", "Try 1024x768, or 1024 for a square.")
     return whole[0], whole[-1]
+
+
+def read_share(text: str) -> int | Fraction:
+    """A number of parameters ("1000000"), or a share of all of them ("50%", as 1/2).
+
+    Raises:
+        UsageError: it is neither, or more than 100%.
+    """
+    from fractions import Fraction
+
+    plain = text.strip().replace(",", "").replace("_", "")
+    percent = plain.removesuffix("%").strip()
+    if plain.isascii() and plain.isdigit():
+        return int(plain)
+    if plain.endswith("%") and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", percent) and Fraction(percent) <= 100:
+        return Fraction(percent) / 100
+    raise UsageError(f"'{text}' is no number of parameters", "Try 1000000, or a share of all: 50%.")
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {"tokens": read_tokens, "pixels": read_pixels}

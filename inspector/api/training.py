@@ -22,7 +22,7 @@ from inspector.memory.training import (
     training_estimate,
 )
 from inspector.model import Model
-from inspector.settings import asking, read_values
+from inspector.settings import asking, read_share, read_values
 
 if TYPE_CHECKING:
     from inspector.verdict.fit import Fit
@@ -33,12 +33,13 @@ class TrainingSettings(TrainingSetup, RunSettings):
     """What is asked of one training step.
 
     Attributes:
-        trainable_parameters: for the article's formulas alone; all of the model's where None.
+        trainable_parameters: for the article's formulas alone: a number, or a share of all ("50%"); all of the
+            model's where None.
         measure: also run the step with the real class under fake tensors (needs the extra `measure`).
         sharding: over which GPUs: a `Sharding`, or its fields (zero, fsdp, tp, grad_accum, ...).
     """
 
-    trainable_parameters: int | None = None
+    trainable_parameters: int | str | None = None
     measure: bool = False
     sharding: Sharding | Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,7 +49,12 @@ class TrainingSettings(TrainingSetup, RunSettings):
         if not article and self.dtype != "stored":
             raise UsageError("what trains has a --precision, not a --dtype", "A base in 4 bits is --method qlora.")
         if article and self.method != "full":
-            raise UsageError(f"the article has no formula for {self.method}", "It takes a number: --trainable N.")
+            raise UsageError(
+                f"the article has no formula for {self.method}",
+                "It takes --trainable: a number, or 50%.",
+            )
+        if isinstance(self.trainable_parameters, str):
+            read_share(self.trainable_parameters)
         if article:
             _refuse_beside_article(self)
         elif self.trainable_parameters is not None:
@@ -138,7 +144,8 @@ def train(question: TrainingQuestion) -> Trained:
 
     Args:
         model: as for `inspect`; so are gpus, resolver, revision, token, offline, context, batch and formulas.
-        trainable_parameters: for the article's formulas alone; all of the model's where None.
+        trainable_parameters: for the article's formulas alone: a number, or a share of all ("50%"); all of the
+            model's where None.
         measure: also run the step with the real class under fake tensors (needs the extra `measure`).
         sharding: over which GPUs: an `inspector.Sharding` or its fields (zero, fsdp, tp, grad_accum, ...).
         method, precision, ...: the fields of `memory.training.TrainingSetup`.

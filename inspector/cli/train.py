@@ -65,9 +65,8 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
     "trainable_parameters",
     group=TRAINING,
     rare=True,
-    type=click.IntRange(0),
     metavar="N",
-    help="Trainable parameters, for --formulas article. Default: all.",
+    help="Trainable parameters, or a share of all (50%), for --formulas article. Default: all.",
 )
 @setting_options(DeviceSettings, help={"gpus": "Also say whether it fits one: 'RTX 4090', H100, 24GiB, auto."})
 @check_option

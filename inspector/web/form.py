@@ -11,7 +11,7 @@ from inspector.devices.table import list_devices
 from inspector.engines.registry import engines
 from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPE_NAMES, STORED
 from inspector.memory.training import Sharding, TrainingSetup
-from inspector.settings import Setting, settings_of
+from inspector.settings import About, Setting, settings_of
 from inspector.version import __version__
 
 NAMED: Mapping[str, tuple[str, ...]] = {
@@ -21,6 +21,15 @@ NAMED: Mapping[str, tuple[str, ...]] = {
 """The values of settings that have no list of choices."""
 
 
+TRAINABLE = Setting(
+    "trainable_parameters",
+    "int | str | None",
+    None,
+    About("Trainable parameters, or a share of all: 50%. Default: all.", option="--trainable"),
+)
+"""The one setting of training by the article's formulas alone."""
+
+
 def form() -> dict[str, Any]:
     """All settings that a page can offer, in their order, and the devices."""
     return {
@@ -28,6 +37,7 @@ def form() -> dict[str, Any]:
         "inference": _controls(Settings),
         "training": _controls(TrainingSetup),
         "sharding": _controls(Sharding),
+        "article": [_control(TRAINABLE)],
         "engines": [
             {
                 "name": each.name,

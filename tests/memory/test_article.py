@@ -43,3 +43,24 @@ def test_more_trainable_parameters_than_there_are_is_refused() -> None:
 def test_the_article_has_no_adapters() -> None:
     with pytest.raises(UsageError, match="no formula for lora"):
         inspector.train(LLAMA, offline=True, formulas="article", method="lora")
+
+
+@pytest.mark.parametrize(
+    ("share", "number"), [("50%", 4_015_130_624), ("12.5%", 1_003_782_656), ("0%", 0), ("1,000", 1000)]
+)
+def test_a_share_of_the_parameters_trains(share: str, number: int) -> None:
+    inspection, training = inspector.train(LLAMA, offline=True, formulas="article", trainable_parameters=share)
+    assert training.trainable_parameters == number
+    assert training.peak == (inspection.estimate.total or 0) + 12 * number
+
+
+@pytest.mark.parametrize("share", ["101%", "-1%", "half", "50 %%", "", "1e3%", "nan%"])
+def test_what_is_no_share_is_refused(share: str) -> None:
+    with pytest.raises(UsageError, match="no number of parameters"):
+        inspector.train(LLAMA, offline=True, formulas="article", trainable_parameters=share)
+
+
+def test_the_articles_own_page_has_four_bytes_of_activations() -> None:
+    activations = inspector.inspect(LLAMA, offline=True, formulas="article", context=2048).estimate.activations
+    assert activations.bytes == 956_301_312
+    assert "the article's own page takes 4 B (FP32) for each of these: 3,825,205,248 B" in activations.formula

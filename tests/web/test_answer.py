@@ -38,6 +38,7 @@ def asked(models: Models, settings: Any = None, *want: str, model: str = LLAMA, 
         ("inference", {"formulas": "article", "dtype": "int8"}),
         ("training", {}),
         ("training", {"method": "qlora", "lora_rank": 8, "gpus": ["RTX 4090"], "double_quant": False}),
+        ("training", {"formulas": "article", "optimizer": "sgd", "trainable_parameters": "50%", "dtype": "fp32"}),
         ("training", {"sharding": {"fsdp": 8, "offload": ["optimizer"]}, "checkpointing": "full", "context": 2048}),
     ],
 )
@@ -156,3 +157,19 @@ def test_the_form_has_every_setting_of_the_library() -> None:
     assert "tensor_parallel" in {each["name"] for each in vllm["serving"]}
     optimizer = next(each for each in found["training"] if each["name"] == "optimizer")
     assert (optimizer["default"], "adamw-8bit" in optimizer["values"]) == ("adamw", True)
+
+
+def test_the_articles_eight_models_are_there_by_name(models: Models) -> None:
+    named = {
+        "meta-llama/Meta-Llama-3-70B-Instruct",
+        "meta-llama/Meta-Llama-3-8B-Instruct",
+        "meta-llama/Meta-Llama-3-8B",
+        "microsoft/Phi-3-mini-4k-instruct",
+        "microsoft/phi-2",
+        "mistralai/Mistral-7B-Instruct-v0.3",
+        "mistralai/Mixtral-8x7B-Instruct-v0.1",
+        "Qwen/Qwen2-72B-Instruct",
+    }
+    assert named <= {each["name"] for each in known_models(models)}
+    for name in named:
+        assert asked(models, {"formulas": "article"}, model=name)["report"]["memory"]["inference"]["total"]

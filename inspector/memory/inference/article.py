@@ -60,7 +60,11 @@ def article_kv_cache(model: Model, workload: Workload, precision: str, bits: int
 
 
 def article_activations(model: Model, workload: Workload) -> Part:
-    """batch x tokens x hidden size x (34 + 5 x tokens x heads / hidden size), taken as bytes."""
+    """batch x tokens x hidden size x (34 + 5 x tokens x heads / hidden size), taken as bytes.
+
+    The calculator page beside the article multiplies that by the 4 bytes of FP32 (its get_activation_memory): the text
+    of the formula names its number, too.
+    """
     hidden, heads = model.architecture.hidden_size, model.architecture.num_attention_heads
     if not hidden or heads is None:
         return Part("activations", None, _MISSING + "hidden size or attention heads", SOURCE)
@@ -69,4 +73,6 @@ def article_activations(model: Model, workload: Workload) -> Part:
         f"batch {workload.batch} x {workload.context:,} tokens x {hidden:,} hidden"
         f" x (34 + 5 x {workload.context:,} x {heads} heads / {hidden:,}) B"
     )
-    return Part("activations", tokens * (34 * hidden + 5 * workload.context * heads), formula, SOURCE)
+    size = tokens * (34 * hidden + 5 * workload.context * heads)
+    page = f"; the article's own page takes 4 B (FP32) for each of these: {4 * size:,} B"
+    return Part("activations", size, formula + page, SOURCE)

@@ -80,7 +80,7 @@ async function refresh() {
     for (let done = 0; done !== wanted;) {
       done = wanted;
       at("results").setAttribute("aria-busy", "true");
-      take(await answer(requestOf(form, state, [...AT_ONCE, ...(state.article ? ["article"] : [])])));
+      take(await answer(requestOf(form, state, [...AT_ONCE, ...(state.article && state.values.formulas !== "article" ? ["article"] : [])])));
     }
     back();
     const mark = wanted;

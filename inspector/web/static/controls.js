@@ -1,17 +1,17 @@
 // The controls: made of what the server says of the library's settings, so that each of them is one here, too.
 
 import { html, inert, numberText, tokensText } from "./charts.js";
-import { controlsOf, engineOf, nearest, steps } from "./state.js";
+import { byArticle, controlsOf, engineOf, nearest, steps } from "./state.js";
 
 const LABELS = {
   dtype: "Weights", kv_dtype: "KV cache", engine: "Engine", images: "Images per sequence", image_size: "Image size", price: "US$ per GPU-hour",
   all_options: "All ways to run it", formulas: "Formulas", method: "Method", precision: "Precision", optimizer: "Optimizer",
   checkpointing: "Checkpointing", attention: "Attention", lora_rank: "LoRA rank", lora_targets: "LoRA targets", trained: "Train only",
-  compiled: "torch.compile", logits: "Logits", "sharding.fsdp": "GPUs, by FSDP", "sharding.grad_accum": "Microbatches per step",
+  compiled: "torch.compile", trainable_parameters: "Trainable, or a share", logits: "Logits", "sharding.fsdp": "GPUs, by FSDP", "sharding.grad_accum": "Microbatches per step",
 };
 const FIRST = {
   inference: ["dtype", "kv_dtype", "engine"],
-  training: ["method", "precision", "optimizer", "checkpointing", "lora_rank", "sharding.fsdp"],
+  training: ["trainable_parameters", "dtype", "method", "precision", "optimizer", "checkpointing", "lora_rank", "sharding.fsdp"],
 };
 const ADAPTERS = ["lora", "qlora"];
 const OF_METHOD = {
@@ -33,7 +33,7 @@ export function controls(place, act) {
 
   /** @param facts { longest, context, batch, serving, kv_dtype, sees } of the last report; null before it. */
   return function show(form, state, facts) {
-    const now = JSON.stringify([state.task, engineOf(form, state).name, state.values.method, state.gpus, facts?.longest, facts?.sees]);
+    const now = JSON.stringify([state.task, engineOf(form, state).name, state.values.method, state.values.formulas, state.gpus, facts?.longest, facts?.sees]);
     if (now !== made) {
       made = now;
       const focused = document.activeElement?.id, open = [...place.querySelectorAll("details[open]")].map((each) => each.id);
@@ -59,13 +59,13 @@ function groups(form, state, facts, act, sync) {
     html("fieldset", {}, html("legend", {}, "Workload"),
       slider("context", "Context", "tokens", steps(LEAST_CONTEXT, Math.max(facts?.longest ?? USUAL_CONTEXT, 2 * LEAST_CONTEXT), 4), tokensText, act, sync),
       slider("batch", "Batch", "sequences", steps(1, MOST_BATCH, 4), numberText, act, sync)),
-    html("fieldset", {}, html("legend", {}, "Devices"), ...devices(form, state, act)),
+    byArticle(state) ? null : html("fieldset", {}, html("legend", {}, "Devices"), ...devices(form, state, act)),
     html("fieldset", {}, html("legend", {}, training ? "Training" : "Model and engine"), ...first.map(one)),
     ...folded("more-engine", `${engine.title} settings`, serving.map(one)),
     ...folded("more-gpus", "Several GPUs", sharding.map(one)),
     ...folded("more", "More settings", more.map(one)),
-    html("fieldset", {}, compare(act, sync)),
-  ];
+    state.values.formulas === "article" ? null : html("fieldset", {}, compare(act, sync)),
+  ].filter(Boolean);
 }
 
 const folded = (id, title, fields) =>

@@ -32,14 +32,21 @@ export function toFragment(state) {
   return `#${given}`;
 }
 
+/** Training by the article's formulas, which know neither methods nor devices. */
+export const byArticle = (state) => state.task === "training" && state.values.formulas === "article";
+
 /** The controls of a state's task and engine, by the names that `values` has: what `form` says of each. */
 export function controlsOf(form, state) {
   const found = {};
   const add = (controls, prefix = "") => {
     for (const each of controls) found[prefix + each.name] = each;
   };
-  if (state.task === "training") {
-    add(form.inference.filter((each) => ["context", "batch"].includes(each.name)));
+  if (byArticle(state)) {
+    add(form.inference.filter((each) => ["context", "batch", "dtype", "formulas"].includes(each.name)));
+    add(form.training.filter((each) => each.name === "optimizer"));
+    add(form.article);
+  } else if (state.task === "training") {
+    add(form.inference.filter((each) => ["context", "batch", "formulas"].includes(each.name)));
     add(form.training);
     add(form.sharding, "sharding.");
   } else {
@@ -61,7 +68,7 @@ export function requestOf(form, state, want) {
     const place = nested ? (settings[nested] ??= {}) : settings;
     place[own] = valueOf(controls[name], text);
   }
-  if (state.gpus.length) settings.gpus = state.gpus;
+  if (state.gpus.length && !byArticle(state)) settings.gpus = state.gpus;
   return { model: state.model, task: state.task, settings, over: state.over, want };
 }
 
