@@ -265,7 +265,8 @@ def verdicts(
         if found[0].fits is False or asked.all_options:
             from inspector.api.advised import advised
 
-            name = getattr(asked, "model", "") or checkpoint.repo_id
+            given = getattr(asked, "model", None)  # a config has no name of its own
+            name = given if isinstance(given, str) else checkpoint.repo_id
             found = advised(model, workload, asked, spec, found, name=name, gpu=text, other_engines=other_engines)
         fit, serving = found
         likely = partial(forecast, engine=asked.engine, spec=spec, model=model, batch=workload.batch)

@@ -38,7 +38,8 @@ def answer(request: Any, models: Models | None = None) -> Record:
     Args:
         request: an object with the keys
 
-            - `model`: its repo ID, its address on the Hub, or a folder that `models` may read; `revision`;
+            - `model`: its repo ID, its address on the Hub, a folder that `models` may read, or a config as parsed;
+              `revision`;
             - `task`: "inference" (where it is left out) or "training";
             - `settings`: the keywords of `inspector.inspect`, or of `inspector.train`, but for where a model is read;
             - `over`: what curves are over: "context" (where it is left out) or "batch";
@@ -69,7 +70,7 @@ def _part(name: str, asked: Asked) -> Any:
     try:
         return PARTS[name](asked)
     except InspectError as error:
-        return error_record(asked.model, error)
+        return error_record(asked.name, error)
 
 
 def _looked_at(request: Any, models: Models) -> tuple[Asked, tuple[str, ...]]:
@@ -80,11 +81,11 @@ def _looked_at(request: Any, models: Models) -> tuple[Asked, tuple[str, ...]]:
     """
     if not isinstance(request, Mapping):
         raise UsageError("a request is an object", f"Its keys: {', '.join(KEYS)}.")
-    given = tuples(request)
-    _check("key of a request", given, KEYS)
-    model, revision = given.get("model"), given.get("revision")
-    if not isinstance(model, str) or not isinstance(revision, str | None):
-        raise UsageError("a request names a model", "Give a repo ID such as org/name.")
+    given, model = tuples({**request, "model": None}), request.get("model")  # a config stays as it was parsed
+    _check("key of a request", request, KEYS)
+    revision = given.get("revision")
+    if not isinstance(model, str | Mapping) or not isinstance(revision, str | None):
+        raise UsageError("a request names a model", "Give a repo ID such as org/name, or a config.")
     task, settings, want = given.get("task", TASKS[0]), given.get("settings", {}), given.get("want", USUAL)
     if not isinstance(settings, Mapping) or not isinstance(want, tuple):
         raise UsageError("settings are an object, and what is wanted is a list")

@@ -31,19 +31,24 @@ class Asked:
     """A request that was looked at.
 
     Attributes:
-        model: its name, as the user gave it.
+        model: its name, as the user gave it, or its config.
         training: whether it is about a step of training; else about inference.
         settings: the keywords of `inspector.train`, or of `inspector.inspect`.
         over: what curves are over: "context" or "batch".
         models: where the model is kept.
     """
 
-    model: str
+    model: str | Mapping[str, Any]
     revision: str | None
     training: bool
     settings: Mapping[str, Any]
     over: Any
     models: Models
+
+    @property
+    def name(self) -> str:
+        """What a command line calls the model: a pasted config, the file that it would be in."""
+        return self.model if isinstance(self.model, str) else "config.json"
 
     def question(self, settings: Mapping[str, Any]) -> Question:
         """Under these settings, of inference."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.api.settings import DeviceSettings, Settings
+from inspector.api.settings import DesignSettings, DeviceSettings, Settings
 from inspector.engines.settings import all_options
 from inspector.memory.estimate import RunSettings
 from inspector.memory.training import Sharding, TrainingSetup
@@ -37,6 +37,10 @@ def command_line(model: str, revision: str | None, settings: Mapping[str, Any], 
 
 def _known(training: bool) -> Mapping[str, Setting]:
     """The settings of a command, the devices first."""
-    kinds = (DeviceSettings, RunSettings, TrainingSetup, Sharding) if training else (DeviceSettings, Settings)
+    kinds = (
+        (DeviceSettings, DesignSettings, RunSettings, TrainingSetup, Sharding)
+        if training
+        else (DeviceSettings, Settings)
+    )
     found = {name: each for kind in kinds for name, each in settings_of(kind).items()}
     return found if training else {**found, **all_options()}

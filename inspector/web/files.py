@@ -21,5 +21,5 @@ def html(asked: Asked) -> str:
     from inspector.report.html.writer import html_page
 
     if asked.training:
-        return html_page([asked.model], [drawn_training(asked.trained)])
-    return html_page([asked.model], [drawn(asked.model, asked.inspection, asked.question(asked.settings))])
+        return html_page([asked.name], [drawn_training(asked.trained)])
+    return html_page([asked.name], [drawn(asked.name, asked.inspection, asked.question(asked.settings))])

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.api.settings import Settings
+from inspector.api.settings import DesignSettings, Settings
 from inspector.devices.table import list_devices
 from inspector.engines.registry import engines
 from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPE_NAMES, STORED
@@ -35,6 +35,7 @@ def form() -> dict[str, Any]:
     return {
         "version": __version__,
         "inference": _controls(Settings),
+        "design": _controls(DesignSettings),
         "training": _controls(TrainingSetup),
         "sharding": _controls(Sharding),
         "article": [_control(TRAINABLE)],

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from inspector.api.inspection import Inspection, device_specs, inspect_model
 from inspector.api.loaded import LoadedModel, load
@@ -34,34 +35,39 @@ class Models:
         self._kept: OrderedDict[str, LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
 
-    def loaded(self, model: str, revision: str | None = None) -> LoadedModel:
-        """A model's config and headers, read now or before.
+    def of(self, source: Source) -> LoadedModel:
+        """The model that is asked about, its config changed as is asked: read now or before.
 
         Raises:
             InspectError: it cannot be read; UsageError for a path that is none of `paths`.
         """
-        if model not in self.paths and isinstance(parse_model(model, revision), LocalPath):
-            raise UsageError(
-                f"{model:.200} is on this machine, and was not named when the page was started",
-                "Start it with the folder: llm-inspect web ./folder.",
-            )
-        key = json.dumps([model, revision])
+        name = source.model if isinstance(source.model, Mapping) else model_text(source.model)
+        key = json.dumps([name, source.revision, source.config_only, source.set])
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = load(model, revision=revision, resolver=self.resolver)
+        self._refuse_path(name, source.revision)
+        found = load(
+            name,
+            revision=source.revision,
+            config_only=source.config_only,
+            set=source.set,
+            resolver=self.resolver,
+        )
         with self._lock:
             self._kept[key] = found
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found
 
-    def of(self, source: Source) -> LoadedModel:
-        """The model that is asked about, its config changed as is asked."""
-        if isinstance(source.model, Mapping):
-            return load(source.model).changed(source)
-        return self.loaded(model_text(source.model), source.revision).changed(source)
+    def _refuse_path(self, model: str | Mapping[str, Any], revision: str | None) -> None:
+        if not isinstance(model, str) or model in self.paths or not isinstance(parse_model(model, revision), LocalPath):
+            return
+        raise UsageError(
+            f"{model:.200} is on this machine, and was not named when the page was started",
+            "Start it with the folder: llm-inspect web ./folder.",
+        )
 
     def inspect(self, question: Question) -> Inspection:
         """What `inspector.inspect` answers."""

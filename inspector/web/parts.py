@@ -25,7 +25,7 @@ def layers(asked: Asked) -> list[Record]:
 
 def command(asked: Asked) -> str:
     """The command line that prints the report."""
-    return command_line(asked.model, asked.revision, asked.settings, training=asked.training)
+    return command_line(asked.name, asked.revision, asked.settings, training=asked.training)
 
 
 def launch(asked: Asked) -> Record | None:
@@ -40,7 +40,7 @@ def launch(asked: Asked) -> Record | None:
     emits = engine_named(question.engine).emits
     if not emits:
         return None
-    found = launch_inspected(asked.inspection, question, emits[0], asked.model, asked.revision)
+    found = launch_inspected(asked.inspection, question, emits[0], asked.name, asked.revision)
     return None if found is None else dataclasses.asdict(found)
 
 

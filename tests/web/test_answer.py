@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from inspector.api.settings import Settings, Source
+from inspector.settings import settings_of
 from inspector.web import answer
 from inspector.web.form import form
 from inspector.web.models import KEPT, Models
@@ -36,7 +38,9 @@ def asked(models: Models, settings: Any = None, *want: str, model: str = LLAMA, 
         ("inference", {"gpus": ["RTX 4090"], "engine": "vllm", "serving": {"max_num_seqs": 8, "enforce_eager": True}}),
         ("inference", {"gpus": ["24GiB"], "engine": "llama.cpp", "dtype": "Q4_K_M", "all_options": True}),
         ("inference", {"formulas": "article", "dtype": "int8"}),
+        ("inference", {"set": ["num_hidden_layers=40"], "gpus": ["RTX 4090"]}),
         ("training", {}),
+        ("training", {"set": ["num_hidden_layers=16"], "method": "lora"}),
         ("training", {"method": "qlora", "lora_rank": 8, "gpus": ["RTX 4090"], "double_quant": False}),
         ("training", {"formulas": "article", "optimizer": "sgd", "trainable_parameters": "50%", "dtype": "fp32"}),
         ("training", {"sharding": {"fsdp": 8, "offload": ["optimizer"]}, "checkpointing": "full", "context": 2048}),
@@ -138,19 +142,16 @@ def test_a_size_of_images_is_read_as_the_command_line_reads_it(models: Models) -
 
 
 def test_a_model_is_read_once_and_the_last_few_are_kept(models: Models) -> None:
-    first = models.loaded(GPT2)
-    assert models.loaded(GPT2) is first
+    first = models.of(Source(GPT2))
+    assert models.of(Source(GPT2)) is first
     names = [each["name"] for each in known_models(models) if each["where"] == "bundled"][: KEPT + 1]
     for name in names:
-        models.loaded(name)
-    assert models.loaded(GPT2) is not first
+        models.of(Source(name))
+    assert models.of(Source(GPT2)) is not first
 
 
 def test_the_form_has_every_setting_of_the_library() -> None:
     found = json.loads(json.dumps(form()))
-    from inspector.api.settings import Settings
-    from inspector.settings import settings_of
-
     names = {each["name"] for each in found["inference"]}
     assert names == {name for name, each in settings_of(Settings).items() if each.about.option}
     vllm = next(each for each in found["engines"] if each["name"] == "vllm")
@@ -173,3 +174,13 @@ def test_the_articles_eight_models_are_there_by_name(models: Models) -> None:
     assert named <= {each["name"] for each in known_models(models)}
     for name in named:
         assert asked(models, {"formulas": "article"}, model=name)["report"]["memory"]["inference"]["total"]
+
+
+def test_a_pasted_config_is_a_design(models: Models) -> None:
+    config = models.of(Source(LLAMA)).checkpoint.config
+    found = answer({"model": {**config, "sliding_window": None}, "want": ["report", "command", "curve"]}, models)
+    assert found["report"]["parameters"]["total"] == 8_030_261_248
+    assert found["command"] == "llm-inspect config.json"
+    short = answer({"model": config, "settings": {"gpus": ["RTX 3060"]}}, models)["report"]["fit"][0]
+    assert short["options"][0]["command"].startswith("llm-inspect fit config --gpu")
+    assert answer({"model": {"model_type": 5}}, models)["error"]["exit_code"] == 4

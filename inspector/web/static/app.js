@@ -107,7 +107,7 @@ function take(found) {
     shown = { ...kept, article: null, ...found, error: null, state };
     at("waiting")?.remove();
     showResults(shown);
-    document.title = `${state.model} · llm-inspect`;
+    document.title = `${found.report.repo_id} · llm-inspect`;
   } else shown = { ...shown, error };
   if (shown.report && !error) showControls(form, state, factsOf(shown.report));
   at("results").setAttribute("aria-busy", "false");
@@ -157,7 +157,7 @@ async function download(kind) {
   const type = { json: "application/json", csv: "text/csv", html: "text/html" }[kind];
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = `${state.model.replaceAll(/[^\w.-]+/g, "-").slice(0, 80)}.${kind}`;
+  link.download = `${shown.report.repo_id.replaceAll(/[^\w.-]+/g, "-").slice(0, 80)}.${kind}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

@@ -7,7 +7,7 @@ const LABELS = {
   dtype: "Weights", kv_dtype: "KV cache", engine: "Engine", images: "Images per sequence", image_size: "Image size", price: "US$ per GPU-hour",
   all_options: "All ways to run it", formulas: "Formulas", method: "Method", precision: "Precision", optimizer: "Optimizer",
   checkpointing: "Checkpointing", attention: "Attention", lora_rank: "LoRA rank", lora_targets: "LoRA targets", trained: "Train only",
-  compiled: "torch.compile", trainable_parameters: "Trainable, or a share", logits: "Logits", "sharding.fsdp": "GPUs, by FSDP", "sharding.grad_accum": "Microbatches per step",
+  compiled: "torch.compile", set: "Config keys", config_only: "Leave the weights out", trainable_parameters: "Trainable, or a share", logits: "Logits", "sharding.fsdp": "GPUs, by FSDP", "sharding.grad_accum": "Microbatches per step",
 };
 const FIRST = {
   inference: ["dtype", "kv_dtype", "engine"],
@@ -18,6 +18,7 @@ const OF_METHOD = {
   lora_rank: ADAPTERS, lora_targets: ADAPTERS, adapter_dtype: ADAPTERS, lora_dropout: ADAPTERS, dora: ADAPTERS, modules_to_save: ADAPTERS,
   double_quant: ["qlora"], old_bitsandbytes: ["qlora"], trained: ["frozen-except"],
 };
+const DESIGN = ["set", "config_only"];
 const LEAST_CONTEXT = 128;
 const USUAL_CONTEXT = 128 * 1024;
 const MOST_BATCH = 1024;
@@ -53,7 +54,7 @@ function groups(form, state, facts, act, sync) {
   const first = FIRST[state.task].filter((name) => all[name] && shown(name));
   const rest = Object.keys(all).filter((name) => !first.includes(name) && !["context", "batch"].includes(name) && shown(name));
   const serving = rest.filter((name) => name.startsWith("serving.")), sharding = rest.filter((name) => name.startsWith("sharding."));
-  const more = rest.filter((name) => !name.includes(".") && (!name.startsWith("image") || facts?.sees));
+  const more = rest.filter((name) => !name.includes(".") && !DESIGN.includes(name) && (!name.startsWith("image") || facts?.sees));
   return [
     segments("Task", ["inference", "training"], state.task, act.task),
     html("fieldset", {}, html("legend", {}, "Workload"),
@@ -63,6 +64,7 @@ function groups(form, state, facts, act, sync) {
     html("fieldset", {}, html("legend", {}, training ? "Training" : "Model and engine"), ...first.map(one)),
     ...folded("more-engine", `${engine.title} settings`, serving.map(one)),
     ...folded("more-gpus", "Several GPUs", sharding.map(one)),
+    ...folded("design", "Change the model", DESIGN.filter((name) => all[name]).map(one)),
     ...folded("more", "More settings", more.map(one)),
     state.values.formulas === "article" ? null : html("fieldset", {}, compare(act, sync)),
   ].filter(Boolean);
@@ -101,7 +103,7 @@ function slider(name, title, unit, places, text, act, sync) {
 function field(name, control, form, engine, act, sync) {
   const id = `set-${name}`, title = labelOf(name, control);
   if (control.kind === "flag") return flag(id, name, title, control, act, sync);
-  if (control.kind === "list") return several(name, title, control, act, sync);
+  if (control.kind === "list" && control.values.length) return several(name, title, control, act, sync);
   const input = control.values.length ? choice(id, name, control, form, engine) : typed(id, control);
   input.addEventListener("change", () => act.set(name, input.value.trim()));
   sync.push((state, facts) => {
@@ -120,6 +122,7 @@ const usual = (control) => (control.default === null ? "" : String(control.defau
 
 const placeholder = (name, control, facts) => {
   const own = name.startsWith("serving.") ? facts?.serving?.[name.slice(8)] : null;
+  if (name === "set") return "num_hidden_layers=40";
   return own !== undefined && own !== null ? String(own) : usual(control) || "default";
 };
 

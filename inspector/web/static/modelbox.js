@@ -1,6 +1,7 @@
 // The model box: known models by the letters typed, and after a pause what the Hub finds. An ARIA combobox.
 
 import { html, inert } from "./charts.js";
+import { isConfig } from "./state.js";
 
 const SHOWN = 60;
 const PAUSE = 250; // milliseconds without a key, before the Hub is asked
@@ -73,7 +74,13 @@ export function modelBox(input, list, { search, chosen }) {
     }, PAUSE);
   };
 
-  input.addEventListener("input", () => { found = []; note = ""; at = -1; show(); later(); });
+  input.addEventListener("input", () => {
+    if (isConfig(input.value)) return choose(JSON.stringify(JSON.parse(input.value)));
+    found = []; note = "";
+    at = -1;
+    show();
+    later();
+  });
   input.addEventListener("focus", () => input.select());
   input.addEventListener("click", () => { if (list.hidden) { const typed = input.value; input.value = ""; show(); input.value = typed; } });
   input.addEventListener("blur", close);

@@ -5,10 +5,16 @@
 
 const OVERS = ["context", "batch"];
 const OWN = ["model", "task", "gpu", "over", "article", "key"];
+const BETWEEN = /;|,(?=\s*[\w.]+=)/; // changes of a config, whose values may have commas
 const MOST = 100; // settings that a link may have
 
 /** The state that a page begins with. */
 export const initial = (model) => ({ model, task: "inference", gpus: [], values: {}, over: "context", article: false });
+
+/** Whether a model is a pasted config, and no name. */
+export const isConfig = (model) => {
+  try { return model.trimStart().startsWith("{") && Boolean(JSON.parse(model)); } catch { return false; }
+};
 
 /** A link's fragment ("#model=gpt2&gpu=RTX+4090&context=8192") -> a state; what is not there is as at first. */
 export function fromFragment(fragment, first) {
@@ -47,6 +53,7 @@ export function controlsOf(form, state) {
     add(form.article);
   } else if (state.task === "training") {
     add(form.inference.filter((each) => ["context", "batch", "formulas"].includes(each.name)));
+    add(form.design);
     add(form.training);
     add(form.sharding, "sharding.");
   } else {
@@ -69,13 +76,13 @@ export function requestOf(form, state, want) {
     place[own] = valueOf(controls[name], text);
   }
   if (state.gpus.length && !byArticle(state)) settings.gpus = state.gpus;
-  return { model: state.model, task: state.task, settings, over: state.over, want };
+  return { model: isConfig(state.model) ? JSON.parse(state.model) : state.model, task: state.task, settings, over: state.over, want };
 }
 
 /** A value's text as JSON: a number where the setting is one and the text is, too; else the text, for the library to refuse. */
 export function valueOf(control, text) {
   if (control.kind === "flag") return text === "1";
-  if (control.kind === "list") return text.split(",");
+  if (control.kind === "list") return text.split(control.values.length ? "," : BETWEEN).map((each) => each.trim()).filter(Boolean);
   const number = Number(text);
   const plain = ["whole", "number", "tokens"].includes(control.kind) && text.trim() !== "" && Number.isFinite(number);
   return plain ? number : text;
