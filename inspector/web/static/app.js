@@ -17,7 +17,8 @@ const BANNERS = {
 };
 
 const at = (id) => document.getElementById(id);
-let form = null, state = null, shown = {}, asking = null, timers = {}, wanted = 0;
+let form = null, state = null, shown = {}, asking = false, wanted = 0;
+const timers = {}, busy = {};
 
 const act = {
   set: (name, value) => become(changed(state, name, value)),
@@ -83,15 +84,11 @@ async function refresh() {
       take(await answer(requestOf(form, state, [...AT_ONCE, ...(state.article && state.values.formulas !== "article" ? ["article"] : [])])));
     }
     back();
-    const mark = wanted;
-    if (!shown.error) {
-      timers.soon = setTimeout(() => more(SOON, mark), PAUSE.soon);
-      timers.later = setTimeout(() => more(LATER, mark), PAUSE.later);
-    }
+    if (!shown.error) for (const kind of ["soon", "later"]) timers[kind] = setTimeout(() => more(kind), PAUSE[kind]);
   } catch (error) {
     lost(error);
   } finally {
-    asking = null;
+    asking = false;
   }
 }
 
@@ -113,14 +110,26 @@ function take(found) {
   at("results").setAttribute("aria-busy", "false");
 }
 
-async function more(want, mark) {
+/** Ask for what takes longer, one request of a kind at a time: a server is not to be kept at work for states that are gone. */
+async function more(kind) {
+  if (busy[kind]) {
+    busy[kind] = "again";
+    return;
+  }
+  busy[kind] = "once";
+  const mark = wanted;
   try {
-    const found = await answer(requestOf(form, state, want));
-    if (mark !== wanted || found.error) return;
-    shown = { ...shown, ...found, state };
-    showResults(shown);
+    const found = await answer(requestOf(form, state, kind === "soon" ? SOON : LATER));
+    if (mark === wanted && !found.error) {
+      shown = { ...shown, ...found, state };
+      showResults(shown);
+    }
   } catch (error) {
     lost(error);
+  } finally {
+    const again = busy[kind] === "again";
+    busy[kind] = null;
+    if (again) more(kind);
   }
 }
 
