@@ -18,10 +18,12 @@ from inspector.report.units import (
     bytes_text,
     count_text,
     device_text,
+    dollars_text,
     gib_text,
     inert,
     label,
     number_text,
+    origin_text,
     verdict_text,
 )
 
@@ -127,15 +129,8 @@ def print_name(console: Console, inspection: Inspection) -> None:
 def print_head(console: Console, inspection: Inspection) -> None:
     """What a model is, below its name."""
     architecture, checkpoint = inspection.model.architecture, inspection.checkpoint
-    origin = {
-        "hub": f"commit {(checkpoint.revision or 'unknown')[:12]}",
-        "cache": f"commit {(checkpoint.revision or 'unknown')[:12]}, cached",
-        "local": "local files",
-        "bundled": f"bundled snapshot of {checkpoint.snapshot_date}",
-    }[checkpoint.source]
-    if checkpoint.design is not None:
-        changes = "".join(f", {key}={value}" for key, value in checkpoint.design.changes.items())
-        origin += f"; the config alone{changes}"
+    changes = None if checkpoint.design is None else checkpoint.design.changes
+    origin = origin_text(checkpoint.source, checkpoint.revision, checkpoint.snapshot_date, changes)
     kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
     indented(console, (Text(kind or "unknown architecture", "dim"), Text(inert(origin), "dim")), 0)
     console.print()
@@ -359,11 +354,6 @@ def forecast_text(name: str, found: Forecast) -> str:
     )
 
 
-def _dollars(amount: float) -> str:
-    """With cents, and three digits of less than a dollar."""
-    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.3g}"
-
-
 def print_fit(console: Console, inspection: Inspection, fit: Fit, *, all_options: bool = False) -> None:
     """How far a device goes, and what would make the model fit."""
     workload = inspection.estimate.workload
@@ -382,9 +372,9 @@ def print_fit(console: Console, inspection: Inspection, fit: Fit, *, all_options
         if found is not None
     ]
     if fit.decode_cost is not None:
-        prompt = "" if fit.prefill_cost is None else f", prefill {_dollars(fit.prefill_cost)}"
-        asked = f"lower bound at {_dollars(fit.price or 0)} per GPU-hour"
-        room.append(f"{asked}, per million tokens: decode {_dollars(fit.decode_cost)}{prompt}")
+        prompt = "" if fit.prefill_cost is None else f", prefill {dollars_text(fit.prefill_cost)}"
+        asked = f"lower bound at {dollars_text(fit.price or 0)} per GPU-hour"
+        room.append(f"{asked}, per million tokens: decode {dollars_text(fit.decode_cost)}{prompt}")
     for text in (*room, *fit.notes):
         indented(console, Text(inert(text)))
     _print_options(console, fit, every=all_options)

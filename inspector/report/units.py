@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 GIB = 1024**3
 _STEPS = ((1024**4, "TiB"), (GIB, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
@@ -63,6 +65,30 @@ _LABELS = {
 def verdict_text(fits: bool | None) -> str:
     """The verdict in a word or two."""
     return "cannot tell" if fits is None else "fits" if fits else "does not fit"
+
+
+def dollars_text(amount: float | None) -> str:
+    """With cents, and three digits of less than a dollar; "unknown" for None."""
+    if amount is None:
+        return "unknown"
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.3g}"
+
+
+def origin_text(
+    source: str, revision: str | None, snapshot_date: str | None, changes: Mapping[str, Any] | None = None
+) -> str:
+    """Where a model was read: "commit 0123456789ab, cached".
+
+    Args:
+        source, revision, snapshot_date: as the record's.
+        changes: of a design, the config keys that were set; None for a model whose weights were read.
+    """
+    commit = f"commit {(revision or 'unknown')[:12]}"
+    told = {"hub": commit, "cache": f"{commit}, cached", "local": "local files"}
+    design = (
+        "" if changes is None else "; the config alone" + "".join(f", {key}={value}" for key, value in changes.items())
+    )
+    return told.get(source, f"bundled snapshot of {snapshot_date}") + design
 
 
 def inert(text: str) -> str:

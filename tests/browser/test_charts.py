@@ -126,3 +126,22 @@ def test_a_histogram_counts_every_value_once(charts: Any) -> None:
     counts = charts.locator("#here text.tick").all_text_contents()[:-2]
     assert sum(map(int, counts)) == 6
     assert shown(charts, "histogram", [None], 700) == "no values"
+
+
+def test_a_curve_beyond_the_chart_leaves_it_at_the_top(charts: Any) -> None:
+    """What needs far more than the device has is not drawn level at the chart's edge."""
+    totals = [size * 1024**3 for size in (8, 80, 800)]
+    device = sweep()["devices"][0] | {"needed": totals}
+    shown(charts, "curveChart", sweep(total=totals, parts={"weights": totals}, devices=[device]), 700)
+    heights = [float(pair.split(",")[1]) for pair in charts.locator("polyline.total").get_attribute("points").split()]
+    assert heights == sorted(set(heights), reverse=True)
+    assert heights[-1] < 0
+    clipped = charts.locator("svg svg:has(polyline.total)")
+    assert clipped.evaluate("each => getComputedStyle(each).overflow") == "hidden"
+
+
+def test_a_curve_without_devices_is_drawn_whole(charts: Any) -> None:
+    totals = [size * 1024**3 for size in (8, 80, 800)]
+    shown(charts, "curveChart", sweep(total=totals, parts={"weights": totals}, devices=[]), 700)
+    points = charts.locator("polyline.total").get_attribute("points").split()
+    assert all(float(pair.split(",")[1]) >= 22 for pair in points)

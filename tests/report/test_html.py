@@ -96,6 +96,7 @@ COMMANDS = [
     ("show", LLAMA, "--gpu", "RTX 4090", "--gpu", "RTX 3060"),
     ("show", DEEPSEEK, "--gpu", "8xH200"),
     ("fit", LLAMA, "--gpu", "2xH100", "--engine", "vllm"),
+    ("fit", LLAMA, "--gpu", "H100", "--engine", "vllm"),
     ("fit", LLAMA, "--gpu", "24GiB", "--engine", "llama.cpp", "--context", "8k", "--price", "2"),
     ("fit", LLAMA, "--gpu", "RTX 4090+RTX 3060"),
     ("fit", LLAMA, "--all-gpus"),
@@ -114,7 +115,7 @@ def shown_as(value: Any) -> set[str]:
     if isinstance(value, bool):
         return {verdict_text(value)}
     texts = {f"{value:,.2f}", f"${value:,.2f}", f"${value:.3g}", f"{value:,.0f} tok/s", f"{value:.1f} tok/s"}
-    texts.add(f"{value:.1f} times")
+    texts |= {f"{value:.1f} times", f"{value:,.0f}", f"{value:.1f}"}
     if isinstance(value, int):
         sizes = {bytes_text(value), f"{bytes_text(abs(value))} {'left' if value >= 0 else 'short'}"}
         texts |= sizes | {gib_text(value), number_text(value), f"{number_text(value)} tokens"}
@@ -231,6 +232,17 @@ def test_the_parts_of_a_pipeline_and_of_an_adapter_are_listed(
         shown = {key: text for _, key, _, text in page.figures}
         for at, part in enumerate(parts):
             assert shown[f"record.parts.{at}.parameters.total"] == f"{part['parameters']['total']:,}"
+
+
+def test_a_design_has_no_download_and_says_what_was_set(report: Callable[..., Page], tmp_path: Path) -> None:
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}
+    config |= {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 1000}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config), "utf-8")
+    page = report("show", str(path), "--set", "num_hidden_layers=3")
+    assert "the config alone, num_hidden_layers=3" in page.said
+    assert "to download" not in page.said
+    assert page.data["models"][0]["record"]["design"]["set"] == {"num_hidden_layers": 3}
 
 
 def test_the_files_name_tells_the_format(run: Run, tmp_path: Path) -> None:

@@ -229,11 +229,13 @@ export function curveChart(sweep, width, { log = false, at = sweep.asked } = {})
   const limits = devices.map((device) => device.usable.map((size) => size ?? device.capacity));
   const stacked = values.map((_, row) => order.reduce((sum, name) => sum + (sweep.parts[name][row] ?? 0), 0));
   const need = whole ? stacked : devices.map((device) => device.needed.map((size) => size ?? 0));
-  const most = Math.min(largest(need, limits), 2.2 * largest(limits, whole ? stacked[values.indexOf(sweep.asked)] : 0) || Infinity) * 1.08 || 1;
+  // Far beyond the largest device nothing is asked any more: the curve leaves the chart at its top.
+  const enough = devices.length ? 2.2 * largest(limits, whole ? stacked[values.indexOf(sweep.asked)] : 0) : Infinity;
+  const most = Math.min(largest(need, limits), enough) * 1.08 || 1;
   const place = log ? (value) => Math.log(Math.max(value, 1)) : (value) => value;
   const x = (value) => left + (room * (place(value) - place(first))) / (place(last) - place(first) || 1);
-  const y = (size) => top + rise - (rise * Math.min(size, most)) / most;
-  const out = [];
+  const y = (size) => top + rise - (rise * size) / most;
+  const out = [], inside = svg("svg", { x: left, y: top, width: room, height: rise, viewBox: `${left} ${top} ${room} ${rise}`, "aria-hidden": true });
   const [unit, unitName] = unitOf(most);
   for (const tick of ticks(most, unit, rise / 48)) {
     out.push(line(left, y(tick), width - right, y(tick), "grid"), text(left - 8, y(tick) + 4, digits(tick / unit, 0, 3), "tick", "end"));
@@ -251,12 +253,13 @@ export function curveChart(sweep, width, { log = false, at = sweep.asked } = {})
     const lower = values.map((value, row) => `${x(value)},${y(base[row])}`);
     values.forEach((_, row) => { base[row] += sweep.parts[name][row] ?? 0; });
     const upper = values.map((value, row) => `${x(value)},${y(base[row])}`);
-    out.push(svg("polygon", { points: [...lower, ...upper.reverse()].join(" "), class: `${colours[name]} area` }));
+    inside.append(svg("polygon", { points: [...lower, ...upper.reverse()].join(" "), class: `${colours[name]} area` }));
   }
-  if (whole) out.push(svg("polyline", { points: values.map((value, row) => `${x(value)},${y(stacked[row])}`).join(" "), class: "total" }));
+  if (whole) inside.append(svg("polyline", { points: values.map((value, row) => `${x(value)},${y(stacked[row])}`).join(" "), class: "total" }));
+  out.push(inside);
   devices.forEach((device, index) => {
     const path = (sizes) => values.map((value, row) => (sizes[row] === null ? null : `${x(value)},${y(sizes[row])}`)).filter(Boolean).join(" ");
-    if (!whole) out.push(svg("polyline", { points: path(device.needed), class: `curve ${device.kind}` }));
+    if (!whole) inside.append(svg("polyline", { points: path(device.needed), class: `curve ${device.kind}` }));
     out.push(svg("polyline", { points: path(limits[index]), class: `limit ${whole ? "" : device.kind}` }));
     const label = text(width - right, y(limits[index].at(-1)) - 6, inert(device.gpu, 40), "limit-name", "end");
     out.push(label);

@@ -17,6 +17,8 @@ Child = Union[str, Element, "Iterable[Child]", None]
 
 MAX_TEXT = 160
 """Characters of a name that are shown: the rest stands in its `title`."""
+MAX_PROSE = 2_000
+"""Characters of a note or a formula that are shown."""
 MAX_TITLE = 10_000
 
 
@@ -56,11 +58,11 @@ def markup(made: Element) -> str:
     return ElementTree.tostring(made, encoding="unicode", method="html")
 
 
-def name(text: object, tag: str = "bdi", **attributes: str) -> Element:
+def name(text: object, tag: str = "bdi", most: int = MAX_TEXT, **attributes: str) -> Element:
     """A name from a repo: a long one is cut, and whole in its `title`; its direction moves nothing else."""
     whole = inert(str(text))
-    cut = len(whole) > MAX_TEXT
-    shown = whole[: MAX_TEXT - 1] + "…" if cut else whole
+    cut = len(whole) > most
+    shown = whole[: most - 1] + "…" if cut else whole
     attributes |= {"title": whole[:MAX_TITLE]} if cut else {}
     return element(tag, shown, **({"dir": "auto"} if tag != "bdi" else {}), **attributes)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from inspector.report.columns import value_at
-from inspector.report.html.element import Child, Element, element, figure, folded, name, rows
+from inspector.report.html.element import MAX_PROSE, Child, Element, element, figure, folded, name, rows
 from inspector.report.units import bytes_text, label
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def part_inside(page: Record, key: str) -> Iterator[Child]:
     part = value_at(page, key)
     size = "unknown" if part["bytes"] is None else f"{part['bytes']:,} B"
     seen = "" if part["low"] is None else f" ({bytes_text(part['low'])} to {bytes_text(part['high'])} seen)"
-    yield element("p", f"{size} = {part['formula']}{seen}", class_="formula")
+    yield element("p", name(f"{size} = {part['formula']}{seen}", "span", MAX_PROSE))
     if part["parts"]:
         yield rows(*(part_row(page, f"{key}.parts.{at}") for at in range(len(part["parts"]))))
     else:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inspector.memory.layer_table import indices_text
+from inspector.report.columns import value_at
 from inspector.report.html.element import (
+    MAX_PROSE,
     Child,
     Element,
     chart,
@@ -24,7 +26,7 @@ from inspector.report.html.grid import grid_section
 from inspector.report.html.training import training_sections
 from inspector.report.html.verdicts import pairs_list, published, servings, verdict, verdicts
 from inspector.report.text import tokens_text
-from inspector.report.units import bytes_text, count_text, gib_text, label
+from inspector.report.units import bytes_text, count_text, gib_text, label, origin_text
 
 if TYPE_CHECKING:
     from inspector.record import Record
@@ -59,12 +61,8 @@ def article(page: Record, index: int) -> Element:
 
 def _origin(record: Record) -> Element:
     model = record["model"]
-    origin = {
-        "hub": f"commit {(record['revision'] or 'unknown')[:12]}",
-        "cache": f"commit {(record['revision'] or 'unknown')[:12]}, cached",
-        "local": "local files",
-        "bundled": f"bundled snapshot of {record['snapshot_date']}",
-    }.get(record["source"], record["source"])
+    changes = value_at(record, "design.set")
+    origin = origin_text(record["source"], record["revision"], record["snapshot_date"], changes)
     words = [*filter(None, (model["architecture"], model["model_type"])), origin]
     parts: list[Child] = []
     for word in words:
@@ -76,7 +74,7 @@ def _notes(record: Record) -> Element | None:
     notes: Sequence[str] = record.get("warnings") or ()
     if not notes:
         return None
-    listed = element("ul", *(element("li", name(note, "span")) for note in notes), class_="notes")
+    listed = element("ul", *(element("li", name(note, "span", MAX_PROSE)) for note in notes), class_="notes")
     return listed if len(notes) <= OPEN_NOTES else rows(folded(f"{len(notes)} notes", listed))
 
 
@@ -92,7 +90,8 @@ def _tiles(page: Record) -> Element:
     else:
         chosen.append(("memory for inference", "record.memory.inference.total", bytes_text, "bytes"))
         chosen.append(("KV cache per token", "record.memory.inference.kv_bytes_per_token", bytes_text, "bytes"))
-    chosen.append(("to download", "record.checkpoint.download_bytes", bytes_text, "bytes"))
+    if "design" not in record:
+        chosen.append(("to download", "record.checkpoint.download_bytes", bytes_text, "bytes"))
     tiles = (
         element("div", element("dt", text), element("dd", figure(page, key, shown, unit)))
         for text, key, shown, unit in chosen
@@ -131,7 +130,8 @@ def _precision(dtype: str, record: Record) -> str:
     if dtype != "stored":
         return dtype
     quantization = record["model"]["quantization"]
-    return f"as stored ({quantization['method'] if quantization else record['checkpoint']['dtype'] or 'unknown'})"
+    stored = value_at(record, "checkpoint.dtype") or value_at(record, "design.dtype")
+    return f"as stored ({quantization['method'] if quantization else stored or 'unknown'})"
 
 
 def _precisions(page: Record, index: int) -> Element | None:
@@ -276,7 +276,7 @@ def _layer(page: Record, key: str, layer: Record) -> Element:
 def _facts(page: Record) -> Element:
     """All that the config and the files say, folded."""
     record = page["record"]
-    named = ("model", "checkpoint", "network")
+    named = ("model", "design", "checkpoint", "network")
     return section(
         "From the config and the files",
         rows(*(folded(each, _keys(page, f"record.{each}", record[each])) for each in named if record.get(each))),

@@ -9,13 +9,14 @@ from inspector.report.columns import value_at
 from inspector.report.html.element import Child, Element, chart, element, figure, folded, name, rows, section, table
 from inspector.report.html.explained import part_inside, plain_row
 from inspector.report.text import SHOWN_OPTIONS, rate_text
-from inspector.report.units import bytes_text, device_text, gib_text, label, number_text, verdict_text
+from inspector.report.units import bytes_text, device_text, dollars_text, gib_text, label, number_text, verdict_text
 
 if TYPE_CHECKING:
     from inspector.record import Record
 
 OPEN_DEVICES = 20
 """Devices whose table stands open; that of more is folded."""
+LIKELY = ("decode", "prefill")
 CARDS = 4
 """Devices that have a card each; more are a table."""
 CLASSES = {True: "good", False: "bad", None: "unsure"}
@@ -86,10 +87,6 @@ def _rate(rate: float | None) -> str:
     return "unknown" if rate is None else f"{rate_text(rate)} tok/s"
 
 
-def _dollars(amount: float | None) -> str:
-    return "unknown" if amount is None else f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.3g}"
-
-
 def _facts(page: Record, key: str, fit: Record) -> Element | None:
     workload = page["record"].get("training") or page["record"]["memory"]["inference"]
     sequences = "" if workload["batch"] == 1 else f", {workload['batch']:,} sequences"
@@ -98,11 +95,25 @@ def _facts(page: Record, key: str, fit: Record) -> Element | None:
         ("max_batch", f"most sequences of {workload['context']:,} tokens", number_text),
         ("decode_bound", "decode, upper bound", _rate),
         ("prefill_bound", "prefill, upper bound", _rate),
-        ("decode_cost", "a million tokens decoded, at least", _dollars),
-        ("prefill_cost", "a million tokens of prompt, at least", _dollars),
+        ("decode_cost", "a million tokens decoded, at least", dollars_text),
+        ("prefill_cost", "a million tokens of prompt, at least", dollars_text),
     ]
-    pairs = [(text, figure(page, f"{key}.{each}", shown)) for each, text, shown in facts if fit.get(each)]
+    pairs: list[tuple[Child, Child]] = [
+        (text, figure(page, f"{key}.{each}", shown)) for each, text, shown in facts if fit.get(each)
+    ]
+    pairs += [
+        (f"{each}, likely", _likely(page, f"{key}.{each}_forecast")) for each in LIKELY if fit[f"{each}_forecast"]
+    ]
     return pairs_list(pairs) if pairs else None
+
+
+def _likely(page: Record, key: str) -> list[Child]:
+    """The likely range of a speed, and what it rests on."""
+    found = value_at(page, key)
+    share = f"{found['share_low']:.0%} to {found['share_high']:.0%} of the bound"
+    rests = f"{share}, by {found['measurements']:,} published measurements of {found['engine']} on {found['devices']}"
+    low, high = figure(page, f"{key}.low", rate_text), figure(page, f"{key}.high", _rate)
+    return [low, " to ", high, element("span", f" {rests}", class_="quiet")]
 
 
 def pairs_list(pairs: Sequence[tuple[Child, Child]]) -> Element:
