@@ -73,7 +73,7 @@ def tables() -> Mapping[str, str]:
     training = {
         each.about.option: meaning(each) for kind in (TrainingSetup, Sharding) for each in settings_of(kind).values()
     }
-    others = {f"--{name}" for name in ("measure", "trainable")}
+    others = {f"--{name}" for name in ("config", "processes", "ignore-key", "measure", "trainable")}
     for each in offered("train"):
         if each.opts[0] in others:
             training[each.opts[0]] = in_a_table(each.help or "")

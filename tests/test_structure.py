@@ -34,6 +34,7 @@ STEPS = [
     "api",
     "report",
     "batch",
+    "trainers",
     "finding",
     "manifest",
     "web",

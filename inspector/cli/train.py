@@ -30,6 +30,7 @@ from inspector.memory.training.sharding import Sharding
 from inspector.settings import settings_of
 
 if TYPE_CHECKING:
+    from inspector.api.training import Trained
     from inspector.record import Record
 
 
@@ -46,7 +47,33 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
         ("llm-inspect train Qwen/Qwen3-8B --fsdp 8 --checkpointing full --gpu H100", "all of it, over 8 GPUs"),
     ),
 )
-@model_argument()
+@model_argument(required=False)
+@option(
+    "--config",
+    "files",
+    group=TRAINING,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read the run from a trainer's file: Axolotl, LLaMA-Factory, TRL, torchtune, torchtitan; repeat it for"
+    " accelerate's and DeepSpeed's. Options given here win.",
+)
+@option(
+    "--processes",
+    group=TRAINING,
+    rare=True,
+    type=click.IntRange(1, 2**16),
+    metavar="N",
+    help="GPUs of the run of --config, where no file says it. Default: those of --gpu, else 1.",
+)
+@option(
+    "--ignore-key",
+    group=TRAINING,
+    rare=True,
+    multiple=True,
+    metavar="KEY",
+    help="A key of --config to leave out of account; may be repeated.",
+)
 @source_options
 @setting_options(DesignSettings)
 @setting_options(RunSettings, several=True)
@@ -72,7 +99,10 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
 @check_option
 @output_options
 def train(
-    model: str,
+    model: str | None,
+    files: tuple[Path, ...],
+    processes: int | None,
+    ignore_key: tuple[str, ...],
     revision: str | None,
     token: str | None,
     offline: bool,
@@ -86,6 +116,13 @@ def train(
     from inspector.api import training as api_training
 
     refuse_check_alone(check, settings["gpus"])
+    run = None
+    if files:
+        from inspector.cli.train_config import configured
+
+        model, revision, run = configured(model, revision, settings, files, processes, ignore_key)
+    if model is None:
+        raise UsageError("no model is named", "llm-inspect train org/name, or --config FILE that names one.")
     access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
     out = Output(output_format(output, path), path)
     settings["sharding"] = {name: settings.pop(name) for name in settings_of(Sharding)}
@@ -98,6 +135,18 @@ def train(
             trained = api_training.train(model, **access, **settings)
     except InspectError as error:
         return out.fail(error, model)
+    config: dict[str, Any] | None = None
+    if run is not None:
+        from inspector.cli.train_config import told
+
+        out.notes(run.notes)
+        config = told(run, trained, access, settings)
+    code = _write(out, model, trained, config, explain=explain)
+    return out.verdicts([fit.fits for fit in trained.fits]) if check else out.comes_to(code)
+
+
+def _write(out: Output, model: str, trained: Trained, config: dict[str, Any] | None, *, explain: bool) -> int:
+    """The report of one step, and its exit code where no verdict is asked for."""
     inspection, training = trained
     out.notes(trained.warnings)
     out.details(inspection)
@@ -105,7 +154,7 @@ def train(
     def text() -> None:
         from inspector.report.training import print_training
 
-        print_training(out.console, inspection, training, explain=explain)
+        print_training(out.console, inspection, training, explain=explain, config=config)
 
     from inspector.record import training_record
     from inspector.report.writers import Answer
@@ -116,9 +165,7 @@ def train(
         return [drawn.drawn_training(trained)]
 
     def records() -> list[Record]:
-        return [training_record(inspection, training, explain=explain)]
+        return [training_record(inspection, training, explain=explain) | ({"config": config} if config else {})]
 
     out.write(Answer((model,), records, text, drawn=drawn))
-    if check:
-        return out.verdicts([fit.fits for fit in trained.fits])
-    return out.comes_to(0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL)
+    return 0 if training.peak is not None or training.measured else EXIT_CANNOT_TELL

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -33,30 +33,28 @@ LOGITS = {
 
 
 def print_training(
-    console: Console, inspection: Inspection, training: TrainingEstimate, *, explain: bool = False
+    console: Console,
+    inspection: Inspection,
+    training: TrainingEstimate,
+    *,
+    explain: bool = False,
+    config: dict[str, Any] | None = None,
 ) -> None:
-    """One training step: whether it fits, what lives at its peak, the peak of each phase, the ratio to inference."""
+    """One training step: whether it fits, what lives at its peak, the peak of each phase, the ratio to inference.
+
+    Args:
+        config: what was read of a trainer's file (`Run.to_dict`), and the `patch` that makes it fit.
+    """
     print_name(console, inspection)
     for fit in inspection.fits:
         print_verdict(console, fit)
         print_fit(console, inspection, fit)
         console.print()
+    if config:
+        _print_config(console, config, explain=explain)
     print_head(console, inspection)
-    workload, setup = training.workload, training.setup
-    tokens = tokens_text(workload.context, workload.batch)
-    if article := workload.formulas == "article":
-        heading = f"Training by the article's formulas, {training.optimizer}, {tokens}"
-    else:
-        words = [setup.method, setup.precision, f"{setup.optimizer} {setup.variant}", setup.attention]
-        words += [f"rank {setup.lora_rank}"] if setup.adapters else []
-        words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
-        words += [setup.trained] if setup.trained else []
-        words += _checkpointing(setup)
-        words += ["compiled"] if setup.compiled else []
-        words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
-        words += LOGITS[setup.logits]
-        heading = f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
-    indented(console, Text(heading, "bold"), 0)
+    article = training.workload.formulas == "article"
+    indented(console, Text(_heading(training), "bold"), 0)
     if spread := training.sharding.words():
         indented(console, Text(f"{spread}: what the fullest of {training.sharding.cards} GPUs holds"))
     if training.trainable_parameters is not None:
@@ -89,6 +87,50 @@ def print_training(
         indented(console, Text(ratio))
     if explain:
         print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
+
+
+def _heading(training: TrainingEstimate) -> str:
+    """How it is trained, in a line."""
+    workload, setup = training.workload, training.setup
+    tokens = tokens_text(workload.context, workload.batch)
+    if workload.formulas == "article":
+        return f"Training by the article's formulas, {training.optimizer}, {tokens}"
+    words = [setup.method, setup.precision, f"{setup.optimizer} {setup.variant}", setup.attention]
+    words += [f"rank {setup.lora_rank}"] if setup.adapters else []
+    words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
+    words += [setup.trained] if setup.trained else []
+    words += _checkpointing(setup)
+    words += ["compiled"] if setup.compiled else []
+    words += [f"fp8 by {setup.fp8}"] if setup.fp8 != "none" else []
+    words += LOGITS[setup.logits]
+    return f"Training: {', '.join(inert(word) for word in words)}, {tokens}"
+
+
+def _print_config(console: Console, config: dict[str, Any], *, explain: bool) -> None:
+    """The file's patch, what was read of it, and what was assumed."""
+    if config["patch"]:
+        console.print(Text(f"  with this patch to {inert(config['file'])} it fits:"))
+        for line in config["patch"].splitlines():
+            console.print(Text(f"    {inert(line)}"), soft_wrap=True)
+        console.print()
+    indented(console, Text(f"From {inert(config['file'])} ({inert(config['title'])})", "bold"), 0)
+    read = dict.fromkeys(f"{each['key']} {_short(each['value'])}" for each in config["read"])
+    indented(console, Text(f"read: {', '.join(inert(word) for word in read)}"))
+    assumed = [f"{each['setting']} {_short(each['value'])}" for each in config["assumed"]]
+    if assumed:
+        indented(console, Text(f"assumed: {', '.join(inert(word) for word in assumed)}"))
+    indented(console, Text(f"{config['ignored']} other keys take no memory, or are read together with these"))
+    if explain:
+        for each in config["assumed"]:
+            indented(console, Text(inert(f"{each['setting']} {_short(each['value'])}: {each['why']}")), 4)
+        indented(console, Text(inert(f"keys and defaults as of {config['as_of']}")), 4)
+    console.print()
+
+
+def _short(value: object) -> str:
+    """A value in a few words: a list with commas."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _checkpointing(setup: TrainingSetup) -> list[str]:

@@ -1,0 +1,245 @@
+"""Axolotl's YAML."""
+
+from __future__ import annotations
+
+from inspector.trainers import common
+from inspector.trainers.reading import Reading, Trainer
+
+IGNORED = (
+    *common.TRAINING_ARGUMENTS,
+    *("datasets", "pretraining_dataset", "test_datasets", "dataset_*", "val_set_size", "shuffle_*", "special_tokens"),
+    *(
+        "tokens",
+        "added_tokens_overrides",
+        "eot_tokens",
+        "chat_template*",
+        "tokenizer_*",
+        "processor_type",
+        "model_type",
+    ),
+    *("wandb_*", "mlflow_*", "comet_*", "swanlab_*", "use_swanlab", "trackio_*", "use_wandb", "use_tensorboard"),
+    *(
+        "lora_alpha",
+        "lora_model_dir",
+        "lora_fan_in_fan_out",
+        "peft_use_rslora",
+        "loraplus_*",
+        "strict",
+        "auto_resume_*",
+    ),
+    *("loss_watchdog_*", "early_stopping_patience", "train_on_inputs", "eval_*", "resize_token_embeddings_to_32x"),
+    *(
+        "skip_prepare_dataset",
+        "sample_packing_*",
+        "sample_packing_eff_est",
+        "total_num_tokens",
+        "local_rank",
+        "plugins",
+    ),
+    *("ddp*", "is_llama_derived_model", "is_mistral_derived_model", "is_falcon_derived_model", "type_of_model"),
+    *("torchdistx_path", "curriculum_sampling", "min_sample_len", "low_cpu_mem_usage", "use_ray", "ray_num_workers"),
+    *(
+        "cosine_*",
+        "optim_args",
+        "image_size",
+        "image_resize_algorithm",
+        "experimental_skip_move_to_device",
+        "base_model_*",
+    ),
+    *("max_packed_sequence_len", "num_epochs", "device_map", "gc_steps", "streaming*", "use_otel_metrics", "otel_*"),
+    *(
+        "save_first_step",
+        "fsdp_final_state_dict_type",
+        "bnb_config_kwargs",
+        "revision_of_model",
+        "tokenizer_save_jinja*",
+    ),
+)
+
+UNMODELLED = {
+    "load_in_8bit": "a base in 8 bits (LLM.int8)",
+    "gptq*": "adapters on a GPTQ base",
+    "rl": "preference and reinforcement methods",
+    "reward_model": "reward models",
+    "process_reward_model": "reward models",
+    "relora*": "ReLoRA",
+    "lisa_*": "LISA, which trains some layers at a time",
+    "qat*": "quantization-aware training",
+    "unfrozen_parameters": "parameters that train by patterns: --method frozen-except --train-only says it",
+    "lora_target_parameters": "adapters on stacked experts by name",
+    "quantize_moe_experts": "experts in 4 bits",
+    "fp8*": "Axolotl's fp8",
+    "layer_offloading": "layers on the CPU",
+    "activation_memory_budget": "a budget of activations",
+    "diffusion*": "diffusion language models",
+    "ebft*": "EBFT",
+    "expert_parallel_size": "Axolotl's expert parallelism",
+    "neftune_noise_alpha": "noise on embeddings",
+    "multipack_real_batches": "packing without one long sequence",
+    "trl.*": "TRL's methods",
+    "vllm.*": "generation by vLLM beside training",
+    "freeze_mm_modules": "a frozen vision encoder",
+    "tiled_mlp": "an MLP in tiles",
+    "model_config.*": "settings of the model itself",
+    "model_quantization_config*": "a base that its own files quantize",
+    "gemma4_hybrid_attn_impl": "two implementations of attention",
+}
+
+DEEPSPEED_CONFIGS = "deepspeed_configs/"
+
+
+def read(reading: Reading) -> None:
+    """src/axolotl/utils/schemas/ (defaults) and loaders/model.py (precision)."""
+    model = reading.get("base_model")
+    if model is not None:
+        reading.put("model", model, "base_model")
+    if reading.get("revision_of_model") is not None:
+        reading.put("revision", reading.get("revision_of_model"), "revision_of_model")
+    reading.take("context", "sequence_len", 512)
+    common.batches(reading, batch="micro_batch_size", default=1)
+    if reading.get("batch_size") is not None and reading.get("gradient_accumulation_steps") is None:
+        reading.refuse("batch_size", "a global batch, which needs the number of GPUs")
+    common.optimizer(reading, "optimizer", "adamw_torch_fused")
+    _precision(reading)
+    _adapters(reading)
+    _checkpointing(reading)
+    _attention(reading)
+    _kernels(reading)
+    _spread(reading)
+
+
+def _precision(reading: Reading) -> None:
+    """Weights are loaded in the precision of the passes (cfg.torch_dtype)."""
+    computes = common.half(reading) or reading.flag("bfloat16") or reading.flag("float16")
+    loaded = "bf16" if computes else "fp32"
+    trains_adapters = reading.get("adapter") is not None
+    # peft's adapters are fp32, and the Trainer's autocast is on.
+    common.precision(reading, loaded="fp32" if trains_adapters else loaded, computes=computes, key="bf16")
+
+
+def _adapters(reading: Reading) -> None:
+    adapter = reading.get("adapter")
+    if adapter is None:
+        reading.assume("method", "full", "no adapter")
+        if reading.flag("load_in_4bit"):
+            reading.refuse("load_in_4bit", "a 4-bit base without adapters")
+        for key in ("lora_r", "lora_dropout", "lora_target_modules", "lora_target_linear", "lora_modules_to_save"):
+            reading.taken.add(key)
+        return
+    if adapter not in ("lora", "qlora"):
+        reading.refuse("adapter", f"the adapter '{adapter}'")
+        return
+    four = reading.flag("load_in_4bit")
+    reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "adapter")
+    if adapter == "qlora" and not four:
+        reading.refuse("adapter", "qlora without load_in_4bit")
+    common.adapters(reading, rank="lora_r", dropout="lora_dropout", default_rank=8, default_dropout=0.0)
+    names = reading.get("lora_target_modules")
+    if reading.flag("lora_target_linear"):
+        reading.put("lora_targets", "all-linear", "lora_target_linear")
+        reading.taken.add("lora_target_modules")
+    elif names is not None:
+        common.targets(reading, "lora_target_modules", names)
+    else:
+        reading.refuse("lora_target_modules", "adapters without targets")
+    saved = reading.get("lora_modules_to_save")
+    if saved:
+        reading.put("modules_to_save", ",".join(map(str, saved)), "lora_modules_to_save")
+    if reading.flag("peft_use_dora"):
+        reading.put("dora", True, "peft_use_dora")
+
+
+def _checkpointing(reading: Reading) -> None:
+    value = str(reading.get("gradient_checkpointing", "false")).lower()
+    offload = reading.flag("activation_offloading") or value in ("offload", "offload_disk", "unsloth")
+    if value not in ("true", "false", "offload", "unsloth"):
+        reading.refuse("gradient_checkpointing", f"gradient_checkpointing: {value}")
+        return
+    common.checkpointing(reading, on=value != "false", key="gradient_checkpointing", offload=offload)
+
+
+def _attention(reading: Reading) -> None:
+    if reading.get("attn_implementation") is not None:
+        common_choices = common.ATTENTION | {"xformers": "flash", "flex_attention": "flash", "s2": "flash"}
+        reading.choose("attention", "attn_implementation", common_choices, "sdpa")
+    elif reading.flag("flash_attention"):
+        reading.put("attention", "flash", "flash_attention")
+    elif reading.flag("eager_attention"):
+        reading.put("attention", "eager", "eager_attention")
+    else:
+        reading.assume("attention", "sdpa", "transformers' default")
+    for key in ("flash_attention", "eager_attention", "sdp_attention", "xformers_attention", "flash_attn_*"):
+        reading.taken.add(key)
+    if not reading.flag("sample_packing"):
+        reading.notes.append("without sample_packing a step's longest sequence is taken to have sequence_len tokens")
+    for key in ("pad_to_sequence_len", "flash_optimum"):
+        reading.taken.add(key)
+
+
+def _kernels(reading: Reading) -> None:
+    plugins = " ".join(map(str, reading.get("plugins") or []))
+    fused = reading.flag("liger_fused_linear_cross_entropy") or reading.flag("cut_cross_entropy")
+    if fused or "cut_cross_entropy" in plugins:
+        reading.put("logits", "chunked", "liger_fused_linear_cross_entropy" if fused else "plugins")
+    else:
+        reading.assume("logits", "all")
+    liger = [reading.flag(f"liger_{name}") for name in ("rms_norm", "glu_activation", "rope", "layer_norm")]
+    if any(liger):
+        reading.notes.append(common.LIGER)
+    reading.taken |= {"liger_cross_entropy", "liger_rms_norm_gated", "liger_use_token_scaling", "liger_swiglu"}
+    kernels = [reading.flag(f"lora_{name}_kernel") for name in ("mlp", "qkv", "o", "embedding")]
+    if any(kernels):
+        reading.notes.append("Axolotl's kernels of adapters keep less than is counted: a bound")
+    reading.taken |= {"use_kernels", "use_scattermoe", "use_sonicmoe", "experts_implementation"}
+    common.compiled(reading, "torch_compile")
+    reading.taken |= {"torch_compile_backend", "torch_compile_mode"}
+
+
+def _spread(reading: Reading) -> None:
+    given = reading.get("fsdp")
+    fsdp = any(key.startswith("fsdp_config.") for key in reading.values) or bool(given)
+    reading.taken |= {"fsdp", "fsdp_version", "fsdp_config"}
+    if fsdp:
+        reading.spread = "fsdp"
+        common.fsdp_config(reading)
+    path = reading.get("deepspeed")
+    if path is not None:
+        reading.spread = "zero"
+        reading.others["deepspeed"] = str(path)
+    for key, ours in (("dp_shard_size", "fsdp"), ("dp_replicate_size", "hsdp")):
+        if reading.get(key) is not None:
+            reading.put(ours, reading.whole(key, 1), key)
+    for key, ours in (("context_parallel_size", "cp"), ("tensor_parallel_size", "tp")):
+        if reading.get(key) is not None and reading.whole(key, 1) > 1:
+            reading.put(ours, reading.whole(key, 1), key)
+
+
+TRAINER = Trainer(
+    "axolotl",
+    "Axolotl",
+    "axolotl-ai-cloud/axolotl 067b021 (2026-07-24), src/axolotl/utils/schemas",
+    (frozenset({"base_model", "micro_batch_size"}), frozenset({"base_model", "sequence_len"})),
+    IGNORED,
+    UNMODELLED,
+    read,
+    {
+        "--batch": {"micro_batch_size": "{}"},
+        "--context": {"sequence_len": "{}"},
+        "--checkpointing full": {"gradient_checkpointing": "true"},
+        "--optimizer-impl fused": {"optimizer": "adamw_torch_fused"},
+        "--optimizer adamw-8bit": {"optimizer": "adamw_bnb_8bit"},
+        "--optimizer paged-adamw-8bit": {"optimizer": "paged_adamw_8bit"},
+        "--logits chunked": {
+            "plugins": "[axolotl.integrations.liger.LigerPlugin]",
+            "liger_fused_linear_cross_entropy": "true",
+        },
+        "--method lora": {"adapter": "lora", "lora_r": "16", "lora_alpha": "32", "lora_target_linear": "true"},
+        "--method qlora": {
+            "adapter": "qlora",
+            "load_in_4bit": "true",
+            "lora_r": "16",
+            "lora_alpha": "32",
+            "lora_target_linear": "true",
+        },
+    },
+)

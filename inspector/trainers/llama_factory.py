@@ -1,0 +1,188 @@
+"""LLaMA-Factory's YAML."""
+
+from __future__ import annotations
+
+from inspector.trainers import common
+from inspector.trainers.reading import Reading, Trainer
+
+IGNORED = (
+    *common.TRAINING_ARGUMENTS,
+    *("dataset", "dataset_dir", "media_dir", "eval_dataset", "template", "max_samples", "preprocessing_*", "plot_loss"),
+    *(
+        "lora_alpha",
+        "loraplus_*",
+        "use_rslora",
+        "cache_dir",
+        "model_revision",
+        "mix_strategy",
+        "streaming",
+        "buffer_size",
+    ),
+    *("val_size", "predict_with_generate", "ray_*", "resources_per_worker", "placement_strategy", "tokenized_path"),
+    *("image_*", "video_*", "audio_*", "use_reentrant_gc", "apollo_scale*", "galore_scale", "swanlab_*", "use_swanlab"),
+    *(
+        "split_special_tokens",
+        "resize_vocab",
+        "mask_history",
+        "train_on_prompt",
+        "compute_accuracy",
+        "low_cpu_mem_usage",
+    ),
+    *("pissa_*", "quantization_type", "quantization_device_map", "ref_model*", "print_param_status", "enable_thinking"),
+)
+
+UNMODELLED = {
+    "use_badam": "BAdam, which trains a block at a time",
+    "use_llama_pro": "LLaMA Pro's new blocks",
+    "mixture_of_depths": "mixture of depths",
+    "use_unsloth": "Unsloth's own passes",
+    "use_unsloth_gc": "Unsloth's gradient checkpointing",
+    "shift_attn": "shifted sparse attention",
+    "galore_layerwise": "a step in the backward pass of each layer",
+    "apollo_layerwise": "a step in the backward pass of each layer",
+    "use_mca": "Megatron",
+    "use_megatron_bridge": "Megatron",
+    "use_kt": "KTransformers",
+    "use_hyper_parallel": "HyperParallel",
+    "fp8*": "LLaMA-Factory's fp8",
+    "additional_target": "modules that train beside the adapters",
+    "upcast_layernorm": "norms in fp32",
+    "upcast_lmhead_output": "logits in fp32",
+    "use_asft_loss": "a loss with a reference model",
+    "use_dft_loss": "a loss with weights of its own",
+    "use_eaft_loss": "a loss with weights of its own",
+    "moe_aux_loss_coef": "the routers' own loss",
+    "neftune_noise_alpha": "noise on embeddings",
+    "oft_*": "OFT",
+    "freeze_*": "parts of the model that are frozen",
+}
+
+
+def read(reading: Reading) -> None:
+    """src/llamafactory/hparams/ (defaults), model/adapter.py and model/loader.py (precision)."""
+    model = reading.get("model_name_or_path")
+    if model is not None:
+        reading.put("model", model, "model_name_or_path")
+    if reading.get("adapter_name_or_path") is not None:
+        reading.refuse("adapter_name_or_path", "adapters that were trained before")
+    stage = str(reading.get("stage", "sft"))
+    if stage not in ("sft", "pt"):
+        reading.refuse("stage", f"the method of stage {stage}")
+    reading.take("context", "cutoff_len", 2048)
+    common.batches(reading, batch="per_device_train_batch_size", default=8)
+    if not (reading.flag("packing") or reading.flag("neat_packing")):
+        reading.notes.append("without packing a step's longest sequence is taken to have cutoff_len tokens")
+    _spread(reading)
+    _method(reading)
+    _optimizer(reading)
+    off = reading.flag("disable_gradient_checkpointing")
+    key = "disable_gradient_checkpointing"
+    reading.taken.add("gradient_checkpointing")
+    common.checkpointing(reading, on=not off, key=key)
+    reading.choose("attention", "flash_attn", common.ATTENTION, "auto")
+    if reading.flag("enable_liger_kernel"):
+        reading.put("logits", "chunked", "enable_liger_kernel")
+        reading.notes.append(common.LIGER)
+    else:
+        reading.assume("logits", "all")
+    common.compiled(reading, "torch_compile")
+
+
+def _method(reading: Reading) -> None:
+    """What trains is cast to fp32, but under pure_bf16 and DeepSpeed's ZeRO-3 (model/adapter.py, init_adapter)."""
+    kind = str(reading.get("finetuning_type", "lora"))
+    pure, computes = reading.flag("pure_bf16"), common.half(reading) or reading.flag("pure_bf16")
+    key = "pure_bf16" if pure else "bf16"
+    common.precision(reading, loaded="bf16" if pure else "fp32", computes=computes, key=key)
+    bits = reading.get("quantization_bit")
+    if kind == "full":
+        reading.put("method", "full", "finetuning_type")
+        if bits is not None:
+            reading.refuse("quantization_bit", "a quantized base without adapters")
+        return
+    if kind != "lora":
+        reading.refuse("finetuning_type", f"the method {kind}")
+        return
+    if str(reading.get("quantization_method", "bnb")).lower() not in ("bnb", "bitsandbytes"):
+        reading.refuse("quantization_method", "a base that bitsandbytes does not quantize")
+    if bits is not None and reading.whole("quantization_bit", 4) != 4:
+        reading.refuse("quantization_bit", f"a base in {bits} bits")
+    reading.put("method", "qlora" if bits is not None else "lora", "quantization_bit" if bits else "finetuning_type")
+    if bits is not None:
+        reading.take("double_quant", "double_quantization", True)
+    common.adapters(reading, rank="lora_rank", dropout="lora_dropout", default_rank=8, default_dropout=0.0)
+    common.targets(reading, "lora_target", reading.get("lora_target", "all"))
+    if reading.flag("use_dora"):
+        reading.put("dora", True, "use_dora")
+    if pure:
+        reading.put("adapter_dtype", "bf16", "pure_bf16")
+
+
+def _optimizer(reading: Reading) -> None:
+    chosen = [
+        (key, ours)
+        for key, ours in (
+            ("use_galore", "galore"),
+            ("use_apollo", "apollo"),
+            ("use_muon", "muon"),
+            ("use_adam_mini", "adam-mini"),
+        )
+        if reading.flag(key)
+    ]
+    for key, ours in chosen:
+        reading.put("optimizer", ours, key)
+        reading.taken.add("optim")
+    if not chosen:
+        common.optimizer(reading, "optim", "adamw_torch_fused")
+    for key, ours in (("galore", "galore"), ("apollo", "apollo")):
+        rank, where = reading.get(f"{key}_rank"), str(reading.get(f"{key}_target", "all"))
+        if reading.settings.get("optimizer") == ours:
+            reading.settings["optimizer_rank"] = int(rank or 16)
+            if where != "all":
+                reading.refuse(f"{key}_target", "targets of the optimizer")
+
+
+def _spread(reading: Reading) -> None:
+    path = reading.get("deepspeed")
+    if path is not None:
+        reading.spread = "zero"
+        reading.others["deepspeed"] = str(path)
+    given = reading.get("fsdp")
+    if given is not None:
+        reading.spread = "fsdp"
+        if "offload" in str(given):
+            reading.settings["offload"] = ("params",)
+    reading.taken |= {"fsdp_transformer_layer_cls_to_wrap", "fsdp_config"}
+    common.fsdp_config(reading)
+
+
+TRAINER = Trainer(
+    "llama-factory",
+    "LLaMA-Factory",
+    "hiyouga/LLaMA-Factory ff6d4d1 (2026-08-18), src/llamafactory/hparams",
+    (
+        frozenset({"model_name_or_path", "finetuning_type"}),
+        frozenset({"model_name_or_path", "cutoff_len"}),
+        frozenset({"model_name_or_path", "stage", "template"}),
+    ),
+    IGNORED,
+    UNMODELLED,
+    read,
+    {
+        "--batch": {"per_device_train_batch_size": "{}"},
+        "--context": {"cutoff_len": "{}"},
+        "--checkpointing full": {"disable_gradient_checkpointing": "false"},
+        "--optimizer-impl fused": {"optim": "adamw_torch_fused"},
+        "--optimizer adamw-8bit": {"optim": "adamw_8bit"},
+        "--optimizer paged-adamw-8bit": {"optim": "paged_adamw_8bit"},
+        "--logits chunked": {"enable_liger_kernel": "true"},
+        "--method lora": {"finetuning_type": "lora", "lora_rank": "16", "lora_target": "all"},
+        "--method qlora": {
+            "finetuning_type": "lora",
+            "lora_rank": "16",
+            "lora_target": "all",
+            "quantization_bit": "4",
+            "quantization_method": "bnb",
+        },
+    },
+)

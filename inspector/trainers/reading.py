@@ -1,0 +1,171 @@
+"""What a trainer's keys are read as: our settings with the key they come from, defaults with their source, refusals.
+
+A trainer is data: a `Trainer` with its table of keys, and one function for what several keys say together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+UNSET = (None, "", "null", "None")
+"""Values that are as if the key were not there."""
+
+OFF: tuple[Any, ...] = (False, "false", "False", 0, [], {}, *UNSET)
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """A setting that the file does not give: its value, and why."""
+
+    setting: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A key that was read: its value, and the setting it became."""
+
+    key: str
+    value: Any
+    setting: str
+    becomes: Any
+
+
+@dataclass(slots=True)
+class Reading:
+    """One file as it is read.
+
+    Attributes:
+        values: dotted key -> value.
+        settings: setting -> value, of TrainingSetup, Sharding, context and batch; "model" and "revision" beside.
+        read / assumed: where those come from.
+        unmodelled: key -> what of it is not modelled: the answer is "cannot tell".
+        notes: what the reader should know.
+        spread: how the GPUs work together: "zero", "fsdp" or "".
+        processes: GPUs of the run; None where the file does not say.
+        others: files that this one names, and whose answer is needed: key -> name.
+    """
+
+    trainer: Trainer
+    values: Mapping[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    read: list[Read] = field(default_factory=list)
+    assumed: list[Assumed] = field(default_factory=list)
+    unmodelled: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    spread: str = ""
+    processes: int | None = None
+    others: dict[str, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A key's value, `default` where it is not there or unset; the key counts as known then."""
+        self.taken.add(key)
+        value = self.values.get(key)
+        return default if _unset(value) else value
+
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        """A key's value as yes or no."""
+        value = self.get(key, default)
+        return str(value).strip().lower() in ("true", "yes", "on", "1", "auto")
+
+    def whole(self, key: str, default: int) -> int:
+        """A key's value as a whole number; anything else is refused."""
+        value = self.get(key, default)
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            self.refuse(key, f"'{value}' is no whole number")
+            return default
+
+    def put(self, setting: str, value: Any, key: str) -> None:
+        """A setting that a key gives."""
+        self.settings[setting] = value
+        self.read.append(Read(key, self.values.get(key), setting, value))
+
+    def assume(self, setting: str, value: Any, why: str = "") -> None:
+        """A setting that no key gives: the trainer's default."""
+        self.settings[setting] = value
+        self.assumed.append(Assumed(setting, value, why or f"{self.trainer.title}'s default"))
+
+    def take(self, setting: str, key: str, default: Any, why: str = "") -> Any:
+        """A setting that has the same value as a key, or the trainer's default."""
+        value = self.get(key)
+        if value is None:
+            self.assume(setting, default, why)
+            return default
+        if isinstance(default, int) and not isinstance(default, bool):
+            value = self.whole(key, default)
+        elif isinstance(default, float):
+            value = float(value)
+        self.put(setting, value, key)
+        return value
+
+    def refuse(self, key: str, why: str) -> None:
+        """What a key asks for is not modelled."""
+        self.taken.add(key)
+        self.unmodelled[key] = why
+
+    def choose(self, setting: str, key: str, choices: Mapping[str, Any], default: str) -> None:
+        """A setting by a key's value, where names differ; what is not in the table is refused."""
+        value = self.get(key)
+        if value is None:
+            self.assume(setting, choices[default])
+        elif str(value).lower() in choices:
+            self.put(setting, choices[str(value).lower()], key)
+        else:
+            self.refuse(key, f"'{value}' is not known here")
+
+    def finish(self) -> list[str]:
+        """Refuse what is not modelled; the keys that nothing is known of are given back."""
+        self.trainer.read(self)
+        unknown = []
+        for key, value in self.values.items():
+            if key in self.taken or _unset(value):
+                continue
+            why = next((why for glob, why in self.trainer.unmodelled.items() if fnmatchcase(key, glob)), None)
+            if why is not None:
+                if value not in OFF:
+                    self.unmodelled[key] = why
+            elif not any(fnmatchcase(key, glob) or fnmatchcase(key, f"{glob}.*") for glob in self.trainer.ignored):
+                unknown.append(key)
+        return unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What is known of one trainer's config.
+
+    Attributes:
+        name / title: as records and as people write it.
+        as_of: the repository and commit, or release, whose keys and defaults these are.
+        signs: sets of keys; a file that has all of one of them is this trainer's.
+        ignored: globs of keys that memory does not depend on.
+        unmodelled: glob of keys -> what of them is not modelled; set to no or nothing they are fine.
+        read: makes settings of the keys that memory depends on.
+        edits: our option -> the keys that say the same ({} in a value stands for the option's value).
+        beside: a file of this kind only adds to another's.
+    """
+
+    name: str
+    title: str
+    as_of: str
+    signs: tuple[frozenset[str], ...]
+    ignored: tuple[str, ...]
+    unmodelled: Mapping[str, str]
+    read: Callable[[Reading], None]
+    edits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    beside: bool = False
+
+    def recognises(self, keys: Iterable[str]) -> bool:
+        """Whether a file with these keys is this trainer's."""
+        there = set(keys)
+        return any(sign <= there for sign in self.signs)
+
+
+def _unset(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in ("", "null", "None", "~"))

@@ -1,0 +1,185 @@
+"""torchtune's YAML."""
+
+from __future__ import annotations
+
+import re
+
+from inspector.trainers import common
+from inspector.trainers.reading import Reading, Trainer
+
+IGNORED = (
+    *("output_dir", "tokenizer", "checkpointer", "seed", "shuffle", "epochs", "max_steps_per_epoch", "log_*", "device"),
+    *(
+        "metric_logger",
+        "profiler",
+        "lr_scheduler",
+        "clip_grad_norm",
+        "resume_from_checkpoint",
+        "dataset",
+        "dataset_val",
+    ),
+    *(
+        "run_val_every_n_steps",
+        "batch_size_val",
+        "save_*",
+        "low_cpu_ram",
+        "collate_fn",
+        "optimizer",
+        "model.lora_alpha",
+    ),
+    *("max_bsize", "name", "datasets", "loss", "model.max_seq_len", "keep_last_n_checkpoints", "async_checkpointing"),
+    *("use_distributed_state_dict", "cudnn_deterministic_mode"),
+)
+
+UNMODELLED = {
+    "ac_mode": "selective checkpointing by torchtune's own numbers: --checkpointing selective says it",
+    "teacher_*": "distillation",
+    "kd_*": "distillation",
+    "ref_*": "a reference model",
+    "quantizer*": "quantization-aware training",
+    "policy_*": "reinforcement methods",
+    "reward_*": "reinforcement methods",
+    "grpo_*": "reinforcement methods",
+    "ppo_*": "reinforcement methods",
+    "enable_fp8_training": "torchtune's fp8",
+    "context_parallel_dim": "torchtune's context parallelism",
+    "use_flex": "flex attention",
+}
+
+OPTIMIZERS = {
+    "torch.optim.AdamW": "adamw",
+    "torch.optim.Adam": "adamw",
+    "torch.optim.SGD": "sgd",
+    "bitsandbytes.optim.AdamW8bit": "adamw-8bit",
+    "bitsandbytes.optim.PagedAdamW8bit": "paged-adamw-8bit",
+    "bitsandbytes.optim.PagedAdamW": "paged-adamw",
+    "torchao.prototype.low_bit_optim.AdamW8bit": "torchao-adamw-8bit",
+    "torchao.prototype.low_bit_optim.AdamW4bit": "torchao-adamw-4bit",
+    "torchao.optim.AdamW8bit": "torchao-adamw-8bit",
+}
+
+LOSSES = {
+    "CEWithChunkedOutputLoss": "chunked-loss",
+    "LinearCrossEntropyLoss": "chunked",
+    "CrossEntropyLoss": "all",
+}
+"""torchtune's losses: logits in chunks with the head apart, within the loss, or all at once."""
+
+MODULES = {"output_proj": "o_proj"}
+
+MODELS = {
+    "llama2_7b": "meta-llama/Llama-2-7b-hf",
+    "llama3_8b": "meta-llama/Meta-Llama-3-8B",
+    "llama3_1_8b": "meta-llama/Llama-3.1-8B",
+    "llama3_2_1b": "meta-llama/Llama-3.2-1B",
+    "llama3_2_3b": "meta-llama/Llama-3.2-3B",
+    "llama3_3_70b": "meta-llama/Llama-3.3-70B-Instruct",
+    "mistral_7b": "mistralai/Mistral-7B-v0.1",
+    "qwen2_5_0_5b": "Qwen/Qwen2.5-0.5B",
+    "qwen2_5_7b_base": "Qwen/Qwen2.5-7B",
+    "qwen2_5_7b_instruct": "Qwen/Qwen2.5-7B-Instruct",
+}
+"""torchtune's builders of models -> a repository of the same shape; others are named on the command line."""
+
+
+def read(reading: Reading) -> None:
+    """recipes/ (full_finetune_*.py, lora_finetune_*.py) and their configs."""
+    method, builder = _model(reading)
+    if builder in MODELS:
+        reading.put("model", MODELS[builder], "model._component_")
+    length = reading.get("tokenizer.max_seq_len")
+    if length is not None:
+        reading.put("context", reading.whole("tokenizer.max_seq_len", 1), "tokenizer.max_seq_len")
+    else:
+        reading.unmodelled["tokenizer.max_seq_len"] = "the longest example, which the file does not bound: --context N"
+    if not reading.flag("dataset.packed"):
+        reading.notes.append("without packing a step's longest sequence is taken to have max_seq_len tokens")
+    reading.take("batch", "batch_size", 1)
+    reading.take("grad_accum", "gradient_accumulation_steps", 1)
+    reading.choose("precision", "dtype", {"bf16": "bf16", "fp32": "fp32"}, "bf16")
+    _optimizer(reading)
+    loss = str(reading.get("loss._component_", "CrossEntropyLoss")).rpartition(".")[2]
+    if loss in LOSSES:
+        reading.put("logits", LOSSES[loss], "loss._component_")
+    else:
+        reading.refuse("loss._component_", f"the loss {loss}")
+    common.checkpointing(
+        reading,
+        on=reading.flag("enable_activation_checkpointing"),
+        key="enable_activation_checkpointing",
+        offload=reading.flag("enable_activation_offloading"),
+    )
+    if reading.flag("compile"):
+        compiles = method == "full" and not reading.flag("enable_activation_checkpointing")
+        if compiles:
+            reading.put("compiled", True, "compile")
+        elif not reading.flag("enable_activation_checkpointing"):
+            reading.notes.append("compile: what compiled blocks keep is not modelled here: a bound")
+    reading.assume("attention", "sdpa")
+    _spread(reading)
+
+
+def _model(reading: Reading) -> tuple[str, str]:
+    """How the model trains and its builder: "lora_llama3_1_8b" is the second with adapters."""
+    component = str(reading.get("model._component_", "")).rpartition(".")[2]
+    method = "qlora" if component.startswith("qlora_") or reading.flag("model.quantize_base") else "full"
+    if component.startswith("lora_") and method == "full":
+        method = "lora"
+    reading.put("method", method, "model._component_")
+    if method == "full":
+        return method, component
+    reading.settings["adapter_dtype"] = "bf16"
+    common.adapters(reading, rank="model.lora_rank", dropout="model.lora_dropout", default_rank=8, default_dropout=0.0)
+    names = [MODULES.get(name, name) for name in reading.get("model.lora_attn_modules") or []]
+    if reading.flag("model.apply_lora_to_mlp"):
+        names += ["gate_proj", "up_proj", "down_proj"]
+    if reading.flag("model.apply_lora_to_output"):
+        reading.refuse("model.apply_lora_to_output", "adapters on the head")
+    reading.put("lora_targets", ",".join(names), "model.lora_attn_modules")
+    if reading.flag("model.use_dora"):
+        reading.refuse("model.use_dora", "DoRA in bf16")
+    return method, re.sub("^q?lora_", "", component)
+
+
+def _optimizer(reading: Reading) -> None:
+    component = str(reading.get("optimizer._component_", "torch.optim.AdamW"))
+    if component not in OPTIMIZERS:
+        reading.refuse("optimizer._component_", f"the optimizer {component}")
+        return
+    reading.put("optimizer", OPTIMIZERS[component], "optimizer._component_")
+    if reading.flag("optimizer.fused"):
+        reading.put("optimizer_impl", "fused", "optimizer.fused")
+    if reading.flag("optimizer_in_bwd"):
+        reading.put("optimizer_in_backward", True, "optimizer_in_bwd")
+
+
+def _spread(reading: Reading) -> None:
+    reading.spread = "fsdp"
+    if reading.flag("fsdp_cpu_offload"):
+        reading.put("offload", ("params",), "fsdp_cpu_offload")
+    if reading.get("custom_sharded_layers"):
+        reading.put("shard_embeddings", True, "custom_sharded_layers")
+    if reading.get("tensor_parallel_dim") is not None and reading.whole("tensor_parallel_dim", 1) > 1:
+        reading.put("tp", reading.whole("tensor_parallel_dim", 1), "tensor_parallel_dim")
+    reading.taken |= {"tensor_parallel_plan._component_", "tensor_parallel_plan", "memory_efficient_fsdp_wrap"}
+    reading.taken |= {"data_parallel_shard_dim", "data_parallel_replicate_dim", "fsdp_reshard_after_forward", "fsdp"}
+
+
+TRAINER = Trainer(
+    "torchtune",
+    "torchtune",
+    "pytorch/torchtune bd2a0fc (2026-04-23), recipes/",
+    (frozenset({"model._component_", "batch_size"}), frozenset({"model._component_", "checkpointer._component_"})),
+    IGNORED,
+    UNMODELLED,
+    read,
+    {
+        "--batch": {"batch_size": "{}"},
+        "--context": {"tokenizer.max_seq_len": "{}"},
+        "--checkpointing full": {"enable_activation_checkpointing": "True"},
+        "--optimizer-impl fused": {"optimizer.fused": "True"},
+        "--optimizer adamw-8bit": {"optimizer._component_": "bitsandbytes.optim.AdamW8bit"},
+        "--optimizer paged-adamw-8bit": {"optimizer._component_": "bitsandbytes.optim.PagedAdamW8bit"},
+        "--logits chunked": {"loss._component_": "torchtune.modules.loss.LinearCrossEntropyLoss"},
+    },
+)

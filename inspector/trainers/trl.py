@@ -1,0 +1,152 @@
+"""transformers' TrainingArguments as YAML or JSON, and what TRL's SFT script adds to them (ModelConfig, SFTConfig)."""
+
+from __future__ import annotations
+
+from inspector.trainers import common
+from inspector.trainers.reading import Reading, Trainer
+
+IGNORED = (
+    *common.TRAINING_ARGUMENTS,
+    *(
+        "dataset_*",
+        "datasets",
+        "streaming",
+        "lora_alpha",
+        "use_rslora",
+        "lora_task_type",
+        "shuffle_dataset",
+        "packing_*",
+    ),
+    *("eos_token", "pad_token", "chat_template_path", "truncation_mode", "completion_only_loss", "assistant_only_loss"),
+    *("pad_to_multiple_of", "ignore_bias_buffers", "bnb_4bit_quant_type", "env", "script_args", "padding_free"),
+    *("torch_empty_cache_steps", "neftune_noise_alpha", "gradient_checkpointing_kwargs", "liger_kernel_config"),
+)
+
+UNMODELLED = {
+    "load_in_8bit": "a base in 8 bits (LLM.int8)",
+    "beta": "preference and reinforcement methods",
+    "loss_type": "a loss of its own",
+    "num_generations": "GRPO: policy, reference and generation",
+    "max_completion_length": "GRPO: policy, reference and generation",
+    "ref_model": "a reference model",
+    "lora_target_parameters": "adapters on stacked experts by name",
+    "router_aux_loss_coef": "the routers' own loss",
+    "use_vllm": "generation by vLLM beside training",
+    "bnb_4bit_quant_storage": "4-bit values stored as another type",
+    "auto_find_batch_size": "a batch that is looked for",
+}
+
+
+def read(reading: Reading) -> None:
+    """trl/trainer/model_config.py, base_config.py and sft_config.py; transformers/training_args.py."""
+    model = reading.get("model_name_or_path")
+    if model is not None:
+        reading.put("model", model, "model_name_or_path")
+    if reading.get("model_revision") is not None:
+        reading.put("revision", reading.get("model_revision"), "model_revision")
+    reading.take("context", "max_length", 1024)
+    if reading.get("max_seq_length") is not None:
+        reading.put("context", reading.whole("max_seq_length", 1024), "max_seq_length")
+    common.batches(reading, batch="per_device_train_batch_size", default=8)
+    if not reading.flag("packing"):
+        reading.notes.append("without packing a step's longest sequence is taken to have max_length tokens")
+    common.optimizer(reading, "optim", "adamw_torch_fused")
+    _method(reading)
+    on = reading.flag("gradient_checkpointing", default=True)
+    common.checkpointing(reading, on=on, key="gradient_checkpointing", offload=reading.flag("activation_offloading"))
+    reading.choose("attention", "attn_implementation", common.ATTENTION, "sdpa")
+    if reading.flag("use_liger_kernel") or reading.flag("use_liger"):
+        reading.put("logits", "chunked", "use_liger_kernel")
+        reading.notes.append(common.LIGER)
+    else:
+        reading.assume("logits", "all")
+    if reading.get("loss_type") in ("nll",):
+        reading.taken.add("loss_type")
+    common.compiled(reading, "torch_compile")
+    reading.taken |= {"torch_compile_backend", "torch_compile_mode"}
+    _spread(reading)
+
+
+def _method(reading: Reading) -> None:
+    """ModelConfig loads weights in fp32 where it is not told otherwise, and BaseConfig computes in bf16."""
+    dtype = reading.get("dtype") or reading.get("torch_dtype") or "float32"
+    key = "dtype" if reading.get("dtype") else "torch_dtype"
+    loaded = "bf16" if str(dtype) in ("bfloat16", "bf16", "float16") else "fp32"
+    if str(dtype) == "auto":
+        loaded = "bf16"
+        reading.notes.append(f"{key}: auto is taken as bf16, as most checkpoints have it")
+    computes = common.half(reading, default=True)
+    four = reading.flag("load_in_4bit")
+    if not (reading.flag("use_peft") or four):
+        reading.assume("method", "full", "no use_peft")
+        for name in ("lora_r", "lora_dropout", "lora_target_modules", "lora_modules_to_save", "use_dora"):
+            reading.taken.add(name)
+        common.precision(reading, loaded=loaded, computes=computes, key=key)
+        return
+    reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "use_peft")
+    if loaded == "fp32" and not four:
+        reading.refuse("dtype", "adapters on a base in fp32 under autocast: give dtype: bfloat16")
+    common.precision(reading, loaded="fp32", computes=computes, key="bf16")
+    if four:
+        reading.take("double_quant", "use_bnb_nested_quant", False)
+    common.adapters(reading, rank="lora_r", dropout="lora_dropout", default_rank=16, default_dropout=0.05)
+    names = reading.get("lora_target_modules")
+    if names is None:
+        reading.refuse("lora_target_modules", "peft's own targets for this type")
+    else:
+        common.targets(reading, "lora_target_modules", names)
+    saved = reading.get("lora_modules_to_save")
+    if saved:
+        reading.put("modules_to_save", ",".join(map(str, saved)), "lora_modules_to_save")
+    if reading.flag("use_dora"):
+        reading.put("dora", True, "use_dora")
+
+
+def _spread(reading: Reading) -> None:
+    path = reading.get("deepspeed")
+    if path is not None:
+        reading.spread = "zero"
+        reading.others["deepspeed"] = str(path)
+    given = reading.get("fsdp")
+    if given is not None:
+        reading.spread = "fsdp"
+        if "offload" in str(given):
+            reading.settings["offload"] = ("params",)
+    reading.taken.add("fsdp_config")
+    common.fsdp_config(reading)
+
+
+TRAINER = Trainer(
+    "trl",
+    "TRL",
+    "huggingface/trl f2cd577 (2026-07-24); transformers 5.24, training_args.py",
+    (
+        frozenset({"model_name_or_path"}),
+        frozenset({"per_device_train_batch_size"}),
+        frozenset({"output_dir", "learning_rate"}),
+    ),
+    IGNORED,
+    UNMODELLED,
+    read,
+    {
+        "--batch": {"per_device_train_batch_size": "{}"},
+        "--context": {"max_length": "{}"},
+        "--checkpointing full": {"gradient_checkpointing": "true"},
+        "--optimizer-impl fused": {"optim": "adamw_torch_fused"},
+        "--optimizer adamw-8bit": {"optim": "adamw_bnb_8bit"},
+        "--optimizer paged-adamw-8bit": {"optim": "paged_adamw_8bit"},
+        "--logits chunked": {"use_liger_kernel": "true"},
+        "--method lora": {
+            "use_peft": "true",
+            "dtype": "bfloat16",
+            "lora_r": "16",
+            "lora_target_modules": "[all-linear]",
+        },
+        "--method qlora": {
+            "use_peft": "true",
+            "load_in_4bit": "true",
+            "lora_r": "16",
+            "lora_target_modules": "[all-linear]",
+        },
+    },
+)
