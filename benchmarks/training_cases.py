@@ -143,17 +143,21 @@ def torchtitan_settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload]
     - float8.py: weights are gathered in fp8 (its config of 405B) only where data parallelism itself shards.
     - optimizer.py: AdamW, foreach.
     """
-    given = {**case["settings"], **{key: case[key] for key in ("tp", "pp") if case.get(key)}}
+    given = case["settings"]
     words = " ".join(str(value) for value in case["settings"].values()).lower()
     checkpointing = str(given.get("activation_checkpointing", "")).lower()
-    known = {"full": "full", "selective (op)": "selective-op", "selective": "selective-op", "none": "none"}
-    if checkpointing not in known:
+    kind = next((name for name in ("full", "selective", "none") if checkpointing.startswith(name)), None)
+    every = "".join(letter for letter in checkpointing if letter.isdigit())
+    if kind is None:
         return f"activation checkpointing '{checkpointing}' is not known here"
-    tp, pp, cp = (int(given.get(key) or 1) for key in ("tp", "pp", "cp"))
+    # A degree stands in the settings, or beside them, where 1 says nothing.
+    tp, pp, cp = (max(int(given.get(key) or 1), int(case.get(key) or 1)) for key in ("tp", "pp", "cp"))
     shard = given.get("fsdp") or given.get("dp_shard")
     shard = int(shard) if shard else int(given["n_gpus"]) // (tp * pp * cp)
     float8, context = "float8" in words or "fp8" in words, int(given["seq_len"])
-    how: dict[str, Any] = {"precision": "mixed", "checkpointing": known[checkpointing]}
+    how: dict[str, Any] = {"precision": "mixed", "checkpointing": kind}
+    if kind == "selective":
+        how |= {"checkpoint_every": int(every)} if every else {"checkpointing": "selective-op"}
     how |= {"compiled": "compile" in words, "fp8": "torchao" if float8 else "none"}
     if how["compiled"] and str(case.get("engine_version", "")) >= COMPILED_LOSS_SINCE:
         how["logits"] = "compiled-loss"
