@@ -26,12 +26,12 @@ from inspector.cli.options import (
     with_serving,
 )
 from inspector.cli.output import Output
-from inspector.cli.published import find_published, refuse_beside_published
+from inspector.cli.published import Launched, find_published, launch_published, refuse_beside_published
 from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
-    from inspector.engines.launch import Launch
+    from inspector.batch.published import Published
     from inspector.hub import Checkpoint
     from inspector.record import Record
     from inspector.report.writers import Answer
@@ -64,7 +64,7 @@ def _emit_names() -> tuple[str, ...]:
 @option(
     "--published",
     is_flag=True,
-    help="Also its quantized checkpoints that the Hub lists, read and ranked; 0 if one of them fits.",
+    help="Also its quantized checkpoints that the Hub lists, ranked; 0 if one fits. With --emit: launch the best.",
 )
 @option("--together", is_flag=True, help="Several models side by side on the same GPU: each one's share.")
 @option("--beside", metavar="SIZE", help="With --together: what something else takes of each GPU, such as 4GiB.")
@@ -96,7 +96,7 @@ def fit(
         alone = {"emit": emit, "published": published, "together": together, "draft": draft, "explain": explain}
         return fit_ranges(models, ranges, with_serving(settings), access, out, alone)
     if published:
-        refuse_beside_published(settings, emit, together, draft)
+        refuse_beside_published(settings, together, draft)
     if emit:
         settings["engine"] = _launched_engine(emit, settings, out.format)
     if together:
@@ -112,20 +112,26 @@ def fit(
     try:
         with out.waiting(model):
             inspection, drafts = _inspected(model, draft, asked | access)
-        launch = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
         found = find_published(model, token, offline, settings) if published else None
+        if emit and found:
+            launched = launch_published(found, emit, token, offline, settings)
+        else:
+            launched = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
     out.details(inspection)
     if emit:
-        _tell(out, inspection, launch)
-    launched = (launch.text if launch else "") if emit else None
+        _tell(out, inspection, found, launched)
+    launch = launched.launch if launched else None
+    text = (launch.text if launch else "") if emit else None
 
-    shown = partial(_print, out, inspection, settings, found, launched, explain=explain)
+    shown = partial(_print, out, inspection, settings, found, text, explain=explain)
     more: Record = {} if found is None else {"published": list(found.rows)}
     more |= {"launch": None if launch is None else dataclasses.asdict(launch)} if emit else {}
     out.write(_answer(model, inspection, Settings(**asked), more, shown, explain=explain))
+    if found is not None and emit:
+        return out.comes_to(0 if launch else 1)
     if found is not None and any(row.get("fits") for row in found.rows):
         return out.comes_to(0)
     return out.verdicts([each.fits for each in inspection.fits])
@@ -216,24 +222,28 @@ def _launch(
     model: str,
     revision: str | None,
     draft: Checkpoint | None,
-) -> Launch | None:
+) -> Launched | None:
     from inspector.api.launching import launch_inspected
 
-    return launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision, draft)
+    launch = launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision, draft)
+    return None if launch is None else Launched(launch, inspection.checkpoint.repo_id)
 
 
-def _tell(out: Output, inspection: Inspection, launch: Launch | None) -> None:
+def _tell(out: Output, inspection: Inspection, found: Published | None, launched: Launched | None) -> None:
     """On standard error: what the log should show, or why nothing is launched."""
-    if launch is None:
+    if launched is None:
+        from inspector.report.lists import print_published
         from inspector.report.text import print_verdicts
 
         click.echo("Nothing is launched:", err=True)
         print_verdicts(out.errors, inspection)
+        if found is not None:
+            print_published(out.errors, found.rows, cut=found.cut)
         return
-    if launch.is_file:
+    if launched.launch.is_file:
         return
     from inspector.advice.launch import expectation
 
-    out.notes(launch.notes)
-    for line in expectation(launch, inspection.checkpoint.repo_id):
+    out.notes(launched.launch.notes)
+    for line in expectation(launched.launch, launched.repo_id):
         out.note(line)

@@ -183,7 +183,7 @@ def loaded(
     made = f"./{base_name(asked.checkpoint)}-{dtype}"
     note = (
         f"{title} does not make {dtype} as it loads: {made} stands for {name} stored so; a checkpoint that is"
-        " published in it goes in its place"
+        " published in it goes in its place (--published launches the best)"
     )
     return Loaded(made, True, (), (note,))
 

@@ -142,6 +142,35 @@ def test_the_command_prints_them_and_each_command_fits(run: Run, loopback_hub: L
         assert json.loads(done.out)["fit"][0]["needed"] == row["needed"]
 
 
+@pytest.mark.parametrize(
+    ("emit", "holds"),
+    [
+        ("vllm", "vllm serve org/gptq-8 "),
+        ("llama-server", "llama-server --hf-repo org/GGUF --hf-file llama-2-7b.Q8_0.gguf "),
+        ("ollama", "\nFROM hf.co/org/GGUF:Q8_0\n"),
+        ("compose", '- "org/gptq-8"\n'),
+    ],
+)
+def test_with_emit_the_best_of_them_that_the_engine_runs_is_launched(
+    run: Run, loopback_hub: LoopbackHub, emit: str, holds: str
+) -> None:
+    fill(loopback_hub)
+    arguments = ("fit", BASE, "--gpu", "RTX 3060 12GB", "--published", "--emit", emit)
+    done = run(*arguments, endpoint=loopback_hub.url)
+    assert done.code == 0, done.err
+    assert holds in done.out
+    assert BASE not in done.out
+
+
+def test_with_emit_and_none_that_the_engine_runs_nothing_is_launched(run: Run, loopback_hub: LoopbackHub) -> None:
+    fill(loopback_hub)
+    arguments = ("fit", BASE, "--gpu", "RTX 3060 12GB", "--published", "--emit", "vllm")
+    done = run(*arguments, "--context", "100000", endpoint=loopback_hub.url)
+    assert (done.code, done.out) == (1, "")
+    assert "Nothing is launched" in done.err
+    assert "published checkpoints" in done.err
+
+
 def test_a_model_without_children_has_none(run: Run, loopback_hub: LoopbackHub) -> None:
     loopback_hub.add_repo("org/alone", repo_files(BASE))
     done = run("fit", "org/alone", "--gpu", "RTX 3060 12GB", "--published", endpoint=loopback_hub.url)
