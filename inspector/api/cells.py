@@ -143,7 +143,7 @@ class TrainingCells:
         for spec in specs:
             try:
                 fit = check_training(
-                    self._model, workload, asked.setup, asked.over, self._weights, spec, searches=False
+                    self._model, workload, asked.setup, asked.over, self._weights, spec, searches=False, known=found
                 )
             except UsageError as error:
                 yield dataclasses.replace(on_device(cell, spec), why=error.message)

@@ -250,6 +250,8 @@ def _print_table(console: Console, table: Table, marks: Marks) -> None:
     ]
     room = console.width - 2 if console.is_terminal else None
     for first, last in _chunks(widths[before:], None if room is None else room - sum(widths[:before]) - 2 * before):
+        if first:
+            console.print()
         grid = Grid(heads[0])
         for at in range(1, before):
             grid.add_column(heads[at])

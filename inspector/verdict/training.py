@@ -10,7 +10,14 @@ from inspector.devices.spec import GpuSpec, spec_of
 from inspector.devices.table import list_devices
 from inspector.errors import UsageError
 from inspector.memory import Workload
-from inspector.memory.training import Sharding, TrainingSetup, Weights, training_estimate, training_total
+from inspector.memory.training import (
+    Sharding,
+    TrainingEstimate,
+    TrainingSetup,
+    Weights,
+    training_estimate,
+    training_total,
+)
 from inspector.model import Model
 from inspector.verdict.changes import Change
 from inspector.verdict.fit import Fit, check_fit, memoized
@@ -28,11 +35,13 @@ def check_training(
     spec: GpuSpec,
     *,
     searches: bool = True,
+    known: TrainingEstimate | None = None,
 ) -> Fit:
     """The verdict on the fullest GPU of a run, and the changes that make it fit where it does not.
 
     Args:
         searches: look for the longest context, the most sequences and the changes; else they are None.
+        known: the step's estimate, where it was worked out already.
 
     Raises:
         UsageError: several GPUs are named, and fewer than the run takes.
@@ -47,7 +56,9 @@ def check_training(
         # Every GPU of a run holds its share, worked out already: the verdict is that of one GPU.
         dataclasses.replace(spec, count=1, mixed=()),
         estimate=memoized(
-            lambda model, workload: training_total(training_estimate(model, workload, setup, sharding, tensors))
+            lambda model, changed: training_total(
+                known if known and changed == workload else training_estimate(model, changed, setup, sharding, tensors)
+            )
         ),
         inference=False,
         suggest=False,

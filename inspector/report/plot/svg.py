@@ -107,6 +107,8 @@ def _bars(chart: Chart, top: float) -> tuple[list[Element], float]:
     begin = LEFT - 44 + NAMES
     width = WIDTH - begin - RIGHT - TOTALS
     made: list[Element] = []
+    names = LINE_HEIGHT if chart.drawn_lines else 0
+    top += names
     for index, (value, total) in enumerate(zip(chart.values, chart.totals, strict=True)):
         y = top + index * (BAR_HEIGHT + 8)
         made.append(_text(LEFT - 44, y + 15, value_name(value), "strong" if value == chart.asked else "plain"))
@@ -117,11 +119,15 @@ def _bars(chart: Chart, top: float) -> tuple[list[Element], float]:
             made[-1].set("height", str(BAR_HEIGHT))
             done += length
         made.append(_text(WIDTH - RIGHT, y + 15, gib_text(total), "plain end"))
-    height = len(chart.values) * (BAR_HEIGHT + 8)
-    for line in chart.drawn_lines:
+    height, free = len(chart.values) * (BAR_HEIGHT + 8), 0.0
+    for line in sorted(chart.drawn_lines, key=lambda line: line.bytes):
         x = begin + width * line.bytes / chart.top
         made.append(_rule(x, top - 4, x, top + height - 4, "line"))
-    return made, height + 8
+        half = 3.4 * len(line.name)
+        if x - half >= free:  # a name that would lie on another stands in the legend alone
+            made.append(_text(x, top - 8, line.name, "small middle"))
+            free = x + half + 8
+    return made, names + height + 8
 
 
 def _legend(chart: Chart, top: float) -> tuple[list[Element], float]:
