@@ -44,15 +44,16 @@ def launch(asked: Asked) -> Record | None:
     return None if found is None else dataclasses.asdict(found)
 
 
-def devices(asked: Asked) -> list[Record]:
-    """The known devices that it fits on, the least memory first: the `fit` objects of `--all-gpus`."""
+def devices(asked: Asked) -> list[Record] | None:
+    """The known devices that it fits on, the least memory first: the `fit` objects of `--all-gpus`. None by
+    the article's formulas of training, which know no devices."""
     if asked.training:
         from inspector.api.training import devices_of_training
 
         question = asked.training_question
         weights = asked.models.weights(question)
-        if weights is None:  # the article knows no devices
-            return []
+        if weights is None:
+            return None
         return [fit_record(fit) for fit in devices_of_training(asked.models.trained_on(question), weights, question)]
     settings = {**asked.settings, "gpus": (), "all_gpus": True, "all_options": False}
     return [fit_record(fit) for fit in asked.models.inspect(asked.question(settings)).fits]
@@ -60,7 +61,7 @@ def devices(asked: Asked) -> list[Record]:
 
 def article(asked: Asked) -> Record:
     """The same by the article's formulas: the object of `--json --explain --formulas article`."""
-    kept = ("context", "batch", "optimizer") if asked.training else ("context", "batch", "dtype", "kv_dtype")
+    kept = ("context", "batch", "set", "config_only", *(("optimizer",) if asked.training else ("dtype", "kv_dtype")))
     settings = {name: asked.settings[name] for name in kept if name in asked.settings} | {"formulas": "article"}
     if not asked.training:
         inspection = asked.models.inspect(asked.question(settings))

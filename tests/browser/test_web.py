@@ -374,6 +374,8 @@ def test_a_lost_server_is_said_and_the_page_goes_on_with_the_next(tmp_path: Path
         settled(other)
         page.wait_for_selector("#banner", state="hidden")
         page.wait_for_function("() => document.getElementById('command').innerText.includes('--batch 3')")
+        page.close()
+        other.close()
     new_page.faults.clear()
 
 

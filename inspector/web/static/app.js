@@ -27,6 +27,7 @@ const act = {
   article: (article) => become({ ...state, article }),
   over: (over) => become({ ...state, over }),
   apply: (each) => become(applied(each)),
+  title: (name) => form.engines.find((each) => each.name === name)?.title ?? name,
   copy: (text) => copy(text),
   download: (kind) => download(kind),
 };

@@ -51,7 +51,7 @@ function totals({ parameters, memory, training, checkpoint, serving }) {
   const components = Object.entries(parameters.by_component).map(([part, count]) => row(`parameters-${part}`, label(part), number(`parameters.by_component.${part}`, count, countText(count)), []));
   return [
     training
-      ? stat("peak", "Memory at the peak", number("training.peak", training.peak), [says("What lives at once at the peak of the step, on the fullest GPU: its parts stand below.")])
+      ? stat("peak", training.formulas === "article" ? "Memory" : "Memory at the peak", number("training.peak", training.peak), [says(training.formulas === "article" ? "By the article's formulas: the sum of the parts below." : "What lives at once at the peak of the step, on the fullest GPU: its parts stand below.")])
       : serving ? null : stat("memory", "Memory", number("memory.inference.total", inference.total), [says("Under transformers, on one device: the sum of the parts below.")]),
     stat("parameters", "Parameters", number("parameters.total", parameters.total, countText(parameters.total)), [
       says(`${numberText(parameters.total)} parameters${parameters.exact ? ", as the class that the config names holds them" : ", as far as the shapes tell"}.`), rows(...components)]),
@@ -79,7 +79,7 @@ function card(fit, at, serving, inference, training) {
     html("h3", {}, words(deviceName(fit), 80), " ", html("span", { class: kind }, said + left)),
     chart((width) => deviceBar(whole, fit.capacity, width)),
     stats(...figures(fit, key, serving, training)),
-    ...notes([...fit.notes, ...(serving?.notes ?? [])]));
+    ...notes([...new Set([...fit.notes, ...(serving?.notes ?? [])])]));
 }
 
 function figures(fit, key, serving, training) {
@@ -103,7 +103,8 @@ const notes = (all) => (all.length ? [html("ul", { class: "notes quiet" }, ...al
 
 const memory = {
   data: ({ report, article }) => ({ explain: report.explain, inference: report.memory.inference, training: report.training ?? null, serving: servingsOf(report), article: article ?? null }),
-  make: ({ explain, inference, training, serving, article }) => {
+  make: ({ explain, inference, training, serving, article }, act) => {
+    const summed = training?.formulas === "article";
     const own = article?.explain ?? [], theirs = Object.fromEntries(own.map((each) => [each.name, each]));
     const beside = (name) => (article ? (theirs[name] ? bytesText(theirs[name].bytes) : "–") : null);
     const isAllocated = (each) => each.name.startsWith("allocated_");
@@ -114,12 +115,12 @@ const memory = {
       return part(each, `part-${account}-${each.name}`, `explain.${at}`, { name: serving.length > 1 ? `${serving[account]?.gpu}: ${name}` : name, beside: isAllocated(each) ? null : beside(each.name) });
     });
     const listed = made.filter((_, at) => !isAllocated(explain[at])), allocated = made.filter((_, at) => isAllocated(explain[at]));
-    const total = serving.length ? null : training ? row("total", "Peak", number("training.peak", training.peak), [
+    const total = serving.length ? null : training && !summed ? row("total", "Peak", number("training.peak", training.peak), [
       says(`Never the sum of everything: the most that lives at once, in the pass called ${training.peak_phase ?? "?"}.`)], { strong: true, beside: article ? bytesText(article.training.peak) : null })
-      : row("total", "Total", number("memory.inference.total", inference.total), [says("The sum of the parts.")], { strong: true, beside: article ? bytesText(article.memory.inference.total) : null });
-    const about = training ? `At the peak of a step of ${numberText(training.context)} tokens × ${numberText(training.batch)}, on the fullest GPU.`
+      : row("total", "Total", training ? number("training.peak", training.peak) : number("memory.inference.total", inference.total), [says("The sum of the parts.")], { strong: true, beside: article ? bytesText(article.memory.inference.total) : null });
+    const about = summed ? `A step of ${numberText(training.context)} tokens × ${numberText(training.batch)}, by the article's formulas.` : training ? `At the peak of a step of ${numberText(training.context)} tokens × ${numberText(training.batch)}, on the fullest GPU.`
       : `${numberText(inference.context)} tokens × ${numberText(inference.batch)}, weights ${inference.dtype === "stored" ? "as stored" : inference.dtype}, KV cache in ${inference.kv_dtype ?? "no precision"}. Click a number for its formula.`;
-    return section("memory", serving.length ? `Memory under ${serving[0].engine}` : training ? "Memory of a training step" : "Memory", about,
+    return section("memory", serving.length ? `Memory under ${act.title(serving[0].engine)}` : training ? "Memory of a training step" : "Memory", about,
       article ? html("p", { class: "columns quiet" }, html("span", {}, "the article"), html("span", {}, "exact")) : null,
       rows(...listed, total, allocated.length ? row("allocated", "What transformers' cache classes allocate", number("", null, ""), [rows(...allocated)]) : null),
       training?.phases ? chart((width) => phaseTimeline(training, width)) : null,
@@ -225,7 +226,7 @@ const SECTIONS = { head, verdicts, memory, curve, advice, bars, devices, layers,
 
 /**
  * @param place where the sections stand.
- * @param act { over, apply, gpus, copy, download }: what their controls do.
+ * @param act { over, apply, gpus, copy, download }: what their controls do; title: an engine's name -> as people write it.
  */
 export function results(place, act) {
   const made = {};
