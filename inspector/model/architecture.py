@@ -77,20 +77,24 @@ def read_architecture(config: Mapping[str, Any], quantization: Quantization | No
     """
     if not isinstance(config, Mapping):
         raise InvalidConfig("config.json is no JSON object.", "Check the repo's config.json.")
-    config = _decoder_alone(config)
-    return architecture_of(read_config(config), config, quantization)
+    if not _is_decoder_alone(config):
+        return architecture_of(read_config(config), config, quantization)
+    return architecture_of(decoder_alone(read_config({**config, "is_encoder_decoder": True})), config, quantization)
 
 
-def _decoder_alone(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The config as the causal class of an encoder-decoder (BartForCausalLM) sets it, whatever the file says: a decoder
-    alone, which attends to no encoder."""
+def _is_decoder_alone(config: Mapping[str, Any]) -> bool:
+    """Whether a config names the causal class of an encoder-decoder (BartForCausalLM)."""
     names, model_type = config.get("architectures"), config.get("model_type")
     causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM")
     if not causal or not isinstance(model_type, str):
-        return config
-    if table().get(model_type, {}).get("role") != "encoder_decoder":
-        return config
-    return {**config, "is_decoder": True, "is_encoder_decoder": False}
+        return False
+    return table().get(model_type, {}).get("role") == "encoder_decoder"
+
+
+def decoder_alone(text: TextConfig) -> TextConfig:
+    """The decoder of an encoder-decoder as its causal class builds it, whatever the file says: it has the decoder's own
+    layers and heads, and attends to no encoder."""
+    return dataclasses.replace(text, values={**text.values, "is_decoder": True, "is_encoder_decoder": False})
 
 
 def architecture_of(

@@ -60,11 +60,6 @@ _STATES = ("conv1d.weight", ".A_log")
 _MEDIA = ("vision", "audio", "projector")
 
 
-def is_decoder_alone(architecture: Architecture, layers: str) -> bool:
-    """Whether the class is the decoder of an encoder-decoder by itself: its config counts the encoder's layers."""
-    return (architecture.architecture or "").endswith("ForCausalLM") and "decoder" in layers.split(".")
-
-
 def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers: str | None, *, known: bool) -> bool:
     """Whether the layers' tensors must be weighed against the config: its type or its class (`known`) is unknown, or a
     quick look finds a layer's keys, or its recurrence, of other sizes than its spec, or none at all.
@@ -82,10 +77,6 @@ def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers
         stacks = {stack(each.group.template) for each in groups if each.role == "parameter"} - {None}
         if not decoder and len([each for each in stacks if component(f"{each}.{{}}.weight") not in _MEDIA]) > 1:
             return False  # which of them the config's language part is, names do not tell
-    if is_decoder_alone(architecture, layers):
-        counts = [max(each.layers) + 1 for each in groups if each.layers and stack(each.group.template) == layers]
-        if counts and max(counts) != len(architecture.layers):
-            return True
     front, specs = f"{layers}.{{}}.", architecture.layers
     seen: set[int] = set()
     for each in groups:
@@ -213,11 +204,14 @@ ShapeRow = tuple[list[tuple[str, str, int]], dict[str, int], dict[str, list[str]
 first one counts), the types of the parts. An axis below 0 is the number of layers or experts that a name counts."""
 
 WORD = re.compile(r"[A-Za-z_][\w.]*")
+HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size")
+"""Ends of keys that say how wide a head is."""
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Mult: operator.mul,
     ast.FloorDiv: operator.floordiv,
+    ast.Sub: operator.sub,
 }
 
 
@@ -307,13 +301,19 @@ def _compared(
         given = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
         return given if type(given) is int and prefix not in others else None
 
+    def own_width(expression: str) -> bool:
+        """Whether the file says how wide a head is, which is then no quotient."""
+        part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
+        return any(str(key).endswith(HEAD_WIDTHS) for key in part)
+
     for expression, name, axis in rows:
-        own_width = "//" in expression and any(str(key).endswith(("head_dim", "d_kv")) for key in config)
-        expected = evaluate(expression, value) if name in by_name and not own_width else None
-        found = {size for each in by_name.get(name, ()) if (size := _size(each, axis)) is not None}
-        if expected is not None and len(found) == 1 and found != {expected}:
+        if name not in by_name or ("//" in expression and own_width(expression)):
+            continue
+        expected, found = evaluate(expression, value), _sizes(by_name[name], axis)
+        if expected is not None and found and expected not in found:
             shown = WORD.sub(lambda key: path + key[0], expression)
-            what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {found.pop():,}"
+            sizes = " and ".join(f"{size:,}" for size in sorted(found)[:3])
+            what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {sizes}"
             yield shown, f"{what}, config.json's {shown} is {expected:,}"
 
 
@@ -344,12 +344,15 @@ def _part(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _size(each: TensorGroup, axis: int) -> int | None:
-    """A group's size along an axis, or how many its names count."""
+def _sizes(groups: Sequence[TensorGroup], axis: int) -> set[int]:
+    """The sizes along an axis of all groups of a name (layers may differ), or how many its numbers are, if none of them
+    is missing; empty where that is not known."""
     if axis >= 0:
-        plain = not each.packed and each.numel == each.group.numel and axis < len(each.group.shape)
-        return each.group.shape[axis] if plain else None
+        plain = all(
+            not each.packed and each.numel == each.group.numel and axis < len(each.group.shape) for each in groups
+        )
+        return {each.group.shape[axis] for each in groups} if plain else set()
     if axis == -1:
-        return len(each.layers) if each.layers and len(each.layers) == 1 + max(each.layers) else None
-    counts = set(each.layers.values())
-    return counts.pop() if len(counts) == 1 else None
+        layers = {layer for each in groups for layer in each.layers}
+        return {len(layers)} if layers and len(layers) == 1 + max(layers) - min(layers) else set()
+    return {count for each in groups for count in each.layers.values()}

@@ -322,4 +322,17 @@ def test_a_language_part_that_a_flat_type_does_not_read_has_a_note() -> None:
 def test_the_causal_class_of_an_encoder_decoder_attends_to_no_encoder() -> None:
     config = {"model_type": "bart", "architectures": ["BartForCausalLM"], "decoder_layers": 2, "d_model": 64}
     config |= {"decoder_attention_heads": 4, "encoder_attention_heads": 4}
-    assert set(read_architecture(config).layer_kinds) == {"full_attention"}
+    found = read_architecture({**config, "encoder_layers": 5, "encoder_attention_heads": 8, "decoder_ffn_dim": 96})
+    assert found.layer_kinds == {"full_attention": 2}
+    assert (found.num_hidden_layers, found.num_attention_heads, found.intermediate_size) == (2, 4, 96)
+
+
+def test_an_encoder_decoder_takes_the_decoders_numbers_under_their_other_names() -> None:
+    found = read_architecture({"model_type": "seamless_m4t", "num_attention_heads": 8, "num_hidden_layers": 5})
+    assert (found.num_attention_heads, len(found.layers)) == (8, 5)
+
+
+def test_what_a_class_derives_is_the_files_own_value_where_it_has_one() -> None:
+    """Swin's hidden size is that of its last stage, and what a file says of it is set after."""
+    assert read_architecture({"model_type": "swin"}).hidden_size == 768
+    assert read_architecture({"model_type": "swin", "hidden_size": 1024}).hidden_size == 1024

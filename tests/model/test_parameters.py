@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from inspector.hub.cache import snapshot
 from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.model.architecture import read_architecture
 from inspector.model.config.read import read_quantization
 from inspector.model.model import Architecture, Experts, Parameters
 from inspector.model.parameters.count import count_parameters
@@ -430,3 +432,14 @@ def test_rows_that_pad_a_head_in_the_files_alone_are_not_loaded() -> None:
         counted = count(config, *tensors)
         assert counted.total == (201_024 + rows) * 8
         assert counted.stored_only == {"other": (201_024 - rows) * 8}
+
+
+def test_a_head_is_tied_to_an_embedding_that_is_renamed_as_it_is_loaded() -> None:
+    """Emu3's files have the embedding under the name that its first code gave it."""
+    config = {"model_type": "emu3", "architectures": ["Emu3ForConditionalGeneration"], "tie_word_embeddings": True}
+    names = ("text_model.model.embed_tokens.weight", "lm_head.weight")
+    tensors = tuple(Tensor(name, "BF16", (100, 64)) for name in names)
+    checkpoint = Checkpoint("a/b", None, "local", config, tensors)
+    assert count_parameters(checkpoint, read_architecture(config)).total == 6400
+    untied = {**config, "tie_word_embeddings": False}
+    assert count_parameters(replace(checkpoint, config=untied), read_architecture(untied)).total == 12_800

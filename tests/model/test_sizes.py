@@ -72,6 +72,26 @@ def test_a_size_that_is_not_the_tensors_has_a_note_that_names_both(key: str, val
     assert any("weight" in note for note in notes) or key == "num_hidden_layers", notes
 
 
+def test_a_config_that_was_cut_short_has_a_note_on_the_layers_that_are_not_loaded() -> None:
+    notes = llama(num_hidden_layers=1).parameters.notes
+    assert "config.json says 1 layers; the files hold 2: those beyond are not loaded" in notes
+
+
+def test_shared_experts_are_as_wide_as_so_many_of_the_routed_ones() -> None:
+    config = {"model_type": "kimi_linear", "architectures": ["KimiLinearForCausalLM"], "moe_intermediate_size": 24}
+    shapes = {"up_proj": (48, 64), "gate_proj": (48, 64), "down_proj": (64, 48)}
+    tensors = [Tensor("model.embed_tokens.weight", "BF16", (100, 64))]
+    front = "model.layers.1.block_sparse_moe.shared_experts"
+    tensors += [Tensor(f"{front}.{name}.weight", "BF16", shape) for name, shape in shapes.items()]
+
+    def notes(shared: int) -> str:
+        checkpoint = Checkpoint("a/b", None, "local", {**config, "num_shared_experts": shared}, tuple(tensors))
+        return " ".join(build_model(checkpoint).parameters.notes)
+
+    assert "config.json's num_shared_experts*moe_intermediate_size is 24" in notes(1)
+    assert "num_shared_experts" not in notes(2)
+
+
 def test_the_parts_of_a_vision_language_model_are_compared_too() -> None:
     build = next(build for build in BUILDS if build["class"] == "LightOnOcrForConditionalGeneration")
     config = build["config"]

@@ -32,7 +32,7 @@ stand_ins.provide()
 
 
 from inspector.errors import InvalidConfig  # noqa: E402
-from inspector.model.architecture import architecture_of, read_architecture  # noqa: E402
+from inspector.model.architecture import architecture_of, decoder_alone, read_architecture  # noqa: E402
 from inspector.model.config.from_class import text_config_of  # noqa: E402
 from inspector.model.config.light import table as config_table  # noqa: E402
 from inspector.model.model import Architecture  # noqa: E402
@@ -57,15 +57,16 @@ FROM_THE_MODEL = ("mlp_gated", "vision", "audio", "model_type", "architecture", 
 """Facts that are not the config's: what the table knows of the model, or the file alone says."""
 
 
-def wrong_facts(whole: PretrainedConfig, written: dict[str, Any]) -> list[str]:
-    """Which facts of a written config.json are not those of the config object that wrote it."""
+def wrong_facts(whole: PretrainedConfig, written: dict[str, Any], *, alone: bool = False) -> list[str]:
+    """Which facts of a written config.json are not those of the config object that wrote it. `alone`: the class builds
+    the decoder of an encoder-decoder, of which the object tells where it is one of both."""
     try:
         read = read_architecture(written)
     except Exception as error:
         if isinstance(error, InvalidConfig) and "is 0," in error.message:
             return []  # fewer hidden values than heads: a config that no model can be made of
         return [f"not read: {type(error).__name__}: {error}"]
-    text = text_config_of(whole)
+    text = decoder_alone(text_config_of(whole)) if alone else text_config_of(whole)
     role = config_table().get(type(whole).model_type, {}).get("role", "decoder")
     own = architecture_of(dataclasses.replace(text, role=role), written)
     wrong = [

@@ -3,6 +3,8 @@
     python -m tests.oracles.surprises                  every class of every model folder (half an hour)
     python -m tests.oracles.surprises llama qwen2_vl   those of some folders
     python -m tests.oracles.surprises --every 4        a quarter of the classes is built with other ties and sizes
+    python -m tests.oracles.surprises --kept FILE      keeps what each folder gave; a stopped run goes on where it was
+    python -m tests.oracles.surprises --kept FILE bert tries these folders again, and tells of all that are kept
     python -m tests.oracles.surprises --write          also docs/oracles/surprises.json, tests/model/surprises.json
 
 A config.json that a class wrote is changed at random. What transformers makes of it is the truth: the config class's
@@ -14,7 +16,9 @@ where the class then has other shapes, a note must say so. Needs torch.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import dataclasses
 import json
 import logging
 import random
@@ -69,6 +73,22 @@ class Found:
     told: dict[str, str] = field(default_factory=dict)
     refused_here: dict[str, str] = field(default_factory=dict)
     sample: list[str] = field(default_factory=list)
+
+    def add(self, other: Found) -> None:
+        """Takes in what another folder's run found."""
+        for each in dataclasses.fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            mine.extend(theirs) if isinstance(mine, list) else mine.update(theirs)
+
+    def line(self) -> Json:
+        """What a file of kept folders has of it."""
+        return {key: sorted(value) if isinstance(value, set) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, line: Json) -> Found:
+        """What was kept."""
+        sets = {"classes": set(line["classes"]), "built": set(line["built"]), "counts": Counter(line["counts"])}
+        return cls(**{**line, **sets})
 
     def rows(self) -> Json:
         """What docs/oracles.md is made from."""
@@ -197,7 +217,7 @@ class Tried:
             self.found.counts["configs"] += 1
             wrong = [
                 fact
-                for fact in wrong_facts(self._as_decoder(truth), changed)
+                for fact in self._wrong_facts(truth, changed)
                 if TIES not in fact or (changed.get(TIES) is not False and not fact.startswith(f"{TIES} is None"))
             ]
             noted = not read.exact or bool(read.notes)
@@ -231,13 +251,12 @@ class Tried:
         inside |= path in (TIES, "text_config")
         return kind in ("nested", "flat", "ties") or (inside and path.rpartition(".")[2] in names)
 
-    def _as_decoder(self, config: PretrainedConfig) -> PretrainedConfig:
-        """The config with the values that the class builds: of an encoder-decoder's causal class those of the decoder,
-        whatever the file says of encoders."""
-        if self.model_class.__name__.endswith("ForCausalLM") and type(self.config)().is_encoder_decoder:
-            config = copy.deepcopy(config)
-            config.is_encoder_decoder = True
-        return config
+    def _wrong_facts(self, truth: PretrainedConfig, changed: Json) -> list[str]:
+        """Of an encoder-decoder's causal class the decoder counts, whatever the file says of encoders."""
+        alone = self.model_class.__name__.endswith("ForCausalLM") and type(self.config)().is_encoder_decoder
+        if alone:
+            truth.is_encoder_decoder = True
+        return wrong_facts(truth, changed, alone=alone)
 
     def _loaded(self, changed: Json) -> PretrainedConfig | None:
         try:
@@ -301,24 +320,46 @@ def tried_classes(folder: str) -> Iterator[type[PreTrainedModel]]:
         yield from list(dict.fromkeys(ranked))[:2] or classes[:1]
 
 
-def run(folders: list[str], *, every: int) -> Found:
-    """`every`: of how many classes one is built with other ties and under other sizes; 0 for none."""
+def tried(folder: str, *, every: int) -> Found:
+    """What a model folder gives. `every`: of how many classes one is built with other ties and under other sizes; 0
+    for none."""
     found = Found()
+    seen: set[type] = set()
+    for model_class in tried_classes(folder):
+        try:
+            each = Tried(model_class, found)
+        except Exception as error:
+            print(f"  not built: {model_class.__name__}: {' '.join(str(error).split())[:100]}")
+            continue
+        found.classes.add(model_class.__name__)
+        if model_class.config_class not in seen:
+            each.facts()
+        seen.add(model_class.config_class)
+        if every and zlib.crc32(model_class.__name__.encode()) % every == 0:
+            each.parameters()
+    return found
+
+
+def run(folders: list[str], *, every: int, kept: Path | None = None) -> Found:
+    """What these folders give, or all; with a file of kept folders, all that it has then."""
     models = Path(transformers.__file__).parent / "models"
-    for folder in folders or sorted(path.name for path in models.iterdir() if path.is_dir()):
-        seen: set[type] = set()
-        for model_class in tried_classes(folder):
-            try:
-                tried = Tried(model_class, found)
-            except Exception as error:
-                print(f"  not built: {model_class.__name__}: {' '.join(str(error).split())[:100]}")
-                continue
-            found.classes.add(model_class.__name__)
-            if model_class.config_class not in seen:
-                tried.facts()
-            seen.add(model_class.config_class)
-            if every and zlib.crc32(model_class.__name__.encode()) % every == 0:
-                tried.parameters()
+    names = folders or sorted(path.name for path in models.iterdir() if path.is_dir())
+    by_folder: dict[str, Found] = {}
+    for line in kept.read_text("utf-8").splitlines() if kept is not None and kept.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # of a run that was stopped
+            row = json.loads(line)
+            if (row["transformers"], row["every"]) == (transformers.__version__, every):
+                by_folder[row["folder"]] = Found.of(row["found"])
+    for folder in names:
+        if folders or folder not in by_folder:
+            by_folder[folder] = tried(folder, every=every)
+            if kept is not None:
+                row = {"folder": folder, "transformers": transformers.__version__, "every": every}
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({**row, "found": by_folder[folder].line()}) + "\n")
+    found = Found()
+    for _, each in sorted(by_folder.items()):
+        found.add(each)
     return found
 
 
@@ -326,12 +367,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the table's rows and the sample that tests replay")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="build one of N classes anew; 0: none")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="where each folder's findings are kept")
     parser.add_argument("folders", nargs="*", metavar="FOLDER")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     start = time.time()
-    found = run(options.folders, every=options.every)
+    found = run(options.folders, every=options.every, kept=options.kept)
     rows = found.rows()
     print({key: value for key, value in rows.items() if isinstance(value, int)}, f"{time.time() - start:.0f} s")
     for title in ("silent", "told_though_refused", "refused_here"):

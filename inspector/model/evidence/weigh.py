@@ -13,7 +13,6 @@ from inspector.model.config.text import TextConfig
 from inspector.model.evidence.layers import Found, find_layers, weigh_layers
 from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.unknown import UnknownLayer
-from inspector.model.lint import is_decoder_alone
 from inspector.model.model import Architecture
 
 if TYPE_CHECKING:
@@ -37,10 +36,6 @@ def weighed(
     found = find_layers(groups, stack, _keys(config, text))
     if not config and found.told:
         return weigh_layers(found, _of_files(architecture, found), _keys(config, text)), True
-    layers = architecture.layers if architecture.is_decoder and architecture.exact else ()
-    if layers and is_decoder_alone(architecture, stack) and found.told and len(found.mechanisms) != len(layers):
-        architecture = _decoder_alone(architecture, found)
-        return weigh_layers(found, architecture, _keys(config, text)), True
     flat = _flat(config, architecture, text, found)
     if flat is not None:
         text, architecture = flat
@@ -73,12 +68,6 @@ def _spread(found: Found, architecture: Architecture, runs: tuple[int, ...]) -> 
     if list(found.mechanisms) != list(range(len(keepers))) or keepers == list(found.mechanisms):
         return found
     return replace(found, mechanisms=dict(zip(keepers, found.mechanisms.values(), strict=True)))
-
-
-def _decoder_alone(architecture: Architecture, found: Found) -> Architecture:
-    """The decoder of an encoder-decoder by itself (BartForCausalLM): the config's number of layers is its encoder's."""
-    count = 1 + max(found.mechanisms)
-    return replace(architecture, num_hidden_layers=count, layers=(architecture.layers[0],) * count)
 
 
 def _of_files(architecture: Architecture, found: Found) -> Architecture:

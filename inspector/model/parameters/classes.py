@@ -116,6 +116,11 @@ class ModelClass:
         """The template without the base model's prefix."""
         return template.removeprefix(f"{self.base}.") if self.base else template
 
+    def renamed(self, template: str) -> tuple[str, ...]:
+        """What a template of a file may be called once from_pretrained has renamed it."""
+        names = (template, f"{self.base}.{template}") if self.renames else ()
+        return tuple(self.bare(self._rename(name)) for name in names)
+
     def switched_on(self, template: str, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, holds an optional template (or one that all configs have)."""
         return template in self.parameters or any(
@@ -157,9 +162,7 @@ class ModelClass:
             if template.endswith(old):
                 template = template.removesuffix(old) + new
                 yield self.bare(template)
-        if self.renames:
-            yield self.bare(self._rename(template))
-            yield self.bare(self._rename(f"{self.base}.{template}"))
+        yield from self.renamed(template)
         first, _, inner = template.partition(".")
         if first in WRAPPERS:
             yield self.bare(inner)

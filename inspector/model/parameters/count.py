@@ -99,6 +99,11 @@ def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counte
     return counter, tensor_groups
 
 
+def _without_null(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A config whose tie flag, where it is null, is missing."""
+    return {key: value for key, value in config.items() if key != TIES or value is not None}
+
+
 def _projections(shape: Architecture) -> dict[str, int]:
     """Parameters of a layer's projections, as far as the config tells."""
     hidden = shape.hidden_size or 0
@@ -115,7 +120,7 @@ class _Counter:
 
     def __init__(self, checkpoint: Checkpoint, architecture: Architecture, model_class: ModelClass | None) -> None:
         self.config = with_ties(checkpoint.config)
-        self.untold = checkpoint.config.get(TIES) is None
+        self.untold = checkpoint.config.get(TIES) is None and TIES not in with_ties(_without_null(checkpoint.config))
         self.architecture = architecture
         self.model_class = model_class
         self.tensors = checkpoint.tensors
@@ -127,6 +132,7 @@ class _Counter:
         self.missing_head = 0
         self.unsaved = 0
         self.layers_beyond = False
+        self.cut = 0
         self.exact = not architecture.outside
         self.notes: list[str] = []
 
@@ -234,6 +240,7 @@ class _Counter:
             and "decoder" not in group.template
         ):
             why = OTHER  # the config was cut short, and the class makes no more layers than it says
+            self.cut = max(self.cut, 1 + max(beyond))
         else:
             self.layers_beyond = True  # num_hidden_layers counts another stack, or the list begins with other modules
             return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
@@ -290,11 +297,17 @@ class _Counter:
     def _drop_twins(self, tensor_groups: list[TensorGroup]) -> None:
         """Counts every tied weight once, whichever of its names the file has; adds a head that is in no file."""
         by_name = {tensor_group.name: tensor_group for tensor_group in tensor_groups if tensor_group.role == PARAMETER}
-        for name, kept in self._ties(by_name).items():
+        ties = self._ties(by_name)
+        renamed = {}  # the kept weight may have the name that it gets only as it is loaded (Emu3)
+        if self.model_class and any(name in by_name and kept not in by_name for name, kept in ties.items()):
+            renamed = {
+                name: each for each in by_name.values() for name in self.model_class.renamed(each.group.template)
+            }
+        for name, kept in ties.items():
             twin = by_name.get(name)
             if twin is None:
                 continue
-            if kept in by_name:
+            if kept in by_name or renamed.get(kept, twin) is not twin:
                 twin.role = DUPLICATE_HEAD if component(name) == "head" else DUPLICATE_EMBEDDING
             else:
                 by_name[kept] = twin  # the file has the weight under this name only
@@ -347,6 +360,11 @@ class _Counter:
         return bool(self.architecture.tie_word_embeddings)
 
     def _note(self, unknown: Counter[str]) -> None:
+        if self.cut:
+            limit = self.architecture.num_hidden_layers
+            self.notes.append(
+                f"config.json says {limit} layers; the files hold {self.cut}: those beyond are not loaded"
+            )
         if self.model_class is None:
             self.exact = False
             named = self.architecture.architecture or "(none named)"

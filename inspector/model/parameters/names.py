@@ -148,7 +148,7 @@ def component(template: str) -> str:
     """
     *modules, leaf = template.split(".")
     names = [part for part in modules if part != PLACEHOLDER]
-    outer = names[:3]
+    outer = names[: 3 + (names[:1] == ["model"])]
     for label, words in (("projector", PROJECTOR), ("vision", VISION), ("audio", AUDIO)):
         if any(part in words for part in outer):
             return label
