@@ -253,7 +253,7 @@ class Tried:
 
     def _wrong_facts(self, truth: PretrainedConfig, changed: Json) -> list[str]:
         """Of an encoder-decoder's causal class the decoder counts, whatever the file says of encoders."""
-        alone = self.model_class.__name__.endswith("ForCausalLM") and type(self.config)().is_encoder_decoder
+        alone = self.model_class.__name__.endswith("ForCausalLM") and type(self.config).is_encoder_decoder
         if alone:
             truth.is_encoder_decoder = True
         return wrong_facts(truth, changed, alone=alone)
