@@ -141,9 +141,11 @@ def with_ties(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The config with `tie_word_embeddings` as its class has it, outside and in the language part.
 
     Older files have the flag in the language part alone. Some classes then set the outer one ("either"), some take
-    the inner one whatever the outer says ("text"), some overwrite the inner one ("down"). Null ties nothing.
+    the inner one whatever the outer says ("text"), some unless the outer says something ("unless"), some overwrite the
+    inner one ("down"). Null ties nothing elsewhere.
     """
-    if config.get(TIES, False) is None:
+    given = config.get(TIES)
+    if TIES in config and given is None:
         config = {**config, TIES: False}
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not any(isinstance(value, Mapping) for value in config.values()):
@@ -155,7 +157,9 @@ def with_ties(config: Mapping[str, Any]) -> Mapping[str, Any]:
     inside = config.get(part)
     inner = bool(inside.get(TIES, inner_default)) if isinstance(inside, Mapping) else inner_default
     outer = bool(config.get(TIES, outer_default))
-    outer, inner = {"either": (outer or inner, inner), "text": (inner, inner), "down": (outer, outer)}[rule]
+    unless = inner if given is None else outer
+    made = {"either": (outer or inner, inner), "text": (inner, inner), "down": (outer, outer), "unless": (unless, inner)}
+    outer, inner = made[rule]
     changed = {**config, TIES: outer}
     return changed | {part: {**inside, TIES: inner}} if isinstance(inside, Mapping) else changed
 
@@ -188,7 +192,8 @@ def read_light(
             values["tie_word_embeddings"] = tied
         values["is_encoder_decoder"] = bool(_raw(config, outer, "is_encoder_decoder"))
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
-    per_layer = overrides_of_full_layers(values) if entry.get("full_layers_differ") else {}
+    differ = entry.get("full_layers_differ") and "per_layer_config" not in part  # which says that none does
+    per_layer = overrides_of_full_layers(values) if differ else {}
     nulls = {name for name, value in part.items() if value is None}
     refused = [name for name in nulls and nulls & nulls_that_matter(entry) if not _takes_null(text_type, name)]
     if part is not config and untold and not _takes_null(model_type, TIES):
