@@ -269,10 +269,14 @@ class Tried:
         if config is None:
             return None
         key = config.to_json_string(use_diff=False)
-        try:
-            return known.get(key) or known.setdefault(key, meta.build(self.model_class, config))
-        except Exception:
-            return None
+        if key not in known:
+            try:
+                model = meta.build(self.model_class, config)
+                meta.saved_state(model)  # some have sizes that save_pretrained cannot take apart again
+            except Exception:
+                return None
+            known[key] = model
+        return known[key]
 
     def _saved(self, model: PreTrainedModel) -> tuple[Tensor, ...]:
         state = meta.saved_state(model).items()

@@ -157,8 +157,8 @@ def with_ties(config: Mapping[str, Any]) -> Mapping[str, Any]:
     inside = config.get(part)
     inner = bool(inside.get(TIES, inner_default)) if isinstance(inside, Mapping) else inner_default
     outer = bool(config.get(TIES, outer_default))
-    unless = inner if given is None else outer
-    made = {"either": (outer or inner, inner), "text": (inner, inner), "down": (outer, outer), "unless": (unless, inner)}
+    unless = (inner if given is None else outer, inner)
+    made = {"either": (outer or inner, inner), "text": (inner, inner), "down": (outer, outer), "unless": unless}
     outer, inner = made[rule]
     changed = {**config, TIES: outer}
     return changed | {part: {**inside, TIES: inner}} if isinstance(inside, Mapping) else changed
