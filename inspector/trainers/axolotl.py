@@ -142,9 +142,9 @@ def _adapters(reading: Reading) -> None:
         common.targets(reading, "lora_target_modules", names)
     else:
         reading.refuse("lora_target_modules", "adapters without targets")
-    saved = reading.get("lora_modules_to_save")
+    saved = reading.names("lora_modules_to_save")
     if saved:
-        reading.put("modules_to_save", ",".join(map(str, saved)), "lora_modules_to_save")
+        reading.put("modules_to_save", saved, "lora_modules_to_save")
     if reading.flag("peft_use_dora"):
         reading.put("dora", True, "peft_use_dora")
 
@@ -177,7 +177,7 @@ def _attention(reading: Reading) -> None:
 
 
 def _kernels(reading: Reading) -> None:
-    plugins = " ".join(map(str, reading.get("plugins") or []))
+    plugins = reading.names("plugins")
     fused = reading.flag("liger_fused_linear_cross_entropy") or reading.flag("cut_cross_entropy")
     if fused or "cut_cross_entropy" in plugins:
         reading.put("logits", "chunked", "liger_fused_linear_cross_entropy" if fused else "plugins")

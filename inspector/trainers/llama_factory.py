@@ -137,7 +137,7 @@ def _optimizer(reading: Reading) -> None:
     for key, ours in (("galore", "galore"), ("apollo", "apollo")):
         rank, where = reading.get(f"{key}_rank"), str(reading.get(f"{key}_target", "all"))
         if reading.settings.get("optimizer") == ours:
-            reading.settings["optimizer_rank"] = int(rank or 16)
+            reading.settings["optimizer_rank"] = 16 if rank is None else reading.whole(f"{key}_rank", 16)
             if where != "all":
                 reading.refuse(f"{key}_target", "targets of the optimizer")
 

@@ -82,6 +82,18 @@ class Reading:
             self.refuse(key, f"'{value}' is no whole number")
             return default
 
+    def names(self, key: str) -> str:
+        """A key's names, with commas between: it may be a list, or one text."""
+        value = self.get(key, ())
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    def _number(self, key: str, value: Any, default: float) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            self.refuse(key, f"'{value}' is no number")
+            return default
+
     def put(self, setting: str, value: Any, key: str) -> None:
         """A setting that a key gives."""
         self.settings[setting] = value
@@ -101,7 +113,9 @@ class Reading:
         if isinstance(default, int) and not isinstance(default, bool):
             value = self.whole(key, default)
         elif isinstance(default, float):
-            value = float(value)
+            value = self._number(key, value, default)
+        elif isinstance(default, bool):
+            value = self.flag(key)
         self.put(setting, value, key)
         return value
 

@@ -163,6 +163,9 @@ def _joined(readings: list[tuple[Document, Reading]], processes: int | None) -> 
         assumed.append(Assumed("processes", world, "no file says how many GPUs the run has: --processes N"))
     notes = [note for _, reading in readings for note in reading.notes]
     _spread(settings, spreads[-1] if spreads else "", world, notes)
+    for name in ("model", "revision"):
+        if name in settings and not isinstance(settings[name], str):
+            raise UsageError(f"{main[0].name}: the {name} is no text", "llm-inspect train org/name --config FILE")
     names = set(settings_of(Sharding))
     used = {each.key for _, reading in readings for each in reading.read}
     return Run(

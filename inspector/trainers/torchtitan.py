@@ -79,7 +79,7 @@ def _checkpointing(reading: Reading) -> None:
 
 
 def _compiled(reading: Reading) -> None:
-    parts = reading.get("compile.components", ["model", "loss"])
+    parts = (reading.names("compile.components") or "model,loss").split(",")
     on = reading.flag("compile.enable") or reading.flag("training.compile")
     if on and "model" in parts:
         reading.put("compiled", True, "compile.enable")
@@ -87,7 +87,7 @@ def _compiled(reading: Reading) -> None:
         reading.put("logits", "compiled-loss", "compile.components")
     else:
         reading.assume("logits", "all")
-    converters = [str(each) for each in reading.get("model.converters") or []]
+    converters = reading.names("model.converters").split(",")
     if any("float8" in each for each in converters) or reading.flag("float8.enable_float8_linear"):
         reading.put("fp8", "torchao", "model.converters")
         if str(reading.get("float8.recipe_name", "tensorwise")) != "tensorwise":

@@ -130,7 +130,8 @@ def _model(reading: Reading) -> tuple[str, str]:
         return method, component
     reading.settings["adapter_dtype"] = "bf16"
     common.adapters(reading, rank="model.lora_rank", dropout="model.lora_dropout", default_rank=8, default_dropout=0.0)
-    names = [MODULES.get(name, name) for name in reading.get("model.lora_attn_modules") or []]
+    given = [name for name in reading.names("model.lora_attn_modules").split(",") if name]
+    names = [MODULES.get(name, name) for name in given]
     if reading.flag("model.apply_lora_to_mlp"):
         names += ["gate_proj", "up_proj", "down_proj"]
     if reading.flag("model.apply_lora_to_output"):

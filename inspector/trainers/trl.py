@@ -95,9 +95,9 @@ def _method(reading: Reading) -> None:
         reading.refuse("lora_target_modules", "peft's own targets for this type")
     else:
         common.targets(reading, "lora_target_modules", names)
-    saved = reading.get("lora_modules_to_save")
+    saved = reading.names("lora_modules_to_save")
     if saved:
-        reading.put("modules_to_save", ",".join(map(str, saved)), "lora_modules_to_save")
+        reading.put("modules_to_save", saved, "lora_modules_to_save")
     if reading.flag("use_dora"):
         reading.put("dora", True, "use_dora")
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inspector.errors import FileMissing, InspectError, UnreadableModel, UsageError
+from inspector.memory.training import Sharding, TrainingSetup
+from inspector.settings import settings_of
 from inspector.trainers import Run, read_run
+from inspector.trainers.files import Document
 from inspector.trainers.patch import diff, edited, patches
 from inspector.trainers.registry import TRAINERS
+from inspector.trainers.run import run_of as run_of_documents
 from inspector.verdict.changes import Change
 from tests.conftest import Run as Command
 
@@ -133,6 +140,25 @@ def test_files_of_no_trainer_and_broken_ones_are_refused_in_words(tmp_path: Path
     deep = "base_model: a/b\nmicro_batch_size: 1\nx: " + "[" * 40 + "]" * 40
     with pytest.raises(InspectError):
         run_of(tmp_path, deep)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 2**40), st.floats(), st.text(max_size=6), st.lists(st.text(max_size=4))
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(example=st.sampled_from(EXAMPLES), data=st.data())
+def test_any_values_are_read_or_refused_in_words(example: dict[str, Any], data: st.DataObject) -> None:
+    """Files come from anywhere: no value ends in a traceback."""
+    keys = data.draw(st.lists(st.sampled_from(sorted(example["values"])), min_size=1, max_size=4))
+    values = {**example["values"], **{key: data.draw(VALUES) for key in keys}}
+    document = Document(Path("run.yml"), "", dict(values))
+    with suppress(InspectError):
+        run = run_of_documents([document])
+        assert run.model is None or isinstance(run.model, str)
+        TrainingSetup(**{name: value for name, value in run.settings.items() if name in settings_of(TrainingSetup)})
+        Sharding(**run.sharding)
 
 
 def test_every_edit_names_a_key_that_its_trainer_reads() -> None:
