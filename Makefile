@@ -75,9 +75,14 @@ $(VENV)/browser/.browser: pyproject.toml tests/browser/requirements.txt | $(VENV
 	  --requirement tests/browser/requirements.txt
 	@touch $@
 
+.PHONY: web-static
+web-static: $(VENV)/packages/.packages ## write build/web: the page for any file host or a Hugging Face Space, with no server behind it (needs npm)
+	@$(VENV)/packages/bin/python packaging/web_static.py $(ARGS)
+
 .PHONY: test-browser
 test-browser: $(VENV)/browser/.browser ## the HTML report and the page in a real browser: Chromium, by Playwright
 	@$(VENV)/browser/bin/python tests/browser/chromium.py
+	@$(MAKE) --no-print-directory web-static ARGS= || echo "so the tests of the page without a server are left out"
 	$(VENV)/browser/bin/python -m pytest --numprocesses 2 tests/browser tests/web $(ARGS)
 
 $(VENV)/web/.web: pyproject.toml | $(VENV)/bin/python

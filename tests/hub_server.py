@@ -46,6 +46,11 @@ CHUNK = 64 * 1024
 HANG_SECONDS = 60.0
 """A fault that hangs lets go after this, should nobody hang up."""
 INDEX = "model.safetensors.index.json"
+EXPOSED = (
+    "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,X-Total-Count,ETag,Link,Accept-Ranges,Content-Range,"
+    "X-Linked-Size,X-Linked-ETag,X-Xet-Hash"
+)
+"""What the Hub lets pages of other sites see of its headers."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,8 @@ class LoopbackHub:
         commit_header, error_codes, ranges, redirects: off for a mirror that lacks them.
         compress: whether API answers are compressed.
         page_size: models that one page of a list has at most.
+        pages_of_others: whether pages of other sites may read answers (CORS): the Hub's with the headers of `EXPOSED`,
+            as of the real one, the CDN's without any.
         collections: slug -> the names of its items and their types ("model", "dataset", ...).
         on_request: is called with the number of each request (from 0) before it is answered.
     """
@@ -204,6 +211,7 @@ class LoopbackHub:
         self.redirects = True
         self.compress = True
         self.page_size = 1000
+        self.pages_of_others = False
         self.collections: dict[str, list[tuple[str, str]]] = {}
         self.on_request: Callable[[int], object] | None = None
         self.stopping = threading.Event()
@@ -610,6 +618,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = iter([body])
         self.seen.status = status
         headers = {"Content-Length": str(size), **headers}
+        if self.server.hub.pages_of_others:
+            headers["Access-Control-Allow-Origin"] = "*"
+            headers |= {"Access-Control-Expose-Headers": EXPOSED} if self.server.kind == "hub" else {}
         lines = [f"HTTP/1.1 {status} X", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
         head = "\r\n".join(lines).encode("latin-1", "replace")
         with suppress(OSError):

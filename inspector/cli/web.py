@@ -16,8 +16,6 @@ from inspector.cli.options import OUTPUT, GroupedCommand, access_options, model_
 from inspector.errors import UsageError
 from inspector.hub import Resolver
 
-FIRST = "meta-llama/Meta-Llama-3-8B"
-"""The bundled model that the page begins with where none is named."""
 PORT = 8711
 HOST = "127.0.0.1"
 
@@ -51,6 +49,7 @@ def web(models: tuple[str, ...], token: str | None, offline: bool, port: int | N
             "the page needs starlette and uvicorn", "Install them: pip install 'starlette>=1.0' 'uvicorn>=0.40'."
         ) from None
     from inspector.web.models import Models
+    from inspector.web.names import FIRST
     from inspector.web.server import app
 
     listener = _listener(port)

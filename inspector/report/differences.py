@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from inspector.api.differences import MISSING, Difference, TensorGroup
-from inspector.report.text import indented, plain_table, tokens_text
-from inspector.report.units import bytes_text, count_text, inert, label, number_text
+from inspector.report.text import indented, plain_table
+from inspector.report.units import bytes_text, count_text, inert, label, number_text, tokens_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

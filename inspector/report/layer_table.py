@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from inspector.memory.layer_table import LayerRow, indices_text
-from inspector.report.text import indented, plain_table, tokens_text
-from inspector.report.units import bytes_text, inert, label, number_text
+from inspector.report.text import indented, plain_table
+from inspector.report.units import bytes_text, inert, label, number_text, tokens_text
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection

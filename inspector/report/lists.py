@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from inspector.report.text import (
-    SHOWN_OPTIONS,
-    VERDICT_STYLE,
-    Grid,
-    indented,
-    plain_table,
-    print_name,
-    rate_text,
-    workload_text,
-)
-from inspector.report.units import device_text, gib_text, inert, number_text
+from inspector.report.text import VERDICT_STYLE, Grid, indented, plain_table, print_name, workload_text
+from inspector.report.units import SHOWN_OPTIONS, device_text, gib_text, inert, number_text, rate_text
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from inspector.report.units import (
     GIB,
+    SHOWN_OPTIONS,
     bytes_text,
     count_text,
     device_text,
@@ -22,8 +23,9 @@ from inspector.report.units import (
     gib_text,
     inert,
     label,
-    number_text,
     origin_text,
+    rate_text,
+    tokens_text,
     verdict_text,
 )
 
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from inspector.memory import Estimate, Part
     from inspector.model import Model
     from inspector.verdict.fit import Fit
-
-SHOWN_OPTIONS = 3
-"""Options that a verdict is shown with; --all-options shows them all."""
 
 _BAR_COLUMNS = 60
 MARKS = (("█", "blue"), ("▓", "magenta"), ("▒", "yellow"), ("░", "cyan"), ("▚", "green"))
@@ -403,19 +402,10 @@ def _print_options(console: Console, fit: Fit, *, every: bool) -> None:
     indented(console, Text(CRITERION + more, "dim"))
 
 
-def rate_text(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
-
-
 def workload_text(estimate: Estimate) -> str:
     workload = estimate.workload
     formulas = ", the article's formulas" if workload.formulas == "article" else ""
     return f"{tokens_text(workload.context, workload.batch)}{formulas}"
-
-
-def tokens_text(context: int, batch: int) -> str:
-    """ "4,096 tokens x 1 sequence"."""
-    return f"{number_text(context)} tokens x {number_text(batch)} sequence{'s' if batch > 1 else ''}"
 
 
 def _kinds_text(kinds: dict[str, int]) -> str:

@@ -15,9 +15,8 @@ from inspector.report.text import (
     print_head,
     print_name,
     print_verdict,
-    tokens_text,
 )
-from inspector.report.units import gib_text, inert, label
+from inspector.report.units import gib_text, inert, label, tokens_text
 
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection

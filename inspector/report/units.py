@@ -6,6 +6,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+SHOWN_OPTIONS = 3
+"""Options that a verdict is shown with; --all-options shows them all."""
+
 GIB = 1024**3
 _STEPS = ((1024**4, "TiB"), (GIB, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
@@ -39,6 +42,16 @@ def count_text(count: int | None) -> str:
 def number_text(value: int | None) -> str:
     """Thousands separated; "unknown" for None."""
     return "unknown" if value is None else f"{value:,}"
+
+
+def tokens_text(context: int, batch: int) -> str:
+    """ "4,096 tokens x 1 sequence"."""
+    return f"{number_text(context)} tokens x {number_text(batch)} sequence{'s' if batch > 1 else ''}"
+
+
+def rate_text(rate: float) -> str:
+    """Of tokens per second, as many digits as mean something: "1,234", "5.6"."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
 def device_text(gpu: str, count: int) -> str:

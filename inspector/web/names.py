@@ -7,6 +7,8 @@ from typing import Any
 from inspector.errors import InspectError
 from inspector.web.models import Models
 
+FIRST = "meta-llama/Meta-Llama-3-8B"
+"""The bundled model that the page begins with where none is named."""
 FOUND = 20
 """Models to take from the Hub's list."""
 

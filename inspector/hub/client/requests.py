@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -85,6 +86,10 @@ class Client:
 
         from huggingface_hub.utils._http import get_session
 
+        if sys.platform == "emscripten":
+            from inspector.hub.client.browser import use_fetch
+
+            use_fetch()
         if not isinstance(settings.token, str) and settings.token is not False:
             import huggingface_hub.utils._headers  # noqa: F401  # the saved token
         get_session()

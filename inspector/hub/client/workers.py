@@ -7,6 +7,7 @@ the program; these threads die with it.
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,8 @@ from inspector.errors import HubUnreachable, InspectError
 
 T = TypeVar("T")
 
+HAS_THREADS = sys.platform != "emscripten"
+"""Python within a browser has none: there, what a worker would do is done at once."""
 GRACE_SECONDS = 0.25
 """How much longer the waiting thread waits than a worker should need: the worker's own error says more."""
 
@@ -89,6 +92,9 @@ class Workers:
     def start(self, job: Callable[[Task[T]], T]) -> Task[T]:
         """Has a worker do it as soon as one is free."""
         task = Task(job)
+        if not HAS_THREADS:
+            task.run()
+            return task
         self._jobs.put(task)
         self._add_thread()
         return task

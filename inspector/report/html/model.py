@@ -25,8 +25,7 @@ from inspector.report.html.explained import part_row, plain_row
 from inspector.report.html.grid import grid_section
 from inspector.report.html.training import training_sections
 from inspector.report.html.verdicts import pairs_list, published, servings, verdict, verdicts
-from inspector.report.text import tokens_text
-from inspector.report.units import bytes_text, count_text, gib_text, label, origin_text
+from inspector.report.units import bytes_text, count_text, gib_text, label, origin_text, tokens_text
 
 if TYPE_CHECKING:
     from inspector.record import Record

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from inspector.report.html.element import Child, Element, chart, element, figure, folded, name, rows, section, table
 from inspector.report.html.explained import part_inside, plain_row
 from inspector.report.html.verdicts import pairs_list
-from inspector.report.text import tokens_text
-from inspector.report.units import bytes_text, gib_text, label, number_text
+from inspector.report.units import bytes_text, gib_text, label, number_text, tokens_text
 
 if TYPE_CHECKING:
     from inspector.record import Record

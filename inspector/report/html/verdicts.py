@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 from inspector.report.columns import value_at
 from inspector.report.html.element import Child, Element, chart, element, figure, folded, name, rows, section, table
 from inspector.report.html.explained import part_inside, plain_row
-from inspector.report.text import SHOWN_OPTIONS, rate_text
-from inspector.report.units import bytes_text, device_text, dollars_text, gib_text, label, number_text, verdict_text
+from inspector.report.units import (
+    SHOWN_OPTIONS,
+    bytes_text,
+    device_text,
+    dollars_text,
+    gib_text,
+    label,
+    number_text,
+    rate_text,
+    verdict_text,
+)
 
 if TYPE_CHECKING:
     from inspector.record import Record
