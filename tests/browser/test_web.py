@@ -385,3 +385,35 @@ def test_without_the_key_the_page_says_what_to_open(new_page: Any, served: Serve
     page.wait_for_selector("#banner:not([hidden])")
     assert "open the address that it printed" in page.inner_text("#banner")
     new_page.faults.clear()
+
+
+def test_the_model_box_finds_and_reads_a_model_of_the_hub(
+    tmp_path: Path, loopback_hub: LoopbackHub, open_page: Open
+) -> None:
+    loopback_hub.add_repo("openai-community/gpt2", repo_files("openai-community/gpt2"))
+    loopback_hub.add_repo("someone/llama-tuned", repo_files(LLAMA))
+    with serving(tmp_path, endpoint=loopback_hub.url) as server:
+        page = open_page(server=server, link={"model": "openai-community/gpt2"})
+        page.focus("#model")
+        page.keyboard.type("llama-tuned")
+        page.wait_for_selector("#models li[data-name='someone/llama-tuned']:has-text('Hub')")
+        page.keyboard.press("ArrowDown")
+        assert after(page, lambda: page.keyboard.press("Enter")) == "llm-inspect someone/llama-tuned"
+        assert shown(page)["parameters.total"] == "8030261248"
+        page.close()
+
+
+def test_a_pasted_config_is_a_design_that_a_link_restores(open_page: Open) -> None:
+    page = open_page(link={"model": LLAMA})
+    config = json.dumps(repo_files(LLAMA)["config.json"], indent=2)
+    assert after(page, lambda: page.fill("#model", config)) == "llm-inspect config.json"
+    assert shown(page)["parameters.total"] == "8030261248"
+    page.eval_on_selector_all("#controls details", "all => all.forEach(each => { each.open = true; })")
+    page.fill("#set-set", "num_hidden_layers=16, hidden_size=2048")
+    line = after(page, lambda: page.keyboard.press("Enter"))
+    assert line == "llm-inspect config.json --set num_hidden_layers=16 --set hidden_size=2048"
+    page.wait_for_function("() => location.hash.includes('num_hidden_layers%3D16')")
+    again = page.context.new_page()
+    again.goto(page.url)
+    settled(again)
+    assert shown(again) == shown(page)
