@@ -90,7 +90,7 @@ def test_a_token_is_taken_from_the_environment_unless_forbidden(
     for token, disabled, sent in ((None, False, True), (True, False, True), (False, False, False), (None, True, False)):
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", disabled)
         hub.forget()
-        with Resolver(endpoint=hub.url, token=token) as resolver, pytest.raises(InspectError):
+        with Resolver(endpoint=hub.url, token=token) as resolver:
             resolver.resolve("org/name")
         assert {seen.authorized for seen in hub.seen} == {sent}
 
