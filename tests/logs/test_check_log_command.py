@@ -48,6 +48,23 @@ def test_the_json_has_bytes_and_percent(run: Run, log: Path) -> None:
     assert record["settings"]["gpu_memory_utilization"] == 0.85
 
 
+def test_the_adapters_that_a_log_names_are_counted(run_process: Run) -> None:
+    served = "INFO [utils.py:233] non-default args: {'enable_lora': True, 'max_loras': 2, 'max_lora_rank': 64}"
+
+    def predicted(text: str) -> tuple[int, list[str]]:
+        record = run_process("check-log", "-", LLAMA31, "--gpu", "L40S", "--json", stdin=text).record
+        return parts(record)["weights"]["predicted"], record["notes"]
+
+    alone, with_two = predicted(excerpts.VLLM_V1), predicted(f"{excerpts.VLLM_V1}\n{served}\n")
+    fit = ("fit", LLAMA31, "--gpu", "2xL40S", "--engine", "vllm", "--offline", "--json")
+    own, lent = (
+        run_process(*fit, *more).record["serving"]["per_gpu"]["weights"]
+        for more in ((), ("--max-loras", "2", "--max-lora-rank", "64"))
+    )
+    assert with_two[0] - alone[0] == lent - own > 0
+    assert "not counted: adapters' buffers" not in with_two[1]
+
+
 def test_standard_input_is_read_and_a_missing_card_is_said(run_process: Run) -> None:
     text = "\n".join(line for line in excerpts.VLLM_V1.splitlines() if "Free memory" not in line)
     done = run_process("check-log", "-", LLAMA31, "--json", stdin=text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,10 +177,10 @@ def stand_in(count: int) -> GpuSpec:
     return GpuSpec("unknown", count, _ENORMOUS)
 
 
-def note_uncounted(run: LoggedRun, notes: list[str]) -> None:
-    """What the log sets and no plan here knows."""
+def note_uncounted(run: LoggedRun, notes: list[str], counted: Collection[str] = ()) -> None:
+    """What the log sets and no plan here knows; `counted`: settings that this one does."""
     for name, text in _NOT_COUNTED.items():
-        if run.settings.get(name) not in (None, False, 0, 0.0, "0"):
+        if name not in counted and run.settings.get(name) not in (None, False, 0, 0.0, "0"):
             notes.append(f"not counted: {text}")
 
 

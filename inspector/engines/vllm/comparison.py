@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.engines.common.comparison import (
@@ -26,9 +28,11 @@ from inspector.engines.common.load_dtype import load_dtype
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.common.ranks import rank_device
 from inspector.engines.common.served import Card, served_model
+from inspector.engines.serving import CannotTell
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.cache import capacity
 from inspector.engines.vllm.loads import as_cached, resolve_dtype
+from inspector.engines.vllm.lora import RANKS, USUAL_LORAS, USUAL_RANK
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
@@ -55,10 +59,16 @@ def compare_vllm(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | No
     card = card_of(run, spec, tensor * pipeline, notes)
     workload = workload_of(run, model, dtype, ("max_model_len",), notes)
     options = _options(run, tensor, pipeline, notes)
-    note_uncounted(run, notes)
     note_settings(run, model, notes, says_packing="dtype" in run.settings)
     devices = card or stand_in(tensor * pipeline)
-    serving = plan(model, workload, devices, options)
+    try:
+        serving = plan(model, workload, devices, options)
+    except (CannotTell, UsageError):
+        if options.max_loras is None:
+            raise
+        options = replace(options, max_loras=None, max_lora_rank=None)
+        serving = plan(model, workload, devices, options)
+    note_uncounted(run, notes, () if options.max_loras is None else ("enable_lora",))
     predicted = predicted_parts(serving, _PARTS, known_card=card is not None)
     if card is not None:
         predicted["max_concurrency"] = serving.max_concurrency
@@ -89,7 +99,16 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Vl
         max_num_batched_tokens=whole(logged.get("max_num_batched_tokens"), MAX_TOKENS),
         max_num_seqs=whole(logged.get("max_num_seqs"), MAX_TOKENS),
         enforce_eager=logged.get("enforce_eager") is True,
+        **_adapters(logged),
     )
+
+
+def _adapters(logged: Mapping[str, Any]) -> dict[str, int]:
+    """The adapters that the log names, vLLM's defaults filled in; empty where it serves none."""
+    if logged.get("enable_lora") is not True:
+        return {}
+    many, rank = whole(logged.get("max_loras"), MAX_TOKENS), whole(logged.get("max_lora_rank"), RANKS[-1])
+    return {"max_loras": many or USUAL_LORAS, "max_lora_rank": rank or USUAL_RANK}
 
 
 def _version(run: LoggedRun, notes: list[str]) -> str | None:

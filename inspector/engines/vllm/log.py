@@ -57,6 +57,8 @@ _SETTINGS = (
     "kv_cache_memory_bytes",
     "speculative_config",
     "enable_lora",
+    "max_loras",
+    "max_lora_rank",
     "enable_prefix_caching",
 )
 _NAMES = "|".join(sorted(_SETTINGS, key=len, reverse=True))
