@@ -103,7 +103,7 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Vl
     )
 
 
-def _adapters(logged: Mapping[str, Any]) -> dict[str, int]:
+def _adapters(logged: Mapping[str, Any]) -> dict[str, Any]:
     """The adapters that the log names, vLLM's defaults filled in; empty where it serves none."""
     if logged.get("enable_lora") is not True:
         return {}
