@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from inspector.api.differences import MISSING, Difference, TensorGroup
-from inspector.report.text import indented, plain_table
+from inspector.report.text import design_text, indented, plain_table
 from inspector.report.units import bytes_text, count_text, inert, label, number_text, tokens_text
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _side(inspection: Inspection) -> dict[str, Any]:
 def _name(inspection: Inspection) -> str:
     checkpoint = inspection.checkpoint
     commit = f"@{checkpoint.revision[:7]}" if checkpoint.revision else ""
-    return inert(checkpoint.repo_id) + commit
+    return inert(checkpoint.repo_id) + commit + inert(design_text(checkpoint))
 
 
 def _stored(stored: Stored) -> str:

@@ -5,6 +5,7 @@ table is cut. A pipe has no width: its prose has lines of 80 columns, its tables
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
     from inspector.devices.forecast import Forecast
     from inspector.engines.serving import Serving
+    from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Part
     from inspector.model import Model
     from inspector.verdict.fit import Fit
@@ -122,14 +124,24 @@ def print_explanation(console: Console, parts: Iterable[Part], heading: str) -> 
 
 def print_name(console: Console, inspection: Inspection) -> None:
     """The model's name, above all that is said of it."""
-    indented(console, Text(inert(inspection.checkpoint.repo_id), "bold cyan"), 0)
+    name = Text(inert(inspection.checkpoint.repo_id), "bold cyan")
+    if inspection.checkpoint.design is not None:
+        name.append(inert(design_text(inspection.checkpoint)), "dim")
+    indented(console, name, 0)
+
+
+def design_text(checkpoint: Checkpoint) -> str:
+    """That a config alone was read, and what was changed of it; "" where weights were."""
+    if checkpoint.design is None:
+        return ""
+    changes = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in checkpoint.design.changes.items())
+    return ", ".join((" · the config alone", *(each if len(each) <= 60 else f"{each[:57]}..." for each in changes)))
 
 
 def print_head(console: Console, inspection: Inspection) -> None:
     """What a model is, below its name."""
     architecture, checkpoint = inspection.model.architecture, inspection.checkpoint
-    changes = None if checkpoint.design is None else checkpoint.design.changes
-    origin = origin_text(checkpoint.source, checkpoint.revision, checkpoint.snapshot_date, changes)
+    origin = origin_text(checkpoint.source, checkpoint.revision, checkpoint.snapshot_date)
     kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
     indented(console, (Text(kind or "unknown architecture", "dim"), Text(inert(origin), "dim")), 0)
     console.print()

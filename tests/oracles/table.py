@@ -154,6 +154,18 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
             "not_built": "classes that could not be built",
         },
     ),
+    "designs": (
+        "Designs: every model class, from its config alone",
+        {
+            "classes": "model classes built from their default config",
+            "configs": "configs of them: the default one and random ones, none that the tables were made from",
+            "equal_configs": "of these, the total is `model.num_parameters()`",
+            "equal": "classes that are told as exact, and right, in all their configs",
+            "differs": "told as exact, and another number",
+            "not_exact": "told, and marked as not exact",
+            "untold": "cannot tell",
+        },
+    ),
     "caches": (
         "Caches: what small models of every language part really hold, run on the CPU",
         {

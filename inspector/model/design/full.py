@@ -72,7 +72,7 @@ def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:
     known = _names(part)
     if key in known or key in written:
         return
-    near = get_close_matches(key, sorted(known), 3, 0.6)
+    near = get_close_matches(key, sorted(known), 2, 0.75)
     hint = f"Did you mean {' or '.join(near)}?" if near else _where_else(made, key)
     raise UsageError(f"--set {change.key}: {type(part).__name__} has no such key", hint)
 

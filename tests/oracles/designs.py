@@ -1,0 +1,141 @@
+"""Counts every model class of transformers from its config alone, and compares with the class's own count.
+
+    python -m tests.oracles.designs              every class, each from its default config and two random ones
+    python -m tests.oracles.designs llama bert   those of some model folders
+    python -m tests.oracles.designs --write      also docs/oracles/designs.json
+
+The same configs as in parameters.py, as config.json has them; none of them is one that the tables were made from. Needs
+torch; timm, torchvision and pillow for some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from fixtures import stand_ins  # noqa: E402
+
+stand_ins.provide()
+
+import transformers  # noqa: E402
+from transformers import PreTrainedModel  # noqa: E402
+
+from fixtures import make_classes, meta  # noqa: E402
+from fixtures.class_variants import default_config  # noqa: E402
+from inspector.errors import InspectError  # noqa: E402
+from inspector.hub.resolver import design_of  # noqa: E402
+from inspector.model.build import build_model  # noqa: E402
+from inspector.model.design import designed  # noqa: E402
+from tests.oracles import table  # noqa: E402
+from tests.oracles.parameters import VARIATIONS, one_line, varied, written_config  # noqa: E402
+from tests.oracles.variations import variations  # noqa: E402
+
+MODELS = Path(transformers.__file__).parent / "models"
+
+
+@dataclass
+class Found:
+    """What a run found, by class."""
+
+    classes: set[str] = field(default_factory=set)
+    configs: int = 0
+    equal_configs: int = 0
+    differs: dict[str, str] = field(default_factory=dict)
+    not_exact: dict[str, str] = field(default_factory=dict)
+    untold: dict[str, str] = field(default_factory=dict)
+    not_built: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def equal(self) -> set[str]:
+        """The classes that are told, and right, in all of their configs."""
+        return self.classes - self.differs.keys() - self.not_exact.keys() - self.untold.keys()
+
+
+def check(model: PreTrainedModel, found: Found, label: str) -> None:
+    """Compares one build with what its config alone tells."""
+    name = type(model).__name__
+    found.configs += 1
+    try:
+        counted = build_model(designed(design_of(written_config(model)))).parameters
+    except InspectError as error:
+        found.untold.setdefault(name, f"{label}: {error.message[:200]}")
+        return
+    truth = model.num_parameters()
+    if counted.total == truth:
+        found.equal_configs += 1
+        if not counted.exact:
+            found.not_exact.setdefault(name, f"{label}: right, but marked as not exact")
+    elif counted.exact:
+        found.differs.setdefault(name, f"{label}: {counted.total:,} told, {truth:,} held")
+    else:
+        found.not_exact.setdefault(name, f"{label}: {counted.total:,} told and marked, {truth:,} held")
+
+
+def run(folders: list[str]) -> Found:
+    """Every class of some model folders."""
+    found = Found()
+    for folder in folders:
+        for name, model_class in make_classes.model_classes(MODELS / folder).items():
+            if name in make_classes.NO_MODELS:
+                continue
+            try:
+                model = meta.build(model_class, default_config(model_class))
+                if not any(True for _ in model.parameters()):  # a base class
+                    continue
+                found.classes.add(name)
+                check(model, found, "default")
+                for number, changes in enumerate(variations(model_class, VARIATIONS), 1):
+                    model_or_none, _, _ = varied(model_class, changes)
+                    if model_or_none is not None:
+                        check(model_or_none, found, f"variation {number}")
+            except Exception as error:
+                found.not_built[name] = one_line(error)
+                found.classes.discard(name)
+    return found
+
+
+def rows(found: Found) -> dict[str, Any]:
+    """What docs/oracles.md is made from."""
+    return {
+        "classes": len(found.classes),
+        "configs": found.configs,
+        "equal_configs": found.equal_configs,
+        "equal": len(found.equal),
+        "differs": dict(sorted(found.differs.items())),
+        "not_exact": dict(sorted(found.not_exact.items())),
+        "untold": dict(sorted(found.untold.items())),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the table's rows")
+    parser.add_argument("folders", nargs="*", metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    start = time.time()
+    found = run(options.folders or sorted(path.name for path in MODELS.iterdir() if path.is_dir()))
+    for title in ("differs", "not_exact", "untold", "not_built"):
+        for name, problem in sorted(getattr(found, title).items()):
+            print(f"  {title}: {name}: {problem}")
+    print(
+        f"transformers {transformers.__version__}: {len(found.equal)} of {len(found.classes)} classes agree,"
+        f" {found.equal_configs} of {found.configs} configs, {time.time() - start:.0f} s"
+    )
+    if options.write:
+        table.write("designs", rows(found))
+    return 1 if found.differs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
