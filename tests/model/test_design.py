@@ -10,8 +10,11 @@ import pytest
 
 import inspector
 from inspector.errors import InspectError, UnreadableModel, UsageError
+from inspector.hub.cache.bundled import bundled_models, read_bundled
+from inspector.hub.checkpoint import config_alone
 from inspector.hub.resolver import Resolver
-from inspector.model.design import read_changes
+from inspector.model.build import build_model
+from inspector.model.design import designed, read_changes
 from inspector.model.design.expressions import holds, size_of
 from tests.conftest import Run
 
@@ -193,3 +196,16 @@ def test_a_hostile_config_is_refused() -> None:
         with pytest.raises(InspectError) as error:
             inspector.inspect({**CONFIG, **wrong})
         assert "\x1b" not in str(error.value)
+
+
+def test_bundled_models_are_told_from_their_configs_alone() -> None:
+    """All of them: the total that their headers give, and marked as exact."""
+    wrong = []
+    for listed in bundled_models():
+        checkpoint = read_bundled(listed.name, "")
+        assert checkpoint is not None
+        whole = build_model(checkpoint).parameters
+        alone = build_model(designed(config_alone(checkpoint))).parameters
+        if (alone.total, alone.exact) != (whole.total, True):
+            wrong.append(listed.name)
+    assert not wrong
