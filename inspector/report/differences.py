@@ -132,7 +132,7 @@ def _side(inspection: Inspection) -> dict[str, Any]:
 def _name(inspection: Inspection) -> str:
     checkpoint = inspection.checkpoint
     commit = f"@{checkpoint.revision[:7]}" if checkpoint.revision else ""
-    return inert(checkpoint.repo_id) + commit + inert(design_text(checkpoint))
+    return inert(checkpoint.repo_id) + commit + inert(design_text(inspection))
 
 
 def _stored(stored: Stored) -> str:

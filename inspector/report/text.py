@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
     from inspector.devices.forecast import Forecast
     from inspector.engines.serving import Serving
-    from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Part
     from inspector.model import Model
     from inspector.verdict.fit import Fit
@@ -126,15 +125,16 @@ def print_name(console: Console, inspection: Inspection) -> None:
     """The model's name, above all that is said of it."""
     name = Text(inert(inspection.checkpoint.repo_id), "bold cyan")
     if inspection.checkpoint.design is not None:
-        name.append(inert(design_text(inspection.checkpoint)), "dim")
+        name.append(inert(design_text(inspection)), "dim")
     indented(console, name, 0)
 
 
-def design_text(checkpoint: Checkpoint) -> str:
+def design_text(inspection: Inspection) -> str:
     """That a config alone was read, and what was changed of it; "" where weights were."""
-    if checkpoint.design is None:
+    design = inspection.checkpoint.design
+    if design is None:
         return ""
-    changes = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in checkpoint.design.changes.items())
+    changes = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in design.changes.items())
     return ", ".join((" · the config alone", *(each if len(each) <= 60 else f"{each[:57]}..." for each in changes)))
 
 
