@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from inspector.api.settings import DeviceSettings, Settings, Source, chosen
 from inspector.api.training import TrainingSettings, no_such_setting
 from inspector.errors import UsageError
 from inspector.hub import Checkpoint
+from inspector.memory.training import ADAPTER_METHODS
 from inspector.settings import asking, check_bounds, read_ranges, settings_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Grid:
         checkpoint: what was read.
         model: what it means.
         axes: setting -> its values, in the order asked for; "gpu" -> the devices' names, last, where there are some.
-        cells: one a combination, the last axis fastest.
+        cells: one a combination, the last axis fastest; one for all ranks of a training without adapters.
         training: the cells are of training steps.
         notes: what the reader of the cells should know, each once.
     """
@@ -200,10 +201,12 @@ def training_plan(question: TrainingGridQuestion) -> Plan:
         raise UsageError("a table of training steps has neither --measure nor the article's formulas")
 
     def make(values: dict[str, Any]) -> TrainingSettings:
-        settings = TrainingSettings(**given | values)
+        of_rank = values.get("lora_rank", 0) is not None
+        settings = TrainingSettings(**given | (values if of_rank else {**values, "lora_rank": usual_rank}))
         _ = settings.setup, settings.over  # refused here, before anything is read
         return settings
 
+    usual_rank = settings_of(TrainingSettings)["lora_rank"].default
     return _planned(question, ranges, make, values_of(TrainingSettings, question))
 
 
@@ -217,11 +220,11 @@ def _planned(
     count = math.prod(map(len, ranges.values())) * max(1, len(specs))
     if count > MAX_CELLS:
         raise UsageError(f"a table of {count:,} cells: {MAX_CELLS:,} are the most", "Name fewer values or devices.")
-    tried = [_tried(dict(zip(ranges, each, strict=True)), make) for each in itertools.product(*ranges.values())]
+    tried = [_tried(values, make) for values in _combinations(ranges)]
     called = _names_of_values(ranges, tried)
     asked: dict[tuple[Any, ...], Asked | UsageError] = {}
     for values, settings in tried:
-        asked.setdefault(tuple(called[name, value] for name, value in values.items()), settings)
+        asked.setdefault(tuple(called.get(each, each[1]) for each in values.items()), settings)
     return Plan(
         {name: tuple(dict.fromkeys(called[name, value] for value in values)) for name, values in ranges.items()},
         tuple((dict(zip(ranges, values, strict=True)), settings) for values, settings in asked.items()),
@@ -229,6 +232,19 @@ def _planned(
         specs,
         isinstance(question, TrainingGridQuestion),
     )
+
+
+def _combinations(ranges: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """The values of each combination. Of several ranks what trains without adapters has one, with None for its rank,
+    where another method has them."""
+    ranks, methods = ranges.get("lora_rank", ()), ranges.get("method", ())
+    mixed = bool(ranks) and not ADAPTER_METHODS.isdisjoint(methods)
+    for each in itertools.product(*ranges.values()):
+        values = dict(zip(ranges, each, strict=True))
+        if not mixed or values["method"] in ADAPTER_METHODS:
+            yield values
+        elif values["lora_rank"] == ranks[0]:
+            yield {**values, "lora_rank": None}
 
 
 def _tried(values: dict[str, Any], make: Callable[[dict[str, Any]], Asked]) -> Combination:

@@ -102,6 +102,7 @@ class EngineSettings(DesignSettings, WorkloadSettings):
         metavar="USD",
         unit="US dollars",
         least=0,
+        most=10**6,
         group="Device",
     )
 

@@ -87,6 +87,7 @@ class FindSettings:
         metavar="USD",
         unit="US dollars",
         least=0,
+        most=10**6,
         group="Device",
     )
 

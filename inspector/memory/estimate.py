@@ -28,6 +28,8 @@ class RunSettings:
         help="Tokens per sequence; 8k and 128k work. Default: 4096, or the model's maximum.",
         docs="tokens per sequence, `8k` and `128k` work; default the smaller of 4096 and the model's maximum",
         unit="tokens",
+        least=1,
+        most=2**40,
         reads="tokens",
         several=True,
     )

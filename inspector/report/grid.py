@@ -112,8 +112,13 @@ def _table(
         down,
         across,
         columns,
-        tuple((values, tuple(found[column] for column in columns)) for values, found in rows.items()),
+        tuple((values, tuple(_cell_of(found, column) for column in columns)) for values, found in rows.items()),
     )
+
+
+def _cell_of(row: Mapping[Any, Record], column: Any) -> Record:
+    """A row's cell; one without a value of the columns' setting, a rank of no adapters, stands in all of them."""
+    return row[column] if column in row else row[None]
 
 
 def heads_of(table: Table) -> list[str]:
@@ -128,7 +133,10 @@ def heads_of(table: Table) -> list[str]:
 def body_of(table: Table, marks: Marks) -> Iterator[tuple[list[str], list[tuple[str, Record | None]]]]:
     """Each row: its values, and its cells' texts, each with the cell whose verdict it tells."""
     for values, cells in table.rows:
-        before = [value_text(value) for value in values] or [""]
+        before = [
+            "" if name == "lora_rank" and value is None else value_text(value)
+            for name, value in zip(table.rows_of, values, strict=True)
+        ] or [""]
         if table.columns_of is not None:
             yield before, [(cell_text(cell, marks), cell) for cell in cells]
             continue

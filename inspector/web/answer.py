@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ def answer(request: Any, models: Models | None = None) -> Record:
         read, or a setting that cannot be: {schema, repo_id, error {kind, message, exit_code}}. Never raises.
     """
     name = request.get("model") if isinstance(request, Mapping) else None
-    name = name if isinstance(name, str) else None
+    name = name.encode(errors="replace").decode() if isinstance(name, str) else None
     try:
         asked, want = _looked_at(request, models or Models())
         return {part: _part(part, asked) for part in want}
@@ -81,6 +82,8 @@ def _looked_at(request: Any, models: Models) -> tuple[Asked, tuple[str, ...]]:
     """
     if not isinstance(request, Mapping):
         raise UsageError("a request is an object", f"Its keys: {', '.join(KEYS)}.")
+    if not _is_text(request):
+        raise UsageError("the request has a character that is half of a pair")
     given, model = tuples({**request, "model": None}), request.get("model")  # a config stays as it was parsed
     _check("key of a request", request, KEYS)
     revision = given.get("revision")
@@ -95,6 +98,15 @@ def _looked_at(request: Any, models: Models) -> tuple[Asked, tuple[str, ...]]:
     own = (*settings_of(TrainingQuestion), "sharding", "trainable_parameters") if training else settings_of(Settings)
     _check(f"setting of {task}", settings, own)
     return Asked(model, revision, training, settings, given.get("over", "context"), models), want
+
+
+def _is_text(request: Any) -> bool:
+    """Whether UTF-8 has all of its characters: JSON can name half of a surrogate pair."""
+    try:
+        json.dumps(request, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(what: str, names: Iterable[Any], known: Collection[str]) -> None:

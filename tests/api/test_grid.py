@@ -86,6 +86,18 @@ def test_each_cell_of_training_is_the_step_of_its_settings(model: inspector.Load
     assert model.train(checkpointing="full").peak == found.cells[0].total
 
 
+def test_a_training_without_adapters_has_one_cell_for_all_ranks() -> None:
+    found = inspector.train_grid(QWEN, ranges={"method": "full,lora", "lora_rank": "8,16"}, gpus="H100", offline=True)
+    told = [(cell.settings["method"], cell.settings["lora_rank"], cell.fits) for cell in found.cells]
+    assert told == [("full", None, False), ("lora", 8, True), ("lora", 16, True)]
+    assert [cell.total for cell in found.cells] == [
+        inspector.train(QWEN, offline=True).peak,
+        *(inspector.train(QWEN, method="lora", lora_rank=rank, offline=True).peak for rank in (8, 16)),
+    ]
+    with pytest.raises(UsageError, match="these settings are of adapters"):
+        inspector.train_grid(QWEN, ranges={"lora_rank": "8,16"}, offline=True)
+
+
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [

@@ -154,3 +154,24 @@ def test_devices_in_a_list_are_as_if_repeated(run: Run) -> None:
         run("fit", QWEN, *DEVICES, "--offline").out
         == run("fit", QWEN, "--gpu", "RTX 4090", "--gpu", "H100", "--offline").out
     )
+
+
+def test_a_training_without_adapters_stands_under_every_rank(run: Run) -> None:
+    asked = ("train", QWEN, "--method", "full,lora", "--lora-rank", "8,16", "--offline")
+    lines = run(*asked).out.splitlines()
+    full, lora = (next(line.split() for line in lines if line.split()[:1] == [name]) for name in ("full", "lora"))
+    assert full[1] == full[2]
+    assert float(lora[1]) < float(lora[2]) < float(full[1])
+    rows = [
+        line.split()[:2]
+        for line in run(*asked, "--context", "1k,2k").out.splitlines()
+        if line.split()[:1] in (["full"], ["lora"])
+    ]
+    assert rows[1:] == [["lora", "8"], ["lora", "16"]]
+    assert float(rows[0][1]) > 50  # no rank, so the first figure
+    text = run(*asked, "--gpu", "H100", "--format", "csv").out
+    assert [(row["method"], row["lora_rank"], row["why"]) for row in csv.DictReader(StringIO(text))] == [
+        ("full", "", ""),
+        ("lora", "8", ""),
+        ("lora", "16", ""),
+    ]

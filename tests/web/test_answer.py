@@ -184,3 +184,27 @@ def test_a_pasted_config_is_a_design(models: Models) -> None:
     short = answer({"model": config, "settings": {"gpus": ["RTX 3060"]}}, models)["report"]["fit"][0]
     assert short["options"][0]["command"].startswith("llm-inspect fit config --gpu")
     assert answer({"model": {"model_type": 5}}, models)["error"]["exit_code"] == 4
+
+
+@pytest.mark.parametrize(
+    ("request_text", "message"),
+    [
+        (
+            '{"model": "gpt2", "settings": {"gpus": ["RTX 4090"], "price": 1e308}}',
+            "price must be",
+        ),
+        ('{"model": "gpt2", "settings": {"gpus": ["RTX 4090"], "price": Infinity}}', "price must be"),
+        ('{"model": "gpt2", "settings": {"gpus": ["RTX 4090"], "price": NaN}}', "price must be"),
+        (
+            '{"model": "gpt2", "settings": {"context": 99999999999999999999999999}}',
+            "context must be at",
+        ),
+        ('{"model": "\\ud800"}', "half of a pair"),
+        ('{"model": {"model_type": "\\ud800", "architectures": ["LlamaForCausalLM"]}}', "half of a pair"),
+        ('{"model": "gpt2", "\\udfff": 1}', "half of a pair"),
+    ],
+)
+def test_what_json_cannot_answer_is_an_error_that_it_can(models: Models, request_text: str, message: str) -> None:
+    found = answer(json.loads(request_text), models)
+    assert message in found["error"]["message"]
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()

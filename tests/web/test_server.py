@@ -92,7 +92,9 @@ def test_a_body_without_a_length_is_refused_once_it_is_too_long(page: Served) ->
         assert sent.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 500_000, b"NaN", b'"text"', b"[]"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b"[" * 500_000, b"NaN", b'"text"', b"[]", b'{"model": "\\ud800"}']
+)
 def test_what_is_no_request_is_refused_with_words(page: Served, body: bytes) -> None:
     found = page.ask("/api/answer", body)
     assert found.json.get("problem") or found.json["error"]["message"]

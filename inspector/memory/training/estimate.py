@@ -11,6 +11,8 @@ from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import setting, settings_of
 
+ADAPTER_METHODS = frozenset({"lora", "qlora"})
+"""Methods that train adapters, not the model's own parameters."""
 OPTIMIZERS = (
     "adamw",
     "adamw-8bit",
@@ -316,7 +318,7 @@ class TrainingSetup:
     @property
     def adapters(self) -> bool:
         """Whether adapters train, and the model's own parameters do not."""
-        return self.method in ("lora", "qlora")
+        return self.method in ADAPTER_METHODS
 
     @property
     def variant(self) -> str:
