@@ -87,6 +87,9 @@ UNMODELLED = {
 
 DEEPSPEED_CONFIGS = "deepspeed_configs/"
 
+BF16 = "Axolotl's default: bf16 auto, which is on where the GPU has it (Ampere and newer)"
+"""utils/schemas/config.py, and utils/config, resolve_dtype."""
+
 
 def read(reading: Reading) -> None:
     """src/axolotl/utils/schemas/ (defaults) and loaders/model.py (precision)."""
@@ -110,11 +113,11 @@ def read(reading: Reading) -> None:
 
 def _precision(reading: Reading) -> None:
     """Weights are loaded in the precision of the passes (cfg.torch_dtype)."""
-    computes = common.half(reading) or reading.flag("bfloat16") or reading.flag("float16")
+    computes = common.half(reading, default=True) or reading.flag("bfloat16") or reading.flag("float16")
     loaded = "bf16" if computes else "fp32"
     trains_adapters = reading.get("adapter") is not None
     # peft's adapters are fp32, and the Trainer's autocast is on.
-    common.precision(reading, loaded="fp32" if trains_adapters else loaded, computes=computes, key="bf16")
+    common.precision(reading, loaded="fp32" if trains_adapters else loaded, computes=computes, key="bf16", why=BF16)
 
 
 def _adapters(reading: Reading) -> None:
@@ -196,9 +199,8 @@ def _kernels(reading: Reading) -> None:
 
 
 def _spread(reading: Reading) -> None:
-    given = reading.get("fsdp")
-    fsdp = any(key.startswith("fsdp_config.") for key in reading.values) or bool(given)
-    reading.taken |= {"fsdp", "fsdp_version", "fsdp_config"}
+    fsdp = common.fsdp(reading) or any(key.startswith("fsdp_config.") for key in reading.values)
+    reading.taken |= {"fsdp_version", "fsdp_config"}
     if fsdp:
         reading.spread = "fsdp"
         common.fsdp_config(reading)

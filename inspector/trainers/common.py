@@ -133,18 +133,35 @@ def compiled(reading: Reading, key: str) -> None:
         reading.notes.append(f"{key}: what a compiled model keeps is not modelled; what is counted is a bound")
 
 
-def precision(reading: Reading, *, loaded: str, computes: bool, key: str) -> None:
+def precision(reading: Reading, *, loaded: str, computes: bool, key: str, why: str = "") -> None:
     """The precision of what trains.
 
     Args:
         loaded: of the weights: "bf16" or "fp32".
         computes: the passes compute in 16 bits.
+        why: it is so, where the key is not there.
     """
     value = "bf16" if loaded == "bf16" else "mixed" if computes else "fp32"
     if key in reading.values and reading.values[key] is not None:
         reading.put("precision", value, key)
     else:
-        reading.assume("precision", value)
+        reading.assume("precision", value, why)
+
+
+def fsdp(reading: Reading) -> bool:
+    """Whether the Trainer's `fsdp` (a list, or words with spaces between) asks for FSDP; what it offloads is put."""
+    given = reading.get("fsdp", ())
+    if isinstance(given, str | list | tuple):
+        words = given.lower().replace(",", " ").split() if isinstance(given, str) else [str(each) for each in given]
+    else:
+        words = ["true"] if given is True else [] if given is False else [str(given)]
+    words = [word for word in words if word not in ("false", "")]
+    other = next((word for word in words if word not in ("full_shard", "auto_wrap", "offload", "true")), None)
+    if other is not None:
+        reading.refuse("fsdp", f"FSDP with '{other}'")
+    if "offload" in words:
+        reading.settings["offload"] = ("params",)
+    return bool(words)
 
 
 def fsdp_config(reading: Reading, before: str = "fsdp_config.") -> None:

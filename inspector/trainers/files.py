@@ -14,6 +14,10 @@ from inspector.errors import FileMissing, UsageError
 
 MAX_DEPTH = 12
 """Of nested values; trainers' files have three."""
+MAX_VALUES = 20_000
+"""Of a YAML file with its aliases multiplied out; trainers' files have fewer than 200."""
+MAX_KEY = 200
+"""Characters of one key; the longest of a trainer have about 60."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,18 @@ def read_document(path: Path) -> Document:
 
     Raises:
         FileMissing: there is no such file.
-        UsageError: no YAML, JSON or TOML, or no mapping at its top.
+        UsageError: no regular file, too large, no YAML, JSON or TOML, or no mapping at its top.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        if path.exists() and not path.is_file():  # a pipe or a device may have no end
+            raise UsageError(f"{path} is no regular file")
+        with path.open("rb") as file:
+            read = file.read(MAX_CHARACTERS + 1)
+        if len(read) > MAX_CHARACTERS:
+            raise UsageError(f"{path.name} is larger than any trainer's config")
+        text = read.decode("utf-8")
+    except (OSError, ValueError) as error:
         raise FileMissing(f"{path}: cannot be read", str(getattr(error, "strerror", "") or "not UTF-8")) from None
-    if len(text) > MAX_CHARACTERS:
-        raise UsageError(f"{path.name} is larger than any trainer's config")
     return Document(path, text, values_of(path.name, text))
 
 
@@ -66,7 +74,10 @@ def _parsed(name: str, text: str) -> Any:
     if name.endswith(".toml"):
         return _toml(name, text)
     root = compose(name, text)
-    return None if root is None else _plain(root)
+    try:
+        return None if root is None else _plain(root, iter(range(MAX_VALUES)))
+    except StopIteration:
+        raise UsageError(f"{name} has more values than any trainer's config, aliases multiplied out") from None
 
 
 def _toml(name: str, text: str) -> Any:
@@ -80,15 +91,20 @@ def _toml(name: str, text: str) -> Any:
         raise UsageError(f"{name}: no valid TOML: {error}") from None
 
 
-def _plain(node: Any, depth: int = 0) -> Any:
-    """A YAML node's value; what has a tag of its own, or lies too deep, is None."""
+def _plain(node: Any, left: Iterator[int], depth: int = 0) -> Any:
+    """A YAML node's value; what has a tag of its own, or lies too deep, is None.
+
+    Raises:
+        StopIteration: no more values are `left`.
+    """
+    next(left)
     pairs = items_of(node)
     if depth > MAX_DEPTH:
         return None
     if pairs is not None:
-        return {str(key.value): _plain(value, depth + 1) for key, value in pairs}
+        return {str(key.value): _plain(value, left, depth + 1) for key, value in pairs}
     if getattr(node, "id", "") == "sequence":
-        return [_plain(each, depth + 1) for each in node.value]
+        return [_plain(each, left, depth + 1) for each in node.value]
     try:
         return scalar(node)
     except ValueError:
@@ -97,6 +113,8 @@ def _plain(node: Any, depth: int = 0) -> Any:
 
 def _flat(values: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
+        if len(key) > MAX_KEY:
+            raise UsageError(f"a key of {len(key):,} characters is no trainer's")
         if isinstance(value, dict) and value and depth < MAX_DEPTH:
             yield from _flat(value, f"{before}{key}.", depth + 1)
         else:

@@ -58,6 +58,13 @@ UNMODELLED = {
 }
 
 
+BASE = (
+    "without bf16 or fp16 LLaMA-Factory loads the base of adapters in the model's own dtype: taken as bf16, as most"
+    " checkpoints have it"
+)
+"""model/patcher.py, patch_config: infer_optim_dtype of the config's torch_dtype."""
+
+
 def read(reading: Reading) -> None:
     """src/llamafactory/hparams/ (defaults), model/adapter.py and model/loader.py (precision)."""
     model = reading.get("model_name_or_path")
@@ -93,7 +100,11 @@ def _method(reading: Reading) -> None:
     kind = str(reading.get("finetuning_type", "lora"))
     pure, computes = reading.flag("pure_bf16"), common.half(reading) or reading.flag("pure_bf16")
     key = "pure_bf16" if pure else "bf16"
-    common.precision(reading, loaded="bf16" if pure else "fp32", computes=computes, key=key)
+    if kind == "lora" and not computes:
+        reading.notes.append(BASE)
+        reading.assume("precision", "mixed", "the base keeps the model's own dtype, adapters are fp32")
+    else:
+        common.precision(reading, loaded="bf16" if pure else "fp32", computes=computes, key=key)
     bits = reading.get("quantization_bit")
     if kind == "full":
         reading.put("method", "full", "finetuning_type")
@@ -147,11 +158,8 @@ def _spread(reading: Reading) -> None:
     if path is not None:
         reading.spread = "zero"
         reading.others["deepspeed"] = str(path)
-    given = reading.get("fsdp")
-    if given is not None:
+    if common.fsdp(reading):
         reading.spread = "fsdp"
-        if "offload" in str(given):
-            reading.settings["offload"] = ("params",)
     reading.taken |= {"fsdp_transformer_layer_cls_to_wrap", "fsdp_config"}
     common.fsdp_config(reading)
 

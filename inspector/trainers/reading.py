@@ -13,6 +13,9 @@ from typing import Any
 UNSET = (None, "", "null", "None")
 """Values that are as if the key were not there."""
 
+YES, NO = ("true", "yes", "on", "1", "auto"), ("false", "no", "off", "0", "[]", "()", "{}")
+"""Values of what is on or off, in lower case."""
+
 OFF: tuple[Any, ...] = (False, "false", "False", 0, [], {}, *UNSET)
 
 
@@ -69,18 +72,22 @@ class Reading:
         return default if _unset(value) else value
 
     def flag(self, key: str, *, default: bool = False) -> bool:
-        """A key's value as yes or no."""
-        value = self.get(key, default)
-        return str(value).strip().lower() in ("true", "yes", "on", "1", "auto")
+        """A key's value as yes or no; anything else is refused."""
+        value = str(self.get(key, default)).strip().lower()
+        if value not in (*YES, *NO):
+            self.refuse(key, f"'{value}' is neither true nor false")
+        return value in YES
 
     def whole(self, key: str, default: int) -> int:
         """A key's value as a whole number; anything else is refused."""
         value = self.get(key, default)
         try:
-            return int(value)
-        except (TypeError, ValueError):
-            self.refuse(key, f"'{value}' is no whole number")
-            return default
+            if not isinstance(value, bool) and (number := int(value)) == float(value):
+                return number
+        except (TypeError, ValueError, OverflowError):
+            pass
+        self.refuse(key, f"'{value}' is no whole number")
+        return default
 
     def names(self, key: str) -> str:
         """A key's names, with commas between: it may be a list, or one text."""

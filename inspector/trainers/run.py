@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from inspector.trainers.deepspeed import shipped
 from inspector.trainers.files import Document, read_document
 from inspector.trainers.reading import Assumed, Read, Reading, Trainer
 from inspector.trainers.registry import TRAINERS, recognise
+
+DEGREES = frozenset(("tp", "pp", "cp", "hsdp", "fsdp"))
+"""Settings whose product divides the GPUs of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +97,49 @@ def run_of(
     given: Iterable[str] = (),
 ) -> Run:
     """`read_run` of files that were read."""
-    waiting, readings = list(documents), []
+    waiting = list(documents)
+    readings: list[tuple[Document, Reading]] = []
     while waiting:
         document = waiting.pop(0)
+        if any(document.path == other.path for other, _ in readings):
+            continue  # given, and named by another
         reading = _reading(document)
+        _refuse_second(document, reading.trainer, readings)
         waiting += _finish(document, reading, set(without), set(given))
         readings.append((document, reading))
     if not readings:
         raise UsageError("no config file", "--config FILE")
-    return _joined(readings, processes)
+    _refuse_contradictions(readings, set(given))
+    return _joined(readings, processes, set(given))
+
+
+def _refuse_second(document: Document, trainer: Trainer, readings: list[tuple[Document, Reading]]) -> None:
+    """A run has one trainer, and of each kind beside it one file."""
+    for other, reading in readings:
+        if reading.trainer is trainer or not (reading.trainer.beside or trainer.beside):
+            raise UsageError(
+                f"two files for one run: {other.name} ({reading.trainer.title}) and {document.name} ({trainer.title})",
+                "Give one of them.",
+            )
+
+
+def _refuse_contradictions(readings: list[tuple[Document, Reading]], given: set[str]) -> None:
+    """DeepSpeed's batch against the trainer's: transformers does not start such a run (integrations/deepspeed.py)."""
+    for name in {"batch", "grad_accum"} - given:
+        found = [
+            (document, each)
+            for document, reading in readings
+            if not reading.trainer.beside or reading.trainer.name == "deepspeed"
+            for each in reading.read
+            if each.setting == name
+        ]
+        for document, each in found[1:]:
+            first, one = found[0]
+            if document is not first and each.becomes != one.becomes:
+                raise UsageError(
+                    f"{first.name} has {one.key} {one.becomes}, {document.name} {each.key} {each.becomes}",
+                    "Make them agree, or set DeepSpeed's to auto.",
+                )
 
 
 def _reading(document: Document) -> Reading:
@@ -134,7 +172,9 @@ def _finish(document: Document, reading: Reading, without: set[str], given: set[
     found = []
     for key, name in reading.others.items():
         told = shipped(name)
-        path = next((each for each in (document.path.parent / name, Path(name)) if each.is_file()), None)
+        path = next((each for each in (document.path.parent / name, Path(name)) if _is_file(each)), None)
+        if path == document.path:
+            raise UsageError(f"{document.name}: {key} names the file itself")
         if path is not None:
             found.append(read_document(path))
         elif told is not None:
@@ -145,27 +185,39 @@ def _finish(document: Document, reading: Reading, without: set[str], given: set[
     return found
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or none
+        return False
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _joined(readings: list[tuple[Document, Reading]], processes: int | None) -> Run:
+def _joined(readings: list[tuple[Document, Reading]], processes: int | None, given: set[str]) -> Run:
     """One run of several files: what stands beside a trainer's own file wins over it."""
     main = next((pair for pair in readings if not pair[1].trainer.beside), readings[0])
     settings: dict[str, Any] = {}
     for _, reading in sorted(readings, key=lambda pair: pair[1].trainer.beside):
         settings |= reading.settings
     told = [reading.processes for _, reading in readings if reading.processes is not None]
-    world = processes or max(told, default=1)
+    least = _degrees(settings)
+    world = processes or max(told, default=least)
+    if not given & DEGREES and (world % least or ("fsdp" in settings and world != least)):
+        degrees = ", ".join(f"{name} {settings[name]}" for name in sorted(DEGREES) if name in settings)
+        raise UsageError(f"{main[0].name}: its degrees ({degrees}) do not make {world} GPUs")
     spreads = [reading.spread for _, reading in readings if reading.spread]
     assumed = [each for _, reading in readings for each in reading.assumed if each.setting in settings]
-    if processes is None and not told:
+    if processes is None and not told and least == 1:
         assumed.append(Assumed("processes", world, "no file says how many GPUs the run has: --processes N"))
     notes = [note for _, reading in readings for note in reading.notes]
     _spread(settings, spreads[-1] if spreads else "", world, notes)
     for name in ("model", "revision"):
         if name in settings and not isinstance(settings[name], str):
-            raise UsageError(f"{main[0].name}: the {name} is no text", "llm-inspect train org/name --config FILE")
+            key = next(each.key for _, reading in readings for each in reading.read if each.setting == name)
+            raise UsageError(f"{main[0].name}: {key} is no text", "llm-inspect train org/name --config FILE")
     names = set(settings_of(Sharding))
     used = {each.key for _, reading in readings for each in reading.read}
     return Run(
@@ -183,15 +235,15 @@ def _joined(readings: list[tuple[Document, Reading]], processes: int | None) -> 
     )
 
 
+def _degrees(settings: Mapping[str, Any]) -> int:
+    """The GPUs that the degrees take, without those of data parallelism that no key gives."""
+    return prod(int(settings.get(name, 1)) for name in DEGREES)
+
+
 def _spread(settings: dict[str, Any], spread: str, world: int, notes: list[str]) -> None:
     """The degrees of a run of so many GPUs."""
-    others = 1
-    for name in ("tp", "pp", "cp", "hsdp"):
-        others *= int(settings.get(name, 1))
-    data = max(1, world // others)
+    data = int(settings["fsdp"]) if "fsdp" in settings else max(1, world // _degrees(settings))
     stage = settings.get("zero")
-    if "fsdp" in settings:
-        data = int(settings["fsdp"])
     if spread == "zero" or stage:
         settings["ddp"] = data
         if stage and settings.get("method") == "full" and settings.get("precision") in ("bf16", "mixed"):

@@ -110,9 +110,14 @@ def _spread(reading: Reading) -> None:
         degree = reading.whole(key, 1)
         if degree > 1:
             reading.put(ours, degree, key)
-    shard = reading.whole("parallelism.data_parallel_shard_degree", -1)
+        elif degree < 1:
+            reading.refuse(key, f"a degree of {degree}")
+    key = "parallelism.data_parallel_shard_degree"
+    shard = reading.whole(key, -1)
     if shard > 0:
-        reading.put("fsdp", shard, "parallelism.data_parallel_shard_degree")
+        reading.put("fsdp", shard, key)
+    elif shard != -1:
+        reading.refuse(key, f"a degree of {shard}")
     if reading.settings.get("tp", 1) > 1:
         reading.settings["sp"] = True
         reading.settings["loss_parallel"] = not reading.flag("parallelism.disable_loss_parallel")

@@ -107,11 +107,8 @@ def _spread(reading: Reading) -> None:
     if path is not None:
         reading.spread = "zero"
         reading.others["deepspeed"] = str(path)
-    given = reading.get("fsdp")
-    if given is not None:
+    if common.fsdp(reading):
         reading.spread = "fsdp"
-        if "offload" in str(given):
-            reading.settings["offload"] = ("params",)
     reading.taken.add("fsdp_config")
     common.fsdp_config(reading)
 

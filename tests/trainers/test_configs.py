@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspector.batch.yaml_nodes import MAX_CHARACTERS
 from inspector.errors import FileMissing, InspectError, UnreadableModel, UsageError
 from inspector.memory.training import Sharding, TrainingSetup
 from inspector.settings import settings_of
@@ -140,6 +142,107 @@ def test_files_of_no_trainer_and_broken_ones_are_refused_in_words(tmp_path: Path
     deep = "base_model: a/b\nmicro_batch_size: 1\nx: " + "[" * 40 + "]" * 40
     with pytest.raises(InspectError):
         run_of(tmp_path, deep)
+
+
+def test_a_bomb_of_aliases_and_what_has_no_end_are_refused(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    with pytest.raises(UsageError, match="more values"):
+        run_of(tmp_path, f"{AXOLOTL}{bomb}")
+    pipe = tmp_path / "pipe.yml"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match="no regular file"):
+            read_run([path])
+    with pytest.raises(UsageError, match="larger than"):
+        run_of(tmp_path, f"{AXOLOTL}# {'x' * MAX_CHARACTERS}")
+    with pytest.raises(UsageError, match="a key of"):
+        run_of(tmp_path, f"{AXOLOTL}{'x' * 500}: 1")
+    with pytest.raises(UsageError, match="names the file itself"):
+        run_of(tmp_path, f"{AXOLOTL}deepspeed: run.yml\n")
+    with pytest.raises(FileMissing):
+        run_of(tmp_path, f"{AXOLOTL}deepspeed: {'x' * 5000}")
+
+
+def test_axolotl_computes_in_bf16_where_nothing_is_said(tmp_path: Path) -> None:
+    bare = "base_model: a/b\nsequence_len: 2048\nmicro_batch_size: 1\n"
+    run = run_of(tmp_path, bare)
+    assert run.settings["precision"] == "bf16"
+    assert "Ampere" in next(each.why for each in run.assumed if each.setting == "precision")
+    assert run_of(tmp_path, f"{bare}bf16: false\n").settings["precision"] == "fp32"
+
+
+def test_llama_factory_loads_the_base_of_adapters_in_the_models_own_dtype(tmp_path: Path) -> None:
+    text = "model_name_or_path: a/b\ncutoff_len: 2048\nfinetuning_type: "
+    run = run_of(tmp_path, f"{text}lora\n")
+    assert run.settings["precision"] == "mixed"
+    assert any("taken as bf16" in note for note in run.notes)
+    assert run_of(tmp_path, f"{text}full\n").settings["precision"] == "fp32"
+
+
+def test_a_run_has_one_trainer(tmp_path: Path) -> None:
+    other = tmp_path / "llama_factory.yaml"
+    other.write_text("model_name_or_path: a/b\nfinetuning_type: lora\n", "utf-8")
+    (tmp_path / "run.yml").write_text(AXOLOTL, "utf-8")
+    with pytest.raises(UsageError, match=r"run\.yml \(Axolotl\) and llama_factory\.yaml \(LLaMA-Factory\)") as caught:
+        read_run([tmp_path / "run.yml", other])
+    assert caught.value.exit_code == 2
+
+
+def test_deepspeeds_batch_must_be_the_trainers(tmp_path: Path) -> None:
+    beside = tmp_path / "ds.json"
+    text = f"{AXOLOTL}deepspeed: ds.json\n"
+    for batch, agrees in ((7, False), (4, True), ("auto", True)):
+        beside.write_text(json.dumps({"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": batch}))
+        if agrees:
+            assert run_of(tmp_path, text, processes=2).settings["batch"] == 4
+        else:
+            with pytest.raises(UsageError, match=r"micro_batch_size 4, ds\.json train_micro_batch_size_per_gpu 7"):
+                run_of(tmp_path, text, processes=2)
+            assert run_of(tmp_path, text, processes=2, given={"batch"})
+    (tmp_path / "run.yml").write_text(text, "utf-8")
+    assert read_run([tmp_path / "run.yml", beside], processes=2).sharding["zero"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("micro_batch_size: 1.5", "no whole number"),
+        ("micro_batch_size: true", "no whole number"),
+        ("gradient_accumulation_steps: 1.5", "no whole number"),
+        ("bf16: maybe", "neither true nor false"),
+        ("bf16: full", "neither true nor false"),
+        ("fsdp: 5", "FSDP with '5'"),
+        ("fsdp: [shard_grad_op, auto_wrap]", "FSDP with 'shard_grad_op'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(line: str, words: str, tmp_path: Path) -> None:
+    key = line.partition(":")[0]
+    text = "\n".join(each for each in AXOLOTL.splitlines() if not each.startswith(f"{key}:"))
+    with pytest.raises(UnreadableModel, match=f"'{key}'.*{words}"):
+        run_of(tmp_path, f"{text}\n{line}\n")
+
+
+def test_degrees_make_the_number_of_gpus(tmp_path: Path) -> None:
+    pytest.importorskip("tomllib")
+
+    def titan(degree: int, **more: Any) -> Run:
+        return run_of(tmp_path, TITAN.replace("degree = -1", f"degree = {degree}"), "run.toml", **more)
+
+    assert titan(-1, processes=8).sharding["fsdp"] == titan(8, processes=8).sharding["fsdp"] == 8
+    assert titan(4).processes == 4
+    with pytest.raises(UnreadableModel, match="a degree of -7"):
+        titan(-7, processes=8)
+    with pytest.raises(UsageError, match=r"\(fsdp 3\) do not make 8 GPUs"):
+        titan(3, processes=8)
+
+
+@pytest.mark.parametrize("line", ["base_model: [1, 2]", "base_model: 5", "base_model:\n  a: b\nsequence_len: 8"])
+def test_a_model_that_is_no_text_is_named_by_its_key(line: str, run: Command, tmp_path: Path) -> None:
+    file = tmp_path / "run.yml"
+    file.write_text(AXOLOTL.replace("base_model: meta-llama/Llama-3.1-8B", line), "utf-8")
+    done = run("train", "--config", str(file), "--offline")
+    assert done.code == 2
+    assert "a bug" not in done.err
 
 
 VALUES = st.one_of(
