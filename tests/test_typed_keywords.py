@@ -129,7 +129,7 @@ def test_arguments_are_read_as_the_command_line_reads_them() -> None:
     "wrong",
     [
         {"context": "8x"}, {"context": 0}, {"context": 1.5}, {"context": True}, {"batch": None}, {"batch": "4"},
-        {"images": 1.5}, {"image_size": "1x1"}, {"image_size": (1, "a")}, {"image_size": (1, 2, 3)}, {"dtype": 3},
+        {"images": 1.5}, {"image_size": "1xa"}, {"image_size": (1, "a")}, {"image_size": (1, 2, 3)}, {"dtype": 3},
         {"formulas": 3}, {"gpus": 3}, {"gpus": [3]}, {"gpus": "RTX 4900"}, {"serving": 3}, {"engine": None},
         {"engine": "vllm", "gpus": "24GiB", "serving": {"max_num_seqs": "8"}}, {"all_gpus": 1}, {"revision": 3},
         {"token": 3}, {"resolver": 3}, {"model": None},
