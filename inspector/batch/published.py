@@ -18,6 +18,7 @@ from inspector.batch.outcome import Record, outcome_of
 from inspector.batch.run import JOBS, guarded, run_all
 from inspector.errors import AmbiguousModel, UsageError
 from inspector.hub import Resolver
+from inspector.hub.checkpoint import with_weights
 from inspector.hub.repo.listing import Query
 from inspector.hub.repo_id import RepoId, parse_model
 from inspector.record import inspection_record
@@ -110,7 +111,7 @@ class _Looks:
         from inspector.model import build_model
 
         try:
-            checkpoint = self.source.resolve(model)
+            checkpoint = with_weights(self.source.resolve(model))
         except AmbiguousModel as error:
             if error.choices:
                 self.several[model] = error.choices

@@ -21,7 +21,7 @@ from inspector.errors import InspectError, UsageError
 from inspector.finding.look import DOES_NOT_FIT, Found, Outcome, look_at, renamed, same_as
 from inspector.finding.settings import FindQuestion
 from inspector.hub import Resolver
-from inspector.hub.checkpoint import ListedModel
+from inspector.hub.checkpoint import ListedModel, with_weights
 from inspector.settings import asking
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _each(
                 return DOES_NOT_FIT
             if model.same_as in known:
                 return renamed(known[model.same_as], model, question, None)
-            checkpoint = resolver.resolve(model.name)
+            checkpoint = with_weights(resolver.resolve(model.name))
             same = same_as(checkpoint)
             if same in known:
                 return renamed(known[same], model, question, checkpoint)

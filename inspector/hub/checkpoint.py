@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from inspector.errors import UnsupportedFormat
 from inspector.hub.dtypes import stored_bytes
 
 Source = Literal["hub", "cache", "local", "bundled"]
@@ -185,6 +186,17 @@ class Weights(NamedTuple):
 
 NO_WEIGHTS = Weights((), (), {}, is_design=True)
 """Of a place that holds a config alone."""
+
+
+def with_weights(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, where what is asked is which weights run.
+
+    Raises:
+        UnsupportedFormat: a config alone was read.
+    """
+    if checkpoint.design is not None:
+        raise UnsupportedFormat(f"{checkpoint.repo_id} holds only a config", "There are no weights that could run.")
+    return checkpoint
 
 
 def config_alone(checkpoint: Checkpoint) -> Checkpoint:

@@ -210,11 +210,12 @@ def test_every_setting_survives_a_manifest(tmp_path: Path) -> None:
         "str": "fp8",
         "int": 2,
         "float": 2.5,
+        "bool": True,
         "tuple[int": (448, 448),
         "Sequence[str": ("24GiB",),
         "Formulas": "exact",
     }
-    given: dict[str, Any] = {"engine": "vllm", "serving": {"max_num_seqs": 8}}
+    given: dict[str, Any] = {"engine": "vllm", "serving": {"max_num_seqs": 8}, "set": ("num_hidden_layers=40",)}
     for name, each in settings_of(Settings).items():
         if name not in given and not name.startswith("all_"):
             given[name] = next(value for start, value in values.items() if each.type.startswith(start))

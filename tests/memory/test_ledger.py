@@ -91,4 +91,4 @@ def test_the_command_prints_it_as_text_and_as_json(run: Run) -> None:
     assert "full attention 0-31     32  218,112,000    416 MiB   4.00 KiB  16.0 MiB" in text
     assert "num_key_value_heads · 8, config.json: num_key_value_heads" in text
     refused = run("gpt2", "--layers", "--format", "csv", "--offline")
-    assert (refused.code, refused.err) == (2, "Error: --layers prints text or json, not csv\n")
+    assert (refused.code, refused.err) == (2, "Error: --layers prints text, json or html, not csv\n")
