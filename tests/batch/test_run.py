@@ -116,10 +116,10 @@ def test_a_bug_that_one_model_brings_up_is_its_record(
         hub.add_repo(name, small_files())
     resolve = resolver.resolve
 
-    def broken(model: str, revision: str | None = None) -> object:
+    def broken(model: str, revision: str | None = None, *, config_only: bool = False) -> object:
         if model == "org/a":
             raise ZeroDivisionError("no layers")
-        return resolve(model, revision)
+        return resolve(model, revision, config_only=config_only)
 
     monkeypatch.setattr(resolver, "resolve", broken)
     bad, good = inspect_many(["org/a", "org/b"], resolver=resolver, ordered=True)
