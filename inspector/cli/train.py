@@ -122,6 +122,11 @@ def train(
 
         model, revision, run = configured(model, revision, settings, files, processes, ignore_key)
     if model is None:
+        if run is not None and run.unnamed:
+            raise UsageError(
+                f"{run.document.name}: no repository is known of {run.unnamed}",
+                "Name one: llm-inspect train org/name --config FILE",
+            )
         raise UsageError("no model is named", "llm-inspect train org/name, or --config FILE that names one.")
     access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
     out = Output(output_format(output, path), path)

@@ -13,11 +13,14 @@ from click.core import ParameterSource
 from inspector.errors import InspectError
 from inspector.trainers import Run, read_run
 from inspector.trainers.files import values_of
-from inspector.trainers.patch import diff, patches
+from inspector.trainers.patch import diff, patches, shorter
 from inspector.trainers.run import run_of
 
 if TYPE_CHECKING:
     from inspector.api.training import Trained
+
+STEP = 8
+"""Tokens of which a shorter context is a multiple."""
 
 
 def configured(
@@ -56,30 +59,95 @@ def _count(gpus: Sequence[str]) -> int | None:
 
 
 def told(run: Run, trained: Trained, access: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """What the report says of the files, with `patch`: the smallest diff with which the step fits; "" for none."""
-    changes = [change for fit in trained.fits if fit.fits is False for change in fit.changes]
-    return run.to_dict() | {"patch": _patch(run, trained, changes, access, settings)}
+    """What the report says of the files, with `patch`: the smallest diff with which the step fits; "" for none.
+
+    `no_patch` says why there is none where the step does not fit, and is "" else.
+    """
+    failed = [fit for fit in trained.fits if fit.fits is False]
+    patch, why = "", ""
+    if failed:
+        trial = _Trial(run, trained, access, settings)
+        patch = trial.first([change for fit in failed for change in fit.changes])
+        if not patch:
+            why = "none of the changes that were tried makes it fit" if trial.texts else NOT_BY_LINES
+    return run.to_dict() | {"patch": patch, "no_patch": why}
 
 
-def _patch(run: Run, trained: Trained, changes: Sequence[Any], access: dict[str, Any], settings: dict[str, Any]) -> str:
-    """The first diff with which the file, read again, fits: what is printed was tried."""
-    from inspector.api.inspection import inspect_checkpoint
-    from inspector.api.training import TrainingQuestion, train_inspected
-    from inspector.memory.training import read_weights
+NOT_BY_LINES = "its keys cannot be changed line by line"
 
-    checkpoint, given = trained.inspection.checkpoint, _given({**settings, **settings["sharding"]})
-    for _, text in patches(run, changes):
-        document = dataclasses.replace(run.document, text=text, values=values_of(run.document.name, text))
+
+@dataclasses.dataclass
+class _Trial:
+    """Files that are read again and sized, as the command's question would have them: what is printed was tried.
+
+    Attributes:
+        texts: how many files were tried.
+    """
+
+    run: Run
+    trained: Trained
+    access: dict[str, Any]
+    settings: dict[str, Any]
+    texts: int = 0
+
+    def first(self, changes: Sequence[Any]) -> str:
+        """The first diff with which the file fits."""
+        text = next((text for text in patches(self.run, changes) if self.fits(text)), None)
+        text = text if text is not None else self._shortest()
+        return diff(self.run, text) if text is not None else ""
+
+    def _shortest(self) -> str | None:
+        """The file with the longest context that fits, in steps of `STEP` tokens."""
+        from inspector.verdict.fit import largest_that_fits
+
+        most = (int(self.run.settings.get("context", 0)) - 1) // STEP
+        if most < 1:
+            return None
+        for at in range(len(list(shorter(self.run, STEP)))):
+
+            def text(steps: int, at: int = at) -> str:
+                return list(shorter(self.run, steps * STEP))[at]
+
+            found = largest_that_fits(lambda steps, text=text: (self.fits(text(steps)), None), most)  # type: ignore[misc]
+            if found:
+                return text(found)
+        return None
+
+    def fits(self, text: str) -> bool:
+        """Whether the step of a changed file fits, with what torch's allocator reserves where that is known."""
+        from inspector.api.inspection import device_specs, inspect_checkpoint
+        from inspector.api.training import TrainingQuestion
+        from inspector.memory.training import read_weights, training_estimate
+        from inspector.verdict.training import check_training, over_reserved
+
+        self.texts += 1
+        checkpoint, settings = self.trained.inspection.checkpoint, self.settings
+        given = _given({**settings, **settings["sharding"]})
+        document = self.run.document
         try:
-            other = run_of([document], processes=run.processes, without=run.document.values, given=settings)
-            changed = {name: value for name, value in other.settings.items() if name not in given}
+            changed = dataclasses.replace(document, text=text, values=values_of(document.name, text))
+            other = run_of([changed], processes=self.run.processes, without=changed.values, given=settings)
+            own = {name: value for name, value in other.settings.items() if name not in given}
             spread = {name: value for name, value in other.sharding.items() if name not in given}
-            asked = {**settings, **changed, "sharding": {**settings["sharding"], **spread}}
-            question = TrainingQuestion(model=checkpoint.repo_id, **access, **asked)
+            asked = {**settings, **own, "sharding": {**settings["sharding"], **spread}}
+            question = TrainingQuestion(model=checkpoint.repo_id, **self.access, **asked)
             inspection = inspect_checkpoint(checkpoint, question.inference, ())
-            again = train_inspected(inspection, read_weights(checkpoint, inspection.model.architecture), question)
+            weights = read_weights(checkpoint, inspection.model.architecture)
+            for spec in device_specs(question.gpus):
+                workload = inspection.estimate.workload
+                known = training_estimate(inspection.model, workload, question.setup, question.over, weights)
+                fit = check_training(
+                    inspection.model,
+                    workload,
+                    question.setup,
+                    question.over,
+                    weights,
+                    spec,
+                    searches=False,
+                    known=known,
+                )
+                if not fit.fits or over_reserved(known, fit):
+                    return False
         except InspectError:
-            continue
-        if all(fit.fits for fit in again.fits):
-            return diff(run, text)
-    return ""
+            return False
+        return True

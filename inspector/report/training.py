@@ -111,6 +111,11 @@ def _print_config(console: Console, config: dict[str, Any], *, explain: bool) ->
         console.print(Text(f"  with this patch to {inert(config['file'])} it fits:"))
         for line in config["patch"].splitlines():
             console.print(Text(f"    {inert(line)}"), soft_wrap=True)
+        if "\r\n" in config["patch"]:
+            indented(console, Text("the file's lines end in CR LF: take the patch from --json"))
+        console.print()
+    elif config["no_patch"]:
+        console.print(Text(f"  no patch to {inert(config['file'])}: {config['no_patch']}"))
         console.print()
     indented(console, Text(f"From {inert(config['file'])} ({inert(config['title'])})", "bold"), 0)
     read = dict.fromkeys(f"{each['key']} {_short(each['value'])}" for each in config["read"])

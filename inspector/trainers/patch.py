@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from difflib import unified_diff
+from itertools import combinations
 
 from inspector.trainers.run import Run
 from inspector.verdict.changes import Change
 
 MORE = ("--logits chunked", "--checkpointing full")
 """What is tried beside a change that does not suffice in the file: a trainer's adapters may take more than ours."""
+SETTINGS = ("--optimizer-impl fused", "--checkpointing full", "--logits chunked", "--optimizer adamw-8bit")
+"""What is tried together with a micro-batch of one."""
 
 
 def edits_of(run: Run, option: str) -> dict[str, str] | None:
@@ -28,6 +30,8 @@ def edits_of(run: Run, option: str) -> dict[str, str] | None:
         edits = run.trainer.edits.get(part)
         if edits is None and value.isdigit():
             edits = {key: text.format(value) for key, text in run.trainer.edits.get(name, {}).items()}
+        if edits and name == "--method" and run.settings.get("method") != "full":
+            edits = {key: text for key, text in edits.items() if not key.startswith("lora_")}  # it has its own
         if not edits:
             return None
         found |= edits
@@ -41,32 +45,58 @@ def _micro_batch(run: Run, most: int) -> tuple[str, str]:
     return str(size), str(whole // size)
 
 
-def patches(run: Run, changes: Iterable[Change]) -> Iterator[tuple[Change, str]]:
-    """Each change that the file can say, with the file as it would be, the fewest changed lines first; then each with
-    `MORE` beside it. A shorter context comes last: it leaves out data."""
-    alone = list(changes)
-    both = [
-        replace(change, option=f"{change.option} {more}")
-        for more in MORE
-        for change in alone
-        if more not in change.option
-    ]
-    for group in (alone, both):
-        found = []
-        for change in group:
-            edits = edits_of(run, change.option)
-            text = edited(run.document.name, run.document.text, edits) if edits else None
-            if edits and text is not None:
-                found.append((("--context" in change.option, len(edits)), change, text))
-        for _, change, text in sorted(found, key=lambda each: each[0]):
-            yield change, text
+def patches(run: Run, changes: Iterable[Change]) -> Iterator[str]:
+    """The file as it would be, for each change that it can say, none twice: single changes, the fewest keys first; each
+    with `MORE` beside it; a micro-batch of one with no, one, two and all of `SETTINGS`.
+
+    Another method comes after all of these, because it trains something else. A shorter context leaves out data: that
+    is what `shorter` is for.
+    """
+    alone = [change.option for change in changes if "--context" not in change.option]
+    alone.sort(key=lambda option: len(edits_of(run, option) or ()))
+    both = [f"{option} {more}" for more in MORE for option in alone if more not in option]
+    sizes = (0, 1, 2, len(SETTINGS))
+    together = [" ".join((*_one(run), *pick)) for size in sizes for pick in combinations(SETTINGS, size)]
+    methods = ["--method qlora", *(f"{option} --method qlora" for option in together)]
+    options = sorted((*alone, *both, *together), key=lambda option: "--method" in option)
+    seen = {run.document.text}
+    for option in (*options, *methods):
+        text = _changed(run, option.strip())
+        if text is not None and text not in seen:
+            seen.add(text)
+            yield text
+
+
+def shorter(run: Run, context: int) -> Iterator[str]:
+    """The file with so many tokens a sequence: with a micro-batch of one, with all of `SETTINGS` beside, and alone."""
+    one, all_of_them = " ".join(_one(run)), " ".join((*_one(run), *SETTINGS))
+    for option in dict.fromkeys((one, all_of_them, "")):
+        text = _changed(run, f"{option} --context {context}".strip())
+        if text is not None:
+            yield text
+
+
+def _one(run: Run) -> tuple[str, ...]:
+    """A micro-batch of one, where it has more."""
+    return ("--batch 1",) if int(run.settings.get("batch", 1)) > 1 else ()
+
+
+def _changed(run: Run, option: str) -> str | None:
+    """The file with our options said by its keys; None where it cannot say them."""
+    edits = edits_of(run, option) if option else None
+    return edited(run.document.name, run.document.text, edits) if edits else None
 
 
 def diff(run: Run, text: str) -> str:
     """A unified diff from the run's file to its new text, to be applied with `patch` or `git apply`."""
-    before, after = run.document.text.splitlines(keepends=True), text.splitlines(keepends=True)
+    before, after = _lines(run.document.text), _lines(text)
     name = run.document.name
     return "".join(_ended(unified_diff(before, after, f"a/{name}", f"b/{name}", n=1)))
+
+
+def _lines(text: str) -> list[str]:
+    """Its lines with their ends, divided at line feeds alone, as `patch` does."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _ended(lines: Iterable[str]) -> Iterator[str]:
@@ -75,15 +105,20 @@ def _ended(lines: Iterable[str]) -> Iterator[str]:
 
 
 def edited(name: str, text: str, edits: Mapping[str, str]) -> str | None:
-    """The text with keys set, in place where they are there; None where a key's value is not on one line."""
-    lines = text.splitlines(keepends=True)
+    """The text with keys set, in place where they are there; None where a key's value is not on one line, or lines end
+    in two ways."""
+    returns = text.count("\r\n")
+    if returns and returns != text.count("\n"):
+        return None
+    lines = _lines(text.replace("\r\n", "\n"))
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     for key, value in edits.items():
         done = _set_json(lines, key, value) if name.endswith(".json") else _set(lines, key, value, name)
         if not done:
             return None
-    return "".join(lines)
+    changed = "".join(lines)
+    return changed.replace("\n", "\r\n") if returns else changed
 
 
 def _set(lines: list[str], key: str, value: str, name: str) -> bool:

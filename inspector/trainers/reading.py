@@ -50,6 +50,7 @@ class Reading:
         notes: what the reader should know.
         spread: how the GPUs work together: "zero", "fsdp" or "".
         processes: GPUs of the run; None where the file does not say.
+        unnamed: what names the model's shape, where no repository of that shape is known.
         others: files that this one names, and whose answer is needed: key -> name.
     """
 
@@ -61,6 +62,7 @@ class Reading:
     unmodelled: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     spread: str = ""
+    unnamed: str = ""
     processes: int | None = None
     others: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)

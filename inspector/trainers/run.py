@@ -28,6 +28,7 @@ class Run:
         trainer: of the first file that is not only beside another's.
         document: that file.
         model / revision: None where no file names one.
+        unnamed: what names the model's shape, where no repository of that shape is known.
         settings: of `inspector.train`, without those of sharding.
         sharding: of several GPUs.
         processes: GPUs of the run.
@@ -47,6 +48,7 @@ class Run:
     assumed: tuple[Assumed, ...]
     ignored: int
     notes: tuple[str, ...]
+    unnamed: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object `config`: what was read of the files, what was assumed, how many keys count for nothing."""
@@ -110,6 +112,10 @@ def run_of(
     if not readings:
         raise UsageError("no config file", "--config FILE")
     _refuse_contradictions(readings, set(given))
+    known = {key for document, reading in readings for key in (*document.values, *reading.unmodelled, *reading.others)}
+    for key in without:
+        if key not in known:
+            raise UsageError(f"--ignore-key {key}: {readings[0][0].name} has no such key")
     return _joined(readings, processes, set(given))
 
 
@@ -232,6 +238,7 @@ def _joined(readings: list[tuple[Document, Reading]], processes: int | None, giv
         tuple(assumed),
         sum(key not in used for document, _ in readings for key in document.values),
         tuple(dict.fromkeys(notes)),
+        main[1].unnamed,
     )
 
 

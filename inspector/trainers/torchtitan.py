@@ -42,6 +42,8 @@ def read(reading: Reading) -> None:
     kind, flavor = str(reading.get("model.name", "")), str(reading.get("model.flavor", ""))
     if (kind, flavor.lower()) in MODELS:
         reading.put("model", MODELS[kind, flavor.lower()], "model.flavor")
+    else:
+        reading.unnamed = f"model.flavor {flavor} of {kind}"
     reading.take("context", "training.seq_len", 2048)
     key = "training.batch_size" if "training.batch_size" in reading.values else "training.local_batch_size"
     reading.take("batch", key, 8)

@@ -87,6 +87,8 @@ def read(reading: Reading) -> None:
     method, builder = _model(reading)
     if builder in MODELS:
         reading.put("model", MODELS[builder], "model._component_")
+    else:
+        reading.unnamed = f"model._component_ {builder}"
     length = reading.get("tokenizer.max_seq_len")
     if length is not None:
         reading.put("context", reading.whole("tokenizer.max_seq_len", 1), "tokenizer.max_seq_len")

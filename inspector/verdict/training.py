@@ -50,6 +50,7 @@ def check_training(
     def sized(changed: Workload, how: TrainingSetup, cards: Sharding) -> int | None:
         return training_total(training_estimate(model, changed, how, cards, tensors)).total
 
+    known = known or training_estimate(model, workload, setup, sharding, tensors)
     fit = check_fit(
         model,
         workload,
@@ -57,7 +58,7 @@ def check_training(
         dataclasses.replace(spec, count=1, mixed=()),
         estimate=memoized(
             lambda model, changed: training_total(
-                known if known and changed == workload else training_estimate(model, changed, setup, sharding, tensors)
+                known if changed == workload else training_estimate(model, changed, setup, sharding, tensors)
             )
         ),
         inference=False,
@@ -74,10 +75,25 @@ def check_training(
         notes += (f"the smallest of {spec.name} decides: every GPU of a run holds the same share",)
     if spec.count > 1 and sharding.cards == 1:
         notes += (f"one GPU of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
+    if over := over_reserved(known, fit):
+        notes += (over,)
     changes: tuple[Change, ...] = ()
     if fit.fits is False and searches:
         changes = tuple(_changes(workload, setup, sharding, spec, fit, sized))
     return dataclasses.replace(fit, count=max(1, sharding.cards), min_count=None, changes=changes, notes=notes)
+
+
+def over_reserved(training: TrainingEstimate, fit: Fit) -> str:
+    """What to say where a step's tensors fit, and what torch's allocator holds for them does not; "" else."""
+    if not fit.fits or training.reserved is None or training.peak is None or fit.needed is None or fit.usable is None:
+        return ""
+    held = training.reserved + fit.needed - training.peak
+    if held <= fit.usable:
+        return ""
+    return (
+        f"its tensors fit, but torch's allocator would hold about {held / 2**30:.2f} of {fit.usable / 2**30:.2f} GiB:"
+        " it frees what it caches and tries again, which is slow, and may run out of memory"
+    )
 
 
 def trains_on(

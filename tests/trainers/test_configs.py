@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.batch.yaml_nodes import MAX_CHARACTERS
+from inspector.cli.train_config import STEP
 from inspector.errors import FileMissing, InspectError, UnreadableModel, UsageError
 from inspector.memory.training import Sharding, TrainingSetup
 from inspector.settings import settings_of
@@ -272,7 +276,7 @@ def test_every_edit_names_a_key_that_its_trainer_reads() -> None:
 
 def test_a_patch_keeps_comments_and_the_global_batch(tmp_path: Path) -> None:
     run = run_of(tmp_path, AXOLOTL)
-    [(_, text)] = list(patches(run, [Change("--batch 3", "", 0)]))[:1]
+    text = next(patches(run, [Change("--batch 3", "", 0)]))
     assert diff(run, text) == (
         "--- a/run.yml\n+++ b/run.yml\n@@ -4,4 +4,4 @@\n sample_packing: true\n"
         "-micro_batch_size: 4  # per GPU\n-gradient_accumulation_steps: 2\n"
@@ -311,6 +315,95 @@ def test_train_prints_a_patch_that_was_tried_and_options_win(run: Command, tmp_p
     less = run("train", "--config", str(file), "--batch", "1", "--gpu", "64GiB", "--offline", "--json")
     assert json.loads(less.out)["training"]["batch"] == 1
     assert json.loads(less.out)["config"]["patch"] == ""
+
+
+def patched(run: Command, file: Path, gpu: str, *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record of a file that does not fit, and that of the file when `patch` has applied what it prints."""
+    before = json.loads(run("train", "--config", str(file), "--gpu", gpu, "--offline", "--json", *more).out)
+    assert before["fit"][0]["fits"] is False
+    given = before["config"]["patch"].encode()
+    subprocess.run(["patch", "-p1", "--quiet"], input=given, cwd=file.parent, check=True)
+    return before, json.loads(run("train", "--config", str(file), "--gpu", gpu, "--offline", "--json", *more).out)
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_patch_combines_changes_before_it_shortens_the_context(end: str, run: Command, tmp_path: Path) -> None:
+    text = "base_model: Qwen/Qwen3-8B\nsequence_len: 4096\nmicro_batch_size: 8\ngradient_checkpointing: true\n"
+    text += "adapter: lora\nlora_r: 32\nlora_target_linear: true\n"
+    file = tmp_path / "run.yml"
+    file.write_bytes(text.replace("\n", end).encode())
+    _, after = patched(run, file, "RTX 4090")
+    assert after["fit"][0]["fits"] is True
+    assert (after["training"]["batch"], after["training"]["context"]) == (1, 4096)
+    new = file.read_bytes().decode()
+    assert "gradient_accumulation_steps: 8" in new
+    assert "lora_r: 32" in new
+    assert new.count("\r\n") == (new.count("\n") if end == "\r\n" else 0)
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_where_nothing_else_suffices_the_context_is_the_longest_that_fits(run: Command, tmp_path: Path) -> None:
+    file = tmp_path / "run.yml"
+    file.write_text(
+        "base_model: Qwen/Qwen3-8B\nsequence_len: 40960\nmicro_batch_size: 2\nadapter: qlora\n"
+        "load_in_4bit: true\nlora_target_linear: true\ngradient_checkpointing: true\n",
+        "utf-8",
+    )
+    before, after = patched(run, file, "12GiB")
+    assert after["fit"][0]["fits"] is True
+    assert after["training"]["context"] % STEP == 0
+    assert after["training"]["context"] > before["fit"][0]["max_context"]
+    longer = str(after["training"]["context"] + STEP)
+    more = run("train", "--config", str(file), "--gpu", "12GiB", "--offline", "--json", "--context", longer)
+    assert json.loads(more.out)["fit"][0]["fits"] is False
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_what_torchs_allocator_holds_counts(run: Command, tmp_path: Path) -> None:
+    pytest.importorskip("tomllib")
+    file = tmp_path / "run.toml"
+    file.write_text(TITAN.replace("8192", "3828").replace("foreach", "fused"), "utf-8")
+    done = run("train", "--config", str(file), "--gpu", "8xA100-40GB", "--offline", "--json")
+    [fit] = json.loads(done.out)["fit"]
+    assert fit["fits"] is True
+    assert any("allocator would hold about" in note for note in fit["notes"])
+    file.write_text(TITAN, "utf-8")
+    _, after = patched(run, file, "8xA100-40GB")
+    assert after["fit"][0]["fits"] is True
+    assert after["training"]["reserved"] < after["fit"][0]["usable"]
+
+
+def test_why_there_is_no_patch(run: Command, tmp_path: Path) -> None:
+    keys = {"model_name_or_path": "Qwen/Qwen3-8B", "output_dir": "x", "per_device_train_batch_size": 8}
+    file = tmp_path / "run.json"
+    for indent, words in ((None, "cannot be changed line by line"), (2, "none of the changes")):
+        file.write_text(json.dumps(keys, indent=indent), "utf-8")
+        done = run("train", "--config", str(file), "--gpu", "2GiB", "--offline")
+        found = re.sub(r"\s+", " ", done.out)
+        assert "no patch to run.json: " in found
+        assert words in found
+
+
+def test_lines_that_end_in_two_ways_are_left_alone() -> None:
+    assert edited("t.yml", "a: 1\r\nb: 2\n", {"a": "3"}) is None
+    assert edited("t.yml", "# x\u2028y\na: 1\n", {"a": "3"}) == "# x\u2028y\na: 3\n"
+
+
+def test_a_shape_without_a_known_repository_is_named(run: Command, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "model:\n  _component_: torchtune.models.phi9.phi9_mini\nbatch_size: 1\ntokenizer:\n  max_seq_len: 512\n",
+        "utf-8",
+    )
+    done = run("train", "--config", str(file), "--offline")
+    assert done.code == 2
+    assert "model._component_ phi9_mini" in done.err
+
+
+def test_a_key_to_ignore_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--ignore-key nosuch: run\.yml has no such key"):
+        run_of(tmp_path, AXOLOTL, without=["nosuch"])
 
 
 def test_train_says_what_it_cannot_tell_with_exit_code_4(run: Command, tmp_path: Path) -> None:
