@@ -14,6 +14,7 @@ import pytest
 
 from inspector.api.settings import Settings
 from inspector.cli.main import COMMANDS, cli
+from inspector.cli.options import Several
 from inspector.engines.registry import engines
 from inspector.engines.settings import all_options
 from inspector.finding.settings import FindSettings
@@ -47,7 +48,12 @@ def commands_with(option: str) -> str:
 
 
 def meaning(each: Setting) -> str:
-    ranges = "; or [several](tables.md)" if each.about.several and not each.many else ""
+    """What it says, and which commands make a table of several values, where others take one."""
+    having = {name: found for name in COMMANDS for found in offered(name) if each.about.option in found.opts}
+    several = [name for name in ALL if name in having and isinstance(having[name].type, Several)]
+    ranges = "" if not (each.about.several and several) else "; or [several](tables.md)"
+    if ranges and len(several) < len(having):
+        ranges = f"; or, with {', '.join(several[:-1])} and {several[-1]}, [several](tables.md)"
     return (each.about.docs or in_a_table(each.about.help)) + ranges
 
 

@@ -264,9 +264,11 @@ def verdicts(
         found: tuple[Fit, Serving | None] = answer(spec, True)
         if found[0].fits is False or asked.all_options:
             from inspector.api.advised import advised
+            from inspector.hub.formats.documents import CONFIG_FILE
 
-            given = getattr(asked, "model", None)  # a config has no name of its own
-            name = given if isinstance(given, str) else checkpoint.repo_id
+            given = getattr(asked, "model", None)
+            own = CONFIG_FILE if isinstance(given, Mapping) else checkpoint.repo_id  # a config is named as its file
+            name = given if isinstance(given, str) else own
             found = advised(model, workload, asked, spec, found, name=name, gpu=text, other_engines=other_engines)
         fit, serving = found
         likely = partial(forecast, engine=asked.engine, spec=spec, model=model, batch=workload.batch)

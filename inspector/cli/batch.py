@@ -12,6 +12,7 @@ from inspector.api.settings import Settings
 from inspector.cli.options import (
     EngineCommand,
     file_option,
+    format_by_name,
     format_choice,
     option,
     query_options,
@@ -128,9 +129,9 @@ def batch(
 
 def _writer(format: str | None, path: Path | None, columns: str | None, gpus: tuple[str, ...]) -> Writer:
     """The writer of the format that was asked for, or that the file's name says."""
-    from inspector.report.writers import format_of, make_writer
+    from inspector.report.writers import make_writer
 
-    chosen = format or format_of(path)
+    chosen = format or (format_by_name(path, "jsonl") if path else "jsonl")
     names = None if columns is None else [name.strip() for name in columns.split(",")]
     writer = make_writer(chosen, names, _devices(gpus))
     if names is not None:

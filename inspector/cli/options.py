@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from inspector.api.settings import GPU_EXAMPLES, Settings
-from inspector.cli.output import SAID
+from inspector.cli.output import SAID, Output
 from inspector.errors import UsageError
 from inspector.settings import Setting, read_pixels, read_tokens, settings_of, split_values
 
@@ -225,7 +225,7 @@ class Several(click.ParamType[Any]):
             texts = split_values(value, self.reads)
         except UsageError as error:
             self.fail(error.message, param, ctx)
-        found = Range(self.one.convert(each, param, ctx) for each in texts)
+        found = Range(dict.fromkeys(self.one.convert(each, param, ctx) for each in texts))
         return found if len(found) > 1 else found[0]
 
 
@@ -410,16 +410,18 @@ class EngineCommand(GroupedCommand):
 PLOTTED = "-"
 """The value of --plot without a file."""
 PLOT_SUFFIXES = (".svg", ".png")
+OTHER_PICTURES = (".bmp", ".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".ps", ".tif", ".tiff", ".webp")
+"""No plot is written as these, and no model is named so: refused as a file."""
 
 
 class PlottingCommand(EngineCommand):
-    """A command with `--plot`, whose file may be left out: what follows is one only if its name ends as one."""
+    """A command with `--plot`, whose file may be left out: what follows is one only if it is named as a picture."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
         for at, each in enumerate(args[:end]):
             following = args[at + 1] if at + 1 < end else ""
-            if each == "--plot" and not following.lower().endswith(PLOT_SUFFIXES):
+            if each == "--plot" and not following.lower().endswith(PLOT_SUFFIXES + OTHER_PICTURES):
                 args = [*args[:at], f"--plot={PLOTTED}", *args[at + 1 :]]
         return super().parse_args(ctx, args)
 
@@ -481,9 +483,17 @@ def output_format(given: str | None, path: Path | None) -> str:
     """The format that was asked for, else what the file's name says, else text."""
     if given or path is None:
         return given or "text"
+    return format_by_name(path, "text")
+
+
+def format_by_name(path: Path, usual: str) -> str:
+    """What the file's name says; where it ends as no format does, the usual one, with a note."""
     from inspector.report.writers import format_of
 
-    return format_of(path, batch=False)
+    found = format_of(path, batch=usual != "text")
+    if found is None and path.suffix:
+        Output().note(f"the name {path.name} tells no format: written as {usual}; --format tells one")
+    return found or usual
 
 
 access_options = _options(

@@ -49,7 +49,7 @@ class Forecast:
 
     Attributes:
         low / high: tokens per second.
-        share_low / share_high: of the bound; above 1 where measurements beat it.
+        share_low / share_high: of the bound; at most 1, also where measurements beat it.
         measurements / sources: how many there are, and by how many publishers.
         engine / devices: of which engine, on what class of devices.
     """
@@ -94,7 +94,7 @@ def forecast(
     shares = _shares().get(alike(part, engine, spec.device, model, bound))
     if shares is None:
         return None
-    low, high, measurements, sources = shares
+    low, high, measurements, sources = (min(shares.low, 1.0), min(shares.high, 1.0), *shares[2:])
     return Forecast(low * bound, high * bound, low, high, measurements, sources, engine, device_class(spec.device))
 
 

@@ -26,7 +26,7 @@ class Format(NamedTuple):
         home: the module and the class, "module:Class".
         prints: it can print a command's answer on standard output.
         lines: it can write a batch, whose records come one at a time.
-        suffixes: of output files, by which a batch knows it.
+        suffixes: of output files, by which it is known.
     """
 
     home: str
@@ -36,9 +36,9 @@ class Format(NamedTuple):
 
 
 FORMATS: dict[str, Format] = {
-    "text": Format("inspector.report.writers:TextWriter"),
+    "text": Format("inspector.report.writers:TextWriter", suffixes=(".txt",)),
     "json": Format("inspector.report.json_text:JsonWriter", suffixes=(".json",)),
-    "jsonl": Format("inspector.report.json_text:JsonLinesWriter", lines=True),
+    "jsonl": Format("inspector.report.json_text:JsonLinesWriter", lines=True, suffixes=(".jsonl", ".ndjson")),
     "csv": Format("inspector.report.tables:CsvWriter", lines=True, suffixes=(".csv",)),
     "markdown": Format("inspector.report.tables:MarkdownWriter", lines=True, suffixes=(".md", ".markdown")),
     "html": Format("inspector.report.html.writer:HtmlWriter", lines=True, suffixes=(".html", ".htm")),
@@ -141,10 +141,10 @@ def make_writer(format: str, columns: Sequence[str] | None = None, devices: Sequ
     return writer
 
 
-def format_of(path: Path | None, *, batch: bool = True) -> str:
-    """The format of a file, by its name; where that says nothing, JSON Lines for a batch, text for an answer."""
-    suffix = path.suffix.lower() if path else ""
+def format_of(path: Path, *, batch: bool = True) -> str | None:
+    """The format of a batch's file, or of an answer's, by its name; None where that tells none."""
+    suffix = path.suffix.lower()
     offered = (
         name for name, each in FORMATS.items() if (each.lines if batch else each.prints) and suffix in each.suffixes
     )
-    return next(offered, "jsonl" if batch else "text")
+    return next(offered, None)

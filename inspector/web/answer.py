@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -59,7 +60,8 @@ def answer(request: Any, models: Models | None = None) -> Record:
     except InspectError as error:
         return error_record(name, error)
     except TypeError as error:  # a value that is not of its setting's type
-        return error_record(name, UsageError(str(error)))
+        told = re.sub(r"^\w+\(\): ", "", str(error))  # the function is no name that the page has
+        return error_record(name, UsageError(told))
     except Exception as error:
         return error_record(name, InspectError(f"a bug in llm-inspect: {type(error).__name__}: {error}"))
 

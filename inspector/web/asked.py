@@ -10,6 +10,7 @@ from typing import Any
 from inspector.api.inspection import Inspection
 from inspector.api.settings import Question
 from inspector.api.training import Trained, TrainingQuestion, no_such_setting
+from inspector.hub.formats.documents import CONFIG_FILE
 from inspector.settings import asking
 from inspector.web.models import Models
 
@@ -48,7 +49,7 @@ class Asked:
     @property
     def name(self) -> str:
         """What a command line calls the model: a pasted config, the file that it would be in."""
-        return self.model if isinstance(self.model, str) else "config.json"
+        return self.model if isinstance(self.model, str) else CONFIG_FILE
 
     def question(self, settings: Mapping[str, Any]) -> Question:
         """Under these settings, of inference."""

@@ -107,6 +107,15 @@ def test_a_range_is_shares_of_the_bound_of_measurements_that_are_alike() -> None
     assert forecast("decode", "llama.cpp", spec, model, None) is None
 
 
+def test_no_range_is_above_its_bound() -> None:
+    assert any(row["high"] > 1 for row in json.loads(speed.TABLE.read_text(encoding="utf-8"))["shares"])
+    model = inspector.load(LLAMA, offline=True).model
+    found = forecast("prefill", "llama.cpp", parse_gpu("RTX 4090"), model, 2583.25)
+    assert found is not None
+    assert (found.high, found.share_high) == (2583.25, 1)
+    assert found.low < found.high
+
+
 def test_a_verdict_and_find_show_the_range_beside_the_bound(run: Run) -> None:
     asked = ("--gpu", "RTX 4090", "--engine", "llama.cpp", "--offline")
     (fit,) = run("fit", LLAMA, *asked, "--dtype", "Q4_K_M", "--json").record["fit"]

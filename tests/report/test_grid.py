@@ -175,3 +175,9 @@ def test_a_training_without_adapters_stands_under_every_rank(run: Run) -> None:
         ("lora", "8", ""),
         ("lora", "16", ""),
     ]
+
+
+def test_values_that_are_the_same_number_are_one(run: Run) -> None:
+    assert run(QWEN, "--context", "4k,4096", "--offline").out == run(QWEN, "--context", "4k", "--offline").out
+    rows = csv.DictReader(StringIO(run(QWEN, "--context", "4k,4096,8k", "--offline", "--format", "csv").out))
+    assert [row["context"] for row in rows] == ["4096", "8192"]

@@ -180,6 +180,7 @@ def test_the_command_plots_below_the_report_or_into_a_file(run: Run, tmp_path: P
     [
         (["--plot", "--json"], "prints text, not json"),
         (["--plot=memory.pdf"], "written as .svg or .png"),
+        (["--plot", "memory.gif"], "written as .svg or .png, not as 'memory.gif'"),
         (["openai-community/gpt2", "--plot", "memory.svg"], "the plot of one model"),
         (["--plot", "--context", "4k,8k"], "--plot is about one setting of each"),
         (["--plot", "missing/memory.svg"], "could not be written"),

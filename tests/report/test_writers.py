@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +140,14 @@ def test_training_is_printed_in_every_format(run: Run) -> None:
     refused = run(*command, "parquet")
     assert (refused.code, refused.out) == (2, "")
     assert "'parquet' is not one of 'text', 'json', 'jsonl', 'csv', 'markdown'" in refused.err
+
+
+def test_a_file_s_name_tells_the_format_or_a_note_says_that_it_does_not(run: Run, tmp_path: Path) -> None:
+    asked = ("openai-community/gpt2", "--offline", "-o")
+    for name in ("report.txt", "report"):
+        assert "tells no format" not in run(*asked, tmp_path / name).err
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith("openai-community/gpt2")
+    assert "the name report.xyz tells no format: written as text" in run(*asked, tmp_path / "report.xyz").err
+    assert "tells no format" not in run(*asked, tmp_path / "report.xyz", "--format", "csv").err
+    assert run(*asked, tmp_path / "report.jsonl").code == 0
+    assert len((tmp_path / "report.jsonl").read_text(encoding="utf-8").splitlines()) == 1

@@ -182,7 +182,7 @@ def test_a_pasted_config_is_a_design(models: Models) -> None:
     assert found["report"]["parameters"]["total"] == 8_030_261_248
     assert found["command"] == "llm-inspect config.json"
     short = answer({"model": config, "settings": {"gpus": ["RTX 3060"]}}, models)["report"]["fit"][0]
-    assert short["options"][0]["command"].startswith("llm-inspect fit config --gpu")
+    assert short["options"][0]["command"].startswith("llm-inspect fit config.json --gpu")
     assert answer({"model": {"model_type": 5}}, models)["error"]["exit_code"] == 4
 
 
@@ -208,3 +208,9 @@ def test_what_json_cannot_answer_is_an_error_that_it_can(models: Models, request
     found = answer(json.loads(request_text), models)
     assert message in found["error"]["message"]
     json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_a_value_of_another_type_is_told_without_the_names_of_functions(models: Models) -> None:
+    for task in ("inference", "training"):
+        message = asked(models, {"context": 1.5}, task=task)["error"]["message"]
+        assert message == "context must be int | str | None, not 1.5"

@@ -82,6 +82,16 @@ function card(fit, at, serving, inference, training) {
     ...notes([...new Set([...fit.notes, ...(serving?.notes ?? [])])]));
 }
 
+/** The likely range of a speed, and what it rests on; null where too little was published. */
+function likely(fit, key, part, name) {
+  const found = fit[`${part}_forecast`], at = `${key}.${part}_forecast`;
+  if (!found) return null;
+  const shares = [found.share_low, found.share_high].map((share) => `${Math.round(share * 100)}%`).join(" to ");
+  return stat(`${key}-${part}-likely`, name,
+    html("span", {}, number(`${at}.low`, found.low, rate(found.low).replace(" tok/s", "")), " to ", number(`${at}.high`, found.high, rate(found.high))),
+    [says(`${shares} of the bound: the 10th to 90th percentile of ${numberText(found.measurements)} published measurements of ${found.engine} on ${found.devices}.`)]);
+}
+
 function figures(fit, key, serving, training) {
   const usable = fit.usable ?? fit.capacity;
   return [
@@ -94,7 +104,9 @@ function figures(fit, key, serving, training) {
     stat(`${key}-max_batch`, "Most sequences", number(`${key}.max_batch`, fit.max_batch, fit.max_batch === null ? "cannot tell" : numberText(fit.max_batch)), [says("The most sequences that still fit at this context, likewise.")]),
     serving?.max_concurrency ? stat(`${key}-concurrency`, "Requests at once", number("serving.max_concurrency", serving.max_concurrency, serving.max_concurrency.toFixed(2)), [says(`The pool of ${numberText(serving.kv_tokens)} tokens over what one request of this context takes.`)]) : null,
     training ? null : stat(`${key}-decode`, "Decode, upper bound", number(`${key}.decode_bound`, fit.decode_bound, rate(fit.decode_bound)), [says("batch × memory bandwidth / (bytes of the weights that a token uses + the whole cache): no kernel reaches it (the roofline of Williams, Waterman and Patterson, 2009).")]),
+    likely(fit, key, "decode", "Decode, likely"),
     training || fit.prefill_bound === null ? null : stat(`${key}-prefill`, "Prefill, upper bound", number(`${key}.prefill_bound`, fit.prefill_bound, rate(fit.prefill_bound)), [says("arithmetic / (2 × active parameters), by the data sheet's dense 16-bit figure.")]),
+    likely(fit, key, "prefill", "Prefill, likely"),
     fit.decode_cost === null ? null : stat(`${key}-cost`, "A million generated tokens, at least", number(`${key}.decode_cost`, fit.decode_cost, `US$ ${fit.decode_cost.toPrecision(3)}`), [says("price × GPUs / 3600 × 1,000,000 / tokens per second at most.")]),
   ].filter(Boolean);
 }
