@@ -154,7 +154,8 @@ def _adapters(reading: Reading) -> None:
 
 def _checkpointing(reading: Reading) -> None:
     value = str(reading.get("gradient_checkpointing", "false")).lower()
-    offload = reading.flag("activation_offloading") or value in ("offload", "offload_disk", "unsloth")
+    kind = str(reading.get("activation_offloading", "false")).lower()
+    offload = kind == "legacy" or value in ("offload", "unsloth") or reading.flag("activation_offloading")
     if value not in ("true", "false", "offload", "unsloth"):
         reading.refuse("gradient_checkpointing", f"gradient_checkpointing: {value}")
         return

@@ -183,6 +183,21 @@ def test_llama_factory_loads_the_base_of_adapters_in_the_models_own_dtype(tmp_pa
     assert run_of(tmp_path, f"{text}full\n").settings["precision"] == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("value", "offload"), [("legacy", ("activations",)), ("true", ("activations",)), ("false", None)]
+)
+def test_axolotls_offload_of_activations_has_its_own_words(
+    value: str, offload: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    run = run_of(tmp_path, f"{AXOLOTL}activation_offloading: {value}\n")
+    assert {**run.settings, **run.sharding}.get("offload") == offload
+
+
+def test_what_axolotl_offloads_to_disk_is_not_modelled(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableModel, match="activation_offloading"):
+        run_of(tmp_path, f"{AXOLOTL}activation_offloading: disk\n")
+
+
 def test_a_run_has_one_trainer(tmp_path: Path) -> None:
     other = tmp_path / "llama_factory.yaml"
     other.write_text("model_name_or_path: a/b\nfinetuning_type: lora\n", "utf-8")
