@@ -126,7 +126,9 @@ class _Trial:
         document = self.run.document
         try:
             changed = dataclasses.replace(document, text=text, values=values_of(document.name, text))
-            other = run_of([changed], processes=self.run.processes, without=changed.values, given=settings)
+            documents = [changed, *self.run.beside]
+            keys = {key for each in documents for key in each.values}
+            other = run_of(documents, processes=self.run.processes, without=keys, given=given | {"context"})
             own = {name: value for name, value in other.settings.items() if name not in given}
             spread = {name: value for name, value in other.sharding.items() if name not in given}
             asked = {**settings, **own, "sharding": {**settings["sharding"], **spread}}

@@ -27,6 +27,7 @@ class Run:
     Attributes:
         trainer: of the first file that is not only beside another's.
         document: that file.
+        beside: the others.
         model / revision: None where no file names one.
         unnamed: what names the model's shape, where no repository of that shape is known.
         settings: of `inspector.train`, without those of sharding.
@@ -49,6 +50,7 @@ class Run:
     ignored: int
     notes: tuple[str, ...]
     unnamed: str = ""
+    beside: tuple[Document, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object `config`: what was read of the files, what was assumed, how many keys count for nothing."""
@@ -239,6 +241,7 @@ def _joined(readings: list[tuple[Document, Reading]], processes: int | None, giv
         sum(key not in used for document, _ in readings for key in document.values),
         tuple(dict.fromkeys(notes)),
         main[1].unnamed,
+        tuple(document for document, _ in readings if document is not main[0]),
     )
 
 

@@ -389,6 +389,20 @@ def test_what_torchs_allocator_holds_counts(run: Command, tmp_path: Path) -> Non
     assert after["training"]["reserved"] < after["fit"][0]["usable"]
 
 
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_the_files_beside_are_read_again_with_the_patch(run: Command, tmp_path: Path) -> None:
+    beside = tmp_path / "accelerate.yaml"
+    beside.write_text("distributed_type: FSDP\nnum_processes: 8\nfsdp_config:\n  fsdp_version: 2\n", "utf-8")
+    file = tmp_path / "run.yaml"
+    file.write_text("model_name_or_path: Qwen/Qwen3-8B\noutput_dir: x\nper_device_train_batch_size: 16\n", "utf-8")
+    before, after = patched(run, file, "RTX 4090", "--config", str(beside))
+    assert before["training"]["sharding"] == "FSDP x 8"
+    assert "FSDP x 8" in after["training"]["sharding"]
+    assert after["fit"][0]["fits"] is True
+    assert (after["training"]["context"], after["training"]["batch"]) == (1024, 1)
+    assert "gradient_accumulation_steps: 16" in file.read_text("utf-8")
+
+
 def test_why_there_is_no_patch(run: Command, tmp_path: Path) -> None:
     keys = {"model_name_or_path": "Qwen/Qwen3-8B", "output_dir": "x", "per_device_train_batch_size": 8}
     file = tmp_path / "run.json"
