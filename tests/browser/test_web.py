@@ -225,6 +225,20 @@ def test_a_number_unfolds_into_its_formula(open_page: Open) -> None:
     assert page.get_by_text("32 layers x batch 2 x").is_visible(), "what was open stays open"
 
 
+def test_the_likely_speed_stands_beside_its_bound(open_page: Open, run: Run) -> None:
+    page = open_page(link={"model": LLAMA, "gpu": "RTX 4090", "engine": "llama.cpp", "dtype": "Q4_K_M"})
+    same(page, run)
+    (fit,) = printed(run, command(page))["fit"]
+    for part in ("decode", "prefill"):
+        found, name = fit[f"{part}_forecast"], f"#row-fit\\.0-{part}-likely"
+        assert shown(page)[f"fit.0.{part}_forecast.high"] == str(found["high"])
+        assert "tok/s" not in page.inner_text(f"{name} .value >> nth=0")
+        page.click(f"{name} summary")
+        assert f"{found['measurements']} published measurements of llama.cpp" in page.inner_text(f"{name} .inside")
+    page = open_page(link={"model": LLAMA, "gpu": "24GiB", "engine": "llama.cpp", "dtype": "Q4_K_M"})
+    assert page.locator("details[id$='-likely']").count() == 0
+
+
 def test_advice_is_applied_by_a_click(open_page: Open, run: Run) -> None:
     page = open_page(link={"model": LLAMA, "gpu": "RTX 3060"})
     assert "does not fit" in page.inner_text("#verdicts h3")
