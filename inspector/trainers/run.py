@@ -11,7 +11,7 @@ from typing import Any
 from inspector.errors import FileMissing, UnreadableModel, UsageError
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import settings_of
-from inspector.trainers.deepspeed import shipped
+from inspector.trainers.deepspeed import DEEPSPEED, shipped
 from inspector.trainers.files import Document, read_document
 from inspector.trainers.reading import Assumed, Read, Reading, Trainer
 from inspector.trainers.registry import TRAINERS, recognise
@@ -109,7 +109,7 @@ def run_of(
             continue  # given, and named by another
         reading = _reading(document)
         _refuse_second(document, reading.trainer, readings)
-        waiting += _finish(document, reading, set(without), set(given))
+        waiting += _finish(document, reading, set(without), set(given), waiting)
         readings.append((document, reading))
     if not readings:
         raise UsageError("no config file", "--config FILE")
@@ -158,8 +158,10 @@ def _reading(document: Document) -> Reading:
     return Reading(trainer, document.values)
 
 
-def _finish(document: Document, reading: Reading, without: set[str], given: set[str]) -> list[Document]:
-    """Refuse what is not modelled; the files that this one names, where they are there."""
+def _finish(
+    document: Document, reading: Reading, without: set[str], given: set[str], waiting: list[Document]
+) -> list[Document]:
+    """Refuse what is not modelled; the files that this one names, where they are there and not given (`waiting`)."""
     unknown = [key for key in reading.finish() if key not in without]
     if "context" in given:
         reading.unmodelled.pop("tokenizer.max_seq_len", None)
@@ -183,6 +185,8 @@ def _finish(document: Document, reading: Reading, without: set[str], given: set[
         path = next((each for each in (document.path.parent / name, Path(name)) if _is_file(each)), None)
         if path == document.path:
             raise UsageError(f"{document.name}: {key} names the file itself")
+        if any(recognise(each.values) is DEEPSPEED for each in waiting):
+            continue
         if path is not None:
             found.append(read_document(path))
         elif told is not None:

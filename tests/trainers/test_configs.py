@@ -65,7 +65,7 @@ selective_ac_option = "op"
 
 def run_of(folder: Path, text: str, name: str = "run.yml", **more: Any) -> Run:
     path = folder / name
-    path.write_text(text, "utf-8")
+    path.write_bytes(text.encode())
     return read_run([path], **more)
 
 
@@ -152,9 +152,11 @@ def test_a_bomb_of_aliases_and_what_has_no_end_are_refused(tmp_path: Path) -> No
     bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     with pytest.raises(UsageError, match="more values"):
         run_of(tmp_path, f"{AXOLOTL}{bomb}")
-    pipe = tmp_path / "pipe.yml"
-    os.mkfifo(pipe)
-    for path in (pipe, Path("/dev/zero"), tmp_path):
+    endless = [tmp_path]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.yml")
+        endless += [tmp_path / "pipe.yml", Path("/dev/zero")]
+    for path in endless:
         with pytest.raises(UsageError, match="no regular file"):
             read_run([path])
     with pytest.raises(UsageError, match="larger than"):
@@ -205,6 +207,13 @@ def test_a_run_has_one_trainer(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"run\.yml \(Axolotl\) and llama_factory\.yaml \(LLaMA-Factory\)") as caught:
         read_run([tmp_path / "run.yml", other])
     assert caught.value.exit_code == 2
+
+
+def test_deepspeeds_file_that_is_given_stands_for_the_one_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps({"zero_optimization": {"stage": 3}}))
+    (tmp_path / "run.yml").write_text(f"{AXOLOTL}deepspeed: gone/theirs.json\n", "utf-8")
+    run = read_run([tmp_path / "run.yml", tmp_path / "mine.json"], processes=2)
+    assert run.sharding["zero"] == 3
 
 
 def test_deepspeeds_batch_must_be_the_trainers(tmp_path: Path) -> None:
