@@ -110,12 +110,24 @@ def test_what_is_no_change_is_refused(text: str) -> None:
         ("num_attention_heads=7", "multiple"),
         ("num_hidden_layers=100000000", "num_hidden_layers"),
         ("hidden_size.x=3", "hidden_size"),
+        ("a.b.c=4", "no part a"),
+        ("num_key_value_heads=5", "cannot share"),
     ],
 )
 def test_what_cannot_be_is_told_with_exit_code_2(run: Run, change: str, said: str) -> None:
     result = run(LLAMA, "--offline", "--set", change)
     assert result.code == 2
     assert said in result.err
+
+
+def test_of_packed_weights_the_dtype_is_that_of_the_plain_ones_not_of_their_scales(run: Run) -> None:
+    record = run("deepseek-ai/DeepSeek-V3", "--offline", "--set", "quantization_config=null", "--json").record
+    assert record["design"]["dtype"] == "BF16"
+
+
+def test_a_dtype_that_is_set_is_taken_and_one_that_is_unknown_is_named(run: Run) -> None:
+    assert run(LLAMA, "--offline", "--set", "torch_dtype=float32", "--json").record["design"]["dtype"] == "F32"
+    assert "'int99' is not known" in run(LLAMA, "--offline", "--set", "torch_dtype=int99").err
 
 
 def test_a_list_of_layers_that_is_too_long_is_told(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -61,7 +62,7 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
     exact, doubts = _exact(design, full)
     if isinstance(model_type, str) and model_type != design.model_type:
         doubts += (f"{model_type[:80]!r} is read as {design.model_type!r}, the type of {design.name}",)
-    dtype, kept, of_dtype = _dtypes(config, checkpoint)
+    dtype, kept, of_dtype = _dtypes(config, checkpoint, changes)
     tensors = tuple(made_tensors(design, full, dtype, kept))
     recipe = find_recipe(config)
     if recipe is not None:
@@ -146,27 +147,28 @@ def _exact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[bool, tuple[st
     return not doubts, tuple(doubts[:3])
 
 
-def _dtypes(config: Mapping[str, Any], checkpoint: Checkpoint) -> tuple[str, Mapping[str, str], tuple[str, ...]]:
+def _dtypes(
+    config: Mapping[str, Any], checkpoint: Checkpoint, changes: Iterable[Change]
+) -> tuple[str, Mapping[str, str], tuple[str, ...]]:
     """The dtype of the weights, those of some of them by their names, and what was assumed."""
     kept: dict[str, str] = {}
     sizes = Counter[str]()
-    for name, dtype, _ in checkpoint.tensors:
+    for name, dtype, shape in checkpoint.tensors:
         if plain_dtype(dtype) == dtype and dtype in DTYPES.values():
             kept[split_name(name)[0]] = dtype
-            sizes[dtype] += 1
-    if sizes:
+            sizes[dtype] += math.prod(shape)  # of packed weights the many scales are small
+    if sizes and not any(change.path[-1] in ("dtype", "torch_dtype") for change in changes):
         return sizes.most_common(1)[0][0], kept, ()
+    unknown = None
     for part in (config, *(value for value in config.values() if isinstance(value, Mapping))):
         for key in ("dtype", "torch_dtype"):
             named = part.get(key)
             found = DTYPES.get(named.removeprefix("torch.")) if isinstance(named, str) else None
             if found is not None:
                 return found, {}, ()
-    return (
-        ASSUMED_DTYPE,
-        {},
-        ("the config names no dtype: 32 bits assumed, as its class is made; --set dtype=bfloat16",),
-    )
+            unknown = named if isinstance(named, str) else unknown
+    why = "the config names no dtype" if unknown is None else f"the config's dtype {unknown[:40]!r} is not known"
+    return ASSUMED_DTYPE, {}, (f"{why}: 32 bits assumed, as its class is made; --set dtype=bfloat16",)
 
 
 def made_tensors(

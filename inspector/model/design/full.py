@@ -42,6 +42,7 @@ def full_config(
             ) from None
         for change in changes:
             _check_known(change, before or {}, made)
+            _check_heads(full, change)
     _count_labels(full, config)
     return full
 
@@ -63,6 +64,10 @@ def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:
     """
     part, written = made, before
     *parts, key = change.path
+    if parts and parts[0] not in _names(made) and parts[0] not in before:
+        raise UsageError(
+            f"--set {change.key}: {type(made).__name__} has no part {parts[0][:80]}", _where_else(made, key)
+        )
     for name in parts:
         part = getattr(part, name, None) if not isinstance(part, dict) else part.get(name)
         inner = written.get(name)
@@ -75,6 +80,23 @@ def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:
     near = get_close_matches(key, sorted(known), 2, 0.75)
     hint = f"Did you mean {' or '.join(near)}?" if near else _where_else(made, key)
     raise UsageError(f"--set {change.key}: {type(part).__name__} has no such key", hint)
+
+
+def _check_heads(full: Mapping[str, Any], change: Change) -> None:
+    """Refuses key/value heads that attention heads cannot share out: the config is taken, and the first pass fails.
+
+    Raises:
+        InvalidConfig: with both numbers.
+    """
+    *parts, key = change.path
+    part: Any = full
+    for name in parts:
+        part = part.get(name) if isinstance(part, Mapping) else None
+    if key not in ("num_attention_heads", "num_key_value_heads") or not isinstance(part, Mapping):
+        return
+    heads, kv_heads = part.get("num_attention_heads"), part.get("num_key_value_heads")
+    if type(heads) is int and type(kv_heads) is int and kv_heads > 0 and heads % kv_heads:
+        raise InvalidConfig(f"{heads} attention heads cannot share {kv_heads} key/value heads", "Set both.")
 
 
 def _names(part: Any) -> set[str]:
