@@ -201,11 +201,14 @@ def training_plan(question: TrainingGridQuestion) -> Plan:
         raise UsageError("a table of training steps has neither --measure nor the article's formulas")
 
     def make(values: dict[str, Any]) -> TrainingSettings:
-        of_rank = values.get("lora_rank", 0) is not None
-        settings = TrainingSettings(**given | (values if of_rank else {**values, "lora_rank": usual_rank}))
+        own = given | values
+        if mixed and own["method"] not in ADAPTER_METHODS:
+            own["lora_rank"] = usual_rank  # the one that is asked for is of the other methods
+        settings = TrainingSettings(**own)
         _ = settings.setup, settings.over  # refused here, before anything is read
         return settings
 
+    mixed = not ADAPTER_METHODS.isdisjoint(ranges.get("method", ()))
     usual_rank = settings_of(TrainingSettings)["lora_rank"].default
     return _planned(question, ranges, make, values_of(TrainingSettings, question))
 

@@ -94,6 +94,8 @@ def test_a_training_without_adapters_has_one_cell_for_all_ranks() -> None:
         inspector.train(QWEN, offline=True).peak,
         *(inspector.train(QWEN, method="lora", lora_rank=rank, offline=True).peak for rank in (8, 16)),
     ]
+    one = inspector.train_grid(QWEN, ranges={"method": "full,lora"}, lora_rank=8, gpus="H100", offline=True)
+    assert [cell.total for cell in one.cells] == [cell.total for cell in found.cells[:2]]
     with pytest.raises(UsageError, match="these settings are of adapters"):
         inspector.train_grid(QWEN, ranges={"lora_rank": "8,16"}, offline=True)
 
