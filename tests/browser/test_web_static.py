@@ -22,11 +22,13 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.browser.chromium import NONE, chromium
-from tests.browser.test_web import after, same, settled
 from tests.conftest import Run, repo_files
 from tests.hub_server import Fault, LoopbackHub
 
 pytest.importorskip("playwright.sync_api", reason="make test-browser installs Playwright")
+
+from tests.browser.test_web import after, same, settled  # which is skipped half-way without Playwright
+
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NONE)
 
 ROOT = Path(__file__).parents[2]
