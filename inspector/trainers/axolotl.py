@@ -205,16 +205,12 @@ def _spread(reading: Reading) -> None:
     if fsdp:
         reading.spread = "fsdp"
         common.fsdp_config(reading)
-    path = reading.get("deepspeed")
-    if path is not None:
-        reading.spread = "zero"
-        reading.others["deepspeed"] = str(path)
+    common.deepspeed(reading)
     for key, ours in (("dp_shard_size", "fsdp"), ("dp_replicate_size", "hsdp")):
         if reading.get(key) is not None:
             reading.put(ours, reading.whole(key, 1), key)
     for key, ours in (("context_parallel_size", "cp"), ("tensor_parallel_size", "tp")):
-        if reading.get(key) is not None and reading.whole(key, 1) > 1:
-            reading.put(ours, reading.whole(key, 1), key)
+        common.degree(reading, ours, key)
 
 
 TRAINER = Trainer(

@@ -164,6 +164,29 @@ def fsdp(reading: Reading) -> bool:
     return bool(words)
 
 
+def deepspeed(reading: Reading) -> None:
+    """DeepSpeed's own file, where one is named."""
+    path = reading.get("deepspeed")
+    if path is not None:
+        reading.spread = "zero"
+        reading.others["deepspeed"] = str(path)
+
+
+def spread(reading: Reading) -> None:
+    """The Trainer's ways to many GPUs: DeepSpeed, or its own FSDP."""
+    deepspeed(reading)
+    if fsdp(reading):
+        reading.spread = "fsdp"
+    reading.taken.add("fsdp_config")
+    fsdp_config(reading)
+
+
+def degree(reading: Reading, ours: str, key: str) -> None:
+    """A parallel degree, where one above 1 is asked for."""
+    if reading.get(key) is not None and reading.whole(key, 1) > 1:
+        reading.put(ours, reading.whole(key, 1), key)
+
+
 def fsdp_config(reading: Reading, before: str = "fsdp_config.") -> None:
     """accelerate's plugin of FSDP, with or without the prefix fsdp_ (transformers, Axolotl)."""
     for prefix in (before, f"{before}fsdp_"):

@@ -83,9 +83,7 @@ def read_accelerate(reading: Reading) -> None:
         reading.refuse("distributed_type", f"distribution by {kind}")
     # Ulysses divides sequences as context parallelism does, but within attention, where it divides heads.
     for name, ours in (("tp_size", "tp"), ("cp_size", "cp"), ("sp_size", "cp"), ("dp_replicate_size", "hsdp")):
-        key = f"parallelism_config.parallelism_config_{name}"
-        if reading.get(key) is not None and reading.whole(key, 1) > 1:
-            reading.put(ours, reading.whole(key, 1), key)
+        common.degree(reading, ours, f"parallelism_config.parallelism_config_{name}")
 
 
 DEEPSPEED = Trainer(

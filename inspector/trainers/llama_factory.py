@@ -79,7 +79,8 @@ def read(reading: Reading) -> None:
     common.batches(reading, batch="per_device_train_batch_size", default=8)
     if not (reading.flag("packing") or reading.flag("neat_packing")):
         reading.notes.append("without packing a step's longest sequence is taken to have cutoff_len tokens")
-    _spread(reading)
+    reading.taken.add("fsdp_transformer_layer_cls_to_wrap")
+    common.spread(reading)
     _method(reading)
     _optimizer(reading)
     off = reading.flag("disable_gradient_checkpointing")
@@ -151,17 +152,6 @@ def _optimizer(reading: Reading) -> None:
             reading.settings["optimizer_rank"] = 16 if rank is None else reading.whole(f"{key}_rank", 16)
             if where != "all":
                 reading.refuse(f"{key}_target", "targets of the optimizer")
-
-
-def _spread(reading: Reading) -> None:
-    path = reading.get("deepspeed")
-    if path is not None:
-        reading.spread = "zero"
-        reading.others["deepspeed"] = str(path)
-    if common.fsdp(reading):
-        reading.spread = "fsdp"
-    reading.taken |= {"fsdp_transformer_layer_cls_to_wrap", "fsdp_config"}
-    common.fsdp_config(reading)
 
 
 TRAINER = Trainer(

@@ -162,8 +162,7 @@ def _spread(reading: Reading) -> None:
         reading.put("offload", ("params",), "fsdp_cpu_offload")
     if reading.get("custom_sharded_layers"):
         reading.put("shard_embeddings", True, "custom_sharded_layers")
-    if reading.get("tensor_parallel_dim") is not None and reading.whole("tensor_parallel_dim", 1) > 1:
-        reading.put("tp", reading.whole("tensor_parallel_dim", 1), "tensor_parallel_dim")
+    common.degree(reading, "tp", "tensor_parallel_dim")
     reading.taken |= {"tensor_parallel_plan._component_", "tensor_parallel_plan", "memory_efficient_fsdp_wrap"}
     reading.taken |= {"data_parallel_shard_dim", "data_parallel_replicate_dim", "fsdp_reshard_after_forward", "fsdp"}
 

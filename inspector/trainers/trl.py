@@ -64,7 +64,7 @@ def read(reading: Reading) -> None:
         reading.taken.add("loss_type")
     common.compiled(reading, "torch_compile")
     reading.taken |= {"torch_compile_backend", "torch_compile_mode"}
-    _spread(reading)
+    common.spread(reading)
 
 
 def _method(reading: Reading) -> None:
@@ -100,17 +100,6 @@ def _method(reading: Reading) -> None:
         reading.put("modules_to_save", saved, "lora_modules_to_save")
     if reading.flag("use_dora"):
         reading.put("dora", True, "use_dora")
-
-
-def _spread(reading: Reading) -> None:
-    path = reading.get("deepspeed")
-    if path is not None:
-        reading.spread = "zero"
-        reading.others["deepspeed"] = str(path)
-    if common.fsdp(reading):
-        reading.spread = "fsdp"
-    reading.taken.add("fsdp_config")
-    common.fsdp_config(reading)
 
 
 TRAINER = Trainer(
