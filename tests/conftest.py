@@ -25,6 +25,18 @@ from tests.hub_server import Content, LoopbackHub, sharded, sparse
 
 SNAPSHOTS = Path(__file__).parent.parent / "fixtures" / "snapshots"
 
+TINY_LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 1000,
+    "dtype": "bfloat16",
+}
+"""A config of a class that every table has."""
+
 if sys.dont_write_bytecode:
     # Nothing is to be written beside the sources. Without any bytecode, though, each worker would rewrite all tests and
     # each command compile the package: one folder keeps it for them all.

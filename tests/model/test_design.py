@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,19 +15,9 @@ from inspector.hub.resolver import Resolver
 from inspector.model.build import build_model
 from inspector.model.design import designed, read_changes
 from inspector.model.design.expressions import holds, size_of
-from tests.conftest import Run
+from tests.conftest import TINY_LLAMA, Run
 
 LLAMA = "meta-llama/Meta-Llama-3-8B"
-CONFIG: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_attention_heads": 4,
-    "num_hidden_layers": 2,
-    "vocab_size": 1000,
-    "dtype": "bfloat16",
-}
 
 
 @pytest.fixture
@@ -37,7 +26,7 @@ def offline(tmp_path: Path) -> Resolver:
 
 
 def test_a_config_as_parsed_is_answered_for() -> None:
-    found = inspector.inspect(CONFIG, context=100)
+    found = inspector.inspect(TINY_LLAMA, context=100)
     assert found.model.parameters.total == 2 * 1000 * 64 + 64 + 2 * (2 * 64 + 4 * 64 * 64 + 3 * 64 * 128)
     assert found.model.parameters.exact
     assert found.estimate.weights.bytes == 2 * found.model.parameters.total
@@ -133,7 +122,7 @@ def test_a_dtype_that_is_set_is_taken_and_one_that_is_unknown_is_named(run: Run)
 def test_a_list_of_layers_that_is_too_long_is_told(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     kinds = {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4}
-    config = {**CONFIG, **kinds, "model_type": "afmoe", "architectures": ["AfmoeForCausalLM"]}
+    config = {**TINY_LLAMA, **kinds, "model_type": "afmoe", "architectures": ["AfmoeForCausalLM"]}
     path.write_text(json.dumps(config), "utf-8")
     result = run(path, "--set", "num_hidden_layers=6")
     assert result.code == 2
@@ -142,13 +131,13 @@ def test_a_list_of_layers_that_is_too_long_is_told(run: Run, tmp_path: Path) -> 
 
 def test_a_class_that_the_tables_do_not_have_cannot_be_told() -> None:
     with pytest.raises(UnreadableModel, match="cannot tell"):
-        inspector.inspect({**CONFIG, "architectures": ["NobodysForCausalLM"]})
+        inspector.inspect({**TINY_LLAMA, "architectures": ["NobodysForCausalLM"]})
     with pytest.raises(UnreadableModel):
         inspector.inspect({"hidden_size": 3})
 
 
 def test_without_a_class_the_usual_one_is_assumed_and_nothing_is_exact() -> None:
-    config = {key: value for key, value in CONFIG.items() if key not in ("architectures", "dtype")}
+    config = {key: value for key, value in TINY_LLAMA.items() if key not in ("architectures", "dtype")}
     found = inspector.inspect(config)
     assert not found.model.parameters.exact
     assert any("LlamaForCausalLM" in each for each in found.warnings)
@@ -206,7 +195,7 @@ def test_a_hostile_config_is_refused() -> None:
         {"model_type": "\x1b[31m", "architectures": []},
     ):
         with pytest.raises(InspectError) as error:
-            inspector.inspect({**CONFIG, **wrong})
+            inspector.inspect({**TINY_LLAMA, **wrong})
         assert "\x1b" not in str(error.value)
 
 
