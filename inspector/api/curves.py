@@ -198,7 +198,7 @@ def _swept(
         workload.context,
         workload.batch,
         workload.dtype,
-        estimate(model, workload).kv_dtype,
+        estimates[values.index(getattr(workload, over))].kv_dtype,
         parts,
         tuple(each.total for each in estimates),
         tuple(devices),
