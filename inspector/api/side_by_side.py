@@ -161,6 +161,7 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
             accounted for.
     """
     from inspector.engines.registry import engine_named, engines
+    from inspector.hub.checkpoint import with_weights
     from inspector.model import build_model
 
     settings = Settings(**chosen(Settings, question))
@@ -171,7 +172,7 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
         raise UsageError(why, f"Add --engine {' or '.join(able)}.")
     with resolver_of(question) as resolver:
         checkpoint = checkpoint_of(resolver, question.model, question.revision, question)
-        draft = resolver.resolve(question.draft)
+        draft = with_weights(resolver.resolve(question.draft))
     model = build_model(checkpoint)
     options = engine.options(**settings.serving, draft=build_model(draft))
     answer = engine.planner(model, settings.workload(model), options)

@@ -10,6 +10,7 @@ from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
     from inspector.api.grid import Grid, Plan
+    from inspector.api.settings import DesignSettings
     from inspector.record import Record
 
 Given = Mapping[str, Any]
@@ -30,8 +31,8 @@ def show_ranges(
     from inspector.api.grid import GridQuestion, inference_plan
 
     _refuse(alone)
-    plan = inference_plan(GridQuestion(model="", ranges=ranges, **settings))
-    cells = [cell for grid in _printed(models, plan, out, access) for cell in grid.cells]
+    question = GridQuestion(model="", ranges=ranges, **settings)
+    cells = [cell for grid in _printed(models, inference_plan(question), question, out, access) for cell in grid.cells]
     return out.verdicts([cell.fits for cell in cells]) if check else out.exit_code
 
 
@@ -49,8 +50,8 @@ def train_ranges(
     from inspector.api.grid import TrainingGridQuestion, training_plan
 
     _refuse(alone)
-    plan = training_plan(TrainingGridQuestion(model="", ranges=ranges, **settings))
-    for grid in _printed((model,), plan, out, access):
+    question = TrainingGridQuestion(model="", ranges=ranges, **settings)
+    for grid in _printed((model,), training_plan(question), question, out, access):
         if check:
             return out.verdicts(grid.fits)
         return out.comes_to(0 if any(cell.total is not None for cell in grid.cells) else EXIT_CANNOT_TELL)
@@ -66,15 +67,16 @@ def _refuse(alone: Given) -> None:
             raise UsageError(f"--{name} is about one setting of each, and no table has it", f"Leave out --{name}.")
 
 
-def _printed(models: Sequence[str], plan: Plan, out: Output, access: Given) -> list[Grid]:
+def _printed(models: Sequence[str], plan: Plan, asked: DesignSettings, out: Output, access: Given) -> list[Grid]:
     """The tables of those models that could be read, printed; of the others the error."""
+    from inspector.api.inspection import checkpoint_of
     from inspector.hub import Resolver
 
     found: list[Grid | InspectError] = []
     with out.waiting(*models), Resolver(token=access["token"], offline=access["offline"]) as resolver:
         for model in models:
             try:
-                found.append(plan.answer(resolver.resolve(model, access["revision"])))
+                found.append(plan.answer(checkpoint_of(resolver, model, access["revision"], asked)))
             except InspectError as error:
                 found.append(error)
     for name, outcome in zip(models, found, strict=True):

@@ -162,6 +162,30 @@ def test_batch_and_lock_take_changes(run: Run, tmp_path: Path) -> None:
     assert run("verify", manifest, "--offline").code == 0
 
 
+def test_tables_over_ranges_are_of_the_design(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY_LLAMA), "utf-8")
+    for model, change in ((LLAMA, ("--set", "num_hidden_layers=16")), (path, ())):
+        alone = run("show", model, *change, "--offline", "--context", "1k", "--json").record
+        cells = run("show", model, *change, "--offline", "--context", "1k,2k", "--json").record["grid"]["cells"]
+        assert cells[0]["memory"]["total"] == alone["memory"]["inference"]["total"]
+        assert cells[0]["memory"]["weights"] > 0
+
+
+def test_training_tables_are_of_the_design(run: Run) -> None:
+    asked = ("train", LLAMA, "--set", "num_hidden_layers=16", "--offline", "--json")
+    alone = run(*asked, "--batch", "1").record["training"]["peak"]
+    assert run(*asked, "--batch", "1,2").record["grid"]["cells"][0]["memory"]["peak"] == alone
+
+
+def test_a_design_is_no_draft_model(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY_LLAMA), "utf-8")
+    done = run("fit", LLAMA, "--draft", path, "--engine", "vllm", "--gpu", "H100", "--offline")
+    assert done.code == 4
+    assert "only a config" in done.err
+
+
 def test_a_design_is_not_launched(run: Run) -> None:
     result = run(
         "fit", LLAMA, "--offline", "--set", "num_hidden_layers=2", "--gpu", "H100", "--engine", "vllm", "--emit", "vllm"
