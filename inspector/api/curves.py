@@ -14,7 +14,7 @@ from inspector.errors import UsageError
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.engine import Sized
-    from inspector.memory import Workload
+    from inspector.memory import Estimate, Workload
     from inspector.model import Model
     from inspector.verdict.fit import Fit
 
@@ -114,6 +114,8 @@ def curve(
     Raises:
         UsageError: an unknown `over`, other numbers of points, or devices that the engine does not run on.
     """
+    from inspector.memory import estimate
+
     if over not in ("context", "batch"):
         raise UsageError(f"a curve is over the context or the batch, not over '{over}'")
     if not 2 <= points <= MAX_POINTS:
@@ -124,7 +126,8 @@ def curve(
     largest = [getattr(fit, f"max_{over}") for fit in _verdicts(model, workload, settings, specs)]
     last = max(most or last_value(over, asked, largest, model.architecture.longest_context), least + 1)
     values = sorted({*spaced(least, last, points, log=log), asked})
-    sweep = _swept(model, workload, over, values, specs, sized, settings.engine)
+    estimates: dict[Value, Estimate] = {value: estimate(model, with_value(workload, over, value)) for value in values}
+    sweep = _swept(workload, over, estimates, specs, sized, settings)
     devices = tuple(
         dataclasses.replace(device, largest=found) for device, found in zip(sweep.devices, largest, strict=True)
     )
@@ -148,13 +151,14 @@ def bars(model: Model, settings: Settings, precisions: Iterable[str] = TABLE_PRE
 
     workload = settings.workload(model)
     named = dict.fromkeys((workload.dtype, "stored", *precisions))
-    found: dict[tuple[int | None, ...], str] = {}
+    found: dict[tuple[int | None, ...], tuple[str, Estimate]] = {}
     for name in named:
         checked = workload.dtype if name == workload.dtype else dataclasses.replace(settings, dtype=name).dtype
         each = estimate(model, dataclasses.replace(workload, dtype=checked))
-        found.setdefault(tuple(part.bytes for part in each.parts), checked)
-    specs = device_specs(settings.gpus)
-    return _swept(model, workload, "dtype", list(found.values()), specs, sizing(model, settings), settings.engine)
+        found.setdefault(tuple(part.bytes for part in each.parts), (checked, each))
+    return _swept(
+        workload, "dtype", dict(found.values()), device_specs(settings.gpus), sizing(model, settings), settings
+    )
 
 
 def sizing(model: Model, settings: Settings) -> Sizing:
@@ -172,19 +176,16 @@ def sizing(model: Model, settings: Settings) -> Sizing:
 
 
 def _swept(
-    model: Model,
     workload: Workload,
     over: Literal["context", "batch", "dtype"],
-    values: Sequence[Value],
+    estimates: Mapping[Value, Estimate],
     specs: Sequence[GpuSpec],
     sized: Sizing,
-    engine: str,
+    settings: Settings,
 ) -> Sweep:
-    from inspector.memory import estimate
-
-    workloads = [with_value(workload, over, value) for value in values]
-    estimates = [estimate(model, each) for each in workloads]
-    parts = _columns([{part.name: part.bytes for part in each.parts} for each in estimates])
+    engine, asked = settings.engine, getattr(workload, over)
+    workloads = [with_value(workload, over, value) for value in estimates]
+    parts = _columns([{part.name: part.bytes for part in each.parts} for each in estimates.values()])
     devices = []
     for spec in specs:
         answers = [sized(each, spec) for each in workloads]
@@ -193,14 +194,14 @@ def _swept(
         devices.append(DeviceSweep(spec.label, spec.count, engine, spec.capacity, **verdicts, parts=own))
     return Sweep(
         over,
-        tuple(values),
-        getattr(workload, over),
+        tuple(estimates),
+        asked,
         workload.context,
         workload.batch,
         workload.dtype,
-        estimates[values.index(getattr(workload, over))].kv_dtype,
+        estimates[asked].kv_dtype,
         parts,
-        tuple(each.total for each in estimates),
+        tuple(each.total for each in estimates.values()),
         tuple(devices),
     )
 

@@ -208,7 +208,7 @@ def training_plan(question: TrainingGridQuestion) -> Plan:
         _ = settings.setup, settings.over  # refused here, before anything is read
         return settings
 
-    mixed = not ADAPTER_METHODS.isdisjoint(ranges.get("method", ()))
+    mixed = _with_adapters(ranges)
     usual_rank = settings_of(TrainingSettings)["lora_rank"].default
     return _planned(question, ranges, make, values_of(TrainingSettings, question))
 
@@ -240,14 +240,19 @@ def _planned(
 def _combinations(ranges: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     """The values of each combination. Of several ranks what trains without adapters has one, with None for its rank,
     where another method has them."""
-    ranks, methods = ranges.get("lora_rank", ()), ranges.get("method", ())
-    mixed = bool(ranks) and not ADAPTER_METHODS.isdisjoint(methods)
+    ranks = ranges.get("lora_rank", ())
+    mixed = bool(ranks) and _with_adapters(ranges)
     for each in itertools.product(*ranges.values()):
         values = dict(zip(ranges, each, strict=True))
         if not mixed or values["method"] in ADAPTER_METHODS:
             yield values
         elif values["lora_rank"] == ranks[0]:
             yield {**values, "lora_rank": None}
+
+
+def _with_adapters(ranges: Mapping[str, tuple[Any, ...]]) -> bool:
+    """Whether a table is over methods of which some train adapters."""
+    return not ADAPTER_METHODS.isdisjoint(ranges.get("method", ()))
 
 
 def _tried(values: dict[str, Any], make: Callable[[dict[str, Any]], Asked]) -> Combination:

@@ -142,7 +142,7 @@ def print_head(console: Console, inspection: Inspection) -> None:
     """What a model is, below its name."""
     architecture, checkpoint = inspection.model.architecture, inspection.checkpoint
     origin = origin_text(checkpoint.source, checkpoint.revision, checkpoint.snapshot_date)
-    kind = ", ".join(inert(text) for text in (architecture.architecture, architecture.model_type) if text)
+    kind = ", ".join(inert(text)[:80] for text in (architecture.architecture, architecture.model_type) if text)
     indented(console, (Text(kind or "unknown architecture", "dim"), Text(inert(origin), "dim")), 0)
     console.print()
     facts = [

@@ -107,6 +107,14 @@ def test_what_cannot_be_is_told_with_exit_code_2(run: Run, change: str, said: st
     result = run(LLAMA, "--offline", "--set", change)
     assert result.code == 2
     assert said in result.err
+    assert "Error for" not in result.err
+    assert "validator" not in result.err
+
+
+def test_a_config_alone_is_no_model_of_no_weights(offline: Resolver) -> None:
+    checkpoint = offline.resolve(LLAMA, config_only=True)
+    with pytest.raises(UnreadableModel, match="holds only a config"):
+        build_model(checkpoint)
 
 
 def test_of_packed_weights_the_dtype_is_that_of_the_plain_ones_not_of_their_scales(run: Run) -> None:

@@ -38,7 +38,8 @@ def full_config(
             full: dict[str, Any] = json.loads(made.to_json_string(use_diff=False))
         except Exception as error:  # whatever a class raises for values that it does not like
             raise InvalidConfig(
-                f"transformers refuses this config: {_one_line(error)}", "Check the values that belong together."
+                f"transformers refuses this config: {_one_line(error.__cause__ or error)}",
+                "Check the values that belong together.",
             ) from None
         for change in changes:
             _check_known(change, before or {}, made)
@@ -113,6 +114,6 @@ def _where_else(made: Any, key: str) -> str:
     return "Give a key of the config, or of a part of it: text_config.hidden_size."
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return "".join(each if each.isprintable() else " " for each in text)[:300]
