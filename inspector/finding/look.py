@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from inspector.model import build_model
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
+    from inspector.hub.checkpoint import Tensor
     from inspector.verdict.changes import Option
 
 SAYS_NOTHING = frozenset(("_name_or_path", "transformers_version", "bos_token_id", "eos_token_id", "pad_token_id"))
@@ -99,13 +100,26 @@ Outcome = Found | str | tuple[str, InspectError]
 """A model that runs, why one is left out, or its error."""
 
 
+@dataclass(frozen=True)
+class _Likeness:
+    """What says all of a model that is told here; tensors are compared, but not hashed, as those of rows are not made
+    for that."""
+
+    config: str
+    format: str
+    tensors: Sequence[Tensor]
+
+    def __hash__(self) -> int:
+        return hash((self.config, self.format, len(self.tensors)))
+
+
 def same_as(checkpoint: Checkpoint) -> Hashable | None:
     """What two models share whose answers are the same, as a fine-tune and its base; None where that is not known."""
     if checkpoint.parts:
         return None
     config = {name: value for name, value in checkpoint.config.items() if name not in SAYS_NOTHING}
     try:
-        return json.dumps(config, sort_keys=True), checkpoint.format, checkpoint.tensors
+        return _Likeness(json.dumps(config, sort_keys=True), checkpoint.format, checkpoint.tensors)
     except (TypeError, ValueError, RecursionError):
         return None
 

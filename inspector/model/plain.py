@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.checkpoint import Checkpoint, alike
 from inspector.hub.dtypes import plain_dtype, stored_bytes
 from inspector.model.architecture import read_architecture
 from inspector.model.config.read import read_quantization
@@ -22,8 +22,7 @@ def plain_model(checkpoint: Checkpoint) -> Model:
     """
     architecture = read_architecture(checkpoint.config, read_quantization(checkpoint.config))
     bytes_by_dtype = Counter[str]()
-    alike = Counter((dtype, shape) for _, dtype, shape in checkpoint.tensors)  # of 90,000 a few dozen
-    for (dtype, shape), count in alike.items():
+    for (dtype, shape), count in alike(checkpoint.tensors).items():
         bytes_by_dtype[plain_dtype(dtype)] += count * stored_bytes(dtype, shape)
     stored_dtype = max(bytes_by_dtype, key=bytes_by_dtype.__getitem__, default=None)
     if checkpoint.format == "gguf":  # its patterns take longer to compile than others to count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inspector.hub import Resolver
 from inspector.hub.cache import snapshot
-from inspector.hub.checkpoint import Checkpoint, File, Part, Tensor
+from inspector.hub.checkpoint import Checkpoint, File, Part, Tensor, alike
 from inspector.hub.dtypes import DTYPE_BITS
+from inspector.model import build_model
+from inspector.model.parameters.names import group_tensors
 
 component = st.one_of(
     st.sampled_from(
@@ -62,7 +66,8 @@ def rows(*tensors: Tensor) -> list[list[Any]]:
 def test_every_checkpoint_comes_back(original: Checkpoint) -> None:
     for copy in (snapshot.decode(snapshot.encode(original)), snapshot.loads(snapshot.dumps(original))):
         assert sorted(copy.tensors) == sorted(original.tensors)
-        assert copy == Checkpoint(**{**vars(original), "tensors": copy.tensors})
+        assert copy == Checkpoint(**{**vars(original), "tensors": tuple(copy.tensors)})
+        assert copy.tensor_bytes == original.tensor_bytes
         assert snapshot.encode(copy) == snapshot.encode(original)
 
 
@@ -123,6 +128,7 @@ def _timed(text: str) -> float:
         ["a", "F32", [2**63]],
         [7, "F32", [1]],
         ["{x", "F32", [1]],
+        ["a.3", "F32", [1]],
         ["a.{}", "F32", [1], ""],
         ["a.{}", "F32", [1], "3-1"],
         ["a.{}", "F32", [1], "0-3,2"],
@@ -165,6 +171,8 @@ def test_a_name_given_twice_is_refused() -> None:
     data = snapshot.encode(make())
     with pytest.raises(ValueError, match="same name"):
         snapshot.decode({**data, "tensors": [["a", "F32", [1]], ["a", "F16", [1]]]})
+    with pytest.raises(ValueError, match="same name"):
+        snapshot.decode({**data, "tensors": [["a.{}", "F32", [1], "0-3"], ["a.{}", "F16", [1], "3,5"]]})
 
 
 def test_the_text_is_plain_json() -> None:
@@ -219,3 +227,23 @@ def test_parts_do_not_nest() -> None:
     data = snapshot.encode(with_parts(Part("b", "base", None, inner)))
     with pytest.raises(ValueError, match="part of a part"):
         snapshot.decode(data)
+
+
+@given(st.lists(tensor, max_size=30, unique_by=lambda t: t.name))
+def test_what_is_told_of_rows_is_told_of_their_tensors(tensors: list[Tensor]) -> None:
+    lazy = snapshot.decode(snapshot.encode(make(*tensors))).tensors
+    told, shapes = group_tensors(lazy), list(alike(lazy).items())
+    assert "_tensors" not in vars(lazy)  # none was made
+    made = tuple(lazy)
+    assert told == group_tensors(made)
+    assert [list(group.layers) for group in told] == [list(group.layers) for group in group_tensors(made)]
+    assert shapes == list(alike(made).items())
+    assert (lazy, hash(lazy), len(lazy), lazy[:2]) == (made, hash(made), len(made), made[:2])
+    assert pickle.loads(pickle.dumps(lazy)) == lazy
+
+
+def test_a_bundled_mixture_is_understood_without_making_its_tensors() -> None:
+    checkpoint = Resolver(offline=True).resolve("Qwen/Qwen3-30B-A3B")
+    assert build_model(checkpoint).parameters.total == 30_532_122_624
+    assert len(checkpoint.tensors) == 18_867
+    assert "_tensors" not in vars(checkpoint.tensors)

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from inspector.errors import InvalidConfig, UnreadableModel, UsageError
-from inspector.hub.cache.snapshot import MAX_TENSORS, PLACEHOLDER, split_name
-from inspector.hub.checkpoint import Checkpoint, Design, Tensor, config_alone
+from inspector.hub.cache.snapshot import MAX_TENSORS, split_name
+from inspector.hub.checkpoint import PLACEHOLDER, Checkpoint, Design, Tensor, config_alone
 from inspector.hub.dtypes import plain_dtype
 from inspector.model.config.light import release
 from inspector.model.config.read import check_layer_counts, find_recipe

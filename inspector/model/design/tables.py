@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from inspector.hub.cache.snapshot import PLACEHOLDER, parse_indices
+from inspector.hub.cache.snapshot import parse_indices
+from inspector.hub.checkpoint import PLACEHOLDER
 from inspector.model.parameters.classes import class_folders
 from inspector.tables import table_text
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
+from inspector.hub.cache.snapshot import format_indices
+from inspector.hub.checkpoint import PLACEHOLDER
 from inspector.model.evidence.mechanism import Mechanism, Stored, mechanism_of
 from inspector.model.evidence.roles import role_of
 from inspector.model.layers.chunked import ChunkedAttention

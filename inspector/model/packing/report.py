@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from inspector.hub.cache.snapshot import PLACEHOLDER, format_indices
+from inspector.hub.cache.snapshot import format_indices
+from inspector.hub.checkpoint import PLACEHOLDER
 from inspector.model.config.read import find_recipe, read_quantization
 from inspector.model.model import Quantization
 from inspector.model.packing.packing import PLAIN, Packing

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from inspector.hub.cache.snapshot import PLACEHOLDER, parse_indices, split_name
+from inspector.hub.cache.snapshot import parse_indices, split_name
+from inspector.hub.checkpoint import PLACEHOLDER
 from inspector.tables import table_text
 
 Status = Literal["parameter", "buffer", "not_loaded", "unknown"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 
-from inspector.hub.cache.snapshot import PLACEHOLDER, split_name
-from inspector.hub.checkpoint import Tensor
+from inspector.hub.cache.snapshot import split_name
+from inspector.hub.checkpoint import PLACEHOLDER, Tensor, TensorRows
 from inspector.hub.dtypes import stored_bytes
 
 
@@ -51,8 +53,10 @@ def group_tensors(tensors: Iterable[Tensor]) -> list[Group]:
     """Groups in order of first appearance.
 
     The time goes into names, of which a large model has 90,000; so the front part, which one expert's weights share,
-    and the last two components, which all experts share, are taken apart once each.
+    and the last two components, which all experts share, are taken apart once each. Rows are grouped already.
     """
+    if isinstance(tensors, TensorRows):
+        return _grouped_rows(tensors)
     fronts: dict[str, tuple[str, int | None]] = {}
     ends: dict[str, tuple[str, int | None]] = {}
     groups: dict[tuple[str, str, str, tuple[int, ...]], Group] = {}
@@ -75,6 +79,20 @@ def group_tensors(tensors: Iterable[Tensor]) -> list[Group]:
             layer = tail[1]
         if layer is not None:
             group.layers[layer] = group.layers.get(layer, 0) + 1
+    return list(groups.values())
+
+
+def _grouped_rows(tensors: TensorRows) -> list[Group]:
+    groups: dict[tuple[str, str, tuple[int, ...]], Group] = {}
+    for template, dtype, shape, indices in tensors.rows:
+        group = groups.setdefault((template, dtype, shape), Group(template, dtype, shape))
+        first, *others = indices or [()]
+        beside = math.prod([sum(map(len, ranges)) for ranges in others])
+        for layer in chain.from_iterable(first):
+            group.layers[layer] = group.layers.get(layer, 0) + beside
+        group.count += sum(map(len, first)) * beside if indices else 1
+    for group in groups.values():
+        group.layers = dict(sorted(group.layers.items()))
     return list(groups.values())
 
 
