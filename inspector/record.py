@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inspector.memory import Estimate, Part
     from inspector.memory.layer_table import LayerRow
     from inspector.memory.training import TrainingEstimate
+    from inspector.memory.training.layout import Proposal
     from inspector.model import Model, Parameters
     from inspector.verdict.fit import Fit
 
@@ -249,10 +250,16 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
         "phases": dict(training.phases) or None,
         "ratio_to_inference": training.ratio_to_inference,
         **{name: part.bytes if (part := training.part(name)) else None for name in ("host_memory", "disk")},
+        "layout": None if training.layout is None else proposal_record(training.layout),
     }
     if explain:
         record["explain"] = [part_record(part) for part in (*training.parts, *training.off_card)]
     return record
+
+
+def proposal_record(proposal: Proposal) -> Record:
+    """`train --gpus`: the layout with the least memory and the simplest that fits, each with its options."""
+    return dataclasses.asdict(proposal) | {"reasons": [dataclasses.asdict(each) for each in proposal.reasons]}
 
 
 def explanation_record(inspection: Inspected) -> list[Record]:

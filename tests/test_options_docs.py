@@ -19,6 +19,7 @@ from inspector.engines.registry import engines
 from inspector.engines.settings import all_options
 from inspector.finding.settings import FindSettings
 from inspector.memory.training import Sharding, TrainingSetup
+from inspector.memory.training.layout import LayoutSettings
 from inspector.settings import Setting, settings_of
 
 DOCS = Path(__file__).parent.parent / "docs" / "options.md"
@@ -77,7 +78,9 @@ def tables() -> Mapping[str, str]:
     }
     serving = [(engine, ""), *((each, having[name]) for name, each in all_options().items())]
     training = {
-        each.about.option: meaning(each) for kind in (TrainingSetup, Sharding) for each in settings_of(kind).values()
+        each.about.option: meaning(each)
+        for kind in (TrainingSetup, Sharding, LayoutSettings)
+        for each in settings_of(kind).values()
     }
     others = {f"--{name}" for name in ("config", "processes", "ignore-key", "measure", "trainable")}
     for each in offered("train"):

@@ -59,6 +59,7 @@ def test_the_schema_is_one() -> None:
         ("inspection", ["train", GPT2, "--gpu", "24GiB", "--explain"]),
         ("inspection", ["train", GPT2, "--method", "lora", "--gpu", "24GiB"]),
         ("inspection", ["train", GPT2, "--formulas", "article"]),
+        ("inspection", ["train", GPT2, "--gpus", "4", "--gpu", "24GiB"]),
         ("error", ["org/never-seen"]),
         ("error", ["fit", "org/never-seen", "--gpu", "24GiB"]),
         ("difference", ["diff", GPT2, "Qwen/Qwen2.5-0.5B"]),

@@ -21,6 +21,7 @@ from inspector.memory.training import (
     read_weights,
     training_estimate,
 )
+from inspector.memory.training.layout import LayoutSettings
 from inspector.model import Model
 from inspector.settings import asking, read_share, read_values
 
@@ -98,7 +99,7 @@ def no_such_setting(error: TypeError) -> UsageError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingQuestion(Source, DeviceSettings, TrainingSettings):
+class TrainingQuestion(Source, DeviceSettings, LayoutSettings, TrainingSettings):
     """What `train` is asked."""
 
 
@@ -167,8 +168,18 @@ def train_inspected(inspection: Inspection, tensors: Weights | None, question: T
     Args:
         tensors: its weights, as `read_weights` has them; None for the article's formulas.
     """
-    model, workload = inspection.model, inspection.estimate.workload
+    from inspector.api.layouts import proposed, refuse_without_gpus, settings_with
+
+    proposal, workload = None, inspection.estimate.workload
+    if question.total_gpus is not None:
+        proposal = proposed(inspection, question.setup, question.over, tensors, question, question.gpus)
+        question = dataclasses.replace(question, **settings_with(proposal, question.over))
+        workload = dataclasses.replace(workload, batch=question.batch)
+    else:
+        refuse_without_gpus(question)
+    model = inspection.model
     training = train_model(inspection.checkpoint, model, tensors, workload, question)
+    training = dataclasses.replace(training, layout=proposal)
     if question.gpus and tensors:
         from inspector.verdict.training import check_training
 
@@ -206,7 +217,9 @@ def train_model(
     setup, sharding = asked.setup, asked.over
     training = training_estimate(model, workload, setup, sharding, tensors)
     if asked.measure:
-        training = dataclasses.replace(training, measured=_measured(checkpoint, workload, setup, sharding))
+        from inspector.api.measured import measured
+
+        training = dataclasses.replace(training, measured=measured(checkpoint, workload, setup, sharding))
     return training
 
 
@@ -223,15 +236,3 @@ def _refuse_beside_article(asked: TrainingSettings) -> None:
                 f"the article's formulas for training have no --{option}",
                 "They take --optimizer, --trainable, --dtype, --context and --batch.",
             )
-
-
-def _measured(
-    checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, sharding: Sharding
-) -> Mapping[str, int]:
-    if sharding.cards > 1 or sharding.offload:
-        raise UsageError("--measure runs one GPU", "Leave the parallel options out.")
-    try:
-        from inspector.measure.training import measure_training
-    except ImportError as error:
-        raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'torch>=2.13' 'peft>=0.21'") from None
-    return measure_training(checkpoint.config, workload, setup)

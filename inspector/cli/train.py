@@ -26,6 +26,7 @@ from inspector.cli.output import EXIT_CANNOT_TELL, Output
 from inspector.errors import InspectError, UsageError
 from inspector.memory.estimate import RunSettings
 from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.layout import LayoutSettings
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import settings_of
 
@@ -80,6 +81,7 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
 @click.option("--kv-dtype", hidden=True, expose_value=False, callback=_refuse_kv_dtype)
 @setting_options(TrainingSetup, group=TRAINING, several=True)
 @setting_options(Sharding, group="Several GPUs")
+@setting_options(LayoutSettings)
 @option(
     "--measure",
     group=OUTPUT,
@@ -118,6 +120,8 @@ def train(
     refuse_check_alone(check, settings["gpus"])
     run = None
     if files:
+        if settings["total_gpus"] is not None:
+            raise UsageError("--gpus proposes a layout, and --config gives one", "For its GPUs: --processes N.")
         from inspector.cli.train_config import configured
 
         model, revision, run = configured(model, revision, settings, files, processes, ignore_key)
@@ -134,7 +138,12 @@ def train(
     if ranges := ranges_of(settings):
         from inspector.cli.ranges import train_ranges
 
-        return train_ranges(model, ranges, settings, access, out, {"explain": explain}, check=check)
+        layout = {
+            settings_of(LayoutSettings)[name].about.option[2:]: settings.pop(name)
+            for name in ("total_gpus", "global_batch")
+        }
+        settings.pop("node_gpus")
+        return train_ranges(model, ranges, settings, access, out, {"explain": explain} | layout, check=check)
     try:
         with out.waiting(model):
             trained = api_training.train(model, **access, **settings)

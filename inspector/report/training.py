@@ -21,6 +21,7 @@ from inspector.report.units import gib_text, inert, label, tokens_text
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
     from inspector.memory.training import TrainingEstimate, TrainingSetup
+    from inspector.memory.training.layout import Proposal
 
 
 LOGITS = {
@@ -51,6 +52,8 @@ def print_training(
         console.print()
     if config:
         _print_config(console, config, explain=explain)
+    if training.layout is not None:
+        _print_layout(console, training.layout, inspection)
     print_head(console, inspection)
     article = training.workload.formulas == "article"
     indented(console, Text(_heading(training), "bold"), 0)
@@ -86,6 +89,25 @@ def print_training(
         indented(console, Text(ratio))
     if explain:
         print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
+
+
+def _print_layout(console: Console, proposal: Proposal, inspection: Inspection) -> None:
+    """What is proposed for a number of GPUs, and why."""
+    heading = f"A layout of {proposal.gpus:,} GPUs for {proposal.global_batch:,} sequences per step"
+    indented(console, Text(f"{heading}, of {proposal.sized:,} that were sized", "bold"), 0)
+    least = proposal.least
+    indented(console, Text(f"the least memory: {least.options} ({gib_text(least.peak)} GiB)"))
+    for reason in proposal.reasons:
+        other = "" if reason.otherwise is None else f": otherwise {gib_text(reason.otherwise)} GiB"
+        indented(console, Text(f"{reason.text}{other}"), 4)
+    if proposal.simplest is not None:
+        indented(
+            console,
+            Text(f"the simplest that fits: {proposal.simplest.options} ({gib_text(proposal.simplest.peak)} GiB)"),
+        )
+    elif inspection.fits:
+        indented(console, Text("no layout of so many GPUs fits"))
+    console.print()
 
 
 def _heading(training: TrainingEstimate) -> str:

@@ -74,7 +74,9 @@ def check_training(
     if spec.mixed:
         notes += (f"the smallest of {spec.name} decides: every GPU of a run holds the same share",)
     if spec.count > 1 and sharding.cards == 1:
-        notes += (f"one GPU of the {spec.count}: each would hold the whole; spread it with --fsdp, --zero or --tp",)
+        notes += (
+            f"one GPU of the {spec.count}: each would hold the whole; --gpus {spec.count} proposes how to spread it",
+        )
     if over := over_reserved(known, fit):
         notes += (over,)
     changes: tuple[Change, ...] = ()

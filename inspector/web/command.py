@@ -10,6 +10,7 @@ from inspector.api.settings import DesignSettings, DeviceSettings, Settings
 from inspector.engines.settings import all_options
 from inspector.memory.estimate import RunSettings
 from inspector.memory.training import Sharding, TrainingSetup
+from inspector.memory.training.layout import LayoutSettings
 from inspector.settings import Setting, option_words, settings_of
 
 
@@ -38,7 +39,7 @@ def command_line(model: str, revision: str | None, settings: Mapping[str, Any], 
 def _known(training: bool) -> Mapping[str, Setting]:
     """The settings of a command, the devices first."""
     kinds = (
-        (DeviceSettings, DesignSettings, RunSettings, TrainingSetup, Sharding)
+        (DeviceSettings, DesignSettings, RunSettings, TrainingSetup, Sharding, LayoutSettings)
         if training
         else (DeviceSettings, Settings)
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inspector.errors import UsageError, known_hint
 from inspector.memory.estimate import Part, Workload
+from inspector.memory.training.layout import Proposal
 from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import setting, settings_of
@@ -372,6 +373,8 @@ class TrainingEstimate:
         measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
         sharding: over how many GPUs; all sizes are those of the fullest one.
         off_card: what its process keeps elsewhere: parts "host_memory" and "disk".
+        layout: where one was asked for: what is proposed for a number of GPUs, of which this is the one with the least
+            memory (inspector.advice.layouts).
     """
 
     workload: Workload
@@ -386,6 +389,7 @@ class TrainingEstimate:
     measured: Mapping[str, int] = field(default_factory=dict)
     off_card: tuple[Part, ...] = ()
     reserved: int | None = None
+    layout: Proposal | None = None
 
     def __repr__(self) -> str:
         peak = "unknown" if self.peak is None else f"{self.peak / 2**30:.2f} GiB"

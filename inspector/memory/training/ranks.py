@@ -44,12 +44,24 @@ FIRST, LAST, ONLY = "first", "last", "only"
 @dataclass(frozen=True, slots=True)
 class Rank:
     """Parameters of one GPU before data parallelism divides them: all, its largest block, what is outside blocks, and
-    the head of that, where it has a weight of its own."""
+    the head of that, where it has a weight of its own; and routed experts, of all."""
 
     total: int
     block: int
     outside: int
     head: int = 0
+    experts: int = 0
+
+    def over(self, size: int, cards: int, sharding: Sharding) -> int:
+        """Bytes that are proportional to the parameters, divided over data-parallel GPUs.
+
+        Those that have other experts are not among the GPUs that divide an expert: of DP ranks, DP / EP hold the same.
+
+        >>> Rank(total=100, block=10, outside=0, experts=80).over(1000, 8, Sharding(fsdp=8, ep=4))
+        425
+        """
+        experts = size * self.experts // self.total if sharding.ep > 1 and self.total else 0
+        return _up(size - experts, cards) + _up(experts, max(1, cards // sharding.ep))
 
 
 def refuse_layout(model: Model, setup: TrainingSetup, sharding: Sharding) -> None:
@@ -91,15 +103,16 @@ def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
     outside = total - sum(layers) if layers else counts.get("embedding", 0) + counts.get("head", 0)
     number = model.architecture.num_hidden_layers or 1
     largest = max(layers, default=0) or _up(total - outside, number)
-    inside = total - outside
+    inside, whole_outside = total - outside, outside
     if stage != ONLY:
         inside = sum(sorted(layers)[-_up(number, sharding.pp) :]) if layers else _up(inside, sharding.pp)
         head = counts.get("head", 0) or counts.get("embedding", 0)
         outside = head if stage == LAST else counts.get("embedding", outside)
     head = 0 if stage == FIRST else counts.get("head", 0)
+    experts = _up(counts.get("experts", 0), sharding.tp * sharding.ep) * inside // max(1, total - whole_outside)
     if share == 1:
-        return Rank(inside + outside, largest, outside, head)
-    return Rank(int((inside + outside) * share), int(largest * share), int(outside * share), int(head * share))
+        return Rank(inside + outside, largest, outside, head, experts)
+    return Rank(int((inside + outside) * share), int(largest * share), int(outside * share), int(head * share), experts)
 
 
 def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
@@ -125,7 +138,7 @@ def sharded(
         sizes: of this GPU.
     """
     whole = moment.gradients if sharding.grad_accum > 1 else moment.gradients * _gradient_scale(setup, sharding)
-    gradients = 0 if sharding.gradients_leave else _up(whole, sharding.shards[1])
+    gradients = 0 if sharding.gradients_leave else rank.over(whole, sharding.shards[1], sharding)
     more = _of_sequence(moment.phase, setup, sizes) if sharding.sp else 0
     share = trained / rank.total if rank.total else 0.0
     compute = 2 if setup.compute != "fp32" else 4

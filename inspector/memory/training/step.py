@@ -120,13 +120,13 @@ class _Card:
         saved = self.what.saved
         whole = weights(setup, model, self.what.trained.total)
         share = rank.total / model.parameters.total if model.parameters.total else 1.0
-        owned = self._owned(whole, share)
+        owned = self._owned(whole, share, rank)
         steady = self._steady(owned)
         gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
         own = self._passes(gradient_bytes)
         passes = [sharded(moment, rank, setup, sharding, trained.total, self.sizes, self.stage) for moment in own]
-        step = self._step(trained)
-        at_step = 0 if sharding.gradients_leave else _up(gradient_bytes, sharding.shards[1])
+        step = self._step(trained, rank)
+        at_step = 0 if sharding.gradients_leave else rank.over(gradient_bytes, sharding.shards[1], sharding)
         if setup.optimizer_in_backward and not sharding.away & {"optimizer", "params"}:
             at_step = trained.largest * setup.trained_bytes
             one = replace(trained, total=trained.largest) if setup.optimizer == "adamw" else trained
@@ -191,7 +191,7 @@ class _Card:
         share = rank.total / total
         return replace(trained, total=int(trained.total * share), largest=min(trained.largest, rank.total))
 
-    def _owned(self, whole: Part, share: float) -> tuple[Part, Part]:
+    def _owned(self, whole: Part, share: float, rank: Rank) -> tuple[Part, Part]:
         """Weights and optimizer states that are this GPU's, wherever they are."""
         setup, sharding, saved = self.setup, self.sharding, self.what.saved
         size = None if whole.bytes is None else whole.bytes + saved * setup.frozen_bytes
@@ -204,13 +204,13 @@ class _Card:
             states = replace(states, formula=f"{states.formula} + {beside.formula}")
         by_weights, _, by_states = sharding.shards
         if share != 1 or by_weights > 1:
-            size = None if size is None else _up(int(size * share), by_weights)
+            size = None if size is None else rank.over(int(size * share), by_weights, sharding)
             formula = f"({formula}) x {share:.4g} / {by_weights}"
         if share != 1 and state_size is not None:
             state_size = int(state_size * share)
             states = replace(states, formula=f"({states.formula}) x {share:.4g}")
         if by_states > 1 and state_size is not None:
-            state_size = _up(state_size, by_states)
+            state_size = rank.over(state_size, by_states, sharding)
             states = replace(states, formula=f"({states.formula}) / {by_states} GPUs")
         buffers = self.sizes.bytes_of(self.found.buffers)
         if buffers and size is not None:
@@ -252,7 +252,7 @@ class _Card:
             paged=paged_bytes(self.setup, trained),
         )
 
-    def _step(self, trained: Trained) -> Part:
+    def _step(self, trained: Trained, rank: Rank) -> Part:
         setup, cards = self.setup, self.sharding.shards[2]
         if self.sharding.away & {"optimizer", "params"}:
             return Part("temporaries", 0, "none: the optimizer steps on the CPU", SOURCE)
@@ -261,7 +261,9 @@ class _Card:
             beside = step_temporaries(_base_setup(setup), Trained(self.what.saved, self.what.saved))
             step = replace(step, bytes=(step.bytes or 0) + (beside.bytes or 0))
         if cards > 1:
-            step = replace(step, bytes=_up(step.bytes or 0, cards), formula=f"({step.formula}) / {cards} GPUs")
+            step = replace(
+                step, bytes=rank.over(step.bytes or 0, cards, self.sharding), formula=f"({step.formula}) / {cards} GPUs"
+            )
         if self.sharding.zero and setup.precision == "bf16-master":
             # Cast when the optimizer steps: by stages 1 and 2 all at once, by stage 3 a group at a time.
             single = 4 * min(_up(trained.total, cards), SUB_GROUP if self.sharding.zero == 3 else trained.total)

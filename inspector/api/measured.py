@@ -1,0 +1,25 @@
+"""`train --measure`: a step of the real class under fake tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from inspector.errors import UsageError
+from inspector.hub import Checkpoint
+from inspector.memory.estimate import Workload
+from inspector.memory.training import Sharding, TrainingSetup
+
+
+def measured(checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, sharding: Sharding) -> Mapping[str, int]:
+    """The peaks of a step of the model's class, run on one GPU.
+
+    Raises:
+        UsageError: several GPUs or offload were asked for, or torch or peft is not installed.
+    """
+    if sharding.cards > 1 or sharding.offload:
+        raise UsageError("--measure runs one GPU", "Leave the parallel options out.")
+    try:
+        from inspector.measure.training import measure_training
+    except ImportError as error:
+        raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'torch>=2.13' 'peft>=0.21'") from None
+    return measure_training(checkpoint.config, workload, setup)
