@@ -268,6 +268,66 @@ def training_check(data: bytes) -> None:
     run_command("train", str(folder), "--offline", "--json", *methods[len(data) % len(methods)])
 
 
+# Configs that no weights lie beside, and what trainers are told
+
+
+def design_check(data: bytes) -> None:
+    """As a file that lies alone."""
+    _, _, body = data.partition(b"\n")
+    path = scratch() / "design" / "config.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(body)
+    command, *options = command_for(data)
+    run_command(command, str(path), "--offline", *options)
+
+
+def set_seeds() -> list[bytes]:
+    """`--set` for a bundled model: a document of keys and values."""
+    return [labelled(name.replace("--", "/"), checkpoint.config) for name, checkpoint in bundled().items()]
+
+
+def set_check(data: bytes) -> None:
+    label, _, body = data.partition(b"\n")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    some = Random(body).sample(sorted(document), min(3, len(document))) if isinstance(document, dict) else []
+    changes = [text for key in some for text in ("--set", f"{key}={json.dumps(document[key])}")]
+    if any("\0" in text or "\ud800" <= max(text) <= "\udfff" for text in changes):
+        return  # no shell passes these on
+    command, *options = command_for(data)
+    run_command(command, label.decode(), "--offline", *changes, *options)
+
+
+def trainer_seeds() -> list[bytes]:
+    examples = json.loads((ROOT / "tests" / "trainers" / "configs.json").read_text())
+    return [plain(example["values"]) for example in examples]
+
+
+@lru_cache(maxsize=1)
+def trainer_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Keys and values of all examples."""
+    keys: set[str] = set()
+    values: set[str] = set()
+    for example in json.loads((ROOT / "tests" / "trainers" / "configs.json").read_text()):
+        keys |= set(example["values"])
+        values |= {json.dumps(value) for value in example["values"].values()}
+    return tuple(sorted(keys)), tuple(sorted(values))
+
+
+def trainer_mutate(random: Random, body: str) -> str:
+    return mutate_json(random, body, *trainer_words())
+
+
+def trainer_check(data: bytes) -> None:
+    """A file of JSON, which is YAML, too, beside a model that is named where it names none."""
+    path = scratch() / "trainer.yaml"
+    path.write_bytes(data)
+    devices = ((), ("--gpu", "RTX 4090"), ("--gpu", "8xH100", "--json"))
+    run_command("train", "meta-llama/Meta-Llama-3-8B", "--config", str(path), "--offline", *devices[len(data) % 3])
+
+
 # Indices, answers and lists of a server
 
 
@@ -549,14 +609,14 @@ def part_files() -> dict[str, tuple[str, Mapping[str, Content]]]:
     for case in ("dense", "pooling_only", "static_embedding"):
         files: dict[str, Content] = dict(modules[case]["files"])
         for file, rows in modules[case]["weights"].items():
-            files[file] = sparse({t.name: (t.dtype, list(t.shape)) for t in decode_tensors(rows)}, {"format": "pt"})
+            files[file] = sparse({key: (dtype, shape) for key, dtype, shape in rows}, {"format": "pt"})
         found[case] = ("modules.json", files)
         for file in files:
             if file.endswith("config.json"):
                 found[f"{case} {file}"] = (file, files)
     stored = json.loads((ROOT / "tests" / "model" / "adapters.json").read_text())["cases"]
     for label, case in stored.items():
-        rows = {t.name: (t.dtype, list(t.shape)) for t in decode_tensors(case["tensors"])}
+        rows = {key: (dtype, shape) for key, dtype, shape in case["tensors"]}
         config = {**case["adapter_config"], "base_model_name_or_path": "Qwen/Qwen2.5-0.5B"}
         found[label] = (
             "adapter_config.json",
@@ -817,6 +877,9 @@ TARGETS = {
         Target("safetensors", safetensors_seeds, safetensors_mutate, safetensors_check),
         Target("config", config_seeds, keep_label(config_mutate), config_check),
         Target("packed", packed_seeds, keep_label(packed_mutate), config_check),
+        Target("design", config_seeds, keep_label(config_mutate), design_check),
+        Target("set", set_seeds, keep_label(config_mutate), set_check),
+        Target("trainer", trainer_seeds, on_text(trainer_mutate), trainer_check),
         Target("training", config_seeds, keep_label(config_mutate), training_check),
         Target(
             "index",
