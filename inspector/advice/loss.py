@@ -46,6 +46,13 @@ def loss_key(option: Option, workload: Workload, count: int, *, preferred: bool,
     )
 
 
+def whole_key(weight_bits: float, cache_bits: float, workload: Workload, *, preferred: bool) -> tuple[Any, ...]:
+    """How the `loss_key` begins of an option that keeps the whole workload on the same devices."""
+    weights, cache = min(16, int(weight_bits)), min(16, int(cache_bits))
+    coarse = weights < COARSE_WEIGHTS or cache < COARSE_CACHE
+    return (coarse, 0, 0, -workload.context, -workload.batch, -min(weights, cache), not preferred)
+
+
 def without_dominated(ranked: Sequence[Option]) -> tuple[Option, ...]:
     """The same in the same order, `best` False where an option before it, of its engine and in its place, keeps as much
     and as many bits."""

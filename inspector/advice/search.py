@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
-from inspector.advice.loss import COARSE_CACHE, COARSE_WEIGHTS, Kept, loss_key, loss_text, without_dominated
+from inspector.advice.loss import COARSE_CACHE, COARSE_WEIGHTS, Kept, loss_key, loss_text, whole_key, without_dominated
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import active_bytes, bound_of_reading
 from inspector.engines.engine import CacheType, Engine, Sized
@@ -175,10 +175,8 @@ class _Search:
         if not self.engine.counts_images and self.asked.workload.images:
             return best
         for recipes, kind in product((self.recipes, self._coarse), self.caches):
-            least = 0 if best is None else min(16, int(best[1].weight_bits), int(best[1].cache_bits))
-            if kind.bits < least:
-                continue
-            for trial, sized in self._down(kind, [name for name in recipes if self._bits(name) >= least]):
+            leading = [name for name in recipes if best is None or self._may_lead(name, kind, best[0])]
+            for trial, sized in self._down(kind, leading):
                 option = self._option(trial, sized)
                 if option is None:
                     continue
@@ -189,6 +187,11 @@ class _Search:
                     return best
                 break
         return best
+
+    def _may_lead(self, dtype: str, kind: CacheType, best: Any) -> bool:
+        """Whether what keeps the whole workload in this recipe and with this cache may come before the best place."""
+        place = whole_key(self._bits(dtype), kind.bits, self.asked.workload, preferred=self.preferred)
+        return place <= tuple(best[: len(place)])
 
     # The trials
 
