@@ -19,7 +19,7 @@ from inspector.batch.run import JOBS, guarded, run_all
 from inspector.errors import AmbiguousModel, UsageError
 from inspector.hub import Resolver
 from inspector.hub.checkpoint import with_weights
-from inspector.hub.repo.listing import Query
+from inspector.hub.repo.query import Query
 from inspector.hub.repo_id import RepoId, parse_model
 from inspector.record import inspection_record
 from inspector.settings import asking

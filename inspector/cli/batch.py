@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from inspector.batch.output import Output as Lines
     from inspector.batch.progress import Progress
     from inspector.hub import Resolver
-    from inspector.hub.repo.listing import Query
+    from inspector.hub.repo.query import Query
     from inspector.report.writers import Writer
 
 
@@ -156,7 +156,7 @@ def _records(models: list[str], resolver: Resolver | None, arguments: dict[str, 
 
 def _queries(options: dict[str, Any]) -> list[Query]:
     """What the Hub is asked for: one search of all that is given, and each collection."""
-    from inspector.hub.repo.listing import DEFAULT_LIMIT, Query
+    from inspector.hub.repo.query import DEFAULT_LIMIT, Query
 
     collections, limit = options.pop("collections"), options.pop("limit")
     given = {name: options.pop(name) for name in ("author", "search", "filters", "pipeline_tag", "sort")}

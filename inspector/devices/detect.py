@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +203,8 @@ def _known(name: str, total: int) -> Device | None:
 
 def _output(command: list[str], environ: Mapping[str, str]) -> str:
     """What a command prints; nothing where it is not installed, fails, or does not answer in time."""
+    import subprocess
+
     try:
         result = subprocess.run(
             command,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 from inspector.devices.detect import LocalDevice, detect, machine_memory
 from inspector.devices.table import SEE_GPUS, Device, Kind, find_device, find_instance, name_key, near_names, plus_names
@@ -31,7 +32,7 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GpuSpec:
     """So many GPUs, of one kind or mixed.
 
@@ -55,24 +56,24 @@ class GpuSpec:
     notes: tuple[str, ...] = ()
     mixed: tuple[GpuSpec, ...] = ()
 
-    @property
+    @cached_property
     def cards(self) -> tuple[GpuSpec, ...]:
         """One spec a GPU, in order."""
         return self.mixed or (dataclasses.replace(self, count=1),) * self.count
 
-    @property
+    @cached_property
     def capacities(self) -> tuple[int, ...]:
         """Bytes of each GPU, in order."""
         return tuple(card.capacity for card in self.mixed) or (self.capacity,) * self.count
 
-    @property
+    @cached_property
     def computes(self) -> frozenset[str] | None:
         """Which of "bf16", "fp8", "fp4" and "int8" the matrix instructions of all of the GPUs multiply; None where that
         is not known of one: of a bare size, and of a local GPU that the data file does not have."""
         known = [card.device.computes if card.device else None for card in self.mixed or (self,)]
         return None if None in known else frozenset.intersection(*(each for each in known if each is not None))
 
-    @property
+    @cached_property
     def compute_capability(self) -> tuple[int, int] | None:
         """CUDA's, as (8, 9), the least of all GPUs; None for other devices, or where it is not known."""
         known = [card.device.compute_capability if card.device else None for card in self.mixed or (self,)]

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from inspector.api.settings import Access, Settings
 from inspector.errors import UsageError, known_hint
-from inspector.hub.repo.listing import DEFAULT_LIMIT, Query
+from inspector.hub.repo.query import DEFAULT_LIMIT, Query
 from inspector.settings import setting
 
 RANKS = ("size", "speed", "list")
@@ -97,7 +97,7 @@ class ListSettings:
     """Which models.
 
     Attributes:
-        author, search, filters, sort, limit: of the Hub's list, as `inspector.hub.repo.listing.Query` has them; offline
+        author, search, filters, sort, limit: of the Hub's list, as `inspector.hub.repo.query.Query` has them; offline
             of what this machine has.
         pipeline_tag: their task; text generation where None.
         license: the license that they all have ("apache-2.0").

@@ -9,7 +9,7 @@ from inspector.errors import InspectError
 from inspector.hub.cache.bundled import bundled_names
 from inspector.hub.cache.upkeep import kept_names
 from inspector.hub.client.settings import Settings
-from inspector.hub.repo.listing import Query
+from inspector.hub.repo.query import Query
 from inspector.hub.resolver import Resolver
 
 _LIKE = 0.75

@@ -19,7 +19,8 @@ from inspector.hub.repo_id import DEFAULT_REVISION, LocalPath, RepoId, parse_mod
 if TYPE_CHECKING:  # loaded when the network is needed
     from inspector.hub.client.requests import Client, RateLimiter
     from inspector.hub.client.workers import Workers
-    from inspector.hub.repo.listing import Listed, Query
+    from inspector.hub.repo.listing import Listed
+    from inspector.hub.repo.query import Query
 
 MAX_CONNECTIONS = 32
 """At once: enough for 163 shards in a few rounds, fewer than the client's own pool of 100."""

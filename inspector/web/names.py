@@ -29,7 +29,7 @@ def known_models(models: Models) -> list[dict[str, str]]:
 def search_hub(models: Models, words: str) -> dict[str, Any]:
     """The Hub's models with these words in their names, the most downloaded first; why there are none, where it was
     not asked or did not answer."""
-    from inspector.hub.repo.listing import Query
+    from inspector.hub.repo.query import Query
 
     if models.resolver.is_offline:
         return {"models": [], "problem": "offline: the Hub is not searched"}

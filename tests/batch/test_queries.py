@@ -10,7 +10,7 @@ import pytest
 
 from inspector.errors import AccessError, HubError, HubUnreachable, RateLimited, UsageError
 from inspector.hub import Resolver
-from inspector.hub.repo.listing import Query
+from inspector.hub.repo.query import Query
 from tests.batch.mixed import small_files
 from tests.conftest import Run
 from tests.hub_server import Fault, LoopbackHub

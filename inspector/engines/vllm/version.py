@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from inspector.model.config.light import by_hand
@@ -155,6 +156,7 @@ class VllmVersion:
         return self.release < (0, 11) or (compute_capability is not None and compute_capability < (9, 0))
 
 
+@lru_cache(maxsize=256)
 def parse_version(text: str | None) -> VllmVersion:
     """A version as people write it: "0.19.0", ">=0.21 (V1)", "0.7.x (V0, Feb 2025)"; without a number the newest.
 
