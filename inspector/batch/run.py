@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from inspector.api.inspection import checkpoint_of, device_specs, inspect_checkpoint
 from inspector.api.settings import Access, Settings
@@ -33,8 +33,8 @@ AHEAD = 1024
 """In order, this many models are begun before a slow one is done: about 5 MB of records that wait for it."""
 
 Work = Callable[[str], Record]
-Done = tuple[int, Record]
-"""The place of an ID in the list, and its record."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +119,13 @@ def guarded(work: Work) -> Work:
     return safe
 
 
-def run_all(ids: Iterable[str], work: Work, jobs: int, *, ordered: bool = True) -> Generator[Record, None, None]:
-    """The records of a work of one's own, many at a time, in the order of the IDs or (`ordered` False) as they
-    are done."""
-    done: queue.SimpleQueue[Done | BaseException] = queue.SimpleQueue()
-    feed = _Feed(ids, work, jobs, ordered, done.put)
+def run_all(
+    items: Iterable[Item], work: Callable[[Item], Result], jobs: int, *, ordered: bool = True
+) -> Generator[Result, None, None]:
+    """What a work of one's own makes of each item, many at a time, in the order of the items or (`ordered` False) as
+    they are done."""
+    done: queue.SimpleQueue[tuple[int, Result] | BaseException] = queue.SimpleQueue()
+    feed = _Feed(items, work, jobs, ordered, done.put)
     try:
         feed.fill()
         while feed.under_way:
@@ -151,10 +153,10 @@ def _records(
 async def _arecords(
     ids: Iterable[str], work: Work, resolver: Resolver, own: bool, jobs: int, ordered: bool
 ) -> AsyncGenerator[Record, None]:
-    done: asyncio.Queue[Done | BaseException] = asyncio.Queue()
+    done: asyncio.Queue[tuple[int, Record] | BaseException] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
-    def deliver(item: Done | BaseException) -> None:
+    def deliver(item: tuple[int, Record] | BaseException) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(done.put_nowait, item)
 
@@ -176,23 +178,23 @@ def _close(resolver: Resolver) -> None:
     resolver.close()
 
 
-class _Feed:
-    """Hands IDs to daemon threads, a few more than there are threads, so that none is idle while a record is written.
+class _Feed(Generic[Item, Result]):
+    """Hands items to daemon threads, a few more than there are threads, so that none is idle while a result is written.
 
     Args:
-        deliver: is called on a thread with what each ID came to.
+        deliver: is called on a thread with the place of each item in the list, and its result.
     """
 
     def __init__(
         self,
-        ids: Iterable[str],
-        work: Work,
+        items: Iterable[Item],
+        work: Callable[[Item], Result],
         jobs: int,
         ordered: bool,
-        deliver: Callable[[Done | BaseException], None],
+        deliver: Callable[[tuple[int, Result] | BaseException], None],
     ) -> None:
         self.under_way = 0
-        self._ids = iter(ids)
+        self._items = iter(items)
         self._work = work
         self._limit = 2 * jobs
         self._ordered = ordered
@@ -201,50 +203,51 @@ class _Feed:
         self._stopped = threading.Event()
         self._begun = 0
         self._given = 0
-        self._early: dict[int, Record] = {}
+        self._early: dict[int, Result] = {}
 
     def fill(self) -> None:
         """Begins as many as may be under way."""
         while self.under_way < self._limit and not (self._ordered and self._begun - self._given >= AHEAD):
-            model = next(self._ids, None)
-            if model is None:
+            try:
+                item = next(self._items)
+            except StopIteration:
                 return
-            self._start(self._begun, model)
+            self._start(self._begun, item)
             self._begun += 1
             self.under_way += 1
 
-    def arrived(self, item: Done | BaseException) -> list[Record]:
-        """Takes in what came; the records to give out now."""
+    def arrived(self, came: tuple[int, Result] | BaseException) -> list[Result]:
+        """Takes in what came; the results to give out now."""
         self.under_way -= 1
-        if isinstance(item, BaseException):
-            raise item
-        place, record = item
+        if isinstance(came, BaseException):
+            raise came
+        place, result = came
         if not self._ordered:
             self._given += 1
             self.fill()
-            return [record]
-        self._early[place] = record
-        records = []
+            return [result]
+        self._early[place] = result
+        results = []
         while self._given in self._early:
-            records.append(self._early.pop(self._given))
+            results.append(self._early.pop(self._given))
             self._given += 1
         self.fill()
-        return records
+        return results
 
     def stop(self) -> None:
         """Begins nothing more, and waits for nothing."""
         self._stopped.set()
         self._workers.close()
 
-    def _start(self, place: int, model: str) -> None:
+    def _start(self, place: int, item: Item) -> None:
         def job(_task: Task[None]) -> None:
             if self._stopped.is_set():
                 return
             try:
-                item: Done | BaseException = place, self._work(model)
+                came: tuple[int, Result] | BaseException = place, self._work(item)
             except BaseException as error:  # handed on, not swallowed: else the batch would wait for it for ever
-                item = error
+                came = error
             if not self._stopped.is_set():
-                self._deliver(item)
+                self._deliver(came)
 
         self._workers.start(job)

@@ -161,11 +161,9 @@ def _at_once(
     one: Callable[[ListedModel], Outcome], listed: Iterable[ListedModel], jobs: int, resolver: Resolver
 ) -> Iterator[Outcome]:
     """Many at a time, under the Hub's rate limits."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from inspector.batch.limits import HubRateLimiter
+    from inspector.batch.run import run_all
 
     if resolver.rate_limiter is None:
         resolver.rate_limiter = HubRateLimiter()
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(one, listed)
+    return run_all(listed, one, jobs)
