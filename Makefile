@@ -274,8 +274,16 @@ oracle-keys: $(VENV)/keys/.keys ## compare the config keys that engines read wit
 	$(BIN)/python -m tests.oracles.config_keys --vllm $(VENV)/keys/vllm --sglang $(VENV)/keys/sglang \
 	  --transformers $(VENV)/keys/transformers --write
 
-oracle-training: $(VENV)/.oracle ## measure training steps and print the estimate's errors
+oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training
+	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --out $(VENV)/objectives.json
+	$(BIN)/python -m tests.oracles.objectives --known $(VENV)/objectives.json --out $(VENV)/objectives.json
+
+# Two releases of TRL: the newest, whose heads are fused, and the last whose losses are over whole logits.
+$(VENV)/.trl: $(VENV)/.oracle
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'trl==1.16.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/trl-whole 'trl==1.12.0'
+	@touch $@
 
 # A training table is made again only if torch or the classes it was made with changed: a stopped run goes on where it was.
 $(VENV)/.tables: $(VENV)/.oracle

@@ -222,8 +222,11 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
     record["warnings"] = list(dict.fromkeys([*record["warnings"], *training.warnings]))
     article, setup = training.workload.formulas == "article", training.setup
     sizes = dict.fromkeys(("weights", "gradients", "optimizer_states", "activations", "logits", "temporaries"))
+    sizes["frozen_models"] = None
     record["training"] = {
         "method": setup.method,
+        "objective": None if article else setup.objective,
+        "reference": setup.reference_model,
         "formulas": training.workload.formulas,
         "precision": inspection.estimate.kv_dtype if article else setup.precision,
         "optimizer": setup.optimizer,

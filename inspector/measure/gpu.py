@@ -253,10 +253,14 @@ def autocast(enabled: bool) -> Any:
 
 
 @contextlib.contextmanager
-def pretend_training_gpu() -> Iterator[MemoryLog]:
-    """Fake tensors with autograd on a pretend GPU; yields the log. Garbage is not collected within: a run repeats."""
+def pretend_training_gpu(log: MemoryLog | None = None) -> Iterator[MemoryLog]:
+    """Fake tensors with autograd on a pretend GPU; yields the log. Garbage is not collected within: a run repeats.
+
+    Args:
+        log: one of the caller's own kind.
+    """
     register_gpu()
-    log = MemoryLog()
+    log = log or MemoryLog()
     collecting = gc.isenabled()
     gc.collect()
     gc.freeze()  # what is there by now, the libraries above all, need not be looked through again

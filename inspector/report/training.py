@@ -116,7 +116,8 @@ def _heading(training: TrainingEstimate) -> str:
     tokens = tokens_text(workload.context, workload.batch)
     if workload.formulas == "article":
         return f"Training by the article's formulas, {training.optimizer}, {tokens}"
-    words = [setup.method, setup.precision, f"{setup.optimizer} {setup.variant}", setup.attention]
+    words = [] if setup.objective == "sft" else [setup.aim.title]
+    words += [setup.method, setup.precision, f"{setup.optimizer} {setup.variant}", setup.attention]
     words += [f"rank {setup.lora_rank}"] if setup.adapters else []
     words += [setup.lora_targets] if setup.lora_targets != "all-linear" else []
     words += [setup.trained] if setup.trained else []

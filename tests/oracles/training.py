@@ -31,6 +31,7 @@ from inspector.hub.cache.snapshot import encode_tensors
 from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from inspector.memory.training.table import known_types
+from tests.memory.training.objectives_replay import read_cases, table_of
 from tests.memory.training.replay import estimate_of, read_peaks
 from tests.oracles.training_grid import GRID, GridModel, steps
 
@@ -47,6 +48,12 @@ UNREAD = (
     *("chunk_size_feed_forward", "_name_or_path"),
 )
 """Keys of every config that say nothing of the model."""
+
+OBJECTIVES = (
+    "Steps of TRL's own trainers (`--objective`; tests/oracles/objectives): each trainer computes its own loss on the same",
+    "pretend GPU, with what it logs beside, and under autocast with the fp32 outputs that accelerate makes. TRL 1.12 has",
+    "whole logits (`--logits all`), TRL 1.16 a fused head (`--logits chunked`), whose Triton kernels work in place.",
+)
 
 
 def run_model(model: GridModel, known: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -189,6 +196,7 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines += ["", "## The twenty worst cases", "", "| model | case | peak | passes only |", "|---|---|---|---|"]
     known = sorted((row for row in rows if row["error"] is not None), key=lambda row: -abs(row["error"]))
     lines += [f"| {row['model']} | {row['label']} | {row['error']:+.2%} | {row['passes']:+.2%} |" for row in known[:20]]
+    lines += ["", "## Objectives", "", *OBJECTIVES, "", *table_of(read_cases()).splitlines()]
     unknown = [row for row in rows if row["error"] is None]
     if unknown:
         lines += ["", "## Cases without an estimate", ""]

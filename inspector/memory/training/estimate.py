@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from inspector.errors import UsageError, known_hint
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.training.layout import Proposal
+from inspector.memory.training.objectives.settings import ObjectiveSetup
 from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
 from inspector.settings import setting, settings_of
@@ -40,7 +41,7 @@ OPTIMIZERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSetup:
+class TrainingSetup(ObjectiveSetup):
     """How a model is trained.
 
     Attributes:
@@ -239,6 +240,7 @@ class TrainingSetup:
         self._check_optimizer()
         self._check_method()
         self._check_passes()
+        self.check_objective(adapters=self.adapters, logits=self.logits)
 
     def _check_optimizer(self) -> None:
         if self.lora_rank < 1 or self.optimizer_rank < 1:
@@ -320,6 +322,11 @@ class TrainingSetup:
     def adapters(self) -> bool:
         """Whether adapters train, and the model's own parameters do not."""
         return self.method in ADAPTER_METHODS
+
+    @property
+    def reference_model(self) -> str:
+        """Where the objective's reference model is: "copy", "adapters-off", "precomputed" or "none"."""
+        return self.aim.reference(self.reference, adapters=self.adapters)
 
     @property
     def variant(self) -> str:

@@ -12,7 +12,13 @@ from inspector.model.model import Model
 
 def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) -> tuple[str, ...]:
     """One sentence each."""
-    found = _kernels(model, setup) + _optimizer(setup, paged) + _model(model, setup) + _trained(model, setup)
+    found = (
+        _objective(model, setup)
+        + _kernels(model, setup)
+        + _optimizer(setup, paged)
+        + _model(model, setup)
+        + _trained(model, setup)
+    )
     if sharding.cards > 1 or sharding.away:
         found.append(_spread(setup, sharding))
     if sharding.pp > 1 and sharding.grad_accum == 1:
@@ -20,6 +26,19 @@ def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) ->
     if sharding.schedule == "gpipe":
         found.append("gpipe: the logits of earlier microbatches on the last stage are not counted")
     return tuple(found)
+
+
+def _objective(model: Model, setup: TrainingSetup) -> list[str]:
+    """What the step trains for: whose step it is, and what is taken for granted of its batch."""
+    if setup.objective == "sft":
+        return []
+    objective = setup.aim
+    found = [f"{objective.title}: by {objective.source}", *objective.notes]
+    if setup.logits == "chunked":
+        found.append(f"chunked logits: log-probabilities by the fused head of {objective.fused}")
+    if model.architecture.experts is not None:
+        found.append("the routers' own loss, which TRL adds where the config asks for it, is not counted")
+    return found
 
 
 def _kernels(model: Model, setup: TrainingSetup) -> list[str]:
@@ -79,7 +98,7 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
         )
     if model.architecture.vision or model.architecture.audio:
         found.append("only text passes: images or sound would keep more")
-    if setup.logits == "chunked":
+    if setup.logits == "chunked" and setup.objective == "sft":
         found.append("chunked logits follow Liger's fused linear cross entropy by its source, and were not measured")
     return found
 

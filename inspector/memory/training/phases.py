@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inspector.memory.training.sizes import Sizes
-from inspector.memory.training.table import Layer, Piece, Profile
+from inspector.memory.training.table import Layer, Piece, Profile, Sum
 
-PHASES = ("forward", "loss", "backward", "optimizer")
+PHASES = ("reference", "forward", "loss", "backward", "optimizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,22 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """A moment of a forward pass without gradients, of this model or of another.
+
+    Attributes:
+        phase: one of `PHASES`.
+        kept: what the policy's head keeps meanwhile, in the table's terms; None where the pass comes before its own.
+        logits / rest: bytes of the pass: of its logits, and of all else.
+    """
+
+    phase: str
+    kept: Sum | None
+    logits: int
+    rest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Passes:
     """How the passes go beside what the table says.
 
@@ -86,6 +102,7 @@ class Passes:
             of a part of the blocks count as a part.
         offloaded: what blocks keep goes to the CPU, two blocks' worth apart (one computed, one on its way).
         head_gradients: bytes of the head's gradients where they are not what the entry leaves behind.
+        scored: passes without gradients, before the step's own or between it and the loss.
     """
 
     old_gradients: int | None = None
@@ -93,6 +110,7 @@ class Passes:
     kept_copies: float = 1
     offloaded: bool = False
     head_gradients: int | None = None
+    scored: Sequence[Scored] = ()
 
 
 def moments(
@@ -137,6 +155,10 @@ def moments(
         earlier -= _all_but_two([keeps(block) for block in blocks])
         found[1:] = [Moment(m.phase, m.gradients, min(m.kept, kept + earlier), m.logits, m.rest) for m in found[1:]]
     kept += earlier
+    for each in passes.scored:
+        under = _measure(Piece({}, (each.kept,)), sizes) if each.kept is not None else _Measured(0, 0, 0)
+        moment = _Measured(0, under.peak + each.logits + each.rest, under.logits + each.logits)
+        note(each.phase, moment, 0 if each.kept is None else kept, 0)
     note("loss", head, kept, 0)
     kept -= sum(released)
     gradients = head.end if passes.head_gradients is None else passes.head_gradients

@@ -41,7 +41,12 @@ class Holes:
 
 def knows_reserved(setup: TrainingSetup, sharding: Sharding) -> bool:
     """Whether the rules are known for such a run."""
-    return sharding.fsdp > 1 and setup.logits in ("all", "compiled-loss") and not sharding.away
+    return (
+        sharding.fsdp > 1
+        and setup.objective == "sft"
+        and setup.logits in ("all", "compiled-loss")
+        and not sharding.away
+    )
 
 
 def reserved_bytes(

@@ -10,9 +10,12 @@ from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
+from inspector.memory.training.objectives.heads import objective_head
+from inspector.memory.training.objectives.models import frozen_models, why_not
+from inspector.memory.training.objectives.scoring import scored
 from inspector.memory.training.offload import SUB_GROUP, off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
-from inspector.memory.training.phases import PHASES, Moment, Passes, moments
+from inspector.memory.training.phases import PHASES, Moment, Passes, Scored, moments
 from inspector.memory.training.profiles import Found, find_profile
 from inspector.memory.training.ranks import (
     FIRST,
@@ -81,8 +84,11 @@ def training_estimate(
     found = find_profile(model.architecture, workload, table_setup, tensors, scattered=sharding.sp)
     if isinstance(found, str):
         return states_only(model, workload, setup, sharding, found)
+    if reason := why_not(model, setup, sharding, found):
+        return states_only(model, workload, setup, sharding, reason)
     refuse_on_experts(found.layers, setup)
-    sizes = sizes_of(model.architecture, batch=workload.batch, context=workload.context, rank=setup.lora_rank)
+    rows = workload.batch * setup.aim.rows
+    sizes = sizes_of(model.architecture, batch=rows, context=workload.context, rank=setup.lora_rank)
     if tensors is not None:
         sizes = with_tensors(sizes, tensors)
     try:
@@ -121,7 +127,7 @@ class _Card:
         whole = weights(setup, model, self.what.trained.total)
         share = rank.total / model.parameters.total if model.parameters.total else 1.0
         owned = self._owned(whole, share, rank)
-        steady = self._steady(owned)
+        steady = (*self._steady(owned), *frozen_models(model, setup, sharding, share))
         gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
         own = self._passes(gradient_bytes)
         passes = [sharded(moment, rank, setup, sharding, trained.total, self.sizes, self.stage) for moment in own]
@@ -285,8 +291,7 @@ class _Card:
         head = profile.head
         if sharding.loss_parallel:
             head = loss_parallel(head)
-        if setup.logits != "all":
-            head = chunked_head(head, self.sizes, setup, trains=trains_head)
+        head, scores = self._head(head, trains=trains_head)
         if what.saved_head:
             head_gradients = self.sizes.bytes_of(head.end) + what.saved_head * setup.frozen_bytes
         blocks = blocks_of(
@@ -322,10 +327,19 @@ class _Card:
                 kept_copies=in_flight(self.stage, sharding),
                 offloaded="activations" in sharding.away,
                 head_gradients=head_gradients,
+                scored=scores,
             ),
         )
         beside = pipeline_bytes(self.stage, sharding, self.sizes)
         return [replace(moment, rest=moment.rest + beside) for moment in found_moments]
+
+    def _head(self, head: Piece, *, trains: bool) -> tuple[Piece, list[Scored]]:
+        """The head's stretch under the setup's loss, and the passes of models that score beside."""
+        setup, sizes = self.setup, self.sizes
+        if setup.objective != "sft":
+            own = objective_head(head, sizes, setup, trains=trains)
+            return own.piece, scored(self.model.architecture, self.workload, setup, sizes, self.tensors, own.kept)
+        return chunked_head(head, sizes, setup, trains=trains) if setup.logits != "all" else head, []
 
     def _parts_of(self, peak: Moment, step: Part, gradient_bytes: int, source: str, more: str) -> tuple[Part, ...]:
         """The peak's shares beside weights and optimizer states."""
@@ -356,8 +370,8 @@ class _Card:
             Part(
                 "logits",
                 peak.logits,
-                "logits, their fp32 copy, the loss's gradients" if peak.logits else "none",
-                source,
+                self.setup.aim.logits_text if peak.logits else "none",
+                source if self.setup.objective == "sft" else f"{source}; {self.setup.aim.source}",
             ),
             Part("temporaries", max(peak.rest, 0), f"of the stretch at work in the {peak.phase} pass{cards}", source),
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.inference.total import estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
+from inspector.memory.training.objectives.models import frozen_models
 from inspector.memory.training.optimizers import Trained, optimizer_states
 from inspector.memory.training.sharding import Sharding
 from inspector.memory.training.states import weights
@@ -34,6 +35,7 @@ def states_only(
         if full
         else Part("gradients", None, none, ""),
         *(Part(name, None, none, "") for name in UNKNOWN),
+        *frozen_models(model, setup, sharding, 1),
     ]
     least = sum(part.bytes or 0 for part in parts)
     return TrainingEstimate(

@@ -13,10 +13,21 @@ from inspector.report.units import bytes_text, gib_text, label, number_text, tok
 if TYPE_CHECKING:
     from inspector.record import Record
 
-PARTS = ("weights", "gradients", "optimizer_states", "activations", "logits", "temporaries")
+PARTS = ("weights", "gradients", "optimizer_states", "activations", "logits", "temporaries", "frozen_models")
 BESIDE = ("host_memory", "disk")
 SETUP = (
-    *("method", "precision", "optimizer", "optimizer_impl", "attention", "checkpointing", "lora_rank", "lora_targets"),
+    *(
+        "objective",
+        "reference",
+        "method",
+        "precision",
+        "optimizer",
+        "optimizer_impl",
+        "attention",
+        "checkpointing",
+        "lora_rank",
+        "lora_targets",
+    ),
     *("trained", "compiled", "fp8", "logits_mode", "sharding", "formulas"),
 )
 

@@ -166,7 +166,11 @@ def possible(setup: dict[str, str]) -> bool:
 
 
 NEEDS_SHAPES = {"adafactor", "adafactor-torch", "muon", "galore", "apollo", "adam-mini", "soap", "shampoo"}
-POSSIBLE = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CHOICES.items()}).filter(possible)
+POSSIBLE = (
+    st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CHOICES.items()})
+    .map(lambda setup: setup | ({"reference": "auto"} if setup["objective"] == "sft" else {"logits": "all"}))
+    .filter(possible)
+)
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,0 +1,1 @@
+"""What a step trains for: supervised fine-tuning, preferences, rewards. One file an objective."""

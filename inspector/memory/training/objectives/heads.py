@@ -1,0 +1,105 @@
+"""The head's stretch of the table where the loss is over log-probabilities of tokens, not the model's own.
+
+Two ways: whole logits (`LogitBytes`), or TRL's fused head (1.14 and newer, kernels/chunked_logprob.py), which
+multiplies tiles of 4,096 tokens and 32,768 values of the vocabulary in one buffer and sums gradients in fp32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.logits import LOGITS, WHOLE_LOSS
+from inspector.memory.training.sizes import MissingSize, Sizes
+from inspector.memory.training.table import Piece, Sum
+
+TILE_TOKENS, TILE_VALUES = 4096, 32768
+
+LOGARITHMS = 10
+"""Bytes a logit from which on a moment of the table is one of the model's own loss, with logits in several copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The loss's stretch, and what of it is kept while another model scores the same rows."""
+
+    piece: Piece
+    kept: Sum
+
+
+def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Head:
+    """The head's stretch under an objective.
+
+    Args:
+        head: the table's, under the model's own loss.
+        trains: the head's weight gets a gradient.
+    """
+    if not (sizes.letters.get("V") and sizes.letters.get("h")):
+        raise MissingSize("vocab_size")
+    loss = max(head.peaks, key=lambda peak: peak.get("TV", 0))
+    later = [peak for peak in head.peaks if peak.get("TV", 0) < LOGARITHMS]  # the loss's own moments are left out
+    beside = {name: factor for name, factor in loss.items() if name not in LOGITS}
+    if setup.logits == "chunked":
+        beside.pop("Vh", None)  # no copy of the whole weight is cast
+        peaks, kept = _fused(beside, sizes, setup, trains=trains), beside
+        later = [peak for peak in later if not any(name in peak for name in LOGITS)]
+    else:
+        each = setup.aim.logits[setup.compute]
+        capped = max(0, loss.get("TV", 0) - WHOLE_LOSS)  # logits that are capped keep what they were before
+        scores = setup.reference_model in ("copy", "adapters-off")
+        peaks = [
+            {**beside, "TV": each.made + capped},
+            {**beside, "TV": each.loss + capped + (each.held if scores else 0), "V": each.rows},
+            {**beside, "TV": each.backward + capped},
+        ]
+        kept = {**beside, "TV": each.kept + capped}
+    return Head(Piece(head.end, (*peaks, *later)), kept)
+
+
+def scoring_heads(sizes: Sizes, setup: TrainingSetup, cast: int) -> list[tuple[int, int]]:
+    """The moments of the head of a forward pass without gradients: bytes of logits, and of the rest.
+
+    Args:
+        cast: what autocast keeps of the blocks until the pass is over.
+    """
+    hidden = _hidden(setup)
+    if setup.logits == "chunked":
+        return [(0, sizes.bytes_of(_plus({"Th": 2 * hidden}, _tile(sizes, setup))))]
+    rest, each = sizes.bytes_of({"Th": hidden}), setup.aim.logits[setup.compute]
+    if setup.compute != "mixed" or setup.adapters:
+        return [(sizes.bytes_of({"TV": each.scored}), rest)]
+    product = sizes.bytes_of({"TV": 2}), rest + cast + sizes.bytes_of({"Vh": 2})
+    return [product, (sizes.bytes_of({"TV": each.scored}), rest)]
+
+
+def _hidden(setup: TrainingSetup) -> int:
+    """Bytes of a value of the last hidden state."""
+    return 2 if setup.compute == "bf16" or (setup.compute == "mixed" and setup.adapters) else 4
+
+
+def _tile(sizes: Sizes, setup: TrainingSetup, weights: int = 1) -> dict[str, float]:
+    """The buffer of one tile, and what is cast for it under autocast."""
+    size = 4 if setup.compute == "fp32" else 2
+    tokens, values = min(sizes.letters["T"], TILE_TOKENS), min(sizes.letters["V"], TILE_VALUES)
+    found: dict[str, float] = {"1": size * tokens * TILE_VALUES}
+    if _hidden(setup) != size:
+        found["h"] = size * tokens
+    if setup.compute == "mixed" and not setup.adapters:
+        found["h"] = found.get("h", 0) + weights * size * values
+    return found
+
+
+def _fused(beside: Sum, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> list[Sum]:
+    """The moments of TRL's fused head: of its forward pass, and of its backward pass with fp32 sums of gradients."""
+    hidden = _hidden(setup)
+    weights = 2 if sizes.letters["V"] > TILE_VALUES else 1
+    forward = _plus(beside, _tile(sizes, setup), {"Th": hidden})
+    sums: dict[str, float] = {"Th": 4, **({"Vh": 4} if trains else {})}
+    backward = _plus(beside, _tile(sizes, setup, weights), sums)
+    given: dict[str, float] = {"Th": 2 if hidden == 2 else 0, "Vh": 2 if trains and setup.compute == "bf16" else 0}
+    return [forward, _plus(backward, given)]
+
+
+def _plus(*sums: Sum) -> dict[str, float]:
+    names = dict.fromkeys(name for each in sums for name in each)
+    return {name: sum(each.get(name, 0) for each in sums) for name in names}

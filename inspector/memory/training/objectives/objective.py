@@ -1,0 +1,79 @@
+"""What an objective says of itself: the models on the GPU, the rows of a forward pass, and what its loss holds.
+
+To add one is to write its file here and its line in `OBJECTIVES` (registry.py). Models, passes and losses of one kind
+are shared: scoring.py has forward passes without gradients, heads.py what log-probabilities of tokens keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inspector.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class LogitBytes:
+    """Bytes of each logit at the moments of a loss over whole logits.
+
+    Attributes:
+        made: the forward pass ends (under autocast accelerate makes an fp32 copy of what a model returns).
+        kept: while another model scores the same rows.
+        loss: the most that the loss, and what is logged beside it, takes; a scoring model's logits aside.
+        backward: the most of the loss's backward pass.
+        scored: the most that a scoring model's own logits take.
+        held: of those, what stays until the loss is there.
+        rows: bytes for each value of the vocabulary of what is made a few rows at a time.
+    """
+
+    made: int
+    kept: int
+    loss: int
+    backward: int
+    scored: int
+    held: int
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a step trains for.
+
+    Attributes:
+        name: as `--objective` has it.
+        title: as people write it.
+        source: whose step it is: library, versions and files.
+        rows: sequences in a forward pass for each one of the batch: 2 where an example is a chosen and a rejected one.
+        references: where its frozen reference model can be, the default first; empty where it has none.
+        logits: precision of the passes ("bf16", "mixed", "fp32") -> what a loss over whole logits holds.
+        fused: the library whose head makes log-probabilities a tile at a time, for `--logits chunked`; "" for none.
+        notes: what the reader should know.
+        logits_text: what lives of logits at the peak, in words.
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: int = 1
+    references: tuple[str, ...] = ()
+    logits: Mapping[str, LogitBytes] = field(default_factory=dict)
+    fused: str = ""
+    notes: tuple[str, ...] = ()
+    logits_text: str = "logits and the copies that the loss makes of them"
+
+    def reference(self, asked: str, *, adapters: bool) -> str:
+        """Where the reference model is: "copy", "adapters-off", "precomputed" or "none".
+
+        Args:
+            asked: as `ObjectiveSetup.reference`.
+
+        Raises:
+            UsageError: the objective cannot have it there.
+        """
+        if asked != "auto":
+            if asked not in self.references:
+                known = ", ".join(self.references) or "none of them"
+                raise UsageError(f"{self.name} has no reference model '{asked}'", f"It can have {known}.")
+            return asked
+        first = self.references[0] if self.references else "none"
+        return "adapters-off" if first == "copy" and adapters else first

@@ -1,0 +1,22 @@
+"""The objectives of a training step: one line each.
+
+To add one is to write its file here and its line in `OBJECTIVES`. Each is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from inspector.memory.training.objectives.objective import Objective
+
+OBJECTIVES = {
+    "sft": "sft",
+    "dpo": "dpo",
+}
+"""The option's value -> module in this folder, which has an `OBJECTIVE`."""
+
+
+def objective_of(name: str) -> Objective:
+    """The objective of that name."""
+    found: Objective = import_module(f"inspector.memory.training.objectives.{OBJECTIVES[name]}").OBJECTIVE
+    return found

@@ -1,0 +1,58 @@
+"""Forward passes without gradients, of a reference model or of the policy: their moments from the training table.
+
+Without gradients a block keeps nothing but its output, as a checkpointed one does in its forward pass: so its moments
+are those of the table's checkpointed blocks, without what those keep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inspector.memory.estimate import Workload
+from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.objectives.heads import scoring_heads
+from inspector.memory.training.phases import Scored
+from inspector.memory.training.profiles import find_profile
+from inspector.memory.training.sizes import Sizes
+from inspector.memory.training.table import Sum
+from inspector.memory.training.tensors import Weights
+from inspector.model.model import Architecture
+
+
+def frozen_setup(setup: TrainingSetup) -> TrainingSetup:
+    """How a frozen model computes beside the one that trains: as that does, or a base without its adapters."""
+    if setup.method == "qlora":
+        return replace(setup, checkpointing="full", optimizer="sgd", optimizer_in_backward=False)
+    precision = "bf16" if setup.precision == "bf16-master" else setup.precision
+    if setup.adapters and precision == "mixed":
+        precision = "bf16"  # a base in bf16 has nothing to cast
+    return TrainingSetup(precision=precision, attention=setup.attention, checkpointing="full")
+
+
+def scored(
+    architecture: Architecture,
+    workload: Workload,
+    setup: TrainingSetup,
+    sizes: Sizes,
+    tensors: Weights | None,
+    kept: Sum,
+) -> list[Scored]:
+    """The moments of the reference model's pass, while the policy's activations are kept.
+
+    Args:
+        kept: what the policy's head keeps meanwhile.
+    """
+    if setup.reference_model not in ("copy", "adapters-off"):
+        return []
+    frozen = frozen_setup(setup)
+    found = find_profile(architecture, workload, frozen, tensors)
+    if isinstance(found, str):  # the policy's own entries were found, so these are there, too
+        return []
+    moments = [Scored("reference", kept, 0, sizes.bytes_of(peak)) for peak in found.profile.start.peaks]
+    below, cast = sizes.bytes_of(found.profile.start.end), 0
+    for layer in found.layers:
+        most = max(sizes.bytes_of(peak) for peak in layer.forward.peaks)
+        moments.append(Scored("reference", kept, 0, below + cast + most))
+        cast += sizes.bytes_of(layer.released)
+    head = scoring_heads(sizes, setup, cast)
+    return [*moments, *(Scored("reference", kept, logits, below + rest) for logits, rest in head)]

@@ -1,0 +1,74 @@
+"""The estimates of the cases of tests/memory/data/objective_peaks.json, and how far they are from what was measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from inspector.memory import Workload
+from inspector.memory.training import TrainingEstimate, TrainingSetup, training_estimate
+from tests.memory.training.replay import SETUP, model_of
+
+PEAKS = Path(__file__).parents[1] / "data" / "objective_peaks.json"
+
+
+def read_cases(path: Path = PEAKS) -> dict[str, Any]:
+    """The models and their cases."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def estimate_of(stored: dict[str, Any], case: dict[str, Any]) -> TrainingEstimate:
+    """The estimate for a stored model and one of its cases."""
+    setup = TrainingSetup(**{"optimizer_impl": "foreach"} | {key: case[key] for key in case if key in SETUP})
+    model, weights = model_of(stored)
+    workload = Workload(case.get("context", 512), case.get("batch", 1))
+    return training_estimate(model, workload, setup, tensors=weights)
+
+
+def errors(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Estimate against measurement of every case: of the step's peak, and of its passes without the optimizer."""
+    rows = []
+    for model in result["models"]:
+        for case in model["cases"]:
+            estimate, measured = estimate_of(model, case), case["measured"]
+            assert estimate.peak is not None, (model["name"], case, estimate.warnings)
+            passes = max(size for phase, size in estimate.phases.items() if phase != "optimizer")
+            found = max(size for phase, size in measured.items() if phase in PASSES)
+            error, of_passes = estimate.peak / measured["peak"] - 1, passes / found - 1
+            rows.append({"model": model, "case": case, "error": error, "passes": of_passes})
+    return rows
+
+
+PASSES = ("scoring", "forward", "backward")
+"""Measured phases before the optimizer's."""
+
+
+def summary(rows: Iterable[dict[str, Any]], key: str = "error") -> str:
+    """Cases, median, 95th percentile and worst of the absolute errors, as cells of a table."""
+    found = sorted(abs(row[key]) for row in rows)
+    at_95 = found[min(len(found) - 1, int(0.95 * len(found)))]
+    return f"{len(found)} | {statistics.median(found):.2%} | {at_95:.2%} | {found[-1]:.2%}"
+
+
+def table_of(result: dict[str, Any]) -> str:
+    """The errors as Markdown."""
+    rows = errors(result)
+    lines = ["| cases of | number | median | 95 % are under | worst |", "|---|---|---|---|---|"]
+    lines.append(f"| all {len(result['models'])} models | {summary(rows)} |")
+    lines.append(f"| all, without the optimizer's step | {summary(rows, 'passes')} |")
+    unseen = [row for row in rows if row["model"]["unseen"]]
+    if unseen:
+        lines.append(f"| the unseen types | {summary(unseen)} |")
+        lines.append(f"| the unseen types, without the optimizer's step | {summary(unseen, 'passes')} |")
+    for objective in dict.fromkeys(row["case"]["objective"] for row in rows):
+        for logits in ("all", "chunked"):
+            chosen = [row for row in rows if (row["case"]["objective"], row["case"]["logits"]) == (objective, logits)]
+            if chosen:
+                lines.append(
+                    f"| {objective}, logits {logits}, without the optimizer's step | {summary(chosen, 'passes')} |"
+                )
+    return "\n".join(lines) + "\n"

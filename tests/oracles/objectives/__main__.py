@@ -1,0 +1,136 @@
+"""Measures steps of TRL's own trainers with no GPU and no weights, and how far `llm-inspect train --objective` is off.
+
+    python -m tests.oracles.objectives [--objectives NAME ...] [--models NAME ...] [--out FILE] [--known FILE]
+
+The installed TRL decides what is measured: before 1.14 losses over whole logits, since then over a fused head's
+log-probabilities; --known takes the other kind from an earlier --out. Prints the errors' table as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import trl
+from transformers import AutoConfig
+
+from inspector.hub.cache.snapshot import encode_tensors
+from inspector.hub.checkpoint import Tensor
+from inspector.measure.step import Step, build
+from inspector.memory.training.objectives.registry import OBJECTIVES
+from tests.memory.training.objectives_replay import PEAKS, read_cases, table_of
+from tests.oracles.objectives.harness import FUSED, measure
+from tests.oracles.training import UNREAD
+from tests.oracles.training_grid import GRID, GridModel
+
+MODELS = ("llama-3.2-1b", "qwen2.5-7b", "qwen3-0.6b", "gemma-3-4b", "gemma-2-9b", "qwen3-30b-a3b")
+UNSEEN = ("granite-3-8b", "olmo-2-7b", "smollm3-3b", "glm-4-9b")
+"""Types that nobody looked at while the objectives were written."""
+
+WAYS = (
+    {"precision": "bf16"},
+    {"precision": "mixed"},
+    {"precision": "bf16", "method": "lora"},
+    {"precision": "mixed", "method": "lora"},
+    {"precision": "fp32"},
+)
+SHAPES = ((1, 1024), (4, 256), (2, 512), (1, 2048), (3, 384))
+OPTIMIZERS = (("adamw", "fused"), ("sgd", "foreach"), ("adamw", "foreach"))
+
+
+def steps(model: GridModel) -> Iterator[Step]:
+    """Every way to train one model; shapes and optimizers take turns."""
+    attention = "eager" if model.model_type == "gemma2" else "sdpa"
+    shapes, optimizers = itertools.cycle(SHAPES), itertools.cycle(OPTIMIZERS)
+    for way, checkpointing in itertools.product(WAYS, ("full", "none")):
+        (batch, context), (optimizer, how) = next(shapes), next(optimizers)
+        step = Step(attention=attention, checkpointing=checkpointing, batch=batch, context=context, **way)  # type: ignore[arg-type]
+        yield dataclasses.replace(step, optimizer=optimizer, optimizer_impl=how)
+
+
+def described(model: GridModel) -> dict[str, Any]:
+    """The model as the estimate reads it: its config and the names and shapes of its tensors."""
+    built = build(model.model_type, model.config(), Step(attention="eager"))
+    full = AutoConfig.for_model(model.model_type, **model.config()).to_dict()
+    return {
+        "name": model.name,
+        "unseen": model.name in UNSEEN,
+        "config": {
+            key: value
+            for key, value in full.items()
+            if key not in UNREAD and (not isinstance(value, dict) or key == "rope_parameters")
+        }
+        | {"architectures": [type(built).__name__]},
+        "parameters": sum(parameter.numel() for parameter in built.parameters()),
+        "tensors": encode_tensors(
+            Tensor(name, "BF16", tuple(parameter.shape)) for name, parameter in built.named_parameters()
+        ),
+    }
+
+
+def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
+    """The cases of one model, with what was measured."""
+    found = []
+    for name in objectives:
+        try:
+            oracle = import_module(f"tests.oracles.objectives.{name.replace('-', '_')}")
+        except ModuleNotFoundError:
+            continue  # from source
+        if not getattr(oracle, "measures", lambda: True)():
+            continue
+        for step in steps(model):
+            for case in oracle.cases(step):
+                start = time.monotonic()
+                peaks = measure(model.model_type, model.config(), case, oracle.loss_of, oracle.HEAD)
+                defaults = dataclasses.asdict(Step())
+                settings = {key: value for key, value in dataclasses.asdict(step).items() if value != defaults[key]}
+                own = {key: value for key, value in vars(case).items() if key != "step" and value != "auto"}
+                settings |= own | {"logits": "chunked" if FUSED else "all"}
+                found.append(settings | {"measured": peaks})
+                print(f"{model.name} {settings} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objectives", nargs="*", default=[name for name in OBJECTIVES if name != "sft"])
+    parser.add_argument("--models", nargs="*", default=[*MODELS, *UNSEEN])
+    parser.add_argument("--out", type=Path, default=PEAKS)
+    parser.add_argument("--known", type=Path, help="cases of an earlier --out that are kept, but for those made again")
+    options = parser.parse_args()
+    known = read_cases(options.known) if options.known and options.known.exists() else {"models": [], "versions": {}}
+    kind = "chunked" if FUSED else "all"
+    models = {model["name"]: model for model in known["models"]}
+    for model in (model for model in GRID if model.name in options.models):
+        earlier = models.get(model.name, {"cases": []})["cases"]
+        kept = [case for case in earlier if case["logits"] != kind or case["objective"] not in options.objectives]
+        models[model.name] = described(model) | {"cases": [*kept, *measured(model, options.objectives)]}
+    names = ("torch", "transformers", "peft", "accelerate")
+    versions = known["versions"] | {name: version(name) for name in names} | {f"trl ({kind})": trl.__version__}
+    order = [*MODELS, *UNSEEN]
+    result = {"versions": versions, "models": sorted(models.values(), key=lambda model: order.index(model["name"]))}
+    options.out.write_text(text_of(result))
+    sys.stdout.write(table_of(result))
+
+
+def text_of(result: dict[str, Any]) -> str:
+    """JSON with a line for each case."""
+    models = []
+    for model in result["models"]:
+        head = json.dumps({key: value for key, value in model.items() if key != "cases"}, separators=(",", ":"))
+        cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in model["cases"])
+        models.append(f'{head[:-1]},"cases":[\n{cases}\n]}}')
+    return f'{{"versions":{json.dumps(result["versions"])},"models":[\n' + ",\n".join(models) + "\n]}\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What TRL's trainers need to compute their own loss on the pretend GPU: no data, no tokenizer, no accelerator.
+
+A trainer is made without its `__init__`, with the attributes that its loss reads. Models return what accelerate makes
+them return: under autocast everything in fp32. Masks select every token: all are completions, none is padding.
+"""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import trl
+from packaging.version import Version
+
+from inspector.measure.gpu import DEVICE, MemoryLog, pretend_training_gpu
+from inspector.measure.step import Step, build, make_optimizer, move_to_gpu
+
+FUSED = Version(trl.__version__) >= Version("1.14")
+"""Whether this TRL makes log-probabilities in a fused head; the ones before it make all logits."""
+
+
+class MaskedLog(MemoryLog):
+    """A log under which a mask selects everything, and a number that is read is one."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and not args[0].dtype.is_floating_point:
+            return True if args[0].dtype is torch.bool else 1
+        if func is torch.ops.aten.index.Tensor:
+            (mask,) = (index for index in args[1] if index is not None) if len(args[1]) == 1 else (None,)
+            if mask is not None and mask.dtype is torch.bool:
+                chosen = args[0].new_empty((mask.numel(), *args[0].shape[mask.dim() :]))
+                self._follow(chosen.untyped_storage(), str(func))
+                return chosen
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+class Accelerator:
+    """One process: what is gathered is there."""
+
+    device = DEVICE
+    num_processes = 1
+    is_main_process = True
+    state = types.SimpleNamespace(deepspeed_plugin=None, fsdp_plugin=None)
+
+    def gather(self, value: Any) -> Any:
+        return value
+
+    gather_for_metrics = gather
+
+    def unwrap_model(self, model: Any, **_: Any) -> Any:
+        return model
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case: the step, and what it trains for. The fields are those of `TrainingSetup`."""
+
+    objective: str
+    step: Step
+    reference: str = "auto"
+
+    @property
+    def copies(self) -> bool:
+        """Whether a reference model is on the GPU beside the one that trains."""
+        adapters = self.step.method in ("lora", "qlora")
+        return self.reference == "copy" or (self.reference == "auto" and not adapters)
+
+
+def trainer_of(kind: type, **attributes: Any) -> Any:
+    """A trainer with the attributes that its loss reads."""
+    made = object.__new__(kind)
+    made.__dict__ |= {
+        "accelerator": Accelerator(),
+        "args": types.SimpleNamespace(gradient_checkpointing_kwargs=None),
+        "aux_loss_enabled": False,
+        "_metrics": {"train": defaultdict(list)},
+        "_total_train_tokens": 0,
+        "_tp_size": 1,
+        **attributes,
+    }
+    return made
+
+
+def tokens(rows: int, length: int) -> dict[str, Any]:
+    """Ids and masks of so many sequences."""
+    ids = torch.ones(rows, length, dtype=torch.long, device=DEVICE)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "completion_mask": torch.ones_like(ids)}
+
+
+def prepared(model: Any, step: Step, **head: Any) -> Any:
+    """A model as the trainer prepares it: its fused head, and under autocast fp32 outputs (accelerate)."""
+    if FUSED and head:
+        _without_triton()
+        from trl.trainer.utils import add_fused_lm_head
+
+        add_fused_lm_head(model.get_base_model() if hasattr(model, "get_base_model") else model, **head)
+    if step.precision == "mixed":
+        from accelerate.utils.operations import convert_outputs_to_fp32
+
+        model.forward = convert_outputs_to_fp32(torch.autocast("cuda", torch.bfloat16)(model.forward))
+    return model
+
+
+def _without_triton() -> None:
+    """The fused head's own kernels work in place on what is there: none of them needs to run."""
+    from trl.kernels import chunked_logprob
+
+    class Kernel:
+        def __getitem__(self, grid: Any) -> Callable[..., None]:
+            return lambda *_, **__: None
+
+    chunked_logprob._use_triton = lambda _device: True
+    chunked_logprob._forward_kernel = chunked_logprob._backward_kernel = Kernel()
+    chunked_logprob.triton = types.SimpleNamespace(cdiv=lambda size, by: -(-size // by))
+
+
+Loss = Callable[[Any, Any, Case], Callable[[], Any]]
+"""The model that trains, the reference or None, the case -> what computes the loss."""
+
+
+def measure(model_type: str, config: dict[str, Any], case: Case, loss_of: Loss, head: dict[str, Any]) -> dict[str, int]:
+    """Peak bytes of the passes and of the optimizer of the second step, and what lives between steps.
+
+    Args:
+        loss_of: makes the loss of the objective's own trainer.
+        head: arguments of the policy's fused head.
+    """
+    warnings.simplefilter("ignore")
+    step = case.step
+    model = build(model_type, config, step)
+    reference = None
+    if case.copies:
+        whole = "full" if step.precision != "mixed" or step.method == "full" else step.method
+        precision = step.precision if whole == "full" else "bf16"
+        frozen = replace(step, method="full", precision=precision, checkpointing="none")
+        reference = build(model_type, config, frozen).eval()
+    with pretend_training_gpu(MaskedLog()) as log:
+        move_to_gpu(model)
+        peaks = {"weights": log.live}
+        if reference is not None:
+            move_to_gpu(reference)
+            prepared(reference, step, outputs=("log_probs",))
+        peaks["frozen_models"] = log.live - peaks["weights"]
+        optimizer = make_optimizer(model, step)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad()
+        between = log.live
+        peaks["optimizer_states"] = between - sum(peaks.values())
+        computed = loss_of(prepared(model, step, **head), reference, case)
+        log.reset_peak()
+        loss = computed()
+        peaks["forward"] = log.peak
+        log.reset_peak()
+        loss.backward()
+        del loss
+        peaks["backward"] = log.peak
+        log.reset_peak()
+        peaks["gradients"] = log.live - between
+        optimizer.step()
+        peaks["optimizer"] = log.peak
+        peaks["peak"] = max(peaks[name] for name in ("forward", "backward", "optimizer"))
+        optimizer.zero_grad()
+        del optimizer, computed
+    return peaks
