@@ -18,6 +18,8 @@ def measured(checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, s
     """
     if sharding.cards > 1 or sharding.offload:
         raise UsageError("--measure runs one GPU", "Leave the parallel options out.")
+    if setup.objective != "sft":
+        raise UsageError("--measure runs the class's own loss", "Leave out --objective.")
     try:
         from inspector.measure.training import measure_training
     except ImportError as error:

@@ -50,9 +50,9 @@ UNREAD = (
 """Keys of every config that say nothing of the model."""
 
 OBJECTIVES = (
-    "Steps of TRL's own trainers (`--objective`; tests/oracles/objectives): each trainer computes its own loss on the same",
-    "pretend GPU, with what it logs beside, and under autocast with the fp32 outputs that accelerate makes. TRL 1.12 has",
-    "whole logits (`--logits all`), TRL 1.16 a fused head (`--logits chunked`), whose Triton kernels work in place.",
+    "Steps of TRL's own trainers (`--objective`; tests/oracles/objectives): each trainer computes its own loss on the",
+    "same pretend GPU, with what it logs beside, and under autocast with the fp32 outputs that accelerate makes. TRL",
+    "1.12 has whole logits (`--logits all`), TRL 1.16 a fused head (`--logits chunked`), whose kernels work in place.",
 )
 
 
