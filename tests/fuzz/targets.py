@@ -878,6 +878,7 @@ TARGETS = {
         Target("config", config_seeds, keep_label(config_mutate), config_check),
         Target("packed", packed_seeds, keep_label(packed_mutate), config_check),
         Target("design", config_seeds, keep_label(config_mutate), design_check),
+        Target("packed_design", packed_seeds, keep_label(packed_mutate), design_check),
         Target("set", set_seeds, keep_label(config_mutate), set_check),
         Target("trainer", trainer_seeds, on_text(trainer_mutate), trainer_check),
         Target("training", config_seeds, keep_label(config_mutate), training_check),

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from inspector.hub.cache.bundled import read_bundled
 from inspector.hub.cache.snapshot import decode_tensors
-from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.hub.checkpoint import Checkpoint, Design, Tensor
 from inspector.model.build import build_model
+from inspector.model.design import designed
 from inspector.model.model import Model, Quantization
 from inspector.model.packing.registry import METHODS, NOT_STORED, packing_of
 
@@ -48,6 +49,37 @@ def test_a_packed_model_counts_as_the_plain_one_and_nothing_is_noted(name: str) 
     assert model.parameters.total == CASES[name]["parameters"] == 1_344_768
     assert model.parameters.exact
     assert model.warnings == ()
+
+
+NOT_MADE = (
+    *("aqlm", "auto-round", "awq-4 gemv", "bitnet", "bnb-nf4 in bfloat16", "eetq", "exl3", "fouroversix", "fp_quant"),
+    *("gemma", "gptq marlin", "higgs", "hqq", "marlin-24", "metal", "mlx mxfp", "mlx nvfp4", "modelopt mixed", "mxfp6"),
+    *("nvfp4", "quanto", "quark", "sinq", "sparse", "spqr", "torchao", "vptq"),
+)
+"""How cases begin whose tensors a config alone does not tell: its weights stay plain, and a note says so."""
+
+
+def _made(name: str) -> bool:
+    return name.startswith("nvfp4-") or not name.startswith(NOT_MADE)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.endswith(("without a recipe", "without g_idx"))])
+def test_a_config_alone_tells_the_tensors_that_its_recipe_makes(name: str) -> None:
+    """But for bitsandbytes' descriptions; of MLX's cases the packed layers, as the maker left all else as it was."""
+    mlx = name.startswith("mlx")
+    config = {**LLAMA, **CASES[name]["config"], "dtype": "float16" if mlx else "bfloat16"}
+    checkpoint = designed(Checkpoint("org/model", None, "local", config, (), design=Design()))
+    if not _made(name):
+        assert any("is not applied" in warning for warning in checkpoint.warnings)
+        return
+
+    def compared(tensor: Tensor) -> bool:
+        plain = tensor.name.endswith("weight") and tensor.dtype in ("F16", "BF16")
+        return "quant_state" not in tensor.name and not (mlx and (plain or "embed_tokens" in tensor.name))
+
+    stored = decode_tensors(CASES[name]["tensors"])
+    assert set(filter(compared, checkpoint.tensors)) == set(filter(compared, stored))
+    assert build_model(checkpoint).parameters.total == CASES[name]["parameters"]
 
 
 RECIPES = ("quantization_config", "compression_config", "quantization")

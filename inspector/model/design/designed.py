@@ -18,19 +18,21 @@ from inspector.model.config.read import check_layer_counts, find_recipe
 from inspector.model.design.changes import Change, changed, old_value
 from inspector.model.design.expressions import holds, size_of
 from inspector.model.design.full import full_config
+from inspector.model.design.packed import packed
 from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
 from inspector.model.parameters.classes import class_of
 
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "float": "F32", "half": "F16"}
-ASSUMED_DTYPE = "F32"
-"""What a class is made in where nothing is said: torch's default."""
+ASSUMED_DTYPE, BESIDE_PACKED = "F32", "BF16"
+"""What a class is made in where nothing is said: torch's default; and what stands beside packed weights."""
 MAX_RANK = 8
 
 
 def designed(checkpoint: Checkpoint, changes: Sequence[Change] = ()) -> Checkpoint:
     """The checkpoint with the tensors that the class of its config would write, the config changed first.
 
-    Where the weights were read, their dtypes are kept; what was packed is not packed any more, which a note says.
+    Where the weights were read, their dtypes are kept. A recipe in the config packs them; where it is not known how,
+    they are plain, which a note says.
 
     Raises:
         UsageError: a change of a key that the config's class does not know, or to a value that it refuses.
@@ -67,8 +69,13 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
     recipe = find_recipe(config)
     if recipe is not None:
         method = str(recipe[0].get("quant_method", "quantization"))[:40]
-        assumed += (f"its quantization ({method}) is not applied: sizes are of weights in {dtype}; see --dtype",)
-        config = _without_recipe(config)
+        stored = packed(tensors, recipe[0], mlx=recipe[1])
+        if stored is None:
+            assumed += (f"its quantization ({method}) is not applied: sizes are of weights in {dtype}; see --dtype",)
+            config = _without_recipe(config)
+        else:
+            assumed += (f"its weights are packed as its recipe says ({method}); tools differ in what they leave plain",)
+            tensors = stored
     assumed += of_dtype
     found = Design(
         design.name,
@@ -168,6 +175,8 @@ def _dtypes(
                 return found, {}, ()
             unknown = named if isinstance(named, str) else unknown
     why = "the config names no dtype" if unknown is None else f"the config's dtype {unknown[:40]!r} is not known"
+    if find_recipe(config) is not None:
+        return BESIDE_PACKED, {}, (f"{why}: bfloat16 assumed for what is not packed",)
     return ASSUMED_DTYPE, {}, (f"{why}: 32 bits assumed, as its class is made; --set dtype=bfloat16",)
 
 

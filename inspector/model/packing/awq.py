@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from inspector.hub.checkpoint import Tensor
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.packing.gptq import Exl3
-from inspector.model.packing.packing import PLAIN, Packing, Parts, Rules, Scheme, whole_bits
+from inspector.model.packing.packing import (
+    NO_LAYERS,
+    PLAIN,
+    TOWERS,
+    Packing,
+    Parts,
+    Rules,
+    Scheme,
+    Stored,
+    blocks,
+    whole_bits,
+)
 from inspector.model.parameters.names import Group
 
 
@@ -34,6 +47,23 @@ class Awq(Packing):
     tensors: ClassVar[Rules] = {**Exl3.tensors, "qweight": awq}
     marks = ()
     grouped = True
+
+    def converts(self, component: str) -> bool:
+        return component not in NO_LAYERS | TOWERS  # the language part's layers alone
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        version, bits = recipe.get("version", "gemm"), scheme.bits or 4
+        if not isinstance(version, str) or version.lower() != "gemm":
+            return None
+        out, into = weight.shape
+        if out * bits % 32:
+            return None
+        groups, columns = blocks(into, scheme.group_size), out * bits // 32
+        return {
+            "qweight": ("I32", (into, columns)),
+            "qzeros": ("I32", (groups, columns)),
+            "scales": ("F16", (groups, out)),
+        }
 
     def told_by(self, parts: Parts) -> bool:
         """Only AWQ's zero points have the weight's own columns, or gemv's rows of them."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from inspector.hub.checkpoint import Tensor
 from inspector.model.packing.groups import group_scheme, shared_scheme, weight_groups
 from inspector.model.packing.modelopt import Modelopt
 from inspector.model.packing.packing import (
@@ -16,9 +17,13 @@ from inspector.model.packing.packing import (
     Rules,
     Scheme,
     Schemes,
+    Stored,
     beside,
+    blocks,
     every,
+    mapping,
     overhead,
+    whole,
 )
 from inspector.model.packing.patterns import Matching
 from inspector.model.parameters.names import Group
@@ -96,22 +101,92 @@ class CompressedTensors(Packing):
         default = self.scheme(recipe)
         if len(weight_groups(recipe)) < 2:
             return Schemes(default, default)
-        return Schemes(default, default, _by_target(recipe, Matching()))
+        find = by_target(recipe, Matching())
+
+        def scheme_of(name: str) -> Scheme | None:
+            group = find(name)
+            return None if group is None else group_scheme(group, recipe)
+
+        return Schemes(default, default, scheme_of)
+
+    def converts(self, component: str) -> bool:
+        return component == "head" or super().converts(component)
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        group = by_target(recipe, Matching())(weight.name.removesuffix(".weight"))
+        if group is None:
+            return None
+        how, layout = mapping(group.get("weights")), group.get("format", recipe.get("format"))
+        if layout == "mixed-precision":
+            layout = None
+        scales = _scales(weight.shape, how)
+        if scales is None:
+            return None
+        rows, width = weight.shape
+        if layout in ("float-quantized", "int-quantized", "naive-quantized") and how.get("num_bits") == 8:
+            if how.get("type") == "int" and how.get("symmetric") is False:
+                return None
+            kind = "F8_E4M3" if how.get("type") == "float" else "I8"
+            return {"weight": (kind, weight.shape), "weight_scale": (weight.dtype, scales)}
+        if layout == "pack-quantized" and scheme.bits in WHOLE_BITS and len(scales) == 2:
+            return _pack_quantized(weight, scheme, scales, symmetric=how.get("symmetric") is not False)
+        packed = ("U8", (rows, width // 2))
+        if layout == "nvfp4-pack-quantized" and width % 16 == 0:
+            one = ("F32", (1,))
+            inputs = {"input_global_scale": one} if mapping(group.get("input_activations")) else {}
+            scale = ("F8_E4M3", (rows, width // 16))
+            return {"weight_packed": packed, "weight_scale": scale, "weight_global_scale": one, **inputs}
+        if layout == "mxfp4-pack-quantized" and width % 32 == 0:
+            return {"weight_packed": packed, "weight_scale": ("U8", (rows, width // 32))}
+        return None
 
 
-def _by_target(recipe: Mapping[str, Any], match: Matching) -> Callable[[str], Scheme | None]:
-    """compressed-tensors' targets: a module's name or "re:" and a pattern come before a class's name."""
-    named: list[tuple[str, Scheme]] = []
+def _scales(shape: tuple[int, ...], how: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The shape of a matrix's scales by its strategy; None for one that is not known."""
+    rows, width = shape
+    strategy, block = how.get("strategy"), how.get("block_structure")
+    if strategy == "tensor":
+        return (1,)
+    if strategy == "channel":
+        return (rows, 1)
+    if strategy in ("group", "tensor_group"):
+        return (rows, blocks(width, whole(how.get("group_size"))))
+    if strategy == "block" and isinstance(block, list) and len(block) == 2 and all(map(whole, block)):
+        return blocks(rows, block[0]), blocks(width, block[1])
+    return None
+
+
+def _pack_quantized(weight: Tensor, scheme: Scheme, scales: tuple[int, ...], *, symmetric: bool) -> Stored | None:
+    """Words of a row, without gaps or not; zero points are packed along the rows."""
+    rows, width = weight.shape
+    bits = scheme.bits or 0
+    if scheme.gapless is None and 32 % bits:
+        return None
+    gapless = scheme.gapless or not 32 % bits
+    words, ranks = (blocks(n * bits, 32) if gapless else blocks(n, 32 // bits) for n in (width, rows))
+    zeros = {} if symmetric else {"weight_zero_point": ("I32", (ranks, scales[1]))}
+    return {
+        "weight_packed": ("I32", (rows, words)),
+        "weight_scale": (weight.dtype, scales),
+        "weight_shape": ("I64", (2,)),
+        **zeros,
+    }
+
+
+def by_target(recipe: Mapping[str, Any], match: Matching) -> Callable[[str], Mapping[str, Any] | None]:
+    """The group of a module's name: by compressed-tensors' targets, of which a module's name or "re:" and a pattern
+    come before a class's name."""
+    named: list[tuple[str, Mapping[str, Any]]] = []
     for group in weight_groups(recipe):
         targets = group.get("targets")
         for target in targets[:MAX_LISTED] if isinstance(targets, list) else ():
             if isinstance(target, str):
-                named.append((target, group_scheme(group, recipe)))
+                named.append((target, group))
 
-    def find(name: str) -> Scheme | None:
-        for target, scheme in named:
+    def find(name: str) -> Mapping[str, Any] | None:
+        for target, group in named:
             if target == name or (target.startswith("re:") and match.matches(target.removeprefix("re:"), name)):
-                return scheme
-        return next((scheme for target, scheme in named if target == "Linear"), None)
+                return group
+        return next((group for target, group in named if target == "Linear"), None)
 
     return find

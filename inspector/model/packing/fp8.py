@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from inspector.model.packing.packing import SCALES, TAILS, Packing, Parts, Rules, Scheme, beside, every
+from inspector.hub.checkpoint import Tensor
+from inspector.model.packing.packing import (
+    SCALES,
+    TAILS,
+    Packing,
+    Parts,
+    Rules,
+    Scheme,
+    Stored,
+    beside,
+    blocks,
+    every,
+    whole,
+)
 from inspector.model.parameters.names import Group
 
 
@@ -37,6 +51,18 @@ class Fp8(Packing):
     signs: ClassVar[tuple[str, ...] | None] = ("weight_scale_inv", "weight_scale", "scale_inv")
     counts_alone = True
 
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        del scheme
+        if recipe.get("quant_method") not in ("fp8", "finegrained_fp8"):
+            return None
+        block, scales = recipe.get("weight_block_size"), tuple[int, ...]()
+        if block is not None:
+            if not isinstance(block, list) or len(block) != 2 or not all(map(whole, block)):
+                return None
+            scales = tuple(blocks(size, each) for size, each in zip(weight.shape, block, strict=True))
+        static = {"activation_scale": ("F32", ())} if recipe.get("activation_scheme") == "static" else {}
+        return {"weight": ("F8_E4M3", weight.shape), "weight_scale_inv": ("F32", scales), **static}
+
 
 class W4AFp8(Fp8):
     """FP8, and experts of int4, two a byte with a scale for 128 inputs (SGLang's w4afp8.py)."""
@@ -50,8 +76,17 @@ class FbgemmFp8(Fp8):
 
     signs: ClassVar[tuple[str, ...] | None] = None
 
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        del scheme, recipe
+        return {"weight": ("F8_E4M3", weight.shape), "weight_scale": ("F32", (weight.shape[0], 1))}
+
 
 class Mxfp8(FbgemmFp8):
     """FP8 with a scale for each 32 inputs."""
 
     group_size = 32
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        del scheme, recipe
+        rows, width = weight.shape
+        return {"weight": ("F8_E4M3", weight.shape), "weight_scale_inv": ("F8_E8M0", (rows, blocks(width, 32)))}

@@ -6,15 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from inspector.hub.checkpoint import Tensor
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.packing.packing import (
+    NO_LAYERS,
     PLAIN,
+    TOWERS,
     Packing,
     Parts,
     Rules,
     Scheme,
     Schemes,
+    Stored,
     beside,
+    blocks,
     by_pattern,
     every,
     mapping,
@@ -77,6 +82,24 @@ class Gptq(Exl3):
     signs = ("qweight",)
     grouped = True
     marlin = True
+
+    def converts(self, component: str) -> bool:
+        return component not in NO_LAYERS | TOWERS  # the language part's layers alone
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        bits = scheme.bits
+        if bits not in (2, 3, 4, 8) or recipe.get("checkpoint_format") == "marlin":
+            return None
+        out, into = weight.shape
+        if out * bits % 32 or into * bits % 32:
+            return None
+        groups = blocks(into, scheme.group_size)
+        return {
+            "qweight": ("I32", (into * bits // 32, out)),
+            "qzeros": ("I32", (groups, out * bits // 32)),
+            "scales": ("F16", (groups, out)),
+            "g_idx": ("I32", (into,)),
+        }
 
     def schemes(self, recipe: Mapping[str, Any]) -> Schemes:
         default = self.scheme(recipe)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from inspector.model.packing.packing import Packing, Parts, Rules, Scheme, beside, every, whole_bits
+from inspector.hub.checkpoint import Tensor
+from inspector.model.packing.packing import Packing, Parts, Rules, Scheme, Stored, beside, every, whole_bits
 from inspector.model.parameters.names import Group
 
 
@@ -28,6 +29,18 @@ class Mlx(Packing):
     """Its recipes have bits and group size of all modules, and objects under the names of single ones."""
 
     tensors: ClassVar[Rules] = {"weight": mlx, **every(beside, "scales biases qbiases")}
+
+    def converts(self, component: str) -> bool:
+        return component not in ("norm", "other")
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        bits, size = scheme.bits, scheme.group_size
+        affine = recipe.get("mode", "affine") == "affine" and "quant_method" not in recipe
+        if not (affine and bits and size) or weight.shape[1] % size:
+            return None
+        rows, width = weight.shape
+        scales = (weight.dtype, (rows, width // size))
+        return {"weight": ("U32", (rows, width * bits // 32)), "scales": scales, "biases": scales}
 
     def told_by(self, parts: Parts) -> bool:
         return "scales" in parts and "weight" in parts and parts["weight"].dtype == "U32"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from inspector.hub.checkpoint import Tensor
 from inspector.model.packing.groups import shared_scheme, weight_groups
 from inspector.model.packing.packing import (
     SCALES,
@@ -13,6 +14,7 @@ from inspector.model.packing.packing import (
     Packing,
     Rules,
     Scheme,
+    Stored,
     beside,
     every,
     first,
@@ -48,6 +50,24 @@ class Modelopt(Packing):
             return shared_scheme(recipe)
         return Scheme(bits, size)
 
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        algorithm = (mapping(recipe.get("quantization")) or recipe).get("quant_algo", self.algorithm)
+        if weight.shape[1] % 16:
+            return None
+        rows, width = weight.shape
+        one = ("F32", ())
+        if algorithm == "FP8":
+            return {"weight": ("F8_E4M3", weight.shape), "weight_scale": one, "input_scale": one}
+        if algorithm == "NVFP4" and scheme.group_size == 16:
+            scales = ("F8_E4M3", (rows, width // 16))
+            return {
+                "weight": ("U8", (rows, width // 2)),
+                "weight_scale": scales,
+                "weight_scale_2": one,
+                "input_scale": one,
+            }
+        return None
+
 
 class Nvfp4(Modelopt):
     """NVFP4 under its own name."""
@@ -56,3 +76,7 @@ class Nvfp4(Modelopt):
     marlin = False
     marks = ("weight", "weight_sf")
     algorithm = "NVFP4"
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        del weight, scheme, recipe
+        return None  # transformers does not save it today

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from inspector.model.packing.packing import SCALES, Packing, Rules, beside, every, two_a_byte
+from inspector.hub.checkpoint import Tensor
+from inspector.model.packing.packing import SCALES, Packing, Rules, Scheme, Stored, beside, every, two_a_byte
 
 
 class Mxfp4(Packing):
@@ -16,3 +18,15 @@ class Mxfp4(Packing):
     signs = ("_blocks",)
     counts_alone = True
     padded_experts = True
+    stacks = True
+
+    def converts(self, component: str) -> bool:
+        return component == "experts"
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        """The inputs of each output, 32 in 16 bytes beside a scale."""
+        del scheme, recipe
+        experts, into, out = weight.shape
+        if into % 32:
+            return None
+        return {"_blocks": ("U8", (experts, out, into // 32, 16)), "_scales": ("U8", (experts, out, into // 32))}

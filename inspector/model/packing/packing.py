@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from inspector.hub.checkpoint import Tensor
 from inspector.model.parameters.names import Group
 
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
@@ -63,6 +64,12 @@ tell its width, no config is asked."""
 
 Rules = Mapping[str, Rule]
 
+Stored = Mapping[str, tuple[str, tuple[int, ...]]]
+"""What a weight is stored as: key of the packing's table -> dtype and shape."""
+
+NO_LAYERS = frozenset({"embedding", "head", "norm", "router", "other"})
+TOWERS = frozenset({"vision", "audio", "projector"})
+
 
 class Packing:
     """One way of packing weights, and its defaults: a subclass says what is its own. It has no state.
@@ -83,6 +90,7 @@ class Packing:
         marlin: engines have Marlin's kernels of integers for it, and no others that take any width.
         one_rank_only: its packed tensors cannot be cut, which keeps old engines to one rank.
         padded_experts: kernels of its own hold a mixture's experts padded, and make no copies of them.
+        stacks: `stored` is of a stack of experts, [experts, inputs, outputs], and not of one matrix.
     """
 
     tensors: ClassVar[Rules] = {}
@@ -95,6 +103,7 @@ class Packing:
     marlin: ClassVar[bool] = False
     one_rank_only: ClassVar[bool] = False
     padded_experts: ClassVar[bool] = False
+    stacks: ClassVar[bool] = False
 
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         """What the recipe says of all modules; never raises, whatever is in it."""
@@ -119,6 +128,20 @@ class Packing:
     def recipe_of(self, bits: int, group_size: int | None) -> dict[str, Any]:
         """A recipe, as the method has it, of one width for all modules."""
         return {"bits": bits, "group_size": group_size}
+
+    def converts(self, component: str) -> bool:
+        """Whether it packs the matrices of such a component (`parameters.names.component`) that a recipe does not
+        leave out: all linear layers but the head."""
+        return component not in NO_LAYERS
+
+    def stored(self, weight: Tensor, scheme: Scheme, recipe: Mapping[str, Any]) -> Stored | None:
+        """What a plain weight [outputs, inputs] becomes: what `tensors` counts, the other way round. None where that is
+        not known of such a recipe.
+
+        Source: that of the method's own rule in `tensors`; tests/model/test_packed.py compares both.
+        """
+        del weight, scheme, recipe
+        return None
 
     def by_name(self, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         """The part of the recipe whose keys are modules' whole names; values that are no objects say nothing."""
@@ -226,6 +249,11 @@ def scheme_in(found: Any, default: Scheme | None = None) -> Scheme:
         default.gapless,
         (into, out) if into and out else None,
     )
+
+
+def blocks(size: int, block: int | None) -> int:
+    """How many blocks a dimension has; one where the block is the whole of it."""
+    return -(-size // block) if block else 1
 
 
 def first(found: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
