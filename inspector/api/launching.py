@@ -14,8 +14,8 @@ from inspector.settings import asking
 if TYPE_CHECKING:
     from os import PathLike
 
+    from inspector.engines.common.heads import Draft
     from inspector.engines.launch import Launch
-    from inspector.hub import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +64,13 @@ def launch_inspected(
     emit: str,
     model: str | PathLike[str] | Mapping[str, Any],
     revision: str | None = None,
-    draft: Checkpoint | None = None,
+    draft: Draft | None = None,
 ) -> Launch | None:
     """What launches a model as it was inspected, on the one device that was asked for.
 
     Args:
         model: as the user named it, perhaps with its revision.
-        draft: the draft model of speculative decoding, if any.
+        draft: what drafts in speculative decoding, if anything.
 
     Returns:
         None unless it is known to fit.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from inspector.advice.together import Side, Together
+    from inspector.engines.common.heads import Draft
     from inspector.engines.launch import Launch
     from inspector.hub import Checkpoint
 
@@ -135,10 +136,10 @@ def launches(question: TogetherQuestion, emit: str) -> tuple[Together, tuple[Lau
 
 
 class Drafted(NamedTuple):
-    """A model as it is served with a draft model, and the draft model's checkpoint."""
+    """A model as it is served with a draft model, and what drafts."""
 
     inspection: Inspection
-    draft: Checkpoint
+    draft: Draft
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +155,14 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
 
     Args:
         model: the model, as for `inspect`.
-        draft: the draft model: a repo ID, a local folder or file.
+        draft: the draft model, or a head for the model (EAGLE, EAGLE-3): a repo ID, a local folder or file; "mtp" for
+            the model's own layers for multi-token prediction.
 
     Raises:
         InspectError: one of its subclasses, see inspector.errors; `UsageError` where the engine's draft models are not
             accounted for.
     """
+    from inspector.engines.common.heads import OWN_LAYERS, Draft, drafter, own_layers
     from inspector.engines.registry import engine_named, engines
     from inspector.hub.checkpoint import with_weights
     from inspector.model import build_model
@@ -170,13 +173,16 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
     if engine.name not in able:
         why = f"draft models are not accounted for under {engine.name}"
         raise UsageError(why, f"Add --engine {' or '.join(able)}.")
+    own = question.draft == OWN_LAYERS
     with resolver_of(question) as resolver:
         checkpoint = checkpoint_of(resolver, question.model, question.revision, question)
-        draft = with_weights(resolver.resolve(question.draft))
+        draft = with_weights(checkpoint if own else resolver.resolve(question.draft))
     model = build_model(checkpoint)
-    options = engine.options(**settings.serving, draft=build_model(draft))
+    drafts = own_layers(draft, model) if own else drafter(draft, build_model(draft), model)
+    options = engine.options(**settings.serving, draft=drafts)
     answer = engine.planner(model, settings.workload(model), options)
     answers = [answer(spec, False) for spec in specs]
     servings = tuple(each.serving for each in answers if each.serving is not None)
     found = inspect_model(checkpoint, model, dataclasses.replace(settings, all_gpus=False), ())
-    return Drafted(dataclasses.replace(found, fits=tuple(each.fit for each in answers), servings=servings), draft)
+    inspection = dataclasses.replace(found, fits=tuple(each.fit for each in answers), servings=servings)
+    return Drafted(inspection, Draft(draft, drafts))

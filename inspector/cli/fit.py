@@ -32,7 +32,7 @@ from inspector.errors import InspectError, UsageError
 if TYPE_CHECKING:
     from inspector.api.inspection import Inspection
     from inspector.batch.published import Published
-    from inspector.hub import Checkpoint
+    from inspector.engines.common.heads import Draft
     from inspector.record import Record
     from inspector.report.writers import Answer
 
@@ -68,7 +68,11 @@ def _emit_names() -> tuple[str, ...]:
 )
 @option("--together", is_flag=True, help="Several models side by side on the same GPU: each one's share.")
 @option("--beside", metavar="SIZE", help="With --together: what something else takes of each GPU, such as 4GiB.")
-@option("--draft", metavar="MODEL", help="Draft model of speculative decoding (vLLM, llama.cpp).")
+@option(
+    "--draft",
+    metavar="MODEL",
+    help="What drafts: a model (vLLM, llama.cpp); an EAGLE head, or mtp, the model's own layers (vLLM).",
+)
 @output_options
 def fit(
     models: tuple[str, ...],
@@ -158,8 +162,8 @@ def _answer(
     return Answer((model,), lambda: [outcome_record(model, inspection, explain=explain) | more], text, drawn=drawn)
 
 
-def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[Inspection, Checkpoint | None]:
-    """The verdicts, with the draft model's checkpoint where there is one."""
+def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[Inspection, Draft | None]:
+    """The verdicts, and what drafts where there is something."""
     from inspector.api.inspection import inspect
 
     if draft is None:
@@ -221,7 +225,7 @@ def _launch(
     emit: str,
     model: str,
     revision: str | None,
-    draft: Checkpoint | None,
+    draft: Draft | None,
 ) -> Launched | None:
     from inspector.api.launching import launch_inspected
 

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.heads import Draft
 from inspector.engines.serving import Serving
 from inspector.errors import UsageError
 from inspector.hub import Checkpoint
@@ -31,7 +32,7 @@ class Verdict:
         revision: as the user named it; None for the repo's own.
         options: an instance of the engine's own dataclass.
         serving: the account: it fits.
-        draft: the draft model of speculative decoding, if any.
+        draft: what drafts in speculative decoding, if anything.
     """
 
     checkpoint: Checkpoint
@@ -41,11 +42,7 @@ class Verdict:
     spec: GpuSpec
     options: Any
     serving: Serving
-    draft: Checkpoint | None = None
-
-
-DRAFT_TOKENS = 3
-"""That are drafted at once: llama.cpp's own default, and what vLLM has to be told."""
+    draft: Draft | None = None
 
 
 @dataclass(frozen=True)

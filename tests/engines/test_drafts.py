@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 import inspector
 from inspector.api.side_by_side import inspect_with_draft
+from inspector.engines.common.heads import own_layers
 from inspector.engines.serving import Serving
 from inspector.errors import UsageError
+from inspector.hub import Resolver
+from inspector.model import build_model
+from tests.case_files import lay_out
 from tests.conftest import Run
 
 PLANNED: dict[str, int] = json.loads(Path(__file__).with_name("data").joinpath("vllm_drafts.json").read_text("utf-8"))
 """Bytes of a request of 4,096 tokens by vLLM's own planner: tests/oracles/vllm/drafts.py."""
+
+CASES = Path(__file__).parents[1] / "cases"
 
 QWEN, DRAFT = "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B"
 
@@ -52,7 +59,76 @@ def test_llama_cpp_has_a_context_for_the_draft() -> None:
     assert sum(part.bytes or 0 for part in found.explanation() if part.name == "draft") == found.per_gpu["draft"]
 
 
+def head(case: str, folder: Path) -> str:
+    """A folder with the files of an EAGLE head (tests/cases)."""
+    lay_out(json.loads((CASES / f"{case}.json").read_text("utf-8"))["files"], folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("case", "method", "own"),
+    [
+        # fc, a layer of Llama without its first norm; embedding and head are the model's
+        ("B_eagle_llama3_8b", "eagle", 4096 * 8192 + 4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336 + 4096),
+        # fc of three hidden states, a layer that reads two, four norms, a head of 32,000 tokens and which those are
+        (
+            "speculators_eagle3",
+            "eagle3",
+            4096 * 12288 + 4096 * (3 * 4096 + 4 * 1024) + 3 * 4096 * 14336 + 4 * 4096 + 32000 * 4096 + 32000 * 8 // 2,
+        ),
+    ],
+)
+def test_an_eagle_head_adds_its_own_weights_and_the_cache_of_its_layer(
+    case: str, method: str, own: int, tmp_path: Path, run: Run
+) -> None:
+    model, drafts = "meta-llama/Llama-3.1-8B-Instruct", head(case, tmp_path)
+    alone = inspector.inspect(model, gpus="H100", engine="vllm", offline=True).servings[0]
+    found = served(model, drafts, "H100", "vllm")
+    added = (found.per_gpu["weights"] or 0) - (alone.per_gpu["weights"] or 0)
+    assert 2 * own <= added <= 2 * own + 2**22  # beside, what torch's allocator rounds up
+    assert (found.request_bytes or 0) * 32 == (alone.request_bytes or 0) * 33
+    assert any("a copy of the model's" in note for note in found.notes)
+    emitted = run("fit", "--offline", model, "--gpu", "H100", "--draft", drafts, "--emit", "vllm").out
+    told = json.loads(shlex.split(emitted)[-1])
+    assert told == {"method": method, "model": drafts, "num_speculative_tokens": 3}
+    refused = served(model, drafts, "RTX 4090", "llama.cpp")
+    assert refused.fits is None
+    assert "under vLLM alone" in refused.notes[0]
+
+
+def test_deepseeks_own_layer_drafts_without_its_copies_of_embedding_and_head(run: Run) -> None:
+    model = "deepseek-ai/DeepSeek-V3"
+    checkpoint = Resolver(offline=True).resolve(model)
+    tensors = [tensor for tensor in checkpoint.tensors if tensor.name.startswith("model.layers.61.")]
+    copies = ("embed_tokens.weight", "shared_head.head.weight")
+    own = sum(tensor.nbytes for tensor in tensors if not tensor.name.endswith(copies))
+    drafts = own_layers(checkpoint, build_model(checkpoint))
+    assert drafts.weights(2).total == own == 11_717_511_392
+    alone = inspector.inspect(model, gpus="8xH200", engine="vllm", offline=True).servings[0]
+    found = served(model, "mtp", "8xH200", "vllm")
+    assert (found.request_bytes or 0) * 61 == (alone.request_bytes or 0) * 62
+    share = {part.name: part.bytes or 0 for each in found.explanation() for part in each.parts}["draft"]
+    assert (found.per_gpu["weights"] or 0) - (alone.per_gpu["weights"] or 0) == share
+    assert own / 8 < share < own / 8 + 2**28  # norms, router and down-projections are whole on every rank
+    emitted = run("fit", "--offline", model, "--gpu", "8xH200", "--draft", "mtp", "--emit", "vllm").out
+    assert json.loads(shlex.split(emitted)[-1]) == {"method": "mtp", "num_speculative_tokens": 3}
+
+
+def test_a_request_of_a_hybrid_keeps_a_state_more_for_each_drafted_token() -> None:
+    """vllm/v1/kv_cache_interface.py, MambaSpec: 2 states, 1 where a prefill leaves off, and one a drafted token.
+
+    On a rank of four a block is 320 tokens of 1,024 bytes: the first multiple of 64 that holds a state of 8 x 128 x 128
+    and 3 x 2,048 values of 16 bits. 4,096 tokens are 13 blocks; 36 layers of states lie in 3 groups.
+    """
+    model, page = "Qwen/Qwen3-Next-80B-A3B-Instruct", 320 * 1024
+    alone = inspector.inspect(model, gpus="4xH100", engine="vllm", offline=True).servings[0]
+    assert alone.request_bytes == (13 + 3 * 3) * 12 * page
+    assert served(model, "mtp", "4xH100", "vllm").request_bytes == (13 + 3 * (3 + 3)) * 13 * page
+
+
 def test_what_is_not_accounted_for_is_refused() -> None:
+    with pytest.raises(UsageError, match="hold no layers for multi-token prediction"):
+        served(QWEN, "mtp", "H200", "vllm")
     with pytest.raises(UsageError, match="--engine vllm or llama"):
         served(QWEN, DRAFT, "H200", "sglang")
     with pytest.raises(UsageError, match="vLLM refuses"):

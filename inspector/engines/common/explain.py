@@ -44,8 +44,8 @@ def weights_part(model: ServedModel, total: int, shares: Mapping[str, int], rank
             f"max_position_embeddings, head_dim; {layers}/rotary_embedding",
         ),
         "draft": (
-            "the draft model's weights, laid over as many ranks; its layers' caches lie in the same pool",
-            "headers of the draft; vllm/v1/spec_decode/draft_model.py: DraftModelProposer",
+            "what drafts: its own weights, laid over as many ranks; its layers' caches lie in the same pool",
+            "headers of the draft; vllm/v1/worker/gpu/spec_decode/eagle/utils.py: load_eagle_model",
         ),
         "adapters": (
             "max_loras x max_lora_rank x (inputs + outputs) of the linear layers, each on the side that is cut over"

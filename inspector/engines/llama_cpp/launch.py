@@ -61,7 +61,7 @@ def launch_llama_cpp(asked: Verdict, emit: str) -> Launch:
         command += ["--flash-attn", "on"]
     before = file.before
     if asked.draft is not None:
-        drafts = _file(replace(asked, checkpoint=asked.draft, revision=None))
+        drafts = _file(replace(asked, checkpoint=asked.draft.checkpoint, revision=None))
         command += [_DRAFTS.get(each, each) for each in drafts.options if each != "--no-mmproj"]
         before = (*before, *drafts.before)
     return Launch(

@@ -9,6 +9,7 @@ from inspector.engines.common.options import version
 from inspector.settings import setting
 
 if TYPE_CHECKING:
+    from inspector.engines.common.heads import DraftHead
     from inspector.model import Model
 
 
@@ -45,4 +46,4 @@ class LlamaCppOptions:
     cache_type_v: str | None = setting(
         None, help="Type of its cached values, likewise.", docs="of values, likewise", metavar="TYPE"
     )
-    draft: Model | None = None
+    draft: Model | DraftHead | None = None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
+from inspector.engines.common.heads import DraftHead
 from inspector.engines.engine import Sized, Sizer
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, layer_cache_bytes
@@ -191,6 +192,8 @@ def _draft_facts(options: LlamaCppOptions, workload: Workload, spec: GpuSpec) ->
         return None
     if spec.mixed:
         raise UsageError("a draft model is counted on like GPUs", "Name one kind: --gpu 'RTX 4090'.")
+    if isinstance(options.draft, DraftHead):
+        raise CannotTell("heads that draft (EAGLE, multi-token prediction) are accounted for under vLLM alone")
     facts = gguf_facts(options.draft, STORED if options.draft.parameters.stack == "blk" else workload.dtype)
     if isinstance(facts, str):
         raise CannotTell(f"the draft model: {facts}")

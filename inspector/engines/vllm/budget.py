@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from inspector.engines.common.cache_specs import CacheSettings
+from inspector.engines.common.heads import DRAFT_TOKENS
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import ceil_div, rank_shares, stage_layers
 from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
@@ -47,6 +48,7 @@ class VllmSettings:
         graphs: bytes of CUDA graphs, likewise.
         adapters: bytes of the buffers for adapters on a rank that holds all layers (lora.py).
         draft: a draft model, which every rank of the last stage holds beside the model; its layers share the pool.
+        draft_tokens: that it drafts at once: of a state, a request keeps as many more (MambaSpec).
     """
 
     max_model_len: int
@@ -69,6 +71,7 @@ class VllmSettings:
     graphs: int | None = None
     adapters: int = 0
     draft: ServedModel | None = None
+    draft_tokens: int = DRAFT_TOKENS
 
     def cached_layers(self, model: ServedModel) -> tuple[Layer, ...]:
         """The layers whose caches lie in the pool."""
@@ -176,7 +179,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         state_bytes=model.element_bytes,
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
         tensor_parallel=settings.tensor_parallel_size,
-        state_blocks=2 if aligned else 1,
+        state_blocks=(2 if aligned else 1) + (settings.draft_tokens if settings.draft is not None else 0),
         checkpoint_blocks=settings.version.checkpoint_blocks if checkpoints else 0,
         state_alignment=(model.checkpoint_alignment or 1) if checkpoints else 1,
         encoder_budget=tokens,
@@ -224,7 +227,14 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
         workspace=settings.version.latent_workspace(card.compute_capability) if has_latents(model) else 0,
     )
     if stages is not None and settings.draft is not None:
-        drafts = rank_shares(settings.draft, tensor_parallel=settings.tensor_parallel_size)
+        drafts = rank_shares(
+            settings.draft,
+            tensor_parallel=settings.tensor_parallel_size,
+            data_parallel=settings.data_parallel_size,
+            whole_experts=settings.enable_expert_parallel,
+            mxfp4="marlin" if marlin else "triton",
+            copies=settings.draft.latents_packed,
+        )
         if drafts is None:
             return None
         stages = (*stages[:-1], stages[-1] | {"draft": sum(drafts[0].values())})

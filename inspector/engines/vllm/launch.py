@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
+from inspector.engines.common.heads import DRAFT_TOKENS, OWN_LAYERS, DraftHead
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import rank_device
 from inspector.engines.launch import (
-    DRAFT_TOKENS,
     Container,
     Launch,
     Verdict,
@@ -71,8 +72,12 @@ def _image_flags(asked: Verdict) -> list[str]:
 def _draft_flags(asked: Verdict) -> list[str]:
     if asked.draft is None:
         return []
-    name, _ = repo_of(replace(asked, checkpoint=asked.draft), "vLLM")
-    told = {"method": "draft_model", "model": name, "num_speculative_tokens": DRAFT_TOKENS}
+    drafts = asked.draft.model
+    method, tokens = (drafts.method, drafts.tokens) if isinstance(drafts, DraftHead) else ("draft_model", DRAFT_TOKENS)
+    told: dict[str, Any] = {"method": method}
+    if method != OWN_LAYERS:
+        told["model"] = repo_of(replace(asked, checkpoint=asked.draft.checkpoint), "vLLM")[0]
+    told["num_speculative_tokens"] = tokens
     return ["--speculative-config", json.dumps(told)]
 
 

@@ -9,6 +9,7 @@ from inspector.engines.common.options import expert_parallel, pipeline_parallel,
 from inspector.settings import setting
 
 if TYPE_CHECKING:
+    from inspector.engines.common.heads import DraftHead
     from inspector.model import Model
 
 
@@ -17,7 +18,7 @@ class VllmOptions:
     """vLLM's options, under this library's names; each says of itself what it is.
 
     Attributes:
-        draft: the draft model of speculative decoding, read.
+        draft: what drafts in speculative decoding, read: a model of its own, or a head of the model.
     """
 
     version: str | None = version()
@@ -54,7 +55,7 @@ class VllmOptions:
         least=1,
     )
     enforce_eager: bool = setting(False, help="vLLM without CUDA graphs.")
-    draft: Model | None = None
+    draft: Model | DraftHead | None = None
     max_loras: int | None = setting(
         None,
         help="Adapters that vLLM serves at once.",

@@ -23,14 +23,14 @@ from inspector.engines.common.served import Card, ServedModel, VisionFacts, serv
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
+from inspector.engines.vllm.drafts import draft_notes, with_draft
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
 from inspector.engines.vllm.loads import as_cached, resolve_dtype, runner, why_not_loaded
 from inspector.engines.vllm.lora import ADAPTER_NOTE, ServedAdapters, adapter_bytes, served_adapters
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
-from inspector.errors import UsageError
-from inspector.memory import STORED, Workload
+from inspector.memory import Workload
 from inspector.model import Model
 from inspector.verdict.fit import CardShare
 
@@ -94,8 +94,7 @@ def _account(
         chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, tensor, spec.count, chosen))
     if runner(model.architecture.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
         chosen = replace(chosen, sampler="none")
-    if options.draft is not None:
-        chosen = replace(chosen, draft=served_draft(options.draft, served, options))
+    chosen = with_draft(chosen, options.draft, model, served)
     stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
     memory = stage_memory(spec, stages) if stages else ()
     # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
@@ -130,7 +129,7 @@ def _account(
         notes=(
             *(_mixed_notes(pipeline) if stages else ()),
             *((ADAPTER_NOTE,) if adapters else ()),
-            *((DRAFT_NOTE,) if options.draft else ()),
+            *draft_notes(options.draft),
             *(*unified_note(spec), *served.notes, *spec.notes),
         ),
     )
@@ -177,31 +176,6 @@ def _shown(card: Card, chosen: budget.VllmSettings, compute: str) -> dict[str, A
         "enable_expert_parallel": chosen.enable_expert_parallel,
         "enforce_eager": chosen.enforce_eager,
     }
-
-
-DRAFT_NOTE = "CUDA graphs and a step's activations are counted as without the draft model"
-
-
-def served_draft(draft: Model, served: ServedModel, options: VllmOptions) -> ServedModel:
-    """The draft model as vLLM holds it: in the precision of the files, over all ranks.
-
-    Raises:
-        CannotTell: it is no model that vLLM serves by itself (an EAGLE or MTP head), or its weights are not known.
-        UsageError: its vocabulary is another (SpeculativeConfig.verify_equal_vocab_size_if_draft_model).
-    """
-    release = _version(options).release
-    refused = why_not_loaded(draft.architecture, release)
-    if refused is not None:
-        raise CannotTell(f"the draft model: {refused}")
-    found = _served(draft, {STORED: served.compute}, release, STORED)
-    if found is None or found.weights is None or any(layer.rows is None for layer in found.layers):
-        raise CannotTell("the draft model's layers and weights are not known")
-    if found.vocab_size != served.vocab_size:
-        raise UsageError(
-            f"the draft model has {found.vocab_size:,} tokens, the model {served.vocab_size:,}: vLLM refuses that",
-            "Name a draft model with the same vocabulary.",
-        )
-    return found
 
 
 def _shown_adapters(adapters: ServedAdapters | None) -> dict[str, Any]:
