@@ -11,7 +11,7 @@ from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
 from inspector.memory.training.objectives.heads import objective_head
-from inspector.memory.training.objectives.models import frozen_models, why_not
+from inspector.memory.training.objectives.models import frozen_models, why_not, with_own_head
 from inspector.memory.training.objectives.scoring import scored
 from inspector.memory.training.offload import SUB_GROUP, off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
@@ -70,6 +70,7 @@ def training_estimate(
     """
     if workload.context < 1 or workload.batch < 1:
         raise UsageError("context and batch must be at least 1")
+    model = with_own_head(model, setup)
     sharding = sharding or Sharding()
     if sharding.fp8_gather and setup.fp8 != "torchao":
         raise UsageError("torchao's layers gather in fp8", "Add --fp8 torchao.")

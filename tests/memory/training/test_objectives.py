@@ -82,6 +82,8 @@ def test_a_copy_is_divided_as_the_weights_are() -> None:
         ({"reference": "copy"}, "is of an objective that has one"),
         ({"objective": "dpo", "logits": "chunked-loss"}, "known for sft alone"),
         ({"objective": "dpo", "sharding": {"pp": 2}}, "pipeline stages"),
+        ({"objective": "orpo", "logits": "chunked"}, "over whole logits"),
+        ({"objective": "orpo", "reference": "copy"}, "has no reference model"),
         ({"objective": "dpo", "measure": True}, "--measure runs the class's own loss"),
     ],
 )
@@ -102,3 +104,20 @@ def test_encoders_have_no_preferences() -> None:
     bert = inspector.train("google-bert/bert-base-uncased", offline=True, objective="dpo")
     assert bert.peak is None
     assert any("dpo is known for decoders" in warning for warning in bert.warnings)
+
+
+def test_a_reward_model_has_one_value_in_the_place_of_the_vocabulary() -> None:
+    """Llama-3.1-8B without its head of 128,256 x 4,096, with one of 4,096."""
+    reward = trained(objective="reward")
+    assert reward.training.trainable_parameters == PARAMETERS - 128256 * 4096 + 4096
+    assert reward.training.part("logits").bytes == 0  # type: ignore[union-attr]
+    # A tied head is no other parameter.
+    tied = inspector.train("meta-llama/Llama-3.2-1B", offline=True, objective="reward")
+    assert tied.training.trainable_parameters == 1_235_814_400 + 2048
+
+
+@pytest.mark.parametrize("name", ["orpo", "cpo", "simpo"])
+def test_without_a_reference_model_there_is_neither_a_copy_nor_a_pass(name: str) -> None:
+    step = trained(objective=name)
+    assert step.training.part("frozen_models") is None
+    assert "reference" not in step.training.phases

@@ -90,10 +90,14 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
         for step in steps(model):
             for case in oracle.cases(step):
                 start = time.monotonic()
-                peaks = measure(model.model_type, model.config(), case, oracle.loss_of, oracle.HEAD)
+                peaks = measure(model.model_type, model.config(), case, oracle)
                 defaults = dataclasses.asdict(Step())
-                settings = {key: value for key, value in dataclasses.asdict(step).items() if value != defaults[key]}
-                own = {key: value for key, value in vars(case).items() if key != "step" and value != "auto"}
+                settings = {
+                    key: value for key, value in dataclasses.asdict(case.step).items() if value != defaults[key]
+                }
+                own = {
+                    key: value for key, value in vars(case).items() if key != "step" and value not in ("auto", "none")
+                }
                 settings |= own | {"logits": "chunked" if FUSED else "all"}
                 found.append(settings | {"measured": peaks})
                 print(f"{model.name} {settings} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

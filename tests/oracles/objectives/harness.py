@@ -36,6 +36,8 @@ class MaskedLog(MemoryLog):
                 chosen = args[0].new_empty((mask.numel(), *args[0].shape[mask.dim() :]))
                 self._follow(chosen.untyped_storage(), str(func))
                 return chosen
+        if func is torch.ops.aten.nonzero.default:  # which rows are chosen: half of them
+            return args[0].new_empty((max(1, args[0].numel() // 2), args[0].dim()), dtype=torch.long)
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
@@ -123,16 +125,16 @@ Loss = Callable[[Any, Any, Case], Callable[[], Any]]
 """The model that trains, the reference or None, the case -> what computes the loss."""
 
 
-def measure(model_type: str, config: dict[str, Any], case: Case, loss_of: Loss, head: dict[str, Any]) -> dict[str, int]:
+def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) -> dict[str, int]:
     """Peak bytes of the passes and of the optimizer of the second step, and what lives between steps.
 
     Args:
-        loss_of: makes the loss of the objective's own trainer.
-        head: arguments of the policy's fused head.
+        oracle: the objective's module here: `loss_of` (a `Loss`) makes the loss of its own trainer, HEAD are the
+            arguments of the policy's fused head, and `built` makes a class of its own.
     """
     warnings.simplefilter("ignore")
     step = case.step
-    model = build(model_type, config, step)
+    model = getattr(oracle, "built", build)(model_type, config, step)
     reference = None
     if case.copies:
         whole = "full" if step.precision != "mixed" or step.method == "full" else step.method
@@ -154,7 +156,7 @@ def measure(model_type: str, config: dict[str, Any], case: Case, loss_of: Loss, 
         optimizer.zero_grad()
         between = log.live
         peaks["optimizer_states"] = between - sum(peaks.values())
-        computed = loss_of(prepared(model, step, **head), reference, case)
+        computed = oracle.loss_of(prepared(model, step, **oracle.HEAD), reference, case)
         log.reset_peak()
         loss = computed()
         peaks["forward"] = log.peak

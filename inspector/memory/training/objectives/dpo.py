@@ -5,7 +5,7 @@ policy's logits and activations are kept. All of the trainer's losses (IPO, hing
 tokens, and take the same.
 """
 
-from inspector.memory.training.objectives.objective import LogitBytes, Objective
+from inspector.memory.training.objectives.objective import PAIRS, LogitBytes, Objective
 
 ROWS = 3 * 128
 """Rows of logits that entropy_from_logits makes at a time: three copies of 128."""
@@ -24,5 +24,5 @@ OBJECTIVE = Objective(
         "fp32": LogitBytes(made=4, kept=4, loss=8, backward=16, scored=4, held=4, rows=4 * ROWS),
     },
     fused="TRL 1.14 or newer",
-    notes=("a batch of pairs: each counts for two sequences, chosen and rejected, of --context tokens",),
+    notes=(PAIRS,),
 )

@@ -34,6 +34,8 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         head: the table's, under the model's own loss.
         trains: the head's weight gets a gradient.
     """
+    if setup.aim.scalar_head:
+        return Head(Piece(_narrow(head.end), tuple(map(_narrow, head.peaks))), {})
     if not (sizes.letters.get("V") and sizes.letters.get("h")):
         raise MissingSize("vocab_size")
     loss = max(head.peaks, key=lambda peak: peak.get("TV", 0))
@@ -54,6 +56,11 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         ]
         kept = {**beside, "TV": each.kept + capped}
     return Head(Piece(head.end, (*peaks, *later)), kept)
+
+
+def _narrow(moment: Sum) -> Sum:
+    """A moment without logits, and without the weight that makes them."""
+    return {name: factor for name, factor in moment.items() if name not in (*LOGITS, "Vh")}
 
 
 def scoring_heads(sizes: Sizes, setup: TrainingSetup, cast: int) -> list[tuple[int, int]]:

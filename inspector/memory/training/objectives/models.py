@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inspector.errors import UsageError
 from inspector.memory.estimate import Part
 from inspector.memory.training.estimate import TrainingSetup
@@ -22,6 +24,17 @@ def why_not(model: Model, setup: TrainingSetup, sharding: Sharding, found: Found
         raise UsageError(f"pipeline stages are known for sft alone, not for {setup.objective}", "Leave out --pp.")
     encodes = any(layer.kind == "no_cache" for layer in model.architecture.layers)
     return f"{setup.objective} is known for decoders" if encodes or "bridge" in found.profile.layers else ""
+
+
+def with_own_head(model: Model, setup: TrainingSetup) -> Model:
+    """The model that trains: where the objective's head gives one value, without the vocabulary's."""
+    hidden = model.architecture.hidden_size
+    if not setup.aim.scalar_head or hidden is None:
+        return model
+    counts = dict(model.parameters.by_component)
+    total = model.parameters.total - counts.pop("head", 0) + hidden
+    parameters = replace(model.parameters, total=total, by_component={**counts, "head": hidden})
+    return replace(model, architecture=replace(model.architecture, tie_word_embeddings=False), parameters=parameters)
 
 
 def frozen_models(model: Model, setup: TrainingSetup, sharding: Sharding, share: float) -> tuple[Part, ...]:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 from inspector.errors import UsageError
 
+PAIRS = "a batch of pairs: each counts for two sequences, chosen and rejected, of --context tokens"
+"""A note of objectives over preferences."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogitBytes:
@@ -46,6 +49,7 @@ class Objective:
         rows: sequences in a forward pass for each one of the batch: 2 where an example is a chosen and a rejected one.
         references: where its frozen reference model can be, the default first; empty where it has none.
         logits: precision of the passes ("bf16", "mixed", "fp32") -> what a loss over whole logits holds.
+        scalar_head: the model has a head of one value in the place of the vocabulary's.
         fused: the library whose head makes log-probabilities a tile at a time, for `--logits chunked`; "" for none.
         notes: what the reader should know.
         logits_text: what lives of logits at the peak, in words.
@@ -57,6 +61,7 @@ class Objective:
     rows: int = 1
     references: tuple[str, ...] = ()
     logits: Mapping[str, LogitBytes] = field(default_factory=dict)
+    scalar_head: bool = False
     fused: str = ""
     notes: tuple[str, ...] = ()
     logits_text: str = "logits and the copies that the loss makes of them"

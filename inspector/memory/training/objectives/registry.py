@@ -12,6 +12,11 @@ from inspector.memory.training.objectives.objective import Objective
 OBJECTIVES = {
     "sft": "sft",
     "dpo": "dpo",
+    "orpo": "orpo",
+    "cpo": "cpo",
+    "simpo": "simpo",
+    "kto": "kto",
+    "reward": "reward",
 }
 """The option's value -> module in this folder, which has an `OBJECTIVE`."""
 

@@ -27,8 +27,10 @@ class ObjectiveSetup:
         "sft",
         several=True,
         choices=tuple(OBJECTIVES),
-        help="What the step trains for: the model's own loss, or preferences (dpo).",
-        docs="`sft`: the model's own loss; `dpo`: preferences, with a reference model (TRL's DPOTrainer)",
+        help="What the step trains for: the model's own loss (sft); preferences (dpo, orpo, cpo, simpo, kto); or a"
+        " reward model (reward).",
+        docs="`sft`: the model's own loss; preferences with a reference model: `dpo`, `kto`; without: `orpo`, `cpo`,"
+        " `simpo`; `reward`: a reward model ([as TRL has them](training.md#dpo-grpo-what-they-add))",
     )
     reference: str = setting(
         "auto",
@@ -57,5 +59,7 @@ class ObjectiveSetup:
                 raise UsageError("a reference model is of an objective that has one", "Add --objective dpo.")
             return
         self.aim.reference(self.reference, adapters=adapters)
+        if logits == "chunked" and not self.aim.fused:
+            raise UsageError(f"the loss of {self.objective} is over whole logits", "Leave out --logits chunked.")
         if logits in ("chunked-loss", "compiled-loss"):
             raise UsageError(f"--logits {logits} is known for sft alone", "Use --logits all or chunked.")
