@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from inspector.advice.together import Side, Together
     from inspector.engines.common.heads import Draft
     from inspector.engines.launch import Launch
-    from inspector.hub import Checkpoint
+    from inspector.hub import Checkpoint, Resolver
+    from inspector.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +163,7 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
         InspectError: one of its subclasses, see inspector.errors; `UsageError` where the engine's draft models are not
             accounted for.
     """
-    from inspector.engines.common.heads import OWN_LAYERS, Draft, drafter, own_layers
     from inspector.engines.registry import engine_named, engines
-    from inspector.hub.checkpoint import with_weights
     from inspector.model import build_model
 
     settings = Settings(**chosen(Settings, question))
@@ -173,16 +172,30 @@ def inspect_with_draft(question: DraftQuestion) -> Drafted:
     if engine.name not in able:
         why = f"draft models are not accounted for under {engine.name}"
         raise UsageError(why, f"Add --engine {' or '.join(able)}.")
-    own = question.draft == OWN_LAYERS
     with resolver_of(question) as resolver:
         checkpoint = checkpoint_of(resolver, question.model, question.revision, question)
-        draft = with_weights(checkpoint if own else resolver.resolve(question.draft))
-    model = build_model(checkpoint)
-    drafts = own_layers(draft, model) if own else drafter(draft, build_model(draft), model)
-    options = engine.options(**settings.serving, draft=drafts)
+        model = build_model(checkpoint)
+        draft = draft_of(question.draft, checkpoint, model, resolver)
+    options = engine.options(**settings.serving, draft=draft.model)
     answer = engine.planner(model, settings.workload(model), options)
     answers = [answer(spec, False) for spec in specs]
     servings = tuple(each.serving for each in answers if each.serving is not None)
     found = inspect_model(checkpoint, model, dataclasses.replace(settings, all_gpus=False), ())
     inspection = dataclasses.replace(found, fits=tuple(each.fit for each in answers), servings=servings)
-    return Drafted(inspection, Draft(draft, drafts))
+    return Drafted(inspection, draft)
+
+
+def draft_of(name: str | PathLike[str], checkpoint: Checkpoint, model: Model, resolver: Resolver) -> Draft:
+    """What drafts for a model, by the name that `--draft` takes.
+
+    Raises:
+        InspectError: it can't be read; `UsageError` where the model's own layers are meant, and it has none.
+    """
+    from inspector.engines.common.heads import OWN_LAYERS, Draft, drafter, own_layers
+    from inspector.hub.checkpoint import with_weights
+    from inspector.model import build_model
+
+    if name == OWN_LAYERS:
+        return Draft(checkpoint, own_layers(with_weights(checkpoint), model))
+    found = with_weights(resolver.resolve(name))
+    return Draft(found, drafter(found, build_model(found), model))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from inspector.cli.options import GPU_HELP, model_argument, source_options
 from inspector.cli.output import Output, json_option
 from inspector.errors import InspectError, UsageError
+
+if TYPE_CHECKING:
+    from inspector.api.inspection import Inspection
+    from inspector.engines.common.heads import DraftHead
+    from inspector.engines.common.log import LoggedRun
+    from inspector.hub import Resolver
+    from inspector.model import Model
 
 
 @click.command("check-log")
@@ -17,6 +26,7 @@ from inspector.errors import InspectError, UsageError
     "--dtype", default="stored", show_default=True, metavar="TYPE", help="Precision of the weights in the run."
 )
 @click.option("--gpu", metavar="GPU", help=f"The GPU, where the log does not tell: {GPU_HELP.partition(';')[0]}.")
+@click.option("--draft", metavar="MODEL", help="What drafted: a model, a head, or mtp. Default: what the log names.")
 @json_option
 def check_log(
     file: str,
@@ -26,6 +36,7 @@ def check_log(
     offline: bool,
     dtype: str,
     gpu: str | None,
+    draft: str | None,
     output: str,
 ) -> int:
     """Show each part that vLLM, SGLang or llama.cpp printed at its start beside the predicted one.
@@ -33,6 +44,7 @@ def check_log(
     FILE is the log, or - for standard input; MODEL is the model that was started.
     """
     from inspector.api.inspection import device_specs, inspect
+    from inspector.hub import Resolver
     from inspector.logs import clean_lines, compare, open_log, read_log
 
     specs = device_specs((gpu,)) if gpu else ()
@@ -42,9 +54,15 @@ def check_log(
     try:
         with open_log(file) as raw:
             run = read_log(clean_lines(raw))
-        inspection = inspect(model, revision=revision, token=token, offline=offline or None, dtype=dtype)
+        with Resolver(token=token, offline=offline or None) as resolver:
+            inspection = inspect(model, revision=revision, resolver=resolver, dtype=dtype)
+            drafts = _drafts(run, draft, inspection, resolver)
         comparison = compare(
-            run, inspection.model, specs[0] if specs else None, dtype=inspection.estimate.workload.dtype
+            run,
+            inspection.model,
+            specs[0] if specs else None,
+            dtype=inspection.estimate.workload.dtype,
+            draft=drafts,
         )
     except InspectError as error:
         return out.fail(error, model)
@@ -61,3 +79,22 @@ def check_log(
         )
     )
     return out.exit_code
+
+
+def _drafts(run: LoggedRun, named: str | None, inspection: Inspection, resolver: Resolver) -> Model | DraftHead | None:
+    """What drafted, as the user or the log names it; None where nothing did, or what the log names cannot be read.
+
+    Raises:
+        InspectError: what the user names cannot be read.
+    """
+    from inspector.api.side_by_side import draft_of
+
+    name = named or run.settings.get("draft")
+    if not isinstance(name, str):
+        return None
+    try:
+        return draft_of(name, inspection.checkpoint, inspection.model, resolver).model
+    except InspectError:
+        if named is not None:
+            raise
+        return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import Collection as Collected
     from inspector.engines.common.log import LoggedRun
@@ -269,12 +270,21 @@ class Engine:
         """A new reader of its start-up log; None where no log of it is read."""
         return None
 
-    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+    def compare(
+        self,
+        run: LoggedRun,
+        model: Model,
+        spec: GpuSpec | None,
+        *,
+        dtype: str,
+        draft: Model | DraftHead | None = None,
+    ) -> Comparison:
         """A logged run beside the prediction for it.
 
         Args:
             spec: one device of those that the log is of, where the user named it; else it is read off the log.
             dtype: the weights' precision, "stored" for that of the files.
+            draft: what drafted in the run, read; None where nothing did, or it is not known.
 
         Raises:
             UsageError: the log names settings that no plan can be made for.

@@ -150,3 +150,47 @@ def test_settings_that_no_run_can_have_are_refused_without_a_traceback(run: Run,
     for broken in ("tensor_parallel_size=7", "tensor_parallel_size=999999", "gpu_memory_utilization=9"):
         log.write_text(excerpts.VLLM_V1.replace("tensor_parallel_size=2", broken))
         assert run("check-log", log, LLAMA31, "--gpu", "L40S").code in (0, 2)
+
+
+DRAFTS = [
+    ("Qwen/Qwen3-32B", "H100", "Qwen/Qwen3-0.6B", "draft_model"),
+    ("Qwen/Qwen3-Next-80B-A3B-Instruct", "4xH100", "mtp", "mtp"),
+]
+
+
+@pytest.mark.parametrize(("model", "gpu", "draft", "method"), DRAFTS)
+def test_what_drafts_is_counted_by_its_name_in_the_log(
+    run: Run, log: Path, model: str, gpu: str, draft: str, method: str
+) -> None:
+    emitted = run("fit", model, "--gpu", gpu, "--draft", draft, "--offline", "--emit", "vllm")
+    shown = [line.removeprefix("Note:   ") for line in emitted.err.splitlines() if line.startswith("Note:   ")]
+    name = model if draft == "mtp" else draft
+    ranks = gpu.partition("x")[0] if "x" in gpu else "1"
+    config = f"speculative_config=SpeculativeConfig(method='{method}', model='{name}', num_spec_tokens=3)"
+    start = f"Initializing a V1 LLM engine (v0.33.0) with config: model='{model}', {config}, dtype=torch.bfloat16,"
+    log.write_text("\n".join([f"{start} max_seq_len=4096, tensor_parallel_size={ranks}", *shown]))
+    done = run("check-log", log, model, "--gpu", gpu.rpartition("x")[2], "--offline", "--json").record
+    assert done["logged_settings"]["model"] == model
+    compared = {name: row["difference_percent"] for name, row in parts(done).items() if row["printed"]}
+    assert set(compared) >= {"weights", "kv_pool", "kv_tokens", "max_concurrency"}
+    assert all(abs(off) < 0.3 for off in compared.values()), compared  # a pool is printed in hundredths of a GiB
+    assert "not counted: the draft model of speculative decoding" not in done["notes"]
+
+    log.write_text(log.read_text().replace(f"model='{name}', num_spec", "model='org/unknown', num_spec"))
+    if draft != "mtp":
+        unread = run("check-log", log, model, "--gpu", gpu.rpartition("x")[2], "--offline", "--json").record
+        assert "not counted: the draft model of speculative decoding" in unread["notes"]
+        assert parts(unread)["weights"]["difference_percent"] < -1
+        named = run(
+            "check-log", log, model, "--gpu", gpu.rpartition("x")[2], "--draft", draft, "--offline", "--json"
+        ).record
+        assert abs(parts(named)["weights"]["difference_percent"]) < 0.3
+        assert run("check-log", log, model, "--draft", "org/unknown", "--offline").code == 5
+
+
+def test_a_draft_out_of_the_text_itself_takes_nothing(run: Run, log: Path) -> None:
+    drafts = "speculative_config=SpeculativeConfig(method='ngram', model=None, num_spec_tokens=5)"
+    log.write_text(excerpts.VLLM_V1.replace("speculative_config=None", drafts))
+    record = run("check-log", log, LLAMA31, "--gpu", "L40S", "--json").record
+    assert record["logged_settings"]["speculative_config"] == "ngram"
+    assert not any("draft" in note for note in record["notes"])

@@ -34,7 +34,7 @@ class LoggedRun:
     Attributes:
         engine: "vllm", "sglang" or "llama.cpp".
         version: as printed.
-        settings: the engine's own names, and values as plain Python.
+        settings: the engine's own names, and values as plain Python; "draft" is what `--draft` takes for what drafted.
         printed: part -> what was printed, in bytes; `kv_tokens`, `kv_blocks` and `max_concurrency` are counts.
         card: the device's name as printed.
         card_memory: bytes of one GPU as printed.

@@ -11,6 +11,7 @@ from inspector.engines.llama_cpp.options import LlamaCppOptions
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.launch import Container, Launch, Verdict
@@ -82,10 +83,13 @@ class LlamaCpp(Engine):
 
         return LlamaCppLog()
 
-    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+    def compare(
+        self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str, draft: Model | DraftHead | None = None
+    ) -> Comparison:
         """See compare_llama_cpp."""
         from inspector.engines.llama_cpp.comparison import compare_llama_cpp
 
+        del draft
         return compare_llama_cpp(run, model, spec, dtype=dtype)
 
     def launch(self, asked: Verdict, emit: str) -> Launch:

@@ -10,6 +10,7 @@ from inspector.engines.sglang.options import SglangOptions
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.launch import Container, Launch, Verdict
@@ -76,10 +77,13 @@ class Sglang(Engine):
 
         return SglangLog()
 
-    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+    def compare(
+        self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str, draft: Model | DraftHead | None = None
+    ) -> Comparison:
         """See compare_sglang."""
         from inspector.engines.sglang.comparison import compare_sglang
 
+        del draft
         return compare_sglang(self.planned, run, model, spec, dtype=dtype)
 
     def launch(self, asked: Verdict, emit: str) -> Launch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,14 +23,16 @@ from inspector.engines.common.comparison import (
     whole,
     workload_of,
 )
+from inspector.engines.common.heads import DraftHead
 from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.common.load_dtype import load_dtype
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.common.ranks import rank_device
 from inspector.engines.common.served import Card, served_model
-from inspector.engines.serving import CannotTell
+from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.cache import capacity
+from inspector.engines.vllm.drafts import with_draft
 from inspector.engines.vllm.loads import as_cached, resolve_dtype
 from inspector.engines.vllm.lora import RANKS, USUAL_LORAS, USUAL_RANK
 from inspector.engines.vllm.options import VllmOptions
@@ -42,14 +44,26 @@ from inspector.model import Model
 ASSUMED_V0 = "0.7"
 """What is counted where a log of the V0 engine names no version."""
 
+WITHOUT_WEIGHTS = ("ngram", "suffix")
+"""What drafts from the text itself (vllm/config/speculative.py)."""
+
 _PARTS = ("weights", "activations", "non_torch", "graphs", "kv_pool")
 
 
-def compare_vllm(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+def compare_vllm(
+    plan: Planned,
+    run: LoggedRun,
+    model: Model,
+    spec: GpuSpec | None,
+    *,
+    dtype: str,
+    draft: Model | DraftHead | None = None,
+) -> Comparison:
     """Each printed part beside the predicted one.
 
     Args:
         plan: vLLM's plan for (model, workload, devices, options).
+        draft: what drafted, where it could be read.
 
     Raises:
         UsageError: the log names settings that no plan can be made for.
@@ -58,22 +72,32 @@ def compare_vllm(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | No
     tensor, pipeline = degrees_of(run, "tensor_parallel_size", "pipeline_parallel_size")
     card = card_of(run, spec, tensor * pipeline, notes)
     workload = workload_of(run, model, dtype, ("max_model_len",), notes)
-    options = _options(run, tensor, pipeline, notes)
+    options = replace(_options(run, tensor, pipeline, notes), draft=draft)
     note_settings(run, model, notes, says_packing="dtype" in run.settings)
     devices = card or stand_in(tensor * pipeline)
-    try:
-        serving = plan(model, workload, devices, options)
-    except (CannotTell, UsageError):
-        if options.max_loras is None:
-            raise
-        options = replace(options, max_loras=None, max_lora_rank=None)
-        serving = plan(model, workload, devices, options)
-    note_uncounted(run, notes, () if options.max_loras is None else ("enable_lora",))
+    serving, options = _counted(partial(plan, model, workload, devices), options)
+    drafts = options.draft is not None or run.settings.get("speculative_config") in WITHOUT_WEIGHTS
+    counted = {"enable_lora": options.max_loras is not None, "speculative_config": drafts}
+    note_uncounted(run, notes, [name for name, known in counted.items() if known])
     predicted = predicted_parts(serving, _PARTS, known_card=card is not None)
     if card is not None:
         predicted["max_concurrency"] = serving.max_concurrency
     predicted |= _of_printed_pool(run, model, workload, devices, options, tensor, pipeline)
     return finished(run, predicted, serving, card, tensor * pipeline, notes)
+
+
+def _counted(plan: Callable[[VllmOptions], Serving], options: VllmOptions) -> tuple[Serving, VllmOptions]:
+    """The account with adapters and a draft, or without those that there is none with; and what it counts."""
+    without_draft = replace(options, draft=None)
+    for chosen in (options, *(() if options.draft is None else (without_draft,))):
+        try:
+            serving = plan(chosen)
+        except (CannotTell, UsageError):
+            continue
+        if serving.per_gpu:
+            return serving, chosen
+    alone = replace(without_draft, max_loras=None, max_lora_rank=None)
+    return plan(alone), alone
 
 
 def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> VllmOptions:
@@ -161,14 +185,15 @@ def _of_printed_pool(
         enable_prefix_caching=None if prefixes is None else prefixes is not False,
     )
     try:
+        chosen = with_draft(chosen, options.draft, model, served)
         cache = budget.cache_settings(served, Card(spec.capacity, spec.name), chosen)
         held = capacity(
-            served.layers,
+            chosen.cached_layers(served),
             cache,
             [int(printed.value)] * pipeline,
             printed_from_concurrency=version.tokens_from_concurrency,
         )
-    except (UnsupportedLayer, UsageError):
+    except (CannotTell, UnsupportedLayer, UsageError):
         return {}
     if held is None:
         return {}

@@ -10,6 +10,7 @@ from inspector.engines.vllm.options import VllmOptions
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.engines.common.comparison import Comparison
+    from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
     from inspector.engines.common.log import LoggedRun
     from inspector.engines.launch import Container, Launch, Verdict
@@ -79,11 +80,13 @@ class Vllm(Engine):
 
         return VllmLog()
 
-    def compare(self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str) -> Comparison:
+    def compare(
+        self, run: LoggedRun, model: Model, spec: GpuSpec | None, *, dtype: str, draft: Model | DraftHead | None = None
+    ) -> Comparison:
         """See compare_vllm."""
         from inspector.engines.vllm.comparison import compare_vllm
 
-        return compare_vllm(self.planned, run, model, spec, dtype=dtype)
+        return compare_vllm(self.planned, run, model, spec, dtype=dtype, draft=draft)
 
     def launch(self, asked: Verdict, emit: str) -> Launch:
         """See launch_vllm."""

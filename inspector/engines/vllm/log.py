@@ -65,6 +65,13 @@ _NAMES = "|".join(sorted(_SETTINGS, key=len, reverse=True))
 _KEYWORD = re.compile(rf"(?<![\w'.])({_NAMES})=('[^']{{0,500}}'|\"[^\"]{{0,500}}\"|[^,\s)]{{1,200}})")
 _ITEM = re.compile(rf"'({_NAMES})': ('[^']{{0,500}}'|[^,}}\s]{{1,200}})")
 
+_DRAFT = re.compile(
+    r"speculative_config=SpeculativeConfig\(([^()]{1,1000})\)|'speculative_config': \{([^{}]{1,1000})\}"
+)
+_DRAFT_ITEM = re.compile(r"\b(method|model)'?[=:] ?'([^']{1,500})'")
+_DRAFTS = ("draft_model", "eagle", "eagle3", "mtp")
+"""Methods with weights that a plan here has (vllm/config/speculative.py: SpeculativeMethod)."""
+
 _SIZES = tuple(
     (part, re.compile(pattern))
     for part, pattern in (
@@ -151,12 +158,22 @@ class VllmLog:
             found.settings["max_model_len"] = int(match[1])
 
     def _settings(self, line: str) -> None:
+        line = _DRAFT.sub(self._draft, line)
         for pattern in (_KEYWORD, _ITEM):
             for match in pattern.finditer(line):
                 name, value = match[1], plain(match[2])
                 name = "max_model_len" if name == "max_seq_len" else name
                 if value is not None and value != "":
                     self.found.settings[name] = value
+
+    def _draft(self, match: re.Match[str]) -> str:
+        """Takes what drafts; what then stands for it in the line, whose other settings have the same names."""
+        told = dict(_DRAFT_ITEM.findall(match[1] or match[2]))
+        method = told.get("method", "draft_model")
+        method = "mtp" if method.endswith("mtp") else method
+        if method in _DRAFTS:
+            self.found.settings["draft"] = method if method == "mtp" else told.get("model")
+        return f"speculative_config='{method}'"
 
     def _sizes(self, line: str) -> None:
         found = self.found
