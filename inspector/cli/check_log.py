@@ -87,7 +87,7 @@ def _drafts(run: LoggedRun, named: str | None, inspection: Inspection, resolver:
     Raises:
         InspectError: what the user names cannot be read.
     """
-    from inspector.api.side_by_side import draft_of
+    from inspector.api.drafts import draft_of
 
     name = named or run.settings.get("draft")
     if not isinstance(name, str):

@@ -168,7 +168,7 @@ def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[In
 
     if draft is None:
         return inspect(model, **asked), None
-    from inspector.api.side_by_side import inspect_with_draft
+    from inspector.api.drafts import inspect_with_draft
 
     if asked["all_gpus"]:
         raise UsageError("--draft answers for the devices of --gpu", "Leave out --all-gpus.")

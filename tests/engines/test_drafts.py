@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inspector
-from inspector.api.side_by_side import inspect_with_draft
+from inspector.api.drafts import inspect_with_draft
 from inspector.engines.common.heads import own_layers
 from inspector.engines.serving import Serving
 from inspector.errors import UsageError
