@@ -346,7 +346,7 @@ class _Search:
     def _more_devices(self) -> Iterator[tuple[Trial, Sized]]:
         """The least count of the same device: as asked for, then of each recipe that needs fewer."""
         spec, least = self.asked.spec, MOST_DEVICES + 1
-        if spec.mixed or spec.unified or (spec.device is None and spec.kind is not None) or "Laptop" in spec.name:
+        if spec.mixed or spec.alone or (spec.device is None and spec.kind is not None):
             return
         own = tuple((name, None) for name in ("tensor_parallel", "expert_parallel") if name in self.own)
         for name in self.recipes:

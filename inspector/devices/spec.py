@@ -92,6 +92,13 @@ class GpuSpec:
         )
 
     @property
+    def alone(self) -> bool:
+        """Whether a machine holds no second one."""
+        return self.kind == "cpu" or any(
+            each.device is not None and each.device.alone for each in self.mixed or (self,)
+        )
+
+    @property
     def label(self) -> str:
         """ "4 x H100-80GB", "RTX 4090 + RTX 3090", or the name alone of one GPU."""
         return self.name if self.count == 1 or self.mixed else f"{self.count} x {self.name}"

@@ -88,6 +88,11 @@ class Device:
         return MIB * (self.memory_mib if self.visible_mib is None else self.visible_mib)
 
     @property
+    def alone(self) -> bool:
+        """Whether a machine holds no second one: Macs, laptops, processors with a GPU."""
+        return "Laptop" in self.name or (self.unified and self.kind != "cuda")
+
+    @property
     def reserve(self) -> int:
         """Bytes that the driver keeps of its own total; 0 where that is not known."""
         return MIB * self.memory_mib - self.capacity

@@ -11,8 +11,8 @@ from inspector.errors import UsageError
 from inspector.verdict.fit import Fit
 
 COUNTS = (1, 2, 4, 8)
-"""GPUs of one kind that are tried: what one machine holds, and what divides heads evenly. Macs, laptops and processors
-with a GPU: one. Slices (MIG) are left out: who has one names it."""
+"""GPUs of one kind that are tried: what one machine holds, and what divides heads evenly. Of what stands alone
+(`Device.alone`): one. Slices (MIG) are left out: who has one names it."""
 
 
 def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None = None) -> tuple[Fit, ...]:
@@ -28,8 +28,7 @@ def fits_on_any(verdict: Callable[[GpuSpec], Fit], kinds: Collection[str] | None
 
 
 def _fewest(verdict: Callable[[GpuSpec], Fit], device: Device) -> Fit | None:
-    alone = "Laptop" in device.name or (device.unified and device.kind != "cuda")
-    for count in (1,) if alone else COUNTS:
+    for count in (1,) if device.alone else COUNTS:
         try:
             fit = verdict(dataclasses.replace(spec_of(device), count=count))
         except UsageError:  # heads that cannot be laid over so many

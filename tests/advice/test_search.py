@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shlex
 from functools import cache
@@ -254,3 +255,15 @@ def test_the_quick_search_finds_the_first_of_all_options_that_keep_the_workload(
         )
         first = next((each for each in whole if not each.settings["serving"].keys() & lighter), None)
         assert best_whole_option(model, spec, workload=workload) == first, name
+
+
+def test_show_and_batch_search_the_engine_that_is_asked_and_fit_all(run: Run) -> None:
+    asked = ("Qwen/Qwen2.5-72B", "--gpu", "RTX 4090", "--offline")
+    shown, fitted = run("show", *asked, "--json").record, run("fit", *asked, "--json").record
+    batch = run("batch", "-", "--gpu", "RTX 4090", "--offline", stdin="Qwen/Qwen2.5-72B\n")
+    engines = [
+        {option["engine"] for verdict in record["fit"] for option in verdict["options"]}
+        for record in (shown, json.loads(batch.out), fitted)
+    ]
+    assert engines[:2] == [{"transformers"}, {"transformers"}]
+    assert engines[2] > {"transformers"}

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from inspector import inspect
+from inspector.hub import Resolver
 from inspector.hub.cache.snapshot import loads
 from inspector.model import build_model
 from inspector.model.model import Model
@@ -118,12 +120,29 @@ def test_settings_that_contradict_each_other_are_usage_errors(run: Run, argument
 
 @pytest.mark.parametrize(
     ("model", "arguments", "words"),
-    [("openai/gpt-oss-20b", [], "mxfp4"), (LLAMA3, ["--dtype", "int4"], "int4 names no single GGUF type")],
+    [("deepseek-ai/DeepSeek-V3", [], "fp8"), (LLAMA3, ["--dtype", "int4"], "int4 names no single GGUF type")],
 )
 def test_what_it_would_be_converted_to_is_not_guessed(run: Run, model: str, arguments: list[str], words: str) -> None:
     done = run("fit", model, "--engine", "llama.cpp", "--gpu", "24GiB", *arguments)
     assert done.code == 4
     assert words in " ".join(done.out.split())
+
+
+def test_gpt_oss_keeps_its_blocks_and_has_all_else_in_16_bits() -> None:
+    """conversion/gpt_oss.py of llama.cpp repacks MXFP4; vectors and routers are written as F32, the rest as BF16."""
+    model = "openai/gpt-oss-20b"
+    tensors = Resolver(offline=True).resolve(model).tensors
+    packed = sum(each.nbytes for each in tensors if each.name.endswith(("_blocks", "_scales")))
+    plain = [each for each in tensors if not each.name.endswith(("_blocks", "_scales", "embed_tokens.weight"))]
+    small = [each for each in plain if "router" in each.name or "norm" in each.name or "bias" in each.name]
+    small += [each for each in plain if each.name.endswith("sinks")]
+    wide = {each.name for each in plain} - {each.name for each in small}
+    expected = (
+        packed + sum(4 * each.numel for each in small) + sum(2 * each.numel for each in plain if each.name in wide)
+    )
+    serving = inspect(model, gpus="24GiB", engine="llama.cpp", offline=True).servings[0]
+    assert serving.per_gpu["weights"] == expected
+    assert "counted as converted to GGUF with its weights as MXFP4" in serving.notes
 
 
 def test_the_report_shows_what_stays_with_the_cpu(run: Run) -> None:

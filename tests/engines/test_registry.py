@@ -118,9 +118,10 @@ def refusal(name: str, model: Model) -> str | None:
 
 def test_mlx_and_llama_cpp_say_why_they_do_not_load_a_model() -> None:
     model = inspection("openai/gpt-oss-20b").model
-    assert refusal("llama.cpp", model) == (
-        "nothing says what type of GGUF a mxfp4 checkpoint is converted to: name it with --dtype"
+    assert refusal("llama.cpp", inspection("deepseek-ai/DeepSeek-V3").model) == (
+        "nothing says what type of GGUF a fp8 checkpoint is converted to: name it with --dtype"
     )
+    assert refusal("llama.cpp", model) is None
     changed = dataclasses.replace(model, architecture=dataclasses.replace(model.architecture, model_type="novel"))
     assert refusal("mlx", changed) == "mlx-lm has no class for the model type 'novel'"
     assert refusal("mlx", model) is None

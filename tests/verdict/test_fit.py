@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import inspector
+from inspector.advice.search import best_options
 from inspector.devices.spec import GpuSpec, parse_gpu
 from inspector.memory import Estimate, Part, Workload, estimate
 from inspector.model import Model
@@ -168,3 +171,26 @@ def test_a_layer_of_unknown_kind_leaves_the_verdict_open() -> None:
     )
     assert check_fit(strange, WORKLOAD, parse_gpu("24GiB")).fits is None
     assert check_fit(strange, WORKLOAD, parse_gpu("2x24GiB")).fits is None
+
+
+def test_a_gguf_type_under_transformers_says_that_it_is_unpacked() -> None:
+    found = inspector.inspect("Qwen/Qwen3-8B", gpus="RTX 4090", dtype="Q4_K_M", offline=True).fits[0]
+    assert found.notes[-1] == (
+        "counted as the GGUF file is; transformers unpacks nearly all such files as it loads them, to 15.26 GiB in 16"
+        " bits: --engine llama.cpp runs them as they are"
+    )
+    for other in ({"dtype": "Q4_K_M", "engine": "llama.cpp"}, {"dtype": "nf4"}):
+        plain = inspector.inspect("Qwen/Qwen3-8B", gpus="RTX 4090", offline=True, **other).fits[0]  # type: ignore[arg-type]
+        assert not any("GGUF file is" in note for note in plain.notes)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "alone"),
+    [("RTX 4090", False), ("RTX 4090 Laptop", True), ("M3 Max 64GB", True), ("GB10", False), ("cpu 64GiB", True)],
+)
+def test_a_second_one_is_offered_of_what_does_not_stand_alone(gpu: str, alone: bool) -> None:
+    spec = parse_gpu(gpu)
+    assert spec.alone is alone
+    large = inspector.inspect("Qwen/Qwen2.5-72B", offline=True).model
+    options = best_options(large, spec, workload=Workload(4096), engines=("transformers",))
+    assert any(option.count > 1 for option in options) is not alone

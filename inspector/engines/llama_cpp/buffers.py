@@ -165,6 +165,10 @@ def _converted(model: Model, dtype: str) -> tuple[tuple[int, ...], dict[str, int
     parameters, packing = model.parameters, model.architecture.quantization
     if dtype == STORED:
         if packing is not None:
+            from inspector.memory.quantization.ggml_recipes import kept_weights
+
+            if (kept := kept_weights(model)) is not None:
+                return kept.layers, kept.outside
             return f"nothing says what type of GGUF a {packing.method} checkpoint is converted to: name it with --dtype"
         dtype = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}.get(model.stored_dtype or "", dtype)
     if dtype in FILE_TYPE_NAMES:

@@ -262,7 +262,9 @@ def _largest(fits: Callable[[int], bool], limit: int) -> int:
 def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str, ...]:
     notes = []
     if model.parameters.stack != "blk":
-        kind = workload.dtype if workload.dtype != "stored" else model.stored_dtype or "stored"
+        packing = model.architecture.quantization
+        stored = packing.method.upper() if packing else model.stored_dtype or "stored"
+        kind = workload.dtype if workload.dtype != STORED else stored
         notes.append(f"counted as converted to GGUF with its weights as {kind}")
     if model.architecture.vision or model.architecture.audio:
         notes.append("the encoder for images or sound is a file of its own (mmproj) and is not counted")

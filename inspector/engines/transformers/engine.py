@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.engines.engine import Answer, Engine, Planner, Sized, Sizer
@@ -70,12 +71,27 @@ class Transformers(Engine):
         from inspector.verdict.fit import check_fit, memoized
 
         del options
-        estimate = memoized()
+        estimate, more = memoized(), _unpacked(model, workload)
 
         def answer(spec: GpuSpec, suggest: bool) -> Answer:
-            return Answer(check_fit(model, workload, spec, estimate=estimate, suggest=suggest))
+            fit = check_fit(model, workload, spec, estimate=estimate, suggest=suggest)
+            return Answer(replace(fit, notes=(*fit.notes, *more)) if more else fit)
 
         return answer
+
+
+def _unpacked(model: Model, workload: Workload) -> tuple[str, ...]:
+    """What becomes of a GGUF file's weights: transformers 5.24 (quantizers/quantizer_gguf.py, integrations/gguf) keeps
+    the blocks of three archs (GGUF_ARCHS) where the kernels package has a kernel; all others are unpacked."""
+    from inspector.memory.precision import FILE_TYPE_NAMES
+
+    if workload.dtype not in FILE_TYPE_NAMES and model.parameters.stack != "blk":
+        return ()
+    size = 2 * model.parameters.total / 1024**3
+    return (
+        f"counted as the GGUF file is; transformers unpacks nearly all such files as it loads them, to {size:.2f} GiB"
+        " in 16 bits: --engine llama.cpp runs them as they are",
+    )
 
 
 ENGINE = Transformers()

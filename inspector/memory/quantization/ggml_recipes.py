@@ -7,6 +7,7 @@ Compared with the program itself: tests/memory/data/ggml_recipes.json, made by t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.hub.dtypes import BLOCKS
@@ -95,11 +96,30 @@ def quantized_weights(model: Model, file_type: str) -> QuantizedWeights | str:
         return (
             f"its weights are packed already ({kept.lower()}): {kept}_MOE keeps them, {file_type} would pack them anew"
         )
+    kinds = tensor_types(tensors, model.architecture, file_type)
+    refused = next((tensor for tensor, kind in zip(tensors, kinds, strict=True) if kind is None), None)
+    if refused is not None:
+        return f"llama-quantize refuses rows of {refused.row:,} elements ({refused.name}): they are no whole blocks"
+    return _weighed(model, zip(tensors, filter(None, kinds), strict=True), _notes(model, file_type))
+
+
+@once_per_model
+def kept_weights(model: Model) -> QuantizedWeights | None:
+    """The weights of a packed checkpoint as the converter writes them by itself, its blocks as they are and all other
+    matrices in 16 bits (`--outtype auto`); None where it does not keep them, or that cannot be told."""
+    tensors = gguf_tensors(model)
+    if isinstance(tensors, str) or not any(tensor.kept for tensor in tensors):
+        return None
+    plain = "F16" if "F16" in model.parameters.by_dtype else "BF16"
+    kinds = (tensor.kept or ("F32" if tensor.name in ("", *_WHOLE) else plain) for tensor in tensors)
+    return _weighed(model, zip(tensors, kinds, strict=True), ())
+
+
+def _weighed(model: Model, tensors: Iterable[tuple[GgufTensor, str]], notes: tuple[str, ...]) -> QuantizedWeights:
+    """The bytes of tensors in their types."""
     layers = [0] * len(model.parameters.layers)
     outside, components, types = dict[str, int](), dict[str, int](), dict[str, int]()
-    for tensor, kind in zip(tensors, tensor_types(tensors, model.architecture, file_type), strict=True):
-        if kind is None:
-            return f"llama-quantize refuses rows of {tensor.row:,} elements ({tensor.name}): they are no whole blocks"
+    for tensor, kind in tensors:
         values, size = BLOCKS[kind]
         nbytes = tensor.numel // values * size
         if tensor.layer is None:
@@ -108,7 +128,7 @@ def quantized_weights(model: Model, file_type: str) -> QuantizedWeights | str:
             layers[tensor.layer] += nbytes
         components[tensor.component] = components.get(tensor.component, 0) + nbytes
         types[kind] = types.get(kind, 0) + 1
-    return QuantizedWeights(tuple(layers), outside, components, types, _notes(model, file_type))
+    return QuantizedWeights(tuple(layers), outside, components, types, notes)
 
 
 def _notes(model: Model, file_type: str) -> tuple[str, ...]:
