@@ -15,7 +15,7 @@ NEWEST_TESTS := tests/test_structure.py tests/test_command.py tests/test_no_code
   tests/batch tests/report tests/manifest tests/model
 
 .DEFAULT_GOAL := help
-.PHONY: oracle-llama oracle-mlx help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training tables docs clean
+.PHONY: oracle-llama oracle-mlx help run test cases fuzz oldest lint types format bench accuracy oracle oracle-engines oracle-vllm oracle-sglang oracle-keys oracle-training oracle-zero tables docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -273,6 +273,15 @@ $(VENV)/keys/.keys: | $(VENV)/.test
 oracle-keys: $(VENV)/keys/.keys ## compare the config keys that engines read with ours: rm -r .venv/keys; make oracle-keys KEYS="vllm sglang transformers"
 	$(BIN)/python -m tests.oracles.config_keys --vllm $(VENV)/keys/vllm --sglang $(VENV)/keys/sglang \
 	  --transformers $(VENV)/keys/transformers --write
+
+# DeepSpeed is built without its kernels: ZeRO needs none on the CPU.
+$(VENV)/.deepspeed: $(VENV)/.oracle
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check setuptools wheel ninja
+	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation deepspeed==0.19.0
+	@touch $@
+
+oracle-zero: $(VENV)/.deepspeed ## measure what DeepSpeed's ZeRO holds on two processes (ten minutes)
+	$(BIN)/python -m tests.oracles.training_zero > tests/memory/training/zero_measured.json
 
 oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training

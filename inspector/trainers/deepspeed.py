@@ -8,34 +8,63 @@ from typing import Any
 from inspector.trainers import common
 from inspector.trainers.reading import Reading, Trainer
 
-SHIPPED: dict[str, dict[str, Any]] = {
-    "zero1.json": {"zero": 1},
-    "zero1_torch_compile.json": {"zero": 1},
-    "zero2.json": {"zero": 2},
-    "zero2_torch_compile.json": {"zero": 2},
-    "zero3.json": {"zero": 3},
-    "zero3_bf16.json": {"zero": 3},
-    "zero3_bf16_cpuoffload_all.json": {"zero": 3, "offload": ("optimizer", "params")},
-    "zero3_bf16_cpuoffload_params.json": {"zero": 3, "offload": ("params",)},
-    "ds_z0_config.json": {"zero": 0},
-    "ds_z2_config.json": {"zero": 2},
-    "ds_z2_offload_config.json": {"zero": 2, "offload": ("optimizer",)},
-    "ds_z3_config.json": {"zero": 3},
-    "ds_z3_offload_config.json": {"zero": 3, "offload": ("optimizer", "params")},
+SIZES: dict[str, tuple[str, int | bool]] = {
+    "reduce_bucket_size": ("reduce_bucket_size", 5 * 10**8),
+    "overlap_comm": ("overlap_comm", False),
+    "contiguous_gradients": ("contiguous_gradients", True),
+    "stage3_prefetch_bucket_size": ("prefetch_bucket_size", 5 * 10**7),
+    "stage3_param_persistence_threshold": ("param_persistence_threshold", 10**5),
+    "stage3_max_live_parameters": ("max_live_parameters", 10**9),
+    "stage3_max_reuse_distance": ("max_reuse_distance", 10**9),
+    "sub_group_size": ("sub_group_size", 10**9),
 }
-"""Files that Axolotl (deepspeed_configs/) and LLaMA-Factory (examples/deepspeed/) ship, by their names."""
+"""Key of `zero_optimization` -> our setting of ZeRO, and DeepSpeed's default. Those with "stage3_" may be without it
+(DeepSpeedConfigModel: populate_by_name)."""
+
+AUTO = ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
+"""Keys that transformers sets by the model's hidden size where they are "auto" (integrations/deepspeed.py)."""
+
+_AXOLOTL_2 = {"stage": 2, "offload_optimizer.device": "cpu", "contiguous_gradients": True, "overlap_comm": True}
+_AXOLOTL_3 = {
+    **{"stage": 3, "overlap_comm": True, "contiguous_gradients": True, "sub_group_size": 0},
+    **dict.fromkeys(AUTO, "auto"),
+    **{"max_live_parameters": 0, "max_reuse_distance": 0},
+}
+_FACTORY_3 = {"stage": 3, "overlap_comm": False, **dict.fromkeys(AUTO, "auto")}
+_BOTH = {"offload_optimizer.device": "cpu", "offload_param.device": "cpu"}
+SHIPPED: dict[str, dict[str, Any]] = {
+    "zero1.json": {"stage": 1, "overlap_comm": True},
+    "zero1_torch_compile.json": {"stage": 1, "overlap_comm": True},
+    "zero2.json": _AXOLOTL_2,
+    "zero2_torch_compile.json": _AXOLOTL_2,
+    "zero3.json": _AXOLOTL_3,
+    "zero3_bf16.json": _AXOLOTL_3,
+    "zero3_bf16_cpuoffload_all.json": _AXOLOTL_3 | _BOTH,
+    "zero3_bf16_cpuoffload_params.json": _AXOLOTL_3 | {"offload_param.device": "cpu"},
+    "ds_z0_config.json": {"stage": 0},
+    "ds_z2_config.json": {"stage": 2, "reduce_bucket_size": 5 * 10**8},
+    "ds_z2_offload_config.json": {"stage": 2, "reduce_bucket_size": 5 * 10**8, "offload_optimizer.device": "cpu"},
+    "ds_z3_config.json": _FACTORY_3,
+    "ds_z3_offload_config.json": _FACTORY_3 | _BOTH,
+}
+"""What files that Axolotl (deepspeed_configs/, 067b021) and LLaMA-Factory (examples/deepspeed/, 1d6e8b2) ship say of
+ZeRO, by their names."""
 
 
 def shipped(path: str) -> dict[str, Any] | None:
-    """What a file that a trainer ships says, where it lies in the trainer's own folder."""
+    """The settings of a file that a trainer ships, where it lies in the trainer's own folder."""
     parts = PurePosixPath(path.replace("\\", "/")).parts
     known = {"deepspeed_configs", "deepspeed"}
-    return SHIPPED.get(parts[-1]) if len(parts) > 1 and parts[-2] in known else None
+    found = SHIPPED.get(parts[-1]) if len(parts) > 1 and parts[-2] in known else None
+    if found is None:
+        return None
+    reading = Reading(DEEPSPEED, {f"zero_optimization.{key}": value for key, value in found.items()})
+    _read_zero(reading)
+    return reading.settings
 
 
-def read_deepspeed(reading: Reading) -> None:
-    """runtime/config.py and runtime/zero/config.py of DeepSpeed 0.19."""
-    reading.spread = "zero"
+def _read_zero(reading: Reading) -> None:
+    """What `zero_optimization` says: the stage, what is offloaded, sizes."""
     stage = reading.whole("zero_optimization.stage", 0)
     reading.put("zero", stage, "zero_optimization.stage")
     away = []
@@ -47,6 +76,28 @@ def read_deepspeed(reading: Reading) -> None:
             reading.refuse(f"zero_optimization.{part}.device", f"offload to {device} by a file: --nvme {ours} says it")
     if away:
         reading.put("offload", tuple(away), "zero_optimization.offload_optimizer.device")
+    if stage:
+        _read_sizes(reading)
+
+
+def _read_sizes(reading: Reading) -> None:
+    """Sizes of buckets and of what is live: what is not there is DeepSpeed's default."""
+    for name, (ours, default) in SIZES.items():
+        long, short = f"zero_optimization.{name}", f"zero_optimization.{name.removeprefix('stage3_')}"
+        key = long if reading.get(long) is not None or reading.get(short) is None else short
+        value = reading.get(key)
+        if value is None or (value == "auto" and name not in AUTO):
+            reading.assume(ours, default, "DeepSpeed's default")
+        elif value == "auto":
+            reading.put(ours, None, key)
+        else:
+            reading.put(ours, reading.flag(key) if isinstance(default, bool) else reading.whole(key, default), key)
+
+
+def read_deepspeed(reading: Reading) -> None:
+    """runtime/config.py and runtime/zero/config.py of DeepSpeed 0.19."""
+    reading.spread = "zero"
+    _read_zero(reading)
     for key, ours in (("train_micro_batch_size_per_gpu", "batch"), ("gradient_accumulation_steps", "grad_accum")):
         value = reading.get(key)
         if isinstance(value, int):
@@ -68,7 +119,10 @@ def read_accelerate(reading: Reading) -> None:
         if path is not None:
             reading.others["deepspeed_config.deepspeed_config_file"] = str(path)
         else:
-            reading.put("zero", reading.whole("deepspeed_config.zero_stage", 2), "deepspeed_config.zero_stage")
+            stage = reading.whole("deepspeed_config.zero_stage", 2)
+            reading.put("zero", stage, "deepspeed_config.zero_stage")
+            if stage:  # accelerate's DeepSpeedPlugin makes a config without sizes
+                _read_sizes(reading)
         names = (("offload_optimizer_device", "optimizer"), ("offload_param_device", "params"))
         away = tuple(ours for key, ours in names if str(reading.get(f"deepspeed_config.{key}")).lower() == "cpu")
         if away:

@@ -16,9 +16,6 @@ FSDP = "torch 2.13, CPUOffloadPolicy: by its source, not measured"
 OPTIMIZER_BUFFERS = 4
 """Of offload_optimizer.buffer_count, each as large as the largest group of the optimizer, in fp32."""
 
-SUB_GROUP = 10**9
-"""Parameters of one such group at most (sub_group_size)."""
-
 PARAMETER_BUFFERS, PARAMETER_BUFFER = 5, 10**8
 """offload_param.buffer_count, and values of each (buffer_size)."""
 
@@ -54,7 +51,7 @@ def off_card(
         left = 4 * trained if sharding.zero else gradients
         owned = [(states, "optimizer states"), (left, "gradients")]
         if "optimizer" in sharding.nvme:
-            largest = min(trained, SUB_GROUP)
+            largest = min(trained, sharding.sub_group_size)
             disk += owned
             memory.append((OPTIMIZER_BUFFERS * largest * 4, f"{OPTIMIZER_BUFFERS} buffers x {largest:,} x 4 B"))
         else:

@@ -33,7 +33,7 @@ DIVIDED = ("f", "a", "kv", "q", "k", "V", "m", "w")
 """Letters that it divides."""
 
 GATHERED = {"forward": 3, "loss": 1, "backward": 2}
-"""Blocks gathered at once, as torch's fully_shard does (tests/oracles/training_fsdp.py); ZeRO-3 is taken alike."""
+"""Blocks gathered at once, as torch's fully_shard does (tests/oracles/training_fsdp.py)."""
 
 GATHERED_APART = {"forward": 3, "loss": 0, "backward": 2}
 """The same where embedding and head are units of their own."""
@@ -44,13 +44,14 @@ FIRST, LAST, ONLY = "first", "last", "only"
 @dataclass(frozen=True, slots=True)
 class Rank:
     """Parameters of one GPU before data parallelism divides them: all, its largest block, what is outside blocks, and
-    the head of that, where it has a weight of its own; and routed experts, of all."""
+    the head of that, where it has a weight of its own; and routed experts and norms, of all."""
 
     total: int
     block: int
     outside: int
     head: int = 0
     experts: int = 0
+    norms: int = 0
 
     def over(self, size: int, cards: int, sharding: Sharding) -> int:
         """Bytes that are proportional to the parameters, divided over data-parallel GPUs.
@@ -144,11 +145,8 @@ def sharded(
     compute = 2 if setup.compute != "fp32" else 4
     if sharding.buckets:
         more += trained * setup.trained_bytes
-    if sharding.zero in (1, 2, 3):
-        more += 2 * _reduce_bucket(rank) * compute
-    if sharding.gathers:
-        held = rank.outside if sharding.fsdp > 1 or moment.phase == "loss" else 0
-        blocks = GATHERED
+    if sharding.fsdp > 1:
+        held, blocks = rank.outside, GATHERED
         if sharding.shard_embeddings and rank.head:  # a tied head is one weight with the embedding, and stays
             held, blocks = rank.head if moment.phase == "loss" else 0, GATHERED_APART
         gathered = blocks.get(moment.phase, 0) * rank.block
@@ -229,8 +227,8 @@ def communication_text(rank: Rank, setup: TrainingSetup, sharding: Sharding) -> 
     """What parallelism adds to a moment, as a formula; empty for nothing."""
     compute = 2 if setup.compute != "fp32" else 4
     found = []
-    if sharding.gathers:
-        outside = f", and {rank.outside:,} outside them" if sharding.fsdp > 1 else ""
+    if sharding.fsdp > 1:
+        outside = f", and {rank.outside:,} outside them"
         counts = "forward 3, loss 1, backward 2"
         if sharding.shard_embeddings and rank.head:
             outside, counts = f", and the head's {rank.head:,} at the loss", "forward 3, backward 2"
@@ -239,17 +237,9 @@ def communication_text(rank: Rank, setup: TrainingSetup, sharding: Sharding) -> 
         found.append(f"gathered: (blocks of {rank.block:,}, {counts}{outside}) x {compute} B")
         if not sharding.reshard and sharding.grad_accum > 1:
             found.append("whole gradients until the last microbatch")
-    if sharding.zero:
-        found.append(f"two reduce buckets of {_reduce_bucket(rank):,} x {compute} B")
     if sharding.buckets:
         found.append("DDP's buckets, as large as the gradients")
     return "; ".join(found)
-
-
-def _reduce_bucket(rank: Rank) -> int:
-    """Values of DeepSpeed's reduce bucket: what transformers puts for "auto", hidden size squared, is about a twelfth
-    of a block."""
-    return rank.block // 12
 
 
 def _up(value: int, by: int) -> int:

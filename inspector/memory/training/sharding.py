@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inspector.errors import UsageError, known_hint
-from inspector.settings import setting
+from inspector.memory.training.zero_settings import ZeroSettings
+from inspector.settings import setting, settings_of
 
 OFFLOADS = ("optimizer", "params", "activations")
 NVME = ("optimizer", "params")
@@ -15,8 +16,10 @@ CHUNKS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sharding:
+class Sharding(ZeroSettings):
     """Degrees of each kind of parallelism; 1 for none. Data parallelism is ddp, plain or under ZeRO, or fsdp.
+
+    ZeRO's sizes are those of `ZeroSettings`.
 
     Attributes:
         ddp: data-parallel GPUs: torch's DistributedDataParallel, with a bucket copy of the gradients unless
@@ -141,6 +144,9 @@ class Sharding:
             raise UsageError("buckets are DDP's", "Add --ddp GPUS.")
         if self.sp and self.tp == 1:
             raise UsageError("sequence parallel is a form of tensor parallel", "Add --tp GPUS.")
+        sizes = settings_of(ZeroSettings).values()
+        if not self.zero and any(getattr(self, each.name) != each.default for each in sizes):
+            raise UsageError("the sizes of buckets and of live parameters are ZeRO's", "Add --zero STAGE --ddp GPUS.")
         unknown = [name for name in self.offload if name not in OFFLOADS]
         if unknown:
             raise UsageError(f"cannot offload '{unknown[0]}'", known_hint(unknown[0], OFFLOADS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
@@ -13,7 +14,7 @@ from inspector.memory.training.notes import notes
 from inspector.memory.training.objectives.heads import objective_head
 from inspector.memory.training.objectives.models import frozen_models, why_not, with_own_head
 from inspector.memory.training.objectives.scoring import scored
-from inspector.memory.training.offload import SUB_GROUP, off_card
+from inspector.memory.training.offload import off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
 from inspector.memory.training.phases import PHASES, Moment, Passes, Scored, moments
 from inspector.memory.training.profiles import Found, find_profile
@@ -40,6 +41,8 @@ from inspector.memory.training.table import Piece, Profile
 from inspector.memory.training.tensors import Weights
 from inspector.memory.training.trained import WhatTrains, blocks_of, refuse_on_experts, what_trains
 from inspector.memory.training.without_table import states_only
+from inspector.memory.training.zero import SOURCE as ZERO
+from inspector.memory.training.zero import Zero, with_zero
 from inspector.model.model import Model
 
 NOTHING = Piece({}, ({},))
@@ -132,16 +135,10 @@ class _Card:
         gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
         own = self._passes(gradient_bytes)
         passes = [sharded(moment, rank, setup, sharding, trained.total, self.sizes, self.stage) for moment in own]
-        step = self._step(trained, rank)
-        at_step = 0 if sharding.gradients_leave else rank.over(gradient_bytes, sharding.shards[1], sharding)
-        if setup.optimizer_in_backward and not sharding.away & {"optimizer", "params"}:
-            at_step = trained.largest * setup.trained_bytes
-            one = replace(trained, total=trained.largest) if setup.optimizer == "adamw" else trained
-            step = step_temporaries(setup, one)
-            step = replace(step, bytes=min(step.bytes or 0, 2 * at_step), formula=f"of one parameter: {step.formula}")
-        optimizer = Moment("optimizer", at_step, 0, 0, step.bytes or 0)
-        if sharding.buckets:
-            optimizer = replace(optimizer, rest=optimizer.rest + gradient_bytes)
+        zero = self._zero(trained, rank)
+        if zero is not None:
+            passes = [with_zero(moment, zero) for moment in passes]
+        optimizer, step = self._optimizer(trained, rank, zero, gradient_bytes)
         largest_of = {
             phase: max(found, key=lambda moment: moment.total)
             for phase in PHASES
@@ -150,6 +147,7 @@ class _Card:
         peak = max(largest_of.values(), key=lambda moment: moment.total)
         always = sum(part.bytes or 0 for part in steady)
         known = all(part.bytes is not None for part in steady)
+        more = communication_text(rank, setup, sharding) if zero is None else zero.text()
         source = f"inspector/data/training ({model.architecture.model_type}): {self.found.versions}, fake tensors"
         return TrainingEstimate(
             self.workload,
@@ -157,7 +155,7 @@ class _Card:
             self.what.total,
             parts=(
                 *steady,
-                *self._parts_of(peak, step, gradient_bytes, source, communication_text(rank, setup, sharding)),
+                *self._parts_of(peak, step, gradient_bytes, source, more),
             ),
             peak_phase=peak.phase if known else None,
             phases={phase: always + moment.total for phase, moment in largest_of.items()} if known else {},
@@ -173,6 +171,25 @@ class _Card:
             if known and knows_reserved(setup, sharding)
             else None,
         )
+
+    def _optimizer(self, trained: Trained, rank: Rank, zero: Zero | None, gradient_bytes: int) -> tuple[Moment, Part]:
+        """The moment of the optimizer's step, and what it makes."""
+        setup, sharding, step = self.setup, self.sharding, self._step(trained, rank)
+        at_step = 0 if sharding.gradients_leave else rank.over(gradient_bytes, sharding.shards[1], sharding)
+        if setup.optimizer_in_backward and not sharding.away & {"optimizer", "params"}:
+            at_step = trained.largest * setup.trained_bytes
+            one = replace(trained, total=trained.largest) if setup.optimizer == "adamw" else trained
+            step = step_temporaries(setup, one)
+            step = replace(step, bytes=min(step.bytes or 0, 2 * at_step), formula=f"of one parameter: {step.formula}")
+        elif zero is not None and not sharding.away & {"optimizer", "params"}:
+            at_step, rest, text = zero.step()
+            step = replace(step, bytes=rest, formula=text, source=ZERO)
+        elif zero is not None:
+            step = replace(step, bytes=zero.beside("optimizer"), formula=f"{step.formula}; {zero.text()}")
+        optimizer = Moment("optimizer", at_step, 0, 0, step.bytes or 0)
+        if sharding.buckets:
+            optimizer = replace(optimizer, rest=optimizer.rest + gradient_bytes)
+        return optimizer, step
 
     def _holes(self, passes: list[Moment]) -> Holes:
         """What is freed in pieces too small for what comes after."""
@@ -271,11 +288,27 @@ class _Card:
             step = replace(
                 step, bytes=rank.over(step.bytes or 0, cards, self.sharding), formula=f"({step.formula}) / {cards} GPUs"
             )
-        if self.sharding.zero and setup.precision == "bf16-master":
-            # Cast when the optimizer steps: by stages 1 and 2 all at once, by stage 3 a group at a time.
-            single = 4 * min(_up(trained.total, cards), SUB_GROUP if self.sharding.zero == 3 else trained.total)
-            step = replace(step, bytes=(step.bytes or 0) + single, formula=f"{step.formula} + fp32 gradients")
         return step
+
+    def _zero(self, trained: Trained, rank: Rank) -> Zero | None:
+        """DeepSpeed's ZeRO on this GPU, where a stage of it divides something."""
+        setup, sharding, letters = self.setup, self.sharding, self.sizes.letters
+        if not sharding.zero:
+            return None
+        hidden = letters.get("h") or math.isqrt(rank.block // 12)
+        wide = max(letters.get("f", 0), 2 * letters.get("E", 0) * letters.get("m", 0))
+        return Zero(
+            sharding,
+            setup,
+            size=2 if setup.compute != "fp32" else 4,
+            each=setup.trained_bytes,
+            trained=trained.total,
+            share=rank.over(trained.total, sharding.ddp * sharding.cp, sharding),
+            whole=rank.total,
+            largest=min(rank.block, hidden * wide) or rank.block,
+            small=rank.norms,
+            hidden=hidden,
+        )
 
     def _passes(self, gradient_bytes: int) -> list[Moment]:
         """The moments of forward and backward pass on this GPU, gradients not yet divided."""
@@ -346,9 +379,8 @@ class _Card:
         """The peak's shares beside weights and optimizer states."""
         layers, sizes = self.found.layers, self.sizes
         if peak.phase == "optimizer":
-            formula = f"{gradient_bytes:,} B" + (
-                f" / {self.sharding.shards[1]} GPUs" if self.sharding.shards[1] > 1 else ""
-            )
+            among = round(gradient_bytes / peak.gradients) if peak.gradients else 1
+            formula = f"{gradient_bytes:,} B" + (f" / {among} GPUs" if among > 1 else "")
             if self.sharding.cards == 1 and not self.what.saved:
                 formula = f"{self.what.total:,} trainable parameters x {self.setup.trained_bytes} B"
             none = "none while the optimizer steps"
