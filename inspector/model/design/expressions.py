@@ -19,6 +19,9 @@ LETTERS = "ijk"
 MAX_VALUE = 2**62
 """No size of a tensor is larger."""
 
+MAX_EXPONENT = 40
+"""Of 2."""
+
 _ARITHMETIC: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -118,6 +121,8 @@ def _calculated(node: ast.BinOp, config: Mapping[str, Any], indices: tuple[int, 
     if type(left) is not int or type(right) is not int or max(abs(left), abs(right)) > MAX_VALUE:
         return None
     if isinstance(node.op, ast.Pow):
+        if left == 2 and 0 <= right <= MAX_EXPONENT:
+            return 1 << right
         return left * left if right == 2 else None
     if isinstance(node.op, ast.FloorDiv | ast.Mod) and right == 0:
         return None
