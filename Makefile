@@ -307,7 +307,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_ties.py
 	$(BIN)/python fixtures/make_classes.py --jobs 2
 	$(BIN)/python fixtures/make_buffers.py
-	$(BIN)/python fixtures/make_nulls.py
+	$(BIN)/python fixtures/make_refusals.py
 	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
 	$(BIN)/python -m fixtures.design_builds --builds $(VENV)/designs.jsonl
 	$(BIN)/python -m fixtures.make_designs --builds $(VENV)/designs.jsonl --jobs 2

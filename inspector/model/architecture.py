@@ -79,7 +79,8 @@ def read_architecture(config: Mapping[str, Any], quantization: Quantization | No
         raise InvalidConfig("config.json is no JSON object.", "Check the repo's config.json.")
     if not _is_decoder_alone(config):
         return architecture_of(read_config(config), config, quantization)
-    return architecture_of(decoder_alone(read_config({**config, "is_encoder_decoder": True})), config, quantization)
+    whole = {**config, "is_encoder_decoder": True} if config.get("is_encoder_decoder", True) is not None else config
+    return architecture_of(decoder_alone(read_config(whole)), config, quantization)
 
 
 def _is_decoder_alone(config: Mapping[str, Any]) -> bool:

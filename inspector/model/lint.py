@@ -8,7 +8,7 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
@@ -266,12 +266,7 @@ def wrong_sizes(
         groups: of its tensors, sorted.
         stack: the name of the list of the language part's layers.
     """
-    held = [each for each in groups if each.role == "parameter"]
-    by_name: dict[str, list[TensorGroup]] = {}
-    for each in held:
-        by_name.setdefault(each.name, []).append(each)
-        if len(each.layers) == 1 and each.name.count("{}") == 1:  # a member of a list of different modules
-            by_name.setdefault(each.name.replace("{}", str(min(each.layers))), []).append(each)
+    by_name = _by_name([each for each in groups if each.role == "parameter"])
     said: set[str] = set()
     for path, part in (
         ("", config),
@@ -288,6 +283,22 @@ def wrong_sizes(
             said.add(expression)
 
 
+def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
+    """Groups by their names, and those of lists of different modules also by a member's own: "list.3.weight", that of
+    the last one also as "list.-1.weight"."""
+    found: dict[str, list[TensorGroup]] = {}
+    for each in held:
+        found.setdefault(each.name, []).append(each)
+    for name, some in [(name, some) for name, some in found.items() if name.count("{}") == 1]:
+        last = max(index for each in some for index in each.layers)
+        for each in some:
+            single = {str(min(each.layers))} if len(each.layers) == 1 else set()
+            several = {"0": 0, "-1": last}.items() if len(some) > 1 else ()
+            for index in single | {index for index, layer in several if layer in each.layers}:
+                found.setdefault(name.replace("{}", index), []).append(each)
+    return found
+
+
 def _compared(
     config: Mapping[str, Any], row: ShapeRow, by_name: Mapping[str, list[TensorGroup]], path: str
 ) -> Iterator[tuple[str, str]]:
@@ -295,26 +306,33 @@ def _compared(
     rows, defaults, names, parts = row
     others = {prefix for prefix, kind in parts.items() if _part(config, prefix).get("model_type", kind) != kind}
 
-    def value(key: str) -> int | None:
+    def value(key: str, own: Mapping[str, Any]) -> int | None:
         prefix, _, last = key.rpartition(".")
-        part = _part(config, prefix)
+        part = {**_part(config, prefix), **own}
         given = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
         return given if type(given) is int and prefix not in others else None
 
-    def own_width(expression: str) -> bool:
-        """Whether the file says how wide a head is, which is then no quotient."""
-        part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
-        return any(str(key).endswith(HEAD_WIDTHS) for key in part)
-
     for expression, name, axis in rows:
-        if name not in by_name or ("//" in expression and own_width(expression)):
-            continue
-        expected, found = evaluate(expression, value), _sizes(by_name[name], axis)
-        if expected is not None and found and expected not in found:
+        part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
+        if name not in by_name or ("//" in expression and any(str(key).endswith(HEAD_WIDTHS) for key in part)):
+            continue  # where the file says how wide a head is, that is no quotient
+        layers = ({}, *_own_values(part))
+        expected = {size for own in layers if (size := evaluate(expression, partial(value, own=own))) is not None}
+        found = _sizes(by_name[name], axis)
+        if found and expected and not (found <= expected if len(expected) > 1 else expected <= found):
             shown = WORD.sub(lambda key: path + key[0], expression)
-            sizes = " and ".join(f"{size:,}" for size in sorted(found)[:3])
-            what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {sizes}"
-            yield shown, f"{what}, config.json's {shown} is {expected:,}"
+            what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
+            yield shown, f"{what}, config.json's {shown} is {_listed(expected)}"
+
+
+def _own_values(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What single layers have of their own beside a config's values."""
+    layers = part.get("per_layer_config")
+    yield from (each for each in (layers.values() if isinstance(layers, Mapping) else ()) if isinstance(each, Mapping))
+
+
+def _listed(sizes: set[int]) -> str:
+    return " and ".join(f"{size:,}" for size in sorted(sizes)[:3])
 
 
 def _inside(

@@ -3,6 +3,7 @@
     python -m tests.oracles.surprises                  every class of every model folder (half an hour)
     python -m tests.oracles.surprises llama qwen2_vl   those of some folders
     python -m tests.oracles.surprises --every 4        a quarter of the classes is built with other ties and sizes
+    python -m tests.oracles.surprises --salt 2         another sample: other configs, changes and classes built
     python -m tests.oracles.surprises --kept FILE      keeps what each folder gave; a stopped run goes on where it was
     python -m tests.oracles.surprises --kept FILE bert tries these folders again, and tells of all that are kept
     python -m tests.oracles.surprises --write          also docs/oracles/surprises.json, tests/model/surprises.json
@@ -189,16 +190,16 @@ def other_sizes(written: Json, rng: random.Random) -> Iterator[tuple[str, Json]]
 class Tried:
     """A class of the release, one small config of it, and what is told of its surprises."""
 
-    def __init__(self, model_class: type[PreTrainedModel], found: Found) -> None:
+    def __init__(self, model_class: type[PreTrainedModel], found: Found, salt: str = "") -> None:
         self.model_class, self.found = model_class, found
-        self.rng = random.Random(zlib.crc32(model_class.__name__.encode()))
-        self.config = self._small()
+        self.rng = random.Random(zlib.crc32(f"{model_class.__name__}{salt}".encode()))
+        self.config = self._small(f"surprises{salt}")
         self.config.architectures = [model_class.__name__]
         self.written: Json = json.loads(self.config.to_json_string(use_diff=True))
 
-    def _small(self) -> PretrainedConfig:
+    def _small(self, salt: str) -> PretrainedConfig:
         """A random config of the class that can be built."""
-        for changes in variations(self.model_class, 1, salt="surprises"):
+        for changes in variations(self.model_class, 1, salt=salt):
             for some in halves(changes, self.rng):
                 try:
                     config = config_with(self.model_class, some)
@@ -337,14 +338,14 @@ def tried_classes(folder: str) -> Iterator[type[PreTrainedModel]]:
         yield from list(dict.fromkeys(ranked))[:2] or classes[:1]
 
 
-def tried(folder: str, *, every: int) -> Found:
+def tried(folder: str, *, every: int, salt: str = "") -> Found:
     """What a model folder gives. `every`: of how many classes one is built with other ties and under other sizes; 0
-    for none."""
+    for none. `salt`: another one gives other small configs, other changes of them, and builds of other classes."""
     found = Found()
     seen: set[type] = set()
     for model_class in tried_classes(folder):
         try:
-            each = Tried(model_class, found)
+            each = Tried(model_class, found, salt)
         except Exception as error:
             print(f"  not built: {model_class.__name__}: {' '.join(str(error).split())[:100]}")
             continue
@@ -352,12 +353,12 @@ def tried(folder: str, *, every: int) -> Found:
         if model_class.config_class not in seen:
             each.facts()
         seen.add(model_class.config_class)
-        if every and zlib.crc32(model_class.__name__.encode()) % every == 0:
+        if every and zlib.crc32(f"{salt}{model_class.__name__}".encode()) % every == 0:
             each.parameters()
     return found
 
 
-def run(folders: list[str], *, every: int, kept: Path | None = None) -> Found:
+def run(folders: list[str], *, every: int, salt: str = "", kept: Path | None = None) -> Found:
     """What these folders give, or all; with a file of kept folders, all that it has then."""
     models = Path(transformers.__file__).parent / "models"
     names = folders or sorted(path.name for path in models.iterdir() if path.is_dir())
@@ -365,13 +366,13 @@ def run(folders: list[str], *, every: int, kept: Path | None = None) -> Found:
     for line in kept.read_text("utf-8").splitlines() if kept is not None and kept.exists() else ():
         with contextlib.suppress(json.JSONDecodeError):  # of a run that was stopped
             row = json.loads(line)
-            if (row["transformers"], row["every"]) == (transformers.__version__, every):
+            if (row["transformers"], row["every"], row["salt"]) == (transformers.__version__, every, salt):
                 by_folder[row["folder"]] = Found.of(row["found"])
     for folder in names:
         if folders or folder not in by_folder:
-            by_folder[folder] = tried(folder, every=every)
+            by_folder[folder] = tried(folder, every=every, salt=salt)
             if kept is not None:
-                row = {"folder": folder, "transformers": transformers.__version__, "every": every}
+                row = {"folder": folder, "transformers": transformers.__version__, "every": every, "salt": salt}
                 with kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**row, "found": by_folder[folder].line()}) + "\n")
     found = Found()
@@ -384,13 +385,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the table's rows and the sample that tests replay")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="build one of N classes anew; 0: none")
+    parser.add_argument("--salt", default="", metavar="TEXT", help="draws other configs, changes and classes by it")
     parser.add_argument("--kept", type=Path, metavar="FILE", help="where each folder's findings are kept")
     parser.add_argument("folders", nargs="*", metavar="FOLDER")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     start = time.time()
-    found = run(options.folders, every=options.every, kept=options.kept)
+    found = run(options.folders, every=options.every, salt=options.salt, kept=options.kept)
     rows = found.rows()
     print({key: value for key, value in rows.items() if isinstance(value, int)}, f"{time.time() - start:.0f} s")
     for title in ("silent", "told_though_refused", "refused_here"):

@@ -6,9 +6,11 @@ marked as readable this way only after this reader gave the same as the class on
 
 from __future__ import annotations
 
+import ast
 import json
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +52,23 @@ Entry = Mapping[str, Any]
     tied        "text" where `tie_word_embeddings` is the language part's, "either" where one of the two ties
 """
 
+
+ENCODER_SIZES = frozenset({"encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"})
+"""What an encoder-decoder's class wants beside the decoder's numbers, which are read here."""
+
+OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
 
 _OUTER_KEYS = frozenset(
     {"architectures", "dtype", "model_type", "tie_word_embeddings", "torch_dtype", "transformers_version"}
@@ -175,7 +194,7 @@ def read_light(
         types: the table; the packaged one if not given.
     """
     types = table() if types is None else types
-    untold = config.get(TIES, False) is None
+    untold, raw = config.get(TIES, False) is None, config
     if "text" in types.get(model_type, {}):
         config = with_ties(config)
     found = _language_part(config, model_type, types)
@@ -194,32 +213,14 @@ def read_light(
     values["is_encoder_decoder"] = bool(values["is_encoder_decoder"])
     differ = entry.get("full_layers_differ") and "per_layer_config" not in part  # which says that none does
     per_layer = overrides_of_full_layers(values) if differ else {}
-    nulls = {name for name, value in part.items() if value is None}
-    refused = [name for name in nulls and nulls & nulls_that_matter(entry) if not _takes_null(text_type, name)]
-    if part is not config and untold and not _takes_null(model_type, TIES):
-        refused.append(TIES)
-    notes = [f"config.json: {name} is null, which transformers refuses" for name in sorted(refused)]
-    kinds, count = values["layer_types"], values["num_hidden_layers"]
-    kinds = kinds if isinstance(kinds, list) and any("attention" in str(kind) for kind in kinds) else None
-    if kinds is not None and isinstance(count, int) and len(kinds) != count:
-        notes.append(f"config.json: {len(kinds)} layer_types of {count} layers, which transformers refuses")
+    as_written = raw.get(types[model_type].get("text", ("",))[0], part)
+    as_written = as_written if isinstance(as_written, Mapping) and part is not config else part
+    notes = list(refusals(text_type, entry, as_written, values))
+    if part is not config and untold and not takes_null(model_type, TIES):
+        notes.append(f"config.json: {TIES} is null, which transformers refuses")
     if "text" not in entry and part is config and isinstance(config.get("text_config"), Mapping):
         notes.append(f"config.json: its text_config is none that {model_type}'s class reads")
     return TextConfig(model_type, entry.get("type", text_type), values, per_layer, exact=not notes, notes=tuple(notes))
-
-
-def nulls_that_matter(entry: Entry) -> set[str]:
-    """The names, of what is read here, under which a class has a default."""
-    names = entry.get("names", {})
-    return {name for key in KEYS if key in entry["defaults"] for name in names.get(key, (key,))} - {
-        "is_encoder_decoder"
-    }
-
-
-def _takes_null(model_type: str, name: str) -> bool:
-    """Whether a type's class takes null for a key for which it has a default. `fixtures/make_nulls.py` asks them."""
-    taken: dict[str, str] = json.loads(table_text("nulls.json"))["taken"]
-    return model_type in taken.get(name, "").split()
 
 
 def _language_part(
@@ -233,9 +234,8 @@ def _language_part(
         return None
     if any(config.get(name, default) != default for name, default in entry.get("decisive", {}).items()):
         return None
-    if bool(config.get("is_encoder_decoder", entry["defaults"].get("is_encoder_decoder"))) != bool(
-        entry["defaults"].get("is_encoder_decoder")
-    ):
+    two = entry["defaults"].get("is_encoder_decoder")
+    if bool(two if (given := config.get("is_encoder_decoder")) is None else given) != bool(two):
         return None  # the class then looks for its numbers elsewhere
     if "text" not in entry:
         return model_type, config
@@ -274,3 +274,96 @@ def _raw(config: Mapping[str, Any], entry: Entry, key: str) -> Any:
         if name in config:
             return config[name]
     return entry["defaults"].get(key)
+
+
+@lru_cache(maxsize=1)
+def _refusals() -> Mapping[str, Any]:
+    """What transformers refuses of a config, or does not make good: made by asking every config class
+    (`python fixtures/make_refusals.py`)."""
+    found: Mapping[str, Any] = json.loads(table_text("refusals.json"))
+    return found
+
+
+def _is_listed(section: str, name: str, model_type: str) -> bool:
+    """Whether a type stands in a section of the table, under a name."""
+    return model_type in _refusals()[section].get(name, "").split()
+
+
+def takes_null(model_type: str, name: str) -> bool:
+    """Whether a type's class takes null for a key for which it has a default."""
+    return _is_listed("nulls", name, model_type)
+
+
+def nulls_that_matter(entry: Entry) -> set[str]:
+    """The names, of what is read here, under which a class has a default. `entry`: the type's row in configs.json."""
+    names = entry.get("names", {})
+    found = {name for key in KEYS if key in entry["defaults"] for name in names.get(key, (key,))}
+    return found | (ENCODER_SIZES if entry.get("role") == "encoder_decoder" else set())
+
+
+def derived(entry: Entry) -> set[str]:
+    """The names of what a class has no default for, and makes of its other keys."""
+    names = entry.get("names", {})
+    found = {name for key in entry.get("rules", {}) for name in names.get(key, (key,))}
+    return found - nulls_that_matter(entry)
+
+
+def refusals(text_type: str, entry: Entry, part: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """Notes on what the class of a language part refuses of it, or does not make good.
+
+    Args:
+        text_type: its model type.
+        entry: the type's row in configs.json.
+        part: its keys as the file has them.
+        values: its values, with what the class fills in.
+    """
+    nulls = {name for name, value in part.items() if value is None}
+    for name in sorted(nulls & nulls_that_matter(entry)) if nulls else ():
+        if not takes_null(text_type, name):
+            yield f"config.json: {name} is null, which transformers refuses"
+    for name in sorted(nulls & derived(entry)) if nulls else ():
+        if _is_listed("kept", name, text_type):
+            yield f"config.json: {name} is null, of which transformers makes another model than without the key"
+    for name, value in part.items():
+        if isinstance(value, bool) and _is_listed("flags", f"{name}={json.dumps(value)}", text_type):
+            yield f"config.json: {name} is {json.dumps(value)}, which transformers refuses"
+    kinds, count = values["layer_types"], values["num_hidden_layers"]
+    kinds = kinds if isinstance(kinds, list) and isinstance(count, int) and len(kinds) != count else ()
+    if set(map(str, kinds)) & set(_refusals()["layer_types"].split()):
+        yield f"config.json: {len(kinds)} layer_types of {count} layers, which transformers refuses"
+    for condition, types in _refusals()["checks"].items():
+        if text_type in types.split() and holds(condition, known := {**part, **values}):
+            shown = ", ".join(f"{word} is {known[word]}" for word in dict.fromkeys(keys_of(condition)))
+            yield f"config.json: {shown}: transformers refuses {condition}"
+
+
+@cache
+def _parsed(condition: str) -> ast.expr:
+    return ast.parse(condition, mode="eval").body
+
+
+def keys_of(condition: str) -> list[str]:
+    """The keys of a condition, in their order."""
+    return [node.id for node in ast.walk(_parsed(condition)) if isinstance(node, ast.Name)]
+
+
+def holds(condition: str, values: Mapping[str, Any]) -> bool:
+    """Whether "hidden_size % num_attention_heads != 0", or what else stands in the table, is so; not where a key has
+    no number."""
+
+    def of(node: ast.expr) -> Any:
+        if isinstance(node, ast.BinOp):
+            return OPERATORS[type(node.op)](of(node.left), of(node.right))
+        if isinstance(node, ast.Compare):
+            return OPERATORS[type(node.ops[0])](of(node.left), of(node.comparators[0]))
+        if isinstance(node, ast.Constant):
+            return node.value
+        found = values.get(node.id) if isinstance(node, ast.Name) else None
+        if type(found) is not int:
+            raise LookupError
+        return found
+
+    try:
+        return bool(of(_parsed(condition)))
+    except (LookupError, ZeroDivisionError):
+        return False

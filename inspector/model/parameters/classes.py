@@ -60,6 +60,8 @@ class ModelClass:
             those do not tell.
         renames: what from_pretrained renames, in order: (scope, base of the scope, pattern, replacement).
         rows: parameters of fewer rows than files hold, which pad them -> the config's key of their number, its default.
+        repeats: modules of a list that share one another's tensors -> the config's key that says how many of them
+            differ, that number by default, the switches under which all of them do.
         ignored: patterns of names that from_pretrained leaves out without a warning.
         siblings: parameters of the other classes of the same file.
     """
@@ -80,6 +82,7 @@ class ModelClass:
     unsaved: Mapping[str, tuple[str, ...]]
     renames: tuple[tuple[str, str, str, str], ...]
     rows: Mapping[str, tuple[str, int]]
+    repeats: Mapping[str, tuple[str, int, tuple[str, ...]]]
     ignored: tuple[str, ...]
     siblings: frozenset[str]
 
@@ -149,6 +152,16 @@ class ModelClass:
         key, default = self.rows[name]
         found = _value(key, config)
         return found if type(found) is int and found > 0 else default
+
+    def differing(self, config: Mapping[str, Any]) -> dict[str, int]:
+        """Modules of a list, "layers.{}.shared_transf" -> how many of them have tensors of their own; the others share
+        those."""
+        found = {}
+        for module, (key, default, unless) in self.repeats.items():
+            number = _value(key, config) if key else default
+            if not any(_is_set(switch, config) for switch in unless):
+                found[module] = number if type(number) is int and number > 0 else default
+        return found
 
     def ties_with(self, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, ties what it can tie."""
@@ -265,6 +278,7 @@ def find_class(name: str) -> ModelClass | None:
         unsaved={name: tuple(shape) for name, shape in row.get("unsaved", {}).items()},
         renames=tuple(tuple(table["renames"][i]) for i in row.get("renames", ())),
         rows={name: (key, default) for name, (key, default) in row.get("rows", {}).items()},
+        repeats={module: (key, number, tuple(some)) for module, (key, number, some) in row.get("repeats", {}).items()},
         ignored=tuple(row.get("ignored", ())),
         siblings=frozenset().union(*others) - parameters,
     )

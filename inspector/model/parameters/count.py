@@ -133,6 +133,7 @@ class _Counter:
         self.unsaved = 0
         self.layers_beyond = False
         self.cut = 0
+        self.predicting: frozenset[int] | None = None
         self.exact = not architecture.outside
         self.notes: list[str] = []
 
@@ -149,6 +150,8 @@ class _Counter:
                 tensor_group.role = self._role(tensor_group, packed, unknown)
         if self.model_class and self.model_class.rows:
             tensor_groups += self._padding(tensor_groups, self.model_class)
+        if self.model_class and self.model_class.repeats:
+            tensor_groups += self._repeats(tensor_groups, self.model_class)
         self._whole_numbers(tensor_groups)
         self._drop_twins(tensor_groups)
         self._note(unknown)
@@ -167,6 +170,24 @@ class _Counter:
             each.numel = each.group.numel
             beyond.append(TensorGroup(padding, each.name, padding.numel, each.layers, each.count, OTHER))
         return beyond
+
+    def _repeats(self, tensor_groups: list[TensorGroup], model_class: ModelClass) -> list[TensorGroup]:
+        """What files hold of modules that share others' tensors (the block that several of Zamba's layers use), apart:
+        save_pretrained stores it once, and others all of them."""
+        beyond = []
+        for module, number in model_class.differing(self.config).items():
+            own = [each for each in tensor_groups if each.role == PARAMETER and each.name.startswith(f"{module}.")]
+            layers = sorted({layer for each in own for layer in each.layers})
+            for each in own if len(layers) > number else ():
+                again = {layer: count for layer, count in each.layers.items() if layer not in layers[:number]}
+                each.layers = {layer: count for layer, count in each.layers.items() if layer not in again}
+                each.count = sum(each.layers.values())
+                beyond.append(replace(each, layers=again, count=sum(again.values()), role=OTHER))
+            if len(layers) > number:
+                self.notes.append(
+                    f"{module} is stored {len(layers)} times; its class has {number}, which the other layers share"
+                )
+        return [each for each in beyond if each.count]
 
     def check_sizes(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
         """Notes on sizes of the config that are not the tensors'; a key that another note names has one already."""
@@ -232,7 +253,7 @@ class _Counter:
             return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
         inside = {layer: count for layer, count in group.layers.items() if layer < limit}
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
-        if MTP.search(name) or _predicts_more(self.config):
+        if MTP.search(name) or (_predicts_more(self.config) and self._predict(beyond)):
             why = MTP_LAYERS
         elif (
             self.model_class is not None
@@ -248,6 +269,14 @@ class _Counter:
         if inside:
             tensor_groups.append(TensorGroup(group, name, numel, inside, sum(inside.values()), role, packed))
         return tensor_groups
+
+    def _predict(self, layers: Iterable[int]) -> bool:
+        """Whether layers beyond the config's last are for multi-token prediction: tensors that only such a layer has
+        stand there."""
+        if self.predicting is None:
+            named = (each for each in self.groups if MTP.search(each.template) and stack(each.template) == self.stack)
+            self.predicting = frozenset(layer for each in named for layer in each.layers)
+        return not self.predicting.isdisjoint(layers)
 
     def _role(self, tensor_group: TensorGroup, packed: set[str], unknown: Counter[str]) -> str:
         """What the class makes of a tensor group; `tensor_group.name` becomes the class's own spelling."""
