@@ -8,6 +8,7 @@ import pytest
 
 from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint, Tensor
+from inspector.model.architecture import read_architecture
 from inspector.model.build import build_model
 from inspector.model.lint import evaluate
 from inspector.model.model import Model
@@ -75,6 +76,91 @@ def test_a_size_that_is_not_the_tensors_has_a_note_that_names_both(key: str, val
 def test_a_config_that_was_cut_short_has_a_note_on_the_layers_that_are_not_loaded() -> None:
     notes = llama(num_hidden_layers=1).parameters.notes
     assert "config.json says 1 layers; the files hold 2: those beyond are not loaded" in notes
+
+
+def gemma(heads: int) -> Model:
+    """Two layers of Gemma 4's unified text model, the second with wider heads, under a config of so many heads."""
+    config = {
+        "model_type": "gemma4_unified_text",
+        "architectures": ["Gemma4UnifiedTextModel"],
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "num_hidden_layers": 2,
+        "vocab_size": 100,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "per_layer_config": {"1": {"head_dim": 32}},
+    }
+    shapes: dict[str, tuple[int, ...]] = {"embed_tokens": (100, 64), "norm": (64,)}
+    for index, width in enumerate((16, 32)):
+        shapes |= {
+            f"layers.{index}.self_attn.q_proj": (4 * width, 64),
+            f"layers.{index}.self_attn.k_proj": (2 * width, 64),
+            f"layers.{index}.self_attn.v_proj": (2 * width, 64),
+            f"layers.{index}.self_attn.o_proj": (64, 4 * width),
+            f"layers.{index}.input_layernorm": (64,),
+        }
+    tensors = tuple(Tensor(f"{name}.weight", "BF16", shape) for name, shape in shapes.items())
+    return build_model(Checkpoint("a/b", None, "local", config, tensors))
+
+
+def test_layers_with_heads_of_their_own_width_are_compared_each_by_its_own() -> None:
+    assert gemma(4).parameters.exact
+    model = gemma(8)
+    assert not model.parameters.exact
+    assert any("q_proj.weight has 64 and 128" in note and "is 128 and 256" in note for note in model.parameters.notes)
+
+
+def test_a_layer_beyond_the_config_predicts_tokens_only_if_it_has_tensors_for_that() -> None:
+    def note(*more: str) -> str:
+        names = [f"model.layers.{index}.self_attn.q_proj" for index in range(3)] + list(more)
+        tensors = tuple(Tensor(f"{name}.weight", "BF16", (64, 64)) for name in names)
+        config = {
+            "model_type": "glm4_moe",
+            "architectures": ["Glm4MoeForCausalLM"],
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_hidden_layers": 2,
+            "num_nextn_predict_layers": 1,
+        }
+        return " ".join(build_model(Checkpoint("a/b", None, "local", config, tensors)).parameters.notes)
+
+    assert "those beyond are not loaded" in note()
+    assert "those beyond are not loaded" not in note("model.layers.2.eh_proj")
+
+
+def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
+    config: dict[str, Any] = {"model_type": "zamba2", "architectures": ["Zamba2Model"], "num_attention_heads": 2}
+    config |= {"hidden_size": 8, "vocab_size": 10}
+    name = "layers.{}.shared_transformer.self_attn.q_proj.weight"
+    embedding = Tensor("embed_tokens.weight", "BF16", (10, 8))
+    blocks = tuple(Tensor(name.format(index), "BF16", (8, 8)) for index in (1, 3, 5))
+
+    def counted(**changes: Any) -> Model:
+        return build_model(Checkpoint("a/b", None, "local", {**config, **changes}, (embedding, *blocks)))
+
+    assert counted().parameters.total == 80 + 64
+    assert "stored 3 times" in " ".join(counted().parameters.notes)
+    assert counted(num_mem_blocks=2).parameters.total == 80 + 2 * 64
+    assert counted(tie_word_embeddings=False).parameters.total == 80 + 3 * 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_type": "clip_text_model", "hidden_size": 64, "num_attention_heads": 12}, "hidden_size is 64"),
+        ({"model_type": "jetmoe", "num_attention_heads": None}, "num_attention_heads is null"),
+        ({"model_type": "inkling2_text", "layer_types": ["hybrid"] * 3, "num_hidden_layers": 2}, "3 layer_types of 2"),
+        ({"model_type": "csm_depth_decoder_model", "tie_word_embeddings": True}, "tie_word_embeddings is true"),
+        ({"model_type": "mvp", "architectures": ["MvpForCausalLM"], "is_encoder_decoder": None}, "is null"),
+    ],
+)
+def test_what_transformers_refuses_has_a_note(changes: dict[str, Any], said: str) -> None:
+    read = read_architecture(changes)
+    assert not read.exact
+    assert said in " ".join(read.notes)
 
 
 def test_shared_experts_are_as_wide_as_so_many_of_the_routed_ones() -> None:
