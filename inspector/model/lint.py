@@ -266,8 +266,18 @@ def wrong_sizes(
         groups: of its tensors, sorted.
         stack: the name of the list of the language part's layers.
     """
-    by_name = _by_name([each for each in groups if each.role == "parameter"])
     said: set[str] = set()
+    for expression, _, note in wrong_rows(config, groups, stack):
+        if expression not in said:
+            yield expression, note
+        said.add(expression)
+
+
+def wrong_rows(
+    config: Mapping[str, Any], groups: Iterable[TensorGroup], stack: str | None
+) -> Iterator[tuple[str, str, str]]:
+    """The same of every tensor that shows a key: expression, name of the tensor in the row, note."""
+    by_name = _by_name([each for each in groups if each.role == "parameter"])
     for path, part in (
         ("", config),
         *((f"{key}.", value) for key, value in config.items() if isinstance(value, Mapping)),
@@ -277,10 +287,7 @@ def wrong_sizes(
         if row is None or (path and _is_alone(config.get("model_type"))):
             continue
         names = by_name if not path else _inside(row, by_name, path, stack)
-        for expression, note in _compared(part, row, names, path):
-            if expression not in said:
-                yield expression, note
-            said.add(expression)
+        yield from _compared(part, row, names, path)
 
 
 def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
@@ -301,7 +308,7 @@ def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
 
 def _compared(
     config: Mapping[str, Any], row: ShapeRow, by_name: Mapping[str, list[TensorGroup]], path: str
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str, str]]:
     """One row's wrong sizes. `path`: what stands before the keys of a part, "text_config."."""
     rows, defaults, names, parts = row
     others = {prefix for prefix, kind in parts.items() if _part(config, prefix).get("model_type", kind) != kind}
@@ -310,6 +317,11 @@ def _compared(
         prefix, _, last = key.rpartition(".")
         part = {**_part(config, prefix), **own}
         given = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
+        if given is None and last == "head_dim":
+            hidden, heads = (
+                value(key.removesuffix(last) + name, own) for name in ("hidden_size", "num_attention_heads")
+            )
+            given = hidden // heads if hidden and heads else None
         return given if type(given) is int and prefix not in others else None
 
     for expression, name, axis in rows:
@@ -322,7 +334,7 @@ def _compared(
         if found and expected and not (found <= expected if len(expected) > 1 else expected <= found):
             shown = WORD.sub(lambda key: path + key[0], expression)
             what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
-            yield shown, f"{what}, config.json's {shown} is {_listed(expected)}"
+            yield shown, name, f"{what}, config.json's {shown} is {_listed(expected)}"
 
 
 def _own_values(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -110,7 +110,7 @@ def test_layers_with_heads_of_their_own_width_are_compared_each_by_its_own() -> 
     assert gemma(4).parameters.exact
     model = gemma(8)
     assert not model.parameters.exact
-    assert any("q_proj.weight has 64 and 128" in note and "is 128 and 256" in note for note in model.parameters.notes)
+    assert any("_proj.weight has 64 and 128" in note and "is 128 and 256" in note for note in model.parameters.notes)
 
 
 def test_a_layer_beyond_the_config_predicts_tokens_only_if_it_has_tensors_for_that() -> None:
