@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.engines.common.heads import Draft
     from inspector.engines.launch import Launch
+    from inspector.hub import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +66,14 @@ def launch_inspected(
     model: str | PathLike[str] | Mapping[str, Any],
     revision: str | None = None,
     draft: Draft | None = None,
+    projector: Checkpoint | None = None,
 ) -> Launch | None:
     """What launches a model as it was inspected, on the one device that was asked for.
 
     Args:
         model: as the user named it, perhaps with its revision.
         draft: what drafts in speculative decoding, if anything.
+        projector: the file of an encoder beside the model's, if any.
 
     Returns:
         None unless it is known to fit.
@@ -92,5 +95,5 @@ def launch_inspected(
     wanted = named.revision if isinstance(named, RepoId) and named.revision != DEFAULT_REVISION else None
     options = engine_named(settings.engine).options(**settings.serving)
     spec, workload = device_specs(settings.gpus)[0], inspection.estimate.workload
-    asked = Verdict(inspection.checkpoint, wanted, inspection.model, workload, spec, options, serving, draft)
+    asked = Verdict(inspection.checkpoint, wanted, inspection.model, workload, spec, options, serving, draft, projector)
     return launch_of(asked, emit)

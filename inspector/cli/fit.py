@@ -30,9 +30,9 @@ from inspector.cli.published import Launched, find_published, launch_published, 
 from inspector.errors import InspectError, UsageError
 
 if TYPE_CHECKING:
+    from inspector.api.drafts import Beside
     from inspector.api.inspection import Inspection
     from inspector.batch.published import Published
-    from inspector.engines.common.heads import Draft
     from inspector.record import Record
     from inspector.report.writers import Answer
 
@@ -73,6 +73,7 @@ def _emit_names() -> tuple[str, ...]:
     metavar="MODEL",
     help="What drafts: a model (vLLM, llama.cpp); an EAGLE head, or mtp, the model's own layers (vLLM).",
 )
+@option("--mmproj", metavar="FILE", help="An encoder's own GGUF file beside the model's (llama.cpp).")
 @output_options
 def fit(
     models: tuple[str, ...],
@@ -84,6 +85,7 @@ def fit(
     together: bool,
     beside: str | None,
     draft: str | None,
+    mmproj: str | None,
     explain: bool,
     output: str | None,
     path: Path | None,
@@ -93,34 +95,32 @@ def fit(
     if not (settings["gpus"] or settings["all_gpus"]):
         raise UsageError("fit needs a device", "Name one, e.g. --gpu 'RTX 4090' or --gpu 24GiB, or ask for --all-gpus.")
     out = Output(output_format(output, path), path)
+    files: dict[str, Any] = {"draft": draft, "mmproj": mmproj}
     access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
     if ranges := ranges_of(settings):
         from inspector.cli.ranges import fit_ranges
 
-        alone = {"emit": emit, "published": published, "together": together, "draft": draft, "explain": explain}
+        alone = {"emit": emit, "published": published, "together": together, "explain": explain, **files}
         return fit_ranges(models, ranges, with_serving(settings), access, out, alone)
     if published:
-        refuse_beside_published(settings, together, draft)
+        refuse_beside_published(settings, together, draft or mmproj)
     if emit:
         settings["engine"] = _launched_engine(emit, settings, out.format)
     if together:
-        from inspector.cli.together import fit_together
-
-        if draft is not None:
-            raise UsageError("--together has no draft models", "Leave out --draft.")
-        return fit_together(models, with_serving(settings) | access | {"beside": beside}, emit, out)
+        return _together(models, files, with_serving(settings) | access | {"beside": beside}, emit, out)
     if len(models) > 1 or beside is not None:
         raise UsageError("fit answers for one model", "Several on one GPU: --together; each by itself: batch.")
     (model,) = models
     asked = with_serving(settings)
     try:
         with out.waiting(model):
-            inspection, drafts = _inspected(model, draft, asked | access)
+            loaded = _inspected(model, files, asked | access)
+        inspection = loaded.inspection
         found = find_published(model, token, offline, settings) if published else None
         if emit and found:
             launched = launch_published(found, emit, token, offline, settings)
         else:
-            launched = _launch(inspection, settings, emit, model, revision, drafts) if emit else None
+            launched = _launch(loaded, settings, emit, model, revision) if emit else None
     except InspectError as error:
         return out.fail(error, model)
     out.notes(inspection.warnings)
@@ -162,17 +162,26 @@ def _answer(
     return Answer((model,), lambda: [outcome_record(model, inspection, explain=explain) | more], text, drawn=drawn)
 
 
-def _inspected(model: str, draft: str | None, asked: dict[str, Any]) -> tuple[Inspection, Draft | None]:
-    """The verdicts, and what drafts where there is something."""
+def _together(
+    models: tuple[str, ...], files: Mapping[str, Any], asked: dict[str, Any], emit: str | None, out: Output
+) -> int:
+    from inspector.cli.together import fit_together
+
+    if any(files.values()):
+        raise UsageError("--together has no draft models and no projectors", "Leave out --draft and --mmproj.")
+    return fit_together(models, asked, emit, out)
+
+
+def _inspected(model: str, files: dict[str, Any], asked: dict[str, Any]) -> Beside:
+    """The verdicts, and what is loaded beside the model."""
+    from inspector.api.drafts import Beside, inspect_beside
     from inspector.api.inspection import inspect
 
-    if draft is None:
-        return inspect(model, **asked), None
-    from inspector.api.drafts import inspect_with_draft
-
+    if not any(files.values()):
+        return Beside(inspect(model, **asked))
     if asked["all_gpus"]:
-        raise UsageError("--draft answers for the devices of --gpu", "Leave out --all-gpus.")
-    return inspect_with_draft(model, draft, **asked)
+        raise UsageError("--draft and --mmproj answer for the devices of --gpu", "Leave out --all-gpus.")
+    return inspect_beside(model, **files, **asked)
 
 
 def _print(
@@ -219,17 +228,11 @@ def _launched_engine(emit: str, settings: Mapping[str, Any], output: str) -> str
     return implied_engine(emit, settings["engine"] if given else None)
 
 
-def _launch(
-    inspection: Inspection,
-    settings: dict[str, Any],
-    emit: str,
-    model: str,
-    revision: str | None,
-    draft: Draft | None,
-) -> Launched | None:
+def _launch(loaded: Beside, settings: dict[str, Any], emit: str, model: str, revision: str | None) -> Launched | None:
     from inspector.api.launching import launch_inspected
 
-    launch = launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision, draft)
+    inspection, draft, projector = loaded
+    launch = launch_inspected(inspection, Settings(**with_serving(settings)), emit, model, revision, draft, projector)
     return None if launch is None else Launched(launch, inspection.checkpoint.repo_id)
 
 

@@ -33,6 +33,7 @@ class Verdict:
         options: an instance of the engine's own dataclass.
         serving: the account: it fits.
         draft: what drafts in speculative decoding, if anything.
+        projector: the file of an encoder for images or sound beside the model's, if any.
     """
 
     checkpoint: Checkpoint
@@ -43,6 +44,7 @@ class Verdict:
     options: Any
     serving: Serving
     draft: Draft | None = None
+    projector: Checkpoint | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inspector
-from inspector.api.drafts import inspect_with_draft
+from inspector.api.drafts import inspect_beside
 from inspector.engines.common.heads import own_layers
 from inspector.engines.serving import Serving
 from inspector.errors import UsageError
@@ -27,7 +27,7 @@ QWEN, DRAFT = "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B"
 
 
 def served(model: str, draft: str, gpu: str, engine: str, **settings: object) -> Serving:
-    return inspect_with_draft(model, draft, gpus=gpu, engine=engine, offline=True, **settings).inspection.servings[0]  # type: ignore[arg-type]
+    return inspect_beside(model, draft=draft, gpus=gpu, engine=engine, offline=True, **settings).inspection.servings[0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pair", PLANNED)

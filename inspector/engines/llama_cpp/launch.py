@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import NamedTuple
+from urllib.parse import quote
 
 from inspector.engines.launch import Container, Launch, Verdict, base_name, flags, mib, path_of, repo_of
 from inspector.errors import UsageError
@@ -60,6 +61,8 @@ def launch_llama_cpp(asked: Verdict, emit: str) -> Launch:
     if settings["cache_type_v"] not in ("f16", "bf16", "f32"):  # llama_init_from_model refuses such values without it
         command += ["--flash-attn", "on"]
     before = file.before
+    if asked.projector is not None:
+        command = [each for each in command if each != "--no-mmproj"] + _projector(asked.projector)
     if asked.draft is not None:
         drafts = _file(replace(asked, checkpoint=asked.draft.checkpoint, revision=None))
         command += [_DRAFTS.get(each, each) for each in drafts.options if each != "--no-mmproj"]
@@ -76,6 +79,8 @@ def _ollama(asked: Verdict, file: _File, layers: int) -> Launch:
     settings = asked.serving.settings
     if asked.draft is not None:
         raise UsageError("Ollama has no draft models", "Take --emit llama-server.")
+    if asked.projector is not None:
+        raise UsageError("Ollama takes what lies beside a repo's model by itself", "Take --emit llama-server.")
     keys, values = settings["cache_type_k"], settings["cache_type_v"]
     if keys != values or keys not in _OLLAMA_CACHES:
         raise UsageError(
@@ -147,6 +152,14 @@ def _stored(checkpoint: Checkpoint, revision: str | None) -> _File:
     options = ("--hf-repo", repo, "--hf-file", name, "--no-mmproj")
     tag = f":{selector}" if selector and "/" not in selector and not selector.endswith(".gguf") else ""
     return _File(options, f"hf.co/{repo}{tag}", repo, False)
+
+
+def _projector(checkpoint: Checkpoint) -> list[str]:
+    """The options that name an encoder's file."""
+    if checkpoint.source == "local":
+        return ["--mmproj", path_of(checkpoint)]
+    repo = checkpoint.repo_id.partition(":")[0]
+    return ["--mmproj-url", f"https://huggingface.co/{repo}/resolve/main/{quote(checkpoint.files[0].name)}"]
 
 
 def log_lines(asked: Verdict) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ class LlamaCppOptions:
 
     Attributes:
         draft: the draft model of speculative decoding, read.
+        projector: bytes of the tensors of an encoder's own file (mmproj); None without one.
     """
 
     version: str | None = version()
@@ -47,3 +48,4 @@ class LlamaCppOptions:
         None, help="Type of its cached values, likewise.", docs="of values, likewise", metavar="TYPE"
     )
     draft: Model | DraftHead | None = None
+    projector: int | None = None

@@ -50,13 +50,15 @@ class _Devices(NamedTuple):
     """The model's facts on these devices: the sizing function of the verdict, of both searches and of the changes.
 
     `outside`: bytes of each that a process takes beside llama.cpp's buffers. `draft`: of a draft model, which has a
-    context of its own, as long, with keys and values as f16 (common/speculative.cpp).
+    context of its own, as long, with keys and values as f16 (common/speculative.cpp). `projector`: bytes of an
+    encoder's tensors, all on the first GPU (tools/mtmd/clip.cpp: clip_ctx); of several, as if that were the fullest.
     """
 
     facts: GgufFacts
     spec: GpuSpec
     outside: int
     draft: GgufFacts | None = None
+    projector: int | None = None
 
     def taken(self, settings: LlamaCppSettings) -> _Taken:
         """The whole plan; layers on unequal devices lie by `unequal.place`."""
@@ -68,7 +70,7 @@ class _Devices(NamedTuple):
             split, notes = ",".join(map(str, placed.shares)) if placed.given else None, (split_note(placed),)
             return _Taken(placed.plan, placed.device, capacity, total, placed.fits, shares, notes, split)
         result = plan(self.facts, settings, spec.count)
-        total = self._with_draft(self._whole(result.fullest), settings, spec.count)
+        total = self._with_more(self._whole(result.fullest), settings, spec.count)
         return _Taken(result, result.fullest, spec.capacity, total, None if total is None else total <= spec.capacity)
 
     def needed(self, settings: LlamaCppSettings) -> int | None:
@@ -77,7 +79,7 @@ class _Devices(NamedTuple):
             placed = place(self.facts, settings, self.spec, self.outside)
             return self._whole(placed.device) if placed.fits else None
         count = self.spec.count
-        return self._with_draft(self._whole(plan(self.facts, settings, count).fullest), settings, count)
+        return self._with_more(self._whole(plan(self.facts, settings, count).fullest), settings, count)
 
     def draft_bytes(self, settings: LlamaCppSettings, count: int) -> int | None:
         """What the draft model's weights, cache and compute buffer take of the fullest GPU; 0 without one."""
@@ -86,9 +88,14 @@ class _Devices(NamedTuple):
         own = replace(settings, n_gpu_layers=None, cache_type_k="f16", cache_type_v="f16")
         return plan(self.draft, own, count).fullest.total
 
-    def _with_draft(self, size: int | None, settings: LlamaCppSettings, count: int) -> int | None:
+    def more(self, settings: LlamaCppSettings) -> dict[str, int | None]:
+        """The parts beside the model's own."""
+        drafts = {} if self.draft is None else {"draft": self.draft_bytes(settings, self.spec.count)}
+        return drafts if self.projector is None else {**drafts, "projector": self.projector}
+
+    def _with_more(self, size: int | None, settings: LlamaCppSettings, count: int) -> int | None:
         more = self.draft_bytes(settings, count)
-        return None if size is None or more is None else size + more
+        return None if size is None or more is None else size + more + (self.projector or 0)
 
     def fits(self, settings: LlamaCppSettings) -> bool:
         """Whether that is no more than there is."""
@@ -114,7 +121,7 @@ def plan_llama_cpp(
     if isinstance(facts, str):
         raise CannotTell(facts)
     outside = _outside(spec)
-    devices = _Devices(facts, spec, outside, _draft_facts(options, workload, spec))
+    devices = _Devices(facts, spec, outside, _draft_facts(options, workload, spec), _projector(options, spec))
     taken = devices.taken(chosen)
     result, fullest = taken.plan, taken.device
     longest = many = None
@@ -130,9 +137,7 @@ def plan_llama_cpp(
         capacity=taken.capacity,
         settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}")
         | ({} if taken.tensor_split is None else {"tensor_split": taken.tensor_split}),
-        per_gpu=_per_gpu(
-            taken, outside, {} if devices.draft is None else {"draft": devices.draft_bytes(chosen, spec.count)}
-        ),
+        per_gpu=_per_gpu(taken, outside, devices.more(chosen)),
         cpu={"weights": result.cpu.weights, "kv_cache": result.cpu.kv_cache, "activations": result.cpu.compute},
         kv_tokens=chosen.n_ctx,
         max_concurrency=None if many is None else float(many),
@@ -144,9 +149,9 @@ def plan_llama_cpp(
         cards=taken.shares,
         notes=(
             *(layer_cache_bytes.why_not(facts.layers, chosen) if taken.fits is None else ()),
-            *(*taken.notes, *_notes(model, workload, result), *spec.notes),
+            *(*taken.notes, *_notes(model, workload, options, result), *spec.notes),
         ),
-    ).explained_by(lambda: (*_explain(facts, chosen, result, fullest, outside), *_explain_draft(devices, chosen)))
+    ).explained_by(lambda: (*_explain(facts, chosen, result, fullest, outside), *_explain_more(devices, chosen)))
 
 
 def llama_cpp_sizer(model: Model) -> Sizer:
@@ -165,20 +170,31 @@ def llama_cpp_sizer(model: Model) -> Sizer:
     return sized
 
 
-def _per_gpu(taken: _Taken, outside: int, draft: Mapping[str, int | None]) -> dict[str, int | None]:
+def _per_gpu(taken: _Taken, outside: int, more: Mapping[str, int | None]) -> dict[str, int | None]:
     device = taken.device
     return {
         "weights": device.weights,
         "activations": device.compute,
         "non_torch": outside,
         "kv_pool": device.kv_cache,
-        **draft,
+        **more,
         "total": taken.total,
     }
 
 
 def _outside(spec: GpuSpec) -> int:
     return 0 if spec.kind == "metal" else CONTEXT_BYTES
+
+
+def _projector(options: LlamaCppOptions, spec: GpuSpec) -> int | None:
+    """An encoder's bytes; None without one.
+
+    Raises:
+        UsageError: unlike GPUs.
+    """
+    if options.projector is not None and spec.mixed:
+        raise UsageError("a projector is counted on like GPUs", "Name one kind: --gpu 'RTX 4090'.")
+    return options.projector
 
 
 def _draft_facts(options: LlamaCppOptions, workload: Workload, spec: GpuSpec) -> GgufFacts | None:
@@ -259,14 +275,16 @@ def _largest(fits: Callable[[int], bool], limit: int) -> int:
     return largest_that_fits(lambda number: (fits(number), None), limit) or 0
 
 
-def _notes(model: Model, workload: Workload, result: LlamaCppPlan) -> tuple[str, ...]:
+def _notes(model: Model, workload: Workload, options: LlamaCppOptions, result: LlamaCppPlan) -> tuple[str, ...]:
     notes = []
     if model.parameters.stack != "blk":
         packing = model.architecture.quantization
         stored = packing.method.upper() if packing else model.stored_dtype or "stored"
         kind = workload.dtype if workload.dtype != STORED else stored
         notes.append(f"counted as converted to GGUF with its weights as {kind}")
-    if model.architecture.vision or model.architecture.audio:
+    if options.projector is not None:
+        notes.append("the buffer that an image or sound is encoded in is not counted: it grows with the image")
+    elif model.architecture.vision or model.architecture.audio:
         notes.append("the encoder for images or sound is a file of its own (mmproj) and is not counted")
     if result.cpu.layers and result.n_gpu_layers:
         notes.append("with layers on the CPU the GPUs' compute buffer is approximate: it takes copies of their weights")
@@ -302,9 +320,13 @@ def _explain(
     )
 
 
-def _explain_draft(devices: _Devices, settings: LlamaCppSettings) -> tuple[Part, ...]:
-    if devices.draft is None:
-        return ()
-    count = devices.spec.count
-    text = f"the draft model's weights, {settings.n_ctx:,} cells of f16 and compute buffer"
-    return (Part("draft", devices.draft_bytes(settings, count), text, "llama.cpp: common/speculative.cpp"),)
+def _explain_more(devices: _Devices, settings: LlamaCppSettings) -> tuple[Part, ...]:
+    """What is loaded beside the model."""
+    about = {
+        "draft": (
+            f"the draft model's weights, {settings.n_ctx:,} cells of f16 and compute buffer",
+            "llama.cpp: common/speculative.cpp",
+        ),
+        "projector": ("the tensors of the encoder and its projector, as stored", "llama.cpp: tools/mtmd/clip.cpp"),
+    }
+    return tuple(Part(name, size, *about[name]) for name, size in devices.more(settings).items())
