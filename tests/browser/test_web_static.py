@@ -21,8 +21,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+import inspector
 from tests.browser.chromium import NONE, chromium
-from tests.conftest import Run, repo_files
+from tests.conftest import TINY_LLAMA, Run, repo_files
 from tests.hub_server import Fault, LoopbackHub
 
 pytest.importorskip("playwright.sync_api", reason="make test-browser installs Playwright")
@@ -112,6 +113,14 @@ def test_the_numbers_are_those_of_the_command(new_page: Any, address: str, run: 
     for link in LINKS[1:]:
         after(page, lambda: page.goto(f"{address}/#{urlencode(link, doseq=True)}"))  # noqa: B023  # the worker stays
         assert same(page, run) >= 15
+
+
+def test_a_pasted_config_and_changes_of_it_are_told_without_transformers(new_page: Any, address: str) -> None:
+    page = opened(new_page, address, model=LLAMA)
+    config = {**TINY_LLAMA, "rms_norm_eps": 1e-6}
+    for changes in ({}, {"num_hidden_layers": 5}):
+        found = asked(page, model=config, settings={"set": changes}, want=["report"])["report"]
+        assert found["parameters"] == inspector.inspect(config, set=changes).to_dict()["parameters"]
 
 
 def test_every_part_of_an_answer_can_be_had(new_page: Any, address: str, run: Run) -> None:

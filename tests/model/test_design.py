@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -267,3 +269,43 @@ def test_bundled_models_are_told_from_their_configs_alone() -> None:
         if whole.stored_bytes != alone.stored_bytes and whole.overhead_bytes:  # packed: as its recipe has it
             wrong.append(f"{listed.name}: {alone.stored_bytes} stored")
     assert not wrong
+
+
+WITHOUT = """
+import sys
+sys.modules["transformers"] = None
+import inspector
+from inspector.hub.cache.bundled import bundled_models, read_bundled
+from inspector.hub.checkpoint import config_alone
+from inspector.model.build import build_model
+from inspector.model.config.light import installed
+from inspector.model.design import designed
+assert installed() is None
+for listed in bundled_models():
+    checkpoint = read_bundled(listed.name, "")
+    whole = build_model(checkpoint).parameters
+    try:
+        alone = build_model(designed(config_alone(checkpoint))).parameters
+        told = "equal" if (alone.total, alone.exact) == (whole.total, True) else "wrong"
+    except inspector.InspectError as error:
+        told = error.message
+    print(listed.name, told)
+try:
+    inspector.inspect("meta-llama/Meta-Llama-3-8B", offline=True, set={"no_such_key": 1})
+except inspector.InspectError as error:
+    print("refused", error.message)
+changes = {"num_hidden_layers": 16, "hidden_size": 2048}
+changed = inspector.inspect("meta-llama/Meta-Llama-3-8B", offline=True, set=changes)
+print("changed", changed.model.parameters.total)
+"""
+
+
+def test_without_transformers_as_in_a_browser_a_table_tells_what_a_config_leaves_out(offline: Resolver) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert "no_such_key" in told.pop("refused")
+    changes = {"num_hidden_layers": 16, "hidden_size": 2048}
+    with_class = inspector.inspect(LLAMA, resolver=offline, set=changes)
+    assert told.pop("changed") == str(with_class.model.parameters.total)
+    assert "wrong" not in told.values()
+    assert sum(each == "equal" for each in told.values()) >= 190

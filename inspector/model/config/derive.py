@@ -91,6 +91,11 @@ def _at(values: Values, period: str, offset: str, usual: str, each: str) -> list
     return [each if step and index % step == rest else usual for index in _layers(values)]
 
 
+def _first_then(values: Values, first: str, then: str, count: str) -> list[str]:
+    """`first` in so many layers, `then` in all others (DeepSeek-V3.2)."""
+    return [first if index < _number(count, values) else then for index in _layers(values)]
+
+
 def _first_and_every(values: Values, usual: str, each: str, period: str, offset: str) -> list[str]:
     """As `every`, and the first layer is `each`, too (MiMo-V2)."""
     kinds = _every(values, usual, each, period, offset)
@@ -253,6 +258,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "every_or_last": _every_or_last,
     "first": _first,
     "first_and_every": _first_and_every,
+    "first_then": _first_then,
     "from_max_window_layers": _from_max_window_layers,
     "full_at_indices": _full_at_indices,
     "gated": _gated,

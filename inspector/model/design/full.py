@@ -10,7 +10,9 @@ from typing import Any
 
 from inspector.errors import InvalidConfig, UsageError
 from inspector.model.config.from_class import arguments, known_model_type, quiet
+from inspector.model.config.light import installed
 from inspector.model.design.changes import Change
+from inspector.model.design.without_class import full_without_class
 
 MOST_ITEMS = 100_000
 OF_LAYERS = (
@@ -30,7 +32,8 @@ OF_LAYERS = (
 def full_config(
     config: Mapping[str, Any], model_type: str, changes: Iterable[Change] = (), before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What the class has of a config, as JSON: defaults and derived values, parts as objects, and `num_labels`.
+    """What the class has of a config, as JSON: defaults and derived values, parts as objects, and `num_labels`. Where
+    transformers is not installed, by a table, and of the keys that the tables of designs read.
 
     Args:
         changes: which keys were changed, and have to be ones that the class knows, or that were there `before`.
@@ -38,7 +41,22 @@ def full_config(
     Raises:
         UsageError: a changed key that it does not know.
         InvalidConfig: the class refuses the config.
+        UnreadableModel: without transformers, a type that the table does not have.
     """
+    if installed() is None:  # a browser
+        full = full_without_class(config, model_type, changes, before)
+        for change in changes:
+            _check_heads(full, change)
+    else:
+        full = _full_by_class(config, model_type, changes, before)
+    _count_labels(full, config)
+    add_layers(full)
+    return full
+
+
+def _full_by_class(
+    config: Mapping[str, Any], model_type: str, changes: Iterable[Change], before: Mapping[str, Any] | None
+) -> dict[str, Any]:
     with quiet():
         if not known_model_type(model_type):
             raise InvalidConfig(f"the installed transformers has no model type {model_type[:80]!r}")
@@ -56,8 +74,6 @@ def full_config(
         for change in changes:
             _check_known(change, before or {}, made)
             _check_heads(full, change)
-    _count_labels(full, config)
-    add_layers(full)
     return full
 
 
