@@ -2,12 +2,14 @@
 
 An engine that fills a share of the device (`Engine.share_option`) is given for each model the least share, in whole
 hundredths, that holds its requests; what is left over is dealt out so that all models serve as many requests at once.
-Any other engine takes what it needs, and the needs are added.
+Where the share is of what is free as the model starts (`share_is_of_free`), the models before it are taken off first,
+with what they may need beside their shares. Any other engine takes what it needs, and the needs are added.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ MAX_AT_ONCE = 4096
 """Requests at once that the search for a share tries."""
 
 HUNDRED = 100
+THOUSAND = 1000
 
 
 class Side(NamedTuple):
@@ -110,23 +113,16 @@ def together(engine: Engine, sides: Sequence[Side], spec: GpuSpec, options: Any,
     """
     if spec.mixed:
         raise UsageError("models side by side are counted on like GPUs", "Name one kind: --gpu 'RTX 4090'.")
-    if engine.share_option == "":
-        raise UsageError(
-            f"what {engine.title} takes beside others is not accounted for: its share is of what is free as it starts",
-            f"Name another: --engine {' or '.join(_accounted())}.",
-        )
+    if engine.share_option is not None and getattr(options, engine.share_option) is not None:
+        raise UsageError(f"--{engine.share_option.replace('_', '-')} is worked out for each model", "Leave it out.")
+    if engine.share_is_of_free:
+        return _by_share_of_free(engine, sides, spec, options, beside)
 
     def plan(side: Side, chosen: Any) -> Answer:
         return engine.planner(side.model, side.workload, chosen)(spec, False)
 
     shared = _by_share if engine.share_option else _by_need
     return shared(engine, sides, spec, options, beside, plan)
-
-
-def _accounted() -> list[str]:
-    from inspector.engines.registry import engines
-
-    return [each.name for each in engines() if each.share_option != ""]
 
 
 def _by_need(
@@ -152,16 +148,11 @@ def _by_share(
     A share is a whole number of hundredths, rounded up: what it holds is never less than what is needed.
     """
     name = str(engine.share_option)
-    if getattr(options, name) is not None:
-        raise UsageError(f"--{name.replace('_', '-')} is worked out for each model", "Leave it out.")
     answers = [plan(side, options) for side in sides]
     needs = [_need(answer) for answer in answers]
     whole = max((each.fit.usable or 0 for each in answers), default=0)
     parts = math.floor(HUNDRED * (whole - beside + 1) / spec.capacity)  # the engine rounds its own share down by a byte
-    notes: tuple[str, ...] = (
-        f"started one after the other, each once the one before serves: {engine.title} takes what others allocate"
-        " meanwhile for its own",
-    )
+    notes = _one_after_another(engine)
     known = [need for need in needs if need is not None]
     if len(known) < len(needs):
         return _summed(engine, spec, beside, whole - beside, _as_needed(engine, sides, answers), notes)
@@ -186,6 +177,84 @@ def _by_share(
     return _summed(engine, spec, beside, (parts * spec.capacity) // HUNDRED, tenants, notes)
 
 
+def _one_after_another(engine: Engine) -> tuple[str, ...]:
+    return (
+        f"started one after the other, each once the one before serves: {engine.title} takes what others allocate"
+        " meanwhile for its own",
+    )
+
+
+class _Dealt(NamedTuple):
+    """What one model gets: its share of what is free as it starts, bytes of all that it may take, and its account."""
+
+    share: float
+    needed: int
+    answer: Answer
+
+
+def _by_share_of_free(engine: Engine, sides: Sequence[Side], spec: GpuSpec, options: Any, beside: int) -> Together:
+    """Each fills its share of what is free as it starts; beside the share it may take what the engine's own default
+    leaves free of the whole device, for activations and graphs.
+
+    A share is a whole number of thousandths, rounded up. It has to hold the requests where those before have taken all
+    that they may; and where they have taken none of what is beside their shares yet, it is of more, which is counted.
+
+    Raises:
+        UsageError: several devices.
+    """
+    if spec.count > 1:
+        raise UsageError(f"models side by side under {engine.title} are counted on one GPU", "Name one --gpu.")
+    answers = [engine.planner(side.model, side.workload, options)(spec, False) for side in sides]
+    parts = [{} if each.serving is None else each.serving.per_gpu for each in answers]
+    usable, notes = spec.capacity - beside, _one_after_another(engine)
+    if any(each.serving is None or each.serving.fits is None for each in answers):
+        return _summed(engine, spec, beside, usable, _as_needed(engine, sides, answers), notes)
+    slack, context = ([own.get(name) or 0 for own in parts] for name in ("activations", "non_torch"))
+    order = sorted(range(len(sides)), key=lambda at: -(parts[at].get("weights") or 0))
+
+    def deal(many: int) -> dict[int, _Dealt] | None:
+        """What each gets with so many requests at once; None where one has no room."""
+        found: dict[int, _Dealt] = {}
+        taken = spare = 0
+        for at in order:
+            room = replace(spec, capacity=usable - taken)
+            if room.capacity <= context[at]:
+                return None
+            dealt = _least_share(engine, sides[at], room, options, max(many, sides[at].workload.batch))
+            if dealt is None:
+                return None
+            share, answer = dealt
+            needed = context[at] + math.ceil(share * (room.capacity - context[at] + spare)) + slack[at]
+            found[at] = _Dealt(share, needed, answer)
+            taken, spare = taken + needed, spare + slack[at]
+        return found if taken <= usable else None
+
+    most = largest_that_fits(lambda many: (deal(many) is not None, None), MAX_AT_ONCE)
+    dealt = deal(most) if most else None
+    if dealt is None:
+        return _summed(engine, spec, beside, usable, _as_needed(engine, sides, answers), notes)
+    tenants = [
+        _tenant(engine, side, dealt[at].answer, dealt[at].share, dealt[at].needed) for at, side in enumerate(sides)
+    ]
+    return _summed(engine, spec, beside, usable, tenants, notes, order)
+
+
+def _least_share(engine: Engine, side: Side, room: GpuSpec, options: Any, many: int) -> tuple[float, Answer] | None:
+    """The least share of what is free that holds so many requests, and the verdict with it; None where none does."""
+    name = str(engine.share_option)
+
+    def answer(thousandths: int) -> Answer:
+        chosen = replace(options, **{name: thousandths / THOUSAND})
+        return engine.planner(side.model, side.workload, chosen)(room, False)
+
+    def holds(thousandths: int) -> bool:
+        serving = answer(thousandths).serving
+        return serving is not None and serving.fits is True and (serving.max_concurrency or 0) >= many
+
+    least = bisect_left(range(1, THOUSAND), True, key=holds) + 1
+    return None if least == THOUSAND else (least / THOUSAND, answer(least))
+
+
 def _need(answer: Answer) -> _Need | None:
     """What an account takes whatever its share, and a request of its pool."""
     serving = answer.serving
@@ -203,11 +272,22 @@ def _tenant(engine: Engine, side: Side, answer: Answer, share: float | None, nee
 
 
 def _summed(
-    engine: Engine, spec: GpuSpec, beside: int, usable: int, tenants: Sequence[Tenant], notes: tuple[str, ...]
+    engine: Engine,
+    spec: GpuSpec,
+    beside: int,
+    usable: int,
+    tenants: Sequence[Tenant],
+    notes: tuple[str, ...],
+    order: Sequence[int] | None = None,
 ) -> Together:
-    """The sum, the most needy first; whether each has what it needs and all have room."""
+    """The sum; whether each has what it needs and all have room.
+
+    Args:
+        order: of the starts; None for the most needy first.
+    """
     named = [replace(each, place=place) for place, each in enumerate(tenants)]
-    ordered = sorted(named, key=lambda each: -(each.needed or 0))
+    needy = sorted(named, key=lambda each: -(each.needed or 0))
+    ordered = needy if order is None else [named[at] for at in order]
     placed = tuple(replace(each, order=order) for order, each in enumerate(ordered, 1))
     sizes = [each.needed for each in placed]
     needed = None if None in sizes else sum(size or 0 for size in sizes)

@@ -112,8 +112,8 @@ class Engine:
         lighter: options of its own, each with a value that takes less memory and costs speed alone, the mildest first.
         part_names: parts of its account -> their names in reports, where they are not the usual ones.
         emits: what `launch` writes, names of `--emit`: its command first.
-        share_option: its setting for the share of a device that it fills, where that is of the whole device; None for
-            one that takes what it needs, "" for one whose share is of what is free as it starts.
+        share_option: its setting for the share of a device that it fills; None for one that takes what it needs.
+        share_is_of_free: the share is of what is free as it starts, not of the whole device.
     """
 
     name: ClassVar[str]
@@ -134,6 +134,7 @@ class Engine:
     part_names: ClassVar[Mapping[str, str]] = {}
     emits: ClassVar[tuple[str, ...]] = ()
     share_option: ClassVar[str | None] = None
+    share_is_of_free: ClassVar[bool] = False
 
     def cache_rules(self) -> LayerRules[..., Any] | None:
         """What it keeps of each mechanism of a layer; None where that is what the model's own class caches."""

@@ -48,7 +48,7 @@ def _cells(tenant: Tenant) -> dict[str, str]:
     sizes = {} if tenant.serving is None else tenant.serving.per_gpu
     pool = sizes.get("kv_pool")
     return {
-        "share": "" if tenant.share is None else f"{tenant.share:.2f}",
+        "share": "" if tenant.share is None else f"{tenant.share:.3f}".removesuffix("0"),
         "GiB": gib_text(tenant.needed),
         "weights": gib_text(sizes["weights"]) if "weights" in sizes else "",
         "KV pool": "" if pool is None else gib_text(max(0, pool)),

@@ -59,6 +59,47 @@ def test_the_sums_add_up_and_every_share_serves_what_is_asked(
         assert own.settings["gpu_memory_utilization"] == min(each.share or 0, 1)
 
 
+@pytest.mark.parametrize("models", [[SMALL, QWEN], [QWEN, EMBEDDER, "google/gemma-3-4b-it"], ["Qwen/Qwen3-4B", SMALL]])
+@pytest.mark.parametrize(("gpu", "beside", "batch"), [("H100", None, 1), ("H200", "20GiB", 4), ("A100 40GB", None, 1)])
+def test_under_sglang_a_share_is_of_what_those_before_leave(
+    models: list[str], gpu: str, beside: str | None, batch: int
+) -> None:
+    found = inspector.together(models, gpu, engine="sglang", offline=True, beside=beside, batch=batch)
+    assert found.needed == sum(each.needed or 0 for each in found.tenants)
+    assert found.needed + (found.headroom or 0) == found.usable
+    if not found.fits:
+        assert gpu == "A100 40GB"
+        return
+    taken = found.beside
+    for each in found.tenants:
+        own = each.serving
+        assert own is not None
+        parts, share = own.per_gpu, each.share or 0
+        assert own.settings["mem_fraction_static"] == share == round(share, 3)
+        free = found.capacity - taken - (parts["non_torch"] or 0)
+        # sglang: free after loading - free before * (1 - share)
+        pool = free - (parts["weights"] or 0) - round(free * (1 - share))
+        assert parts["kv_pool"] == pool >= batch * (own.request_bytes or 0)
+        assert (each.at_once or 0) >= batch
+        alone = inspector.inspect(each.name, gpus=gpu, engine="sglang", offline=True).servings[0]
+        spare = alone.per_gpu["activations"] or 0
+        assert (each.needed or 0) >= (parts["non_torch"] or 0) + (parts["weights"] or 0) + pool + spare
+        taken += each.needed or 0
+    assert taken <= found.capacity
+
+
+def test_sglangs_servers_are_launched_with_their_shares(run: Run) -> None:
+    asked = ("fit", "--offline", SMALL, QWEN, "--gpu", "H100", "--together")
+    done = run(*asked, "--emit", "sglang")
+    assert done.code == 0, done.err
+    first, second = map(shlex.split, done.out.splitlines())
+    assert first[first.index("--model-path") + 1] == QWEN
+    shares = [float(words[words.index("--mem-fraction-static") + 1]) for words in (first, second)]
+    table = run(*asked, "--engine", "sglang", "--json").record
+    assert shares == [tenant["share"] for tenant in table["tenants"]]
+    assert run(*asked[:-3], "--gpu", "2xH100", "--together", "--engine", "sglang").code == 2
+
+
 @pytest.mark.parametrize(("engine", "dtype"), [("transformers", "stored"), ("llama.cpp", "Q4_K_M")])
 def test_other_engines_take_what_they_need(engine: str, dtype: str) -> None:
     found = inspector.together([QWEN, SMALL], "RTX 4090", engine=engine, dtype=dtype, offline=True)
@@ -85,7 +126,8 @@ def test_a_trainer_beside_sleeping_servers_has_what_they_give_back() -> None:
         ([QWEN, SMALL], ["--engine", "vllm"], 0),
         ([QWEN, QWEN], ["--engine", "vllm"], 1),
         ([QWEN, "google/gemma-2-2b"], ["--engine", "vllm", "--beside", "30GiB"], 1),
-        ([QWEN, SMALL], ["--engine", "sglang"], 2),
+        ([QWEN, SMALL], ["--engine", "sglang"], 1),
+        ([QWEN, SMALL], ["--engine", "sglang", "--mem-fraction-static", "0.5"], 2),
         ([QWEN, SMALL], ["--engine", "vllm", "--gpu-memory-utilization", "0.5"], 2),
         ([QWEN, SMALL], ["--engine", "vllm", "--beside", "much"], 2),
         ([QWEN], [], 2),

@@ -26,7 +26,8 @@ class Sglang(Engine):
     title = "SGLang"
     options = SglangOptions
     emits = ("sglang",)
-    share_option = ""
+    share_option = "mem_fraction_static"
+    share_is_of_free = True
     log_line = "Load weight end"
     device_kinds = ("cuda", "rocm")
     makes_file_types = False
