@@ -297,7 +297,7 @@ def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
     for each in held:
         found.setdefault(each.name, []).append(each)
     for name, some in [(name, some) for name, some in found.items() if name.count("{}") == 1]:
-        last = max(index for each in some for index in each.layers)
+        last = max((index for each in some for index in each.layers), default=0)
         for each in some:
             single = {str(min(each.layers))} if len(each.layers) == 1 else set()
             several = {"0": 0, "-1": last}.items() if len(some) > 1 else ()

@@ -143,6 +143,8 @@ def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
 
     assert counted().parameters.total == 80 + 64
     assert "stored 3 times" in " ".join(counted().parameters.notes)
+    alone = (*blocks, Tensor(name.format(7), "F32", (8, 8)))  # a group of which nothing is left
+    assert build_model(Checkpoint("a/b", None, "local", config, (embedding, *alone))).parameters.total == 80 + 64
     assert counted(num_mem_blocks=2).parameters.total == 80 + 2 * 64
     assert counted(tie_word_embeddings=False).parameters.total == 80 + 3 * 64
 

@@ -402,7 +402,14 @@ def main(arguments: list[str]) -> int:
     if options.write:
         from tests.oracles import table
 
-        table.write("surprises", rows)
+        name, command = "surprises", "python -m tests.oracles.surprises"
+        if options.salt:
+            name, command = "surprises_unseen", f"{command} --salt {options.salt}"
+        if options.every != 1:
+            command += f" --every {options.every}"
+        table.keep(name, {"command": f"{command} --write", "transformers": transformers.__version__, **rows})
+        if options.salt:
+            return 1 if found.silent else 0
         step = max(1, sum(map(len, found.sample)) // SAMPLE_LIMIT + 1)
         head = f'"generator": "python -m tests.oracles.surprises --write", "transformers": "{transformers.__version__}"'
         SAMPLE.write_text(f'{{{head}, "builds": [\n' + ",\n".join(found.sample[::step]) + "\n]}\n", "utf-8")

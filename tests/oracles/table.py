@@ -85,6 +85,19 @@ def _plain(text: Any) -> str:
     return str(text).replace("|", "\\|").replace("<", "&lt;")
 
 
+SURPRISES = {
+    "classes": "model classes whose small random config was changed: of each config class the first two",
+    "built": "of these, built anew with other ties and under files of other sizes (a quarter, by their names)",
+    "configs": "changed configs (keys dropped, null, flipped, nested, flat, renamed; ties) that are taken",
+    "refused": "that transformers refuses",
+    "noted_and_right": "taken, with a note here though the facts are the class's",
+    "counted": "counts of parameters compared",
+    "other_sizes": "configs whose sizes are not those of the files",
+    "silent": "silent differences",
+    "told_though_refused": "told without a note though transformers refuses",
+    "refused_here": "refused here and taken by transformers",
+}
+
 TITLES: dict[str, tuple[str, dict[str, str]]] = {
     "llama_cpp": (
         "llama.cpp: a small GGUF file of every architecture that it names, and the contexts that it makes for it",
@@ -200,18 +213,11 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "surprises": (
         "Surprises: config.json changed at random, beside what transformers makes of it",
-        {
-            "classes": "model classes whose small random config was changed (of a sample of model folders)",
-            "built": "of these, built anew with other ties and under files of other sizes",
-            "configs": "changed configs (keys dropped, null, flipped, nested, flat, renamed; ties) that are taken",
-            "refused": "that transformers refuses",
-            "noted_and_right": "taken, with a note here though the facts are the class's",
-            "counted": "counts of parameters compared",
-            "other_sizes": "configs whose sizes are not those of the files",
-            "silent": "silent differences",
-            "told_though_refused": "told without a note though transformers refuses",
-            "refused_here": "refused here and taken by transformers",
-        },
+        SURPRISES,
+    ),
+    "surprises_unseen": (
+        "Surprises: another sample, of other configs, changes and classes, that was drawn after the last repair",
+        SURPRISES,
     ),
     "facts": (
         "Facts: every config class, from its config.json",

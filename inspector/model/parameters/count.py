@@ -24,6 +24,7 @@ from inspector.model.parameters.names import (
     OTHER,
     OVERHEAD,
     PARAMETER,
+    SHARED,
     Group,
     TensorGroup,
     component,
@@ -152,6 +153,7 @@ class _Counter:
             tensor_groups += self._padding(tensor_groups, self.model_class)
         if self.model_class and self.model_class.repeats:
             tensor_groups += self._repeats(tensor_groups, self.model_class)
+            tensor_groups = [each for each in tensor_groups if each.count]
         self._whole_numbers(tensor_groups)
         self._drop_twins(tensor_groups)
         self._note(unknown)
@@ -182,12 +184,12 @@ class _Counter:
                 again = {layer: count for layer, count in each.layers.items() if layer not in layers[:number]}
                 each.layers = {layer: count for layer, count in each.layers.items() if layer not in again}
                 each.count = sum(each.layers.values())
-                beyond.append(replace(each, layers=again, count=sum(again.values()), role=OTHER))
+                beyond.append(replace(each, layers=again, count=sum(again.values()), role=SHARED))
             if len(layers) > number:
                 self.notes.append(
                     f"{module} is stored {len(layers)} times; its class has {number}, which the other layers share"
                 )
-        return [each for each in beyond if each.count]
+        return beyond
 
     def check_sizes(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
         """Notes on sizes of the config that are not the tensors'; a key that another note names has one already."""

@@ -266,6 +266,8 @@ def decoder_stack(groups: Iterable[Group]) -> str | None:
 
 PARAMETER, OVERHEAD, BUFFERS = "parameter", "overhead", "buffer"
 MTP_LAYERS, DUPLICATE_HEAD, DUPLICATE_EMBEDDING, OTHER = "mtp", "duplicate_head", "duplicate_embedding", "other"
+SHARED = "shared"
+"""Of a module that shares another's tensors, where the file has both."""
 
 
 @dataclass(slots=True)
