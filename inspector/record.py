@@ -222,11 +222,13 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
     record["warnings"] = list(dict.fromkeys([*record["warnings"], *training.warnings]))
     article, setup = training.workload.formulas == "article", training.setup
     sizes = dict.fromkeys(("weights", "gradients", "optimizer_states", "activations", "logits", "temporaries"))
-    sizes["frozen_models"] = None
+    sizes |= dict.fromkeys(("frozen_models", "inference_engine"))
     record["training"] = {
         "method": setup.method,
         "objective": None if article else setup.objective,
         "reference": setup.reference_model,
+        "generation": setup.generates,
+        "completion_tokens": setup.completion_tokens,
         "formulas": training.workload.formulas,
         "precision": inspection.estimate.kv_dtype if article else setup.precision,
         "optimizer": setup.optimizer,

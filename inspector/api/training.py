@@ -215,6 +215,8 @@ def train_model(
     if tensors is None:
         return article_training(model, workload, asked.optimizer, asked.trainable_parameters)
     setup, sharding = asked.setup, asked.over
+    if len(gpus := getattr(asked, "gpus", ())) == 1:
+        setup = setup.on_gpu(device_specs(gpus)[0].capacity)
     training = training_estimate(model, workload, setup, sharding, tensors)
     if asked.measure:
         from inspector.api.measured import measured

@@ -50,6 +50,8 @@ def check_training(
     def sized(changed: Workload, how: TrainingSetup, cards: Sharding) -> int | None:
         return training_total(training_estimate(model, changed, how, cards, tensors)).total
 
+    if setup != (setup := setup.on_gpu(spec.capacity)):
+        known = None
     known = known or training_estimate(model, workload, setup, sharding, tensors)
     fit = check_fit(
         model,
@@ -106,8 +108,17 @@ def trains_on(
     share = memoized(
         lambda model, workload: training_total(training_estimate(model, workload, setup, sharding, tensors))
     )
+
+    def on(spec: GpuSpec) -> Any:
+        own = setup.on_gpu(spec.capacity)
+        if own is setup:
+            return share
+        return lambda model, workload: training_total(training_estimate(model, workload, own, sharding, tensors))
+
     fits = (
-        check_fit(model, workload, spec_of(each), estimate=share, inference=False, suggest=False, searches=False)
+        check_fit(
+            model, workload, spec_of(each), estimate=on(spec_of(each)), inference=False, suggest=False, searches=False
+        )
         for each in list_devices()
         if each.slice_of is None
     )

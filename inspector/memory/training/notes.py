@@ -36,6 +36,8 @@ def _objective(model: Model, setup: TrainingSetup) -> list[str]:
     found = [f"{objective.title}: by {objective.source}", *objective.notes]
     if setup.logits == "chunked":
         found.append(f"chunked logits: log-probabilities by the fused head of {objective.fused}")
+    if setup.generates == "colocated-sleep":
+        found.append("vLLM asleep: its CUDA graphs and context, which stay, are not counted")
     if model.architecture.experts is not None:
         found.append("the routers' own loss, which TRL adds where the config asks for it, is not counted")
     return found

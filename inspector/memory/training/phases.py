@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from inspector.memory.training.sizes import Sizes
 from inspector.memory.training.table import Layer, Piece, Profile, Sum
 
-PHASES = ("reference", "forward", "loss", "backward", "optimizer")
+PHASES = ("generation", "scoring", "forward", "reference", "loss", "backward", "optimizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +156,12 @@ def moments(
         found[1:] = [Moment(m.phase, m.gradients, min(m.kept, kept + earlier), m.logits, m.rest) for m in found[1:]]
     kept += earlier
     for each in passes.scored:
-        under = _measure(Piece({}, (each.kept,)), sizes) if each.kept is not None else _Measured(0, 0, 0)
+        if each.kept is None:
+            found.append(Moment(each.phase, 0, 0, each.logits, each.rest))
+            continue
+        under = _measure(Piece({}, (each.kept,)), sizes)
         moment = _Measured(0, under.peak + each.logits + each.rest, under.logits + each.logits)
-        note(each.phase, moment, 0 if each.kept is None else kept, 0)
+        note(each.phase, moment, kept, 0)
     note("loss", head, kept, 0)
     kept -= sum(released)
     gradients = head.end if passes.head_gradients is None else passes.head_gradients

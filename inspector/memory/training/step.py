@@ -11,8 +11,9 @@ from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
+from inspector.memory.training.objectives.generation import generating, generation_text
 from inspector.memory.training.objectives.heads import objective_head
-from inspector.memory.training.objectives.models import frozen_models, why_not, with_own_head
+from inspector.memory.training.objectives.models import beside, why_not, with_own_head
 from inspector.memory.training.objectives.scoring import scored
 from inspector.memory.training.offload import off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
@@ -131,13 +132,14 @@ class _Card:
         whole = weights(setup, model, self.what.trained.total)
         share = rank.total / model.parameters.total if model.parameters.total else 1.0
         owned = self._owned(whole, share, rank)
-        steady = (*self._steady(owned), *frozen_models(model, setup, sharding, share))
+        steady = (*self._steady(owned), *beside(model, self.workload, setup, sharding, share))
         gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
         own = self._passes(gradient_bytes)
         passes = [sharded(moment, rank, setup, sharding, trained.total, self.sizes, self.stage) for moment in own]
         zero = self._zero(trained, rank)
         if zero is not None:
             passes = [with_zero(moment, zero) for moment in passes]
+        passes += generating(model, self.workload, setup, sharding)
         optimizer, step = self._optimizer(trained, rank, zero, gradient_bytes)
         largest_of = {
             phase: max(found, key=lambda moment: moment.total)
@@ -397,6 +399,9 @@ class _Card:
         kept = f"{len(layers)} blocks; the first keeps {sizes.text(block)} = {sizes.bytes_of(block):,} B"
         given = "" if peak.rest >= 0 else f", less {-peak.rest:,} B that the block at work has let go of"
         cards = f"; {more}" if more else ""
+        at_work = f"of the stretch at work in the {peak.phase} pass{cards}"
+        if peak.phase == "generation":
+            at_work = generation_text(self.workload, self.setup, self.sharding)
         return (
             Part("gradients", peak.gradients, f"of what is behind the peak, which is in the {peak.phase} pass", source),
             Part("activations", peak.kept + min(peak.rest, 0), kept + given, source),
@@ -406,7 +411,7 @@ class _Card:
                 self.setup.aim.logits_text if peak.logits else "none",
                 source if self.setup.objective == "sft" else f"{source}; {self.setup.aim.source}",
             ),
-            Part("temporaries", max(peak.rest, 0), f"of the stretch at work in the {peak.phase} pass{cards}", source),
+            Part("temporaries", max(peak.rest, 0), at_work, source),
         )
 
 

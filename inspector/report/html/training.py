@@ -13,9 +13,19 @@ from inspector.report.units import bytes_text, gib_text, label, number_text, tok
 if TYPE_CHECKING:
     from inspector.record import Record
 
-PARTS = ("weights", "gradients", "optimizer_states", "activations", "logits", "temporaries", "frozen_models")
+PARTS = (
+    "weights",
+    "gradients",
+    "optimizer_states",
+    "activations",
+    "logits",
+    "temporaries",
+    "frozen_models",
+    "inference_engine",
+)
 BESIDE = ("host_memory", "disk")
 SETUP = (
+    *("generation", "completion_tokens"),
     *(
         "objective",
         "reference",

@@ -6,7 +6,7 @@ import { number, part, row, rows, says, stat, stats, words } from "./rows.js";
 const DEVICES_SHOWN = 10;
 const ADVICE_SHOWN = 5;
 const PARTS = ["weights", "kv_cache", "activations", "overhead"];
-const STEP_PARTS = ["weights", "gradients", "optimizer_states", "activations", "logits", "temporaries", "frozen_models"];
+const STEP_PARTS = ["weights", "gradients", "optimizer_states", "activations", "logits", "temporaries", "frozen_models", "inference_engine"];
 
 const pick = (object, names) => Object.fromEntries(names.map((name) => [name, object[name] ?? 0]));
 const verdict = (fits) => (fits === null ? ["unsure", "cannot tell"] : fits ? ["good", "fits"] : ["bad", "does not fit"]);

@@ -84,6 +84,8 @@ def test_a_copy_is_divided_as_the_weights_are() -> None:
         ({"objective": "dpo", "sharding": {"pp": 2}}, "pipeline stages"),
         ({"objective": "orpo", "logits": "chunked"}, "over whole logits"),
         ({"objective": "orpo", "reference": "copy"}, "has no reference model"),
+        ({"objective": "dpo", "completion_tokens": 512}, "generates no completions"),
+        ({"generation": "server"}, "generates no completions"),
         ({"objective": "dpo", "measure": True}, "--measure runs the class's own loss"),
     ],
 )
@@ -121,3 +123,50 @@ def test_without_a_reference_model_there_is_neither_a_copy_nor_a_pass(name: str)
     step = trained(objective=name)
     assert step.training.part("frozen_models") is None
     assert "reference" not in step.training.phases
+
+
+def phases(**settings: Any) -> dict[str, int]:
+    return dict(trained(objective="grpo", method="lora", batch=4, **settings).training.phases)
+
+
+def test_grpo_makes_the_logits_of_completions_alone() -> None:
+    whole, half = (phases(completion_tokens=tokens)["loss"] for tokens in (1024, 512))
+    # bf16: logits, the same by temperature, and logarithms: 6 B each of 4 x 512 x 128,256 fewer.
+    assert whole - half == 6 * 4 * 512 * 128256
+
+
+def test_who_generates_decides_what_is_there_meanwhile() -> None:
+    own, server = phases(generation="generate"), phases(generation="server")
+    assert "generation" in own
+    assert "scoring" not in own  # beta 0, and the policy's own tokens are its own
+    assert "generation" not in server
+    assert "scoring" in server  # importance sampling against vLLM's log-probabilities
+    assert {name: own[name] for name in ("forward", "loss", "backward")} == {
+        name: server[name] for name in ("forward", "loss", "backward")
+    }
+    more = phases(generation="generate", sharding={"grad_accum": 4})
+    cache = 4 * 1024 * 131072  # Llama-3.1-8B: 128 KiB a token in bf16
+    assert more["generation"] - own["generation"] >= 3 * cache
+
+
+def test_a_colocated_vllm_takes_its_share_of_the_gpu_always_or_while_it_is_awake() -> None:
+    common = {"gpus": "H100", "vllm_gpu_memory_utilization": 0.4}
+    awake, asleep = phases(generation="colocated", **common), phases(generation="colocated-sleep", **common)
+    server = phases(generation="server")
+    share = int(0.4 * inspector.train(LLAMA, offline=True, gpus="H100").fits[0].capacity)
+    for name in ("forward", "loss", "backward", "optimizer"):
+        assert awake[name] == server[name] + share
+        assert asleep[name] == server[name]
+    assert asleep["generation"] > share
+    part = trained(objective="grpo", method="lora", generation="colocated").training.part("inference_engine")
+    assert part is not None
+    assert part.bytes is not None
+    assert part.bytes > 2 * PARAMETERS  # without a GPU the least: its weights and a cache
+    assert "no GPU is named" in part.formula
+
+
+def test_the_reference_scores_before_the_step_where_completions_are_generated() -> None:
+    with_reference = phases(reference="adapters-off")
+    assert "scoring" in with_reference
+    assert "reference" not in with_reference
+    assert with_reference["loss"] == phases()["loss"]

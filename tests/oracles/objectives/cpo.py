@@ -38,4 +38,5 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
 
 def cases(step: Step) -> Iterator[Case]:
     """What is measured of one way to train."""
-    yield Case("cpo", step, reference="none")
+    if step.checkpointing == "full":
+        yield Case("cpo", step)

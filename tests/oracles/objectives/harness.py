@@ -6,6 +6,7 @@ them return: under autocast everything in fp32. Masks select every token: all ar
 
 from __future__ import annotations
 
+import contextlib
 import types
 import warnings
 from collections import defaultdict
@@ -25,7 +26,10 @@ FUSED = Version(trl.__version__) >= Version("1.14")
 
 
 class MaskedLog(MemoryLog):
-    """A log under which a mask selects everything, and a number that is read is one."""
+    """A log under which a mask selects everything, or a share of the tokens, and a number that is read is one."""
+
+    share = 1.0
+    """Of the tokens, those of completions."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and not args[0].dtype.is_floating_point:
@@ -33,7 +37,8 @@ class MaskedLog(MemoryLog):
         if func is torch.ops.aten.index.Tensor:
             (mask,) = (index for index in args[1] if index is not None) if len(args[1]) == 1 else (None,)
             if mask is not None and mask.dtype is torch.bool:
-                chosen = args[0].new_empty((mask.numel(), *args[0].shape[mask.dim() :]))
+                count = int(mask.numel() * self.share) if mask.dim() > 1 else mask.numel()
+                chosen = args[0].new_empty((count, *args[0].shape[mask.dim() :]))
                 self._follow(chosen.untyped_storage(), str(func))
                 return chosen
         if func is torch.ops.aten.nonzero.default:  # which rows are chosen: half of them
@@ -54,6 +59,13 @@ class Accelerator:
 
     gather_for_metrics = gather
 
+    def reduce(self, value: Any, reduction: str) -> Any:
+        del reduction
+        return value
+
+    def autocast(self) -> Any:
+        return contextlib.nullcontext()  # the models' own forward passes are autocast already
+
     def unwrap_model(self, model: Any, **_: Any) -> Any:
         return model
 
@@ -65,11 +77,15 @@ class Case:
     objective: str
     step: Step
     reference: str = "auto"
+    completion_tokens: int = 0
+    """Of the context; 0 for all of it."""
 
     @property
     def copies(self) -> bool:
         """Whether a reference model is on the GPU beside the one that trains."""
         adapters = self.step.method in ("lora", "qlora")
+        if self.objective in ("orpo", "cpo", "simpo", "reward"):
+            return False
         return self.reference == "copy" or (self.reference == "auto" and not adapters)
 
 
@@ -111,12 +127,13 @@ def prepared(model: Any, step: Step, **head: Any) -> Any:
 def _without_triton() -> None:
     """The fused head's own kernels work in place on what is there: none of them needs to run."""
     from trl.kernels import chunked_logprob
+    from trl.trainer import utils
 
     class Kernel:
         def __getitem__(self, grid: Any) -> Callable[..., None]:
             return lambda *_, **__: None
 
-    chunked_logprob._use_triton = lambda _device: True
+    utils._use_triton = chunked_logprob._use_triton = lambda _device: True
     chunked_logprob._forward_kernel = chunked_logprob._backward_kernel = Kernel()
     chunked_logprob.triton = types.SimpleNamespace(cdiv=lambda size, by: -(-size // by))
 
@@ -141,7 +158,10 @@ def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) ->
         precision = step.precision if whole == "full" else "bf16"
         frozen = replace(step, method="full", precision=precision, checkpointing="none")
         reference = build(model_type, config, frozen).eval()
-    with pretend_training_gpu(MaskedLog()) as log:
+    memory = MaskedLog()
+    if case.completion_tokens:
+        memory.share = case.completion_tokens / (step.context - 1)
+    with pretend_training_gpu(memory) as log:
         move_to_gpu(model)
         peaks = {"weights": log.live}
         if reference is not None:

@@ -10,6 +10,9 @@ from transformers import AutoModelForSequenceClassification
 
 from inspector.measure.step import Step, build
 from tests.oracles.objectives.harness import Case, tokens, trainer_of
+from tests.oracles.objectives.orpo import measures
+
+__all__ = ["HEAD", "built", "cases", "loss_of", "measures"]
 
 HEAD: dict[str, Any] = {}
 
@@ -33,4 +36,4 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
 
 def cases(step: Step) -> Iterator[Case]:
     """What is measured of one way to train."""
-    yield Case("reward", step, reference="none")
+    yield Case("reward", step)

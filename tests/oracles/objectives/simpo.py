@@ -13,4 +13,5 @@ __all__ = ["HEAD", "cases", "loss_of", "measures"]
 
 def cases(step: Step) -> Iterator[Case]:
     """What is measured of one way to train."""
-    yield Case("simpo", step, reference="none")
+    if step.checkpointing == "full":
+        yield Case("simpo", step)

@@ -46,15 +46,15 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         peaks, kept = _fused(beside, sizes, setup, trains=trains), beside
         later = [peak for peak in later if not any(name in peak for name in LOGITS)]
     else:
-        each = setup.aim.logits[setup.compute]
+        each, share = setup.aim.logits[setup.compute], setup.scored_share(sizes.letters["s"])
         capped = max(0, loss.get("TV", 0) - WHOLE_LOSS)  # logits that are capped keep what they were before
         scores = setup.reference_model in ("copy", "adapters-off")
         peaks = [
-            {**beside, "TV": each.made + capped},
-            {**beside, "TV": each.loss + capped + (each.held if scores else 0), "V": each.rows},
-            {**beside, "TV": each.backward + capped},
+            {**beside, "TV": share * (each.made + capped)},
+            {**beside, "TV": share * (each.loss + capped + (each.held if scores else 0)), "V": each.rows},
+            {**beside, "TV": share * (each.backward + capped + (each.alone if sizes.letters["b"] == 1 else 0))},
         ]
-        kept = {**beside, "TV": each.kept + capped}
+        kept = {**beside, "TV": share * (each.kept + capped)}
     return Head(Piece(head.end, (*peaks, *later)), kept)
 
 
@@ -69,14 +69,15 @@ def scoring_heads(sizes: Sizes, setup: TrainingSetup, cast: int) -> list[tuple[i
     Args:
         cast: what autocast keeps of the blocks until the pass is over.
     """
-    hidden = _hidden(setup)
+    hidden, share = _hidden(setup), setup.scored_share(sizes.letters["s"])
     if setup.logits == "chunked":
-        return [(0, sizes.bytes_of(_plus({"Th": 2 * hidden}, _tile(sizes, setup))))]
-    rest, each = sizes.bytes_of({"Th": hidden}), setup.aim.logits[setup.compute]
+        return [(0, sizes.bytes_of(_plus({"Th": (1 + share) * hidden}, _tile(sizes, setup, share))))]
+    rest = sizes.bytes_of({"Th": hidden})
+    whole = sizes.bytes_of({"TV": share * setup.aim.logits[setup.compute].scored}), rest
     if setup.compute != "mixed" or setup.adapters:
-        return [(sizes.bytes_of({"TV": each.scored}), rest)]
-    product = sizes.bytes_of({"TV": 2}), rest + cast + sizes.bytes_of({"Vh": 2})
-    return [product, (sizes.bytes_of({"TV": each.scored}), rest)]
+        return [whole]
+    product = sizes.bytes_of({"TV": 2 * share}), rest + cast + sizes.bytes_of({"Vh": 2})
+    return [product, whole]
 
 
 def _hidden(setup: TrainingSetup) -> int:
@@ -84,10 +85,10 @@ def _hidden(setup: TrainingSetup) -> int:
     return 2 if setup.compute == "bf16" or (setup.compute == "mixed" and setup.adapters) else 4
 
 
-def _tile(sizes: Sizes, setup: TrainingSetup, weights: int = 1) -> dict[str, float]:
+def _tile(sizes: Sizes, setup: TrainingSetup, share: float, weights: int = 1) -> dict[str, float]:
     """The buffer of one tile, and what is cast for it under autocast."""
     size = 4 if setup.compute == "fp32" else 2
-    tokens, values = min(sizes.letters["T"], TILE_TOKENS), min(sizes.letters["V"], TILE_VALUES)
+    tokens, values = min(int(share * sizes.letters["T"]), TILE_TOKENS), min(sizes.letters["V"], TILE_VALUES)
     found: dict[str, float] = {"1": size * tokens * TILE_VALUES}
     if _hidden(setup) != size:
         found["h"] = size * tokens
@@ -100,10 +101,14 @@ def _fused(beside: Sum, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> 
     """The moments of TRL's fused head: of its forward pass, and of its backward pass with fp32 sums of gradients."""
     hidden = _hidden(setup)
     weights = 2 if sizes.letters["V"] > TILE_VALUES else 1
-    forward = _plus(beside, _tile(sizes, setup), {"Th": hidden})
-    sums: dict[str, float] = {"Th": 4, **({"Vh": 4} if trains else {})}
-    backward = _plus(beside, _tile(sizes, setup, weights), sums)
-    given: dict[str, float] = {"Th": 2 if hidden == 2 else 0, "Vh": 2 if trains and setup.compute == "bf16" else 0}
+    share = setup.scored_share(sizes.letters["s"])
+    forward = _plus(beside, _tile(sizes, setup, share), {"Th": share * hidden})
+    sums: dict[str, float] = {"Th": share * (4 + hidden) - hidden, **({"Vh": 4} if trains else {})}
+    backward = _plus(beside, _tile(sizes, setup, share, weights), sums)
+    given: dict[str, float] = {
+        "Th": share * 2 if hidden == 2 else 0,
+        "Vh": 2 if trains and setup.compute == "bf16" else 0,
+    }
     return [forward, _plus(backward, given)]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inspector.errors import UsageError
-from inspector.memory.estimate import Part
+from inspector.memory.estimate import Part, Workload
 from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.objectives.generation import engine
 from inspector.memory.training.profiles import Found
 from inspector.memory.training.sharding import Sharding
 from inspector.model.model import Model
@@ -35,6 +36,15 @@ def with_own_head(model: Model, setup: TrainingSetup) -> Model:
     total = model.parameters.total - counts.pop("head", 0) + hidden
     parameters = replace(model.parameters, total=total, by_component={**counts, "head": hidden})
     return replace(model, architecture=replace(model.architecture, tie_word_embeddings=False), parameters=parameters)
+
+
+def beside(
+    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, share: float
+) -> tuple[Part, ...]:
+    """What is on the GPU all the time beside the model that trains: frozen models, and a vLLM that does not sleep."""
+    found = frozen_models(model, setup, sharding, share)
+    own = engine(model, workload, setup, sharding) if setup.generates == "colocated" else None
+    return (*found, own) if own else found
 
 
 def frozen_models(model: Model, setup: TrainingSetup, sharding: Sharding, share: float) -> tuple[Part, ...]:

@@ -27,6 +27,7 @@ class LogitBytes:
         scored: the most that a scoring model's own logits take.
         held: of those, what stays until the loss is there.
         rows: bytes for each value of the vocabulary of what is made a few rows at a time.
+        alone: more of the backward pass where a batch is one sequence.
     """
 
     made: int
@@ -36,6 +37,7 @@ class LogitBytes:
     scored: int
     held: int
     rows: int = 0
+    alone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class Objective:
         logits: precision of the passes ("bf16", "mixed", "fp32") -> what a loss over whole logits holds.
         scalar_head: the model has a head of one value in the place of the vocabulary's.
         fused: the library whose head makes log-probabilities a tile at a time, for `--logits chunked`; "" for none.
+        generates: completions are made in the step, and scored before it trains on them; else a reference scores a
+            batch after the policy's own pass, whose activations are kept meanwhile.
+        scores_itself: the policy scores its completions before it trains, whoever generated them.
         notes: what the reader should know.
         logits_text: what lives of logits at the peak, in words.
     """
@@ -63,6 +68,8 @@ class Objective:
     logits: Mapping[str, LogitBytes] = field(default_factory=dict)
     scalar_head: bool = False
     fused: str = ""
+    generates: bool = False
+    scores_itself: bool = False
     notes: tuple[str, ...] = ()
     logits_text: str = "logits and the copies that the loss makes of them"
 

@@ -17,6 +17,8 @@ OBJECTIVES = {
     "simpo": "simpo",
     "kto": "kto",
     "reward": "reward",
+    "grpo": "grpo",
+    "rloo": "rloo",
 }
 """The option's value -> module in this folder, which has an `OBJECTIVE`."""
 

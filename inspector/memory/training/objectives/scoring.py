@@ -37,22 +37,42 @@ def scored(
     tensors: Weights | None,
     kept: Sum,
 ) -> list[Scored]:
-    """The moments of the reference model's pass, while the policy's activations are kept.
+    """The moments of the passes without gradients.
+
+    The reference model scores a batch while the policy's activations are kept; where completions are generated, before
+    the policy's own pass, and so does the policy itself where vLLM made them (importance sampling).
 
     Args:
-        kept: what the policy's head keeps meanwhile.
+        kept: what the policy's head keeps while the reference scores.
     """
-    if setup.reference_model not in ("copy", "adapters-off"):
-        return []
-    frozen = frozen_setup(setup)
+    found = []
+    if setup.reference_model in ("copy", "adapters-off"):
+        found += _pass(architecture, workload, setup, frozen_setup(setup), sizes, tensors, kept)
+    if setup.aim.scores_itself or setup.generates not in ("none", "generate"):
+        own = replace(setup, checkpointing="full", checkpoint_every=2)
+        found += _pass(architecture, workload, setup, own, sizes, tensors, kept)
+    return found
+
+
+def _pass(
+    architecture: Architecture,
+    workload: Workload,
+    setup: TrainingSetup,
+    frozen: TrainingSetup,
+    sizes: Sizes,
+    tensors: Weights | None,
+    kept: Sum,
+) -> list[Scored]:
+    """One model's pass: embeddings and masks, each block, the head."""
+    phase, under = ("scoring", None) if setup.aim.generates else ("reference", kept)
     found = find_profile(architecture, workload, frozen, tensors)
     if isinstance(found, str):  # the policy's own entries were found, so these are there, too
         return []
-    moments = [Scored("reference", kept, 0, sizes.bytes_of(peak)) for peak in found.profile.start.peaks]
+    moments = [Scored(phase, under, 0, sizes.bytes_of(peak)) for peak in found.profile.start.peaks]
     below, cast = sizes.bytes_of(found.profile.start.end), 0
     for layer in found.layers:
         most = max(sizes.bytes_of(peak) for peak in layer.forward.peaks)
-        moments.append(Scored("reference", kept, 0, below + cast + most))
+        moments.append(Scored(phase, under, 0, below + cast + most))
         cast += sizes.bytes_of(layer.released)
     head = scoring_heads(sizes, setup, cast)
-    return [*moments, *(Scored("reference", kept, logits, below + rest) for logits, rest in head)]
+    return [*moments, *(Scored(phase, under, logits, below + rest) for logits, rest in head)]
