@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from inspector.trainers import common
+from inspector.trainers import common, objectives
 from inspector.trainers.reading import Reading, Trainer
 
 IGNORED = (
     *common.TRAINING_ARGUMENTS,
+    *("vllm", "trl.vllm_*", "trl.reward_*"),
     *("datasets", "pretraining_dataset", "test_datasets", "dataset_*", "val_set_size", "shuffle_*", "special_tokens"),
     *(
         "tokens",
@@ -59,7 +60,10 @@ IGNORED = (
 UNMODELLED = {
     "load_in_8bit": "a base in 8 bits (LLM.int8)",
     "gptq*": "adapters on a GPTQ base",
-    "rl": "preference and reinforcement methods",
+    "rl": "an objective that is not known",
+    "dpo_padding_free": "sequences of a batch in one row",
+    "dpo_use_liger_kernel": "Liger's loss over pairs",
+    "rpo_alpha": "a part of SFT's loss beside DPO's",
     "reward_model": "reward models",
     "process_reward_model": "reward models",
     "relora*": "ReLoRA",
@@ -76,8 +80,6 @@ UNMODELLED = {
     "expert_parallel_size": "Axolotl's expert parallelism",
     "neftune_noise_alpha": "noise on embeddings",
     "multipack_real_batches": "packing without one long sequence",
-    "trl.*": "TRL's methods",
-    "vllm.*": "generation by vLLM beside training",
     "freeze_mm_modules": "a frozen vision encoder",
     "tiled_mlp": "an MLP in tiles",
     "model_config.*": "settings of the model itself",
@@ -109,6 +111,35 @@ def read(reading: Reading) -> None:
     _attention(reading)
     _kernels(reading)
     _spread(reading)
+    if reading.get("rl") is not None:
+        _objective(reading, str(reading.get("rl")).lower())
+
+
+OBJECTIVES = dict.fromkeys(("dpo", "ipo"), "dpo") | {name: name for name in ("orpo", "kto", "simpo", "grpo")}
+"""Axolotl's rl (utils/schemas/enums.py) -> objectives."""
+
+
+def _objective(reading: Reading, name: str) -> None:
+    """core/builders/rl.py, and train.py (setup_reference_model); TRL 1.9, whose losses read whole logits."""
+    if name not in OBJECTIVES:
+        reading.refuse("rl", f"the objective '{name}'")
+        return
+    objective = OBJECTIVES[name]
+    reading.taken |= {"rl_beta", "orpo_alpha", "simpo_gamma", "cpo_alpha", "kto_desirable_weight", "rl_coef"}
+    reading.taken |= {"kto_undesirable_weight", "dpo_label_smoothing", "dpo_use_weighting", "dpo_loss_weights"}
+    place = "precomputed" if reading.flag("precompute_ref_log_probs") else "auto"
+    if reading.flag("rl_adapter_ref_model") and place == "auto":
+        place = "copy"
+    objectives.put_objective(reading, objective, "rl", reference=place)
+    if objective == "simpo" and float(reading.get("cpo_alpha", 0) or 0):
+        reading.settings["objective"] = "cpo"
+    for loss in reading.names("dpo_loss_type").split(","):
+        if loss and loss not in objectives.DPO_LOSSES:
+            reading.refuse("dpo_loss_type", f"DPO with the loss '{loss}'")
+    if objective == "grpo":
+        objectives.completions(reading, "grpo", "trl.", "vllm.gpu_memory_utilization")
+    if reading.settings.get("logits") == "chunked":
+        reading.settings["logits"] = "all"  # fused cross entropies are of SFT's loss
 
 
 def _precision(reading: Reading) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.trainers import common
+from inspector.trainers import common, objectives
 from inspector.trainers.reading import Reading, Trainer
 
 IGNORED = (
@@ -28,6 +28,7 @@ IGNORED = (
         "compute_accuracy",
         "low_cpu_mem_usage",
     ),
+    *("pref_*", "dpo_label_smoothing", "simpo_gamma", "ld_alpha", "kto_*_weight", "ppo_*", "reward_model*"),
     *("pissa_*", "quantization_type", "quantization_device_map", "ref_model*", "print_param_status", "enable_thinking"),
 )
 
@@ -73,8 +74,10 @@ def read(reading: Reading) -> None:
     if reading.get("adapter_name_or_path") is not None:
         reading.refuse("adapter_name_or_path", "adapters that were trained before")
     stage = str(reading.get("stage", "sft"))
-    if stage not in ("sft", "pt"):
-        reading.refuse("stage", f"the method of stage {stage}")
+    if stage == "dpo":
+        _preferences(reading)
+    elif stage not in ("sft", "pt"):
+        reading.refuse("stage", STAGES.get(stage, f"the method of stage {stage}"))
     reading.take("context", "cutoff_len", 2048)
     common.batches(reading, batch="per_device_train_batch_size", default=8)
     if not (reading.flag("packing") or reading.flag("neat_packing")):
@@ -88,12 +91,40 @@ def read(reading: Reading) -> None:
     reading.taken.add("gradient_checkpointing")
     common.checkpointing(reading, on=not off, key=key)
     reading.choose("attention", "flash_attn", common.ATTENTION, "auto")
-    if reading.flag("enable_liger_kernel"):
+    if reading.flag("enable_liger_kernel") and stage != "dpo":
         reading.put("logits", "chunked", "enable_liger_kernel")
         reading.notes.append(common.LIGER)
     else:
         reading.assume("logits", "all")
     common.compiled(reading, "torch_compile")
+
+
+STAGES = {
+    "kto": "KTO's loss of LLaMA-Factory's own, with more copies of logits than TRL's",
+    "rm": "a reward model with the vocabulary's head beside its own",
+    "ppo": "PPO: policy, value head, reward model and generation",
+}
+
+LOSSES = dict.fromkeys(("sigmoid", "hinge", "ipo", "kto_pair"), "dpo") | {"orpo": "orpo", "simpo": "simpo"}
+"""LLaMA-Factory's pref_loss -> objectives."""
+
+OWN_LOSS = (
+    "LLaMA-Factory's own loss keeps fp32 logarithms of all logits, at most what TRL's holds: from source, not measured"
+)
+"""train/dpo/trainer.py, concatenated_forward; train/trainer_utils.py, get_batch_logps."""
+
+
+def _preferences(reading: Reading) -> None:
+    """Stage dpo: the loss by pref_loss; a reference model but for ORPO and SimPO, the base under adapters."""
+    name = str(reading.get("pref_loss", "sigmoid"))
+    if name not in LOSSES:
+        reading.refuse("pref_loss", f"the loss '{name}'")
+        return
+    objectives.put_objective(reading, LOSSES[name], "stage")
+    for key in ("ref_model", "ref_model_adapters", "ref_model_quantization_bit"):
+        if reading.get(key) is not None:
+            reading.refuse(key, "a reference model of its own")
+    reading.notes.append(OWN_LOSS)
 
 
 def _method(reading: Reading) -> None:

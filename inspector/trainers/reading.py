@@ -52,6 +52,7 @@ class Reading:
         processes: GPUs of the run; None where the file does not say.
         unnamed: what names the model's shape, where no repository of that shape is known.
         others: files that this one names, and whose answer is needed: key -> name.
+        unless: of keys in `unmodelled`, the setting that makes good what they leave open, where it is given otherwise.
     """
 
     trainer: Trainer
@@ -65,6 +66,7 @@ class Reading:
     unnamed: str = ""
     processes: int | None = None
     others: dict[str, str] = field(default_factory=dict)
+    unless: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -128,10 +130,16 @@ class Reading:
         self.put(setting, value, key)
         return value
 
-    def refuse(self, key: str, why: str) -> None:
-        """What a key asks for is not modelled."""
+    def refuse(self, key: str, why: str, *, unless: str = "") -> None:
+        """What a key asks for is not modelled.
+
+        Args:
+            unless: a setting with which it is, where the caller gives it.
+        """
         self.taken.add(key)
         self.unmodelled[key] = why
+        if unless:
+            self.unless[key] = unless
 
     def choose(self, setting: str, key: str, choices: Mapping[str, Any], default: str) -> None:
         """A setting by a key's value, where names differ; what is not in the table is refused."""

@@ -163,9 +163,8 @@ def _finish(
 ) -> list[Document]:
     """Refuse what is not modelled; the files that this one names, where they are there and not given (`waiting`)."""
     unknown = [key for key in reading.finish() if key not in without]
-    if "context" in given:
-        reading.unmodelled.pop("tokenizer.max_seq_len", None)
-    missing = {key: why for key, why in reading.unmodelled.items() if key not in without}
+    answered = {key for key, setting in reading.unless.items() if setting in given}
+    missing = {key: why for key, why in reading.unmodelled.items() if key not in without | answered}
     if missing:
         key, why = next(iter(missing.items()))
         more = f" (and of {len(missing) - 1} more: {', '.join(list(missing)[1:4])})" if len(missing) > 1 else ""

@@ -93,7 +93,8 @@ def read(reading: Reading) -> None:
     if length is not None:
         reading.put("context", reading.whole("tokenizer.max_seq_len", 1), "tokenizer.max_seq_len")
     else:
-        reading.unmodelled["tokenizer.max_seq_len"] = "the longest example, which the file does not bound: --context N"
+        longest = "the longest example, which the file does not bound: --context N"
+        reading.refuse("tokenizer.max_seq_len", longest, unless="context")
     if not reading.flag("dataset.packed"):
         reading.notes.append("without packing a step's longest sequence is taken to have max_seq_len tokens")
     reading.take("batch", "batch_size", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.trainers import common
+from inspector.trainers import common, objectives
 from inspector.trainers.reading import Reading, Trainer
 
 IGNORED = (
@@ -24,21 +24,18 @@ IGNORED = (
 
 UNMODELLED = {
     "load_in_8bit": "a base in 8 bits (LLM.int8)",
-    "beta": "preference and reinforcement methods",
+    "beta": "which objective it is of: --objective dpo, kto, orpo, cpo, simpo or grpo",
     "loss_type": "a loss of its own",
-    "num_generations": "GRPO: policy, reference and generation",
-    "max_completion_length": "GRPO: policy, reference and generation",
-    "ref_model": "a reference model",
+    "ref_model*": "a reference model of its own",
     "lora_target_parameters": "adapters on stacked experts by name",
     "router_aux_loss_coef": "the routers' own loss",
-    "use_vllm": "generation by vLLM beside training",
     "bnb_4bit_quant_storage": "4-bit values stored as another type",
     "auto_find_batch_size": "a batch that is looked for",
 }
 
 
 def read(reading: Reading) -> None:
-    """trl/trainer/model_config.py, base_config.py and sft_config.py; transformers/training_args.py."""
+    """trl/trainer/model_config.py, base_config.py and ..._config.py of each trainer; transformers/training_args.py."""
     model = reading.get("model_name_or_path")
     if model is not None:
         reading.put("model", model, "model_name_or_path")
@@ -48,6 +45,7 @@ def read(reading: Reading) -> None:
     if reading.get("max_seq_length") is not None:
         reading.put("context", reading.whole("max_seq_length", 1024), "max_seq_length")
     common.batches(reading, batch="per_device_train_batch_size", default=8)
+    objective = objectives.objective_of(reading)
     if not reading.flag("packing"):
         reading.notes.append("without packing a step's longest sequence is taken to have max_length tokens")
     common.optimizer(reading, "optim", "adamw_torch_fused")
@@ -55,16 +53,45 @@ def read(reading: Reading) -> None:
     on = reading.flag("gradient_checkpointing", default=True)
     common.checkpointing(reading, on=on, key="gradient_checkpointing", offload=reading.flag("activation_offloading"))
     reading.choose("attention", "attn_implementation", common.ATTENTION, "sdpa")
-    if reading.flag("use_liger_kernel") or reading.flag("use_liger"):
+    liger = reading.flag("use_liger_kernel") or reading.flag("use_liger")
+    if objective != "sft":
+        _objective(reading, objective)
+        if liger:
+            reading.refuse("use_liger_kernel", "Liger's own losses of objectives")
+        reading.assume("logits", "all", "the trainer's loss reads whole logits")
+    elif reading.get("beta") is not None:
+        reading.refuse("beta", UNMODELLED["beta"], unless="objective")
+    elif liger:
         reading.put("logits", "chunked", "use_liger_kernel")
         reading.notes.append(common.LIGER)
     else:
         reading.assume("logits", "all")
     if reading.get("loss_type") in ("nll",):
         reading.taken.add("loss_type")
+    elif objective == "sft" and not liger:
+        reading.notes.append(CHUNKED)
     common.compiled(reading, "torch_compile")
     reading.taken |= {"torch_compile_backend", "torch_compile_mode"}
     common.spread(reading)
+
+
+CHUNKED = (
+    "without loss_type TRL 1.8 to 1.14 takes chunked_nll, which makes logits by chunks: what is counted is a bound"
+)
+"""sft_config.py: loss_type's default was nll before and is again since."""
+
+
+def _objective(reading: Reading, objective: str) -> None:
+    """A step of another trainer than SFT's."""
+    reading.taken |= {"loss_type", "packing"}
+    if objective in ("grpo", "rloo"):
+        objectives.put_objective(reading, objective, "num_generations")
+        objectives.completions(reading, objective)
+    else:
+        place = objectives.preferences(reading)
+        objectives.put_objective(reading, objective, "loss_type", reference=place)
+    if objective in ("dpo", "kto", "grpo", "rloo"):
+        reading.notes.append(objectives.FUSED)
 
 
 def _method(reading: Reading) -> None:

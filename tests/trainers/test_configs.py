@@ -99,7 +99,7 @@ def test_what_is_assumed_is_told_with_its_reason(tmp_path: Path) -> None:
     ("line", "words"),
     [
         ("load_in_8bit: true", "a base in 8 bits"),
-        ("rl: dpo", "preference"),
+        ("rl: ebft", "the objective 'ebft'"),
         ("optimizer: adamw_of_mine", "adamw_of_mine"),
         ("gradient_chekpointing: true", "not known"),
         ("lora_r: many\nadapter: lora\nlora_target_linear: true", "no whole number"),
@@ -451,3 +451,65 @@ def test_train_says_what_it_cannot_tell_with_exit_code_4(run: Command, tmp_path:
     assert done.code == 4
     assert "LISA" in done.err
     assert run("train", "--offline").code == 2
+
+
+TRL = """model_name_or_path: Qwen/Qwen3-8B
+output_dir: out
+learning_rate: 1.0e-6
+per_device_train_batch_size: 8
+dtype: bfloat16
+"""
+
+FACTORY = """model_name_or_path: meta-llama/Meta-Llama-3-8B
+finetuning_type: lora
+cutoff_len: 2048
+bf16: true
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"{TRL}loss_type: [sigmoid]\nbeta: 0.1", {"objective": "dpo", "reference": None}),
+        (f"{TRL}loss_type: ipo\nprecompute_ref_log_probs: true", {"objective": "dpo", "reference": "precomputed"}),
+        (f"{TRL}loss_type: kto\ndesirable_weight: 1.0", {"objective": "kto"}),
+        (f"{TRL}loss_type: simpo\ncpo_alpha: 0.5", {"objective": "cpo"}),
+        (f"{TRL}loss_type: simpo\nsimpo_gamma: 0.5", {"objective": "simpo"}),
+        (f"{TRL}center_rewards_coefficient: 0.01", {"objective": "reward"}),
+        (f"{AXOLOTL}rl: ipo", {"objective": "dpo"}),
+        (f"{AXOLOTL}rl: orpo\norpo_alpha: 0.1", {"objective": "orpo"}),
+        (f"{FACTORY}stage: dpo\npref_loss: simpo", {"objective": "simpo"}),
+        (f"{FACTORY}stage: dpo\npref_beta: 0.1", {"objective": "dpo"}),
+        (
+            f"{TRL}num_generations: 8\nmax_completion_length: 512\nmax_prompt_length: 256\nuse_vllm: true",
+            {"objective": "grpo", "context": 768, "completion_tokens": 512, "generation": "colocated", "batch": 8},
+        ),
+        (
+            f"{TRL}num_generations: 8\nmax_completion_length: 512\nmax_prompt_length: 256\nbeta: 0.04\n"
+            "use_vllm: true\nvllm_mode: server",
+            {"objective": "grpo", "reference": "copy", "generation": "server"},
+        ),
+    ],
+)
+def test_objectives_are_read(text: str, found: dict[str, Any], tmp_path: Path) -> None:
+    run = run_of(tmp_path, text)
+    assert {name: run.settings.get(name) for name in found} == found
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "setting"),
+    [
+        (f"{TRL}beta: 0.1", "beta", "objective"),
+        (f"{TRL}num_generations: 8\nmax_completion_length: 512", "max_completion_length", "context"),
+    ],
+)
+def test_what_a_file_leaves_open_an_option_may_say(text: str, key: str, setting: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableModel, match=key):
+        run_of(tmp_path, text)
+    assert run_of(tmp_path, text, given={setting})
+
+
+@pytest.mark.parametrize("stage", ["kto", "rm", "ppo"])
+def test_stages_that_are_not_modelled_are_refused_by_name(stage: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableModel, match="stage"):
+        run_of(tmp_path, f"{FACTORY}stage: {stage}")

@@ -1,0 +1,154 @@
+"""What trainers' keys say of a step that is no supervised fine-tuning: preferences, rewards, completions.
+
+The names and defaults are those of TRL's ..._config.py (trainer/, experimental/cpo and orpo), which Axolotl's keys are
+handed to.
+"""
+
+from __future__ import annotations
+
+from inspector.trainers.reading import Reading
+
+DPO_LOSSES = (
+    *("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired"),
+    *("apo_zero", "apo_down", "discopop", "sigmoid_norm"),
+)
+"""Losses that are functions of the sums of log-probabilities: all take the same memory."""
+
+FUSED = "since 1.14 TRL's fused head makes no logits for this: --logits chunked"
+
+LENGTHS = "how long prompts are: --context N, prompt and completion together"
+
+
+def objective_of(reading: Reading) -> str:
+    """The objective that a file of TRL's is for, by the keys that only its trainer has; "sft" where there is none."""
+    losses = reading.names("loss_type").split(",") if reading.get("loss_type") else []
+    signs = (
+        ("rloo", ("normalize_advantages", "reward_clip_range")),
+        ("grpo", ("num_generations", "max_completion_length", "use_vllm", "vllm_mode", "scale_rewards")),
+        ("kto", ("desirable_weight", "undesirable_weight")),
+        ("reward", ("center_rewards_coefficient",)),
+        ("simpo", ("simpo_gamma",)),
+        ("cpo", ("cpo_alpha",)),
+        ("dpo", ("precompute_ref_log_probs", "f_divergence_type", "ld_alpha", "discopop_tau")),
+    )
+    found = next((name for name, keys in signs if any(reading.get(key) is not None for key in keys)), "")
+    if not found:
+        by_loss = {"kto": "kto", "apo_zero_unpaired": "kto", "simpo": "simpo"} | dict.fromkeys(DPO_LOSSES, "dpo")
+        found = next((by_loss[loss] for loss in losses if loss in by_loss), "sft")
+    if found == "simpo" and float(reading.get("cpo_alpha", 0) or 0):
+        return "cpo"
+    if found == "dpo":
+        for loss in losses:
+            if loss not in DPO_LOSSES:
+                reading.refuse("loss_type", f"DPO with the loss '{loss}'")
+    return found
+
+
+def put_objective(reading: Reading, name: str, key: str, *, reference: str = "auto") -> None:
+    """The objective, and where its reference model is."""
+    if name == "sft":
+        return
+    if key in reading.values:
+        reading.put("objective", name, key)
+    else:
+        reading.assume("objective", name, "by the keys that only its trainer has")
+    if reference != "auto":
+        reading.settings["reference"] = reference
+
+
+def preferences(reading: Reading) -> str:
+    """Where the reference model is, by TRL's keys."""
+    reading.taken |= {
+        "beta",
+        "max_prompt_length",
+        "label_smoothing",
+        "loss_weights",
+        "use_weighting",
+        "disable_dropout",
+    }
+    reading.taken |= {
+        "desirable_weight",
+        "undesirable_weight",
+        "simpo_gamma",
+        "cpo_alpha",
+        "center_rewards_coefficient",
+    }
+    reading.taken |= {"f_divergence_type", "f_alpha_divergence_coef", "ld_alpha", "discopop_tau", "reference_free"}
+    reading.taken |= {"precompute_ref_batch_size", "sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"}
+    if reading.flag("padding_free"):
+        reading.refuse("padding_free", "sequences of a batch in one row")
+    if reading.get("rpo_alpha") is not None:
+        reading.refuse("rpo_alpha", "a part of SFT's loss beside DPO's")
+    if reading.flag("use_liger_loss"):
+        reading.refuse("use_liger_loss", "Liger's loss over pairs")
+    return "precomputed" if reading.flag("precompute_ref_log_probs") else "auto"
+
+
+def completions(reading: Reading, name: str, before: str = "", share: str = "vllm_gpu_memory_utilization") -> None:
+    """What GRPO's and RLOO's keys say of generation, of the reference model and of lengths.
+
+    Args:
+        before: a prefix of the keys: "trl." of Axolotl's.
+        share: the key of vLLM's share of the GPU.
+    """
+    length = reading.whole(f"{before}max_completion_length", 256)
+    reading.settings["completion_tokens"] = length
+    prompt = reading.get(f"{before}max_prompt_length")
+    if prompt is not None:
+        reading.put("context", reading.whole(f"{before}max_prompt_length", 512) + length, f"{before}max_prompt_length")
+    else:
+        reading.settings.pop("context", None)
+        reading.refuse(f"{before}max_completion_length", LENGTHS, unless="context")
+    beta = float(reading.get(f"{before}beta", 0.0 if name == "grpo" else 0.05) or 0)
+    reading.settings["reference"] = "auto" if beta and name == "rloo" else "none" if not beta else "copy"
+    if beta and name == "grpo":
+        reading.settings["reference"] = (
+            "adapters-off" if reading.settings.get("method") in ("lora", "qlora") else "copy"
+        )
+    if not reading.flag(f"{before}use_vllm"):
+        reading.assume("generation", "generate", "use_vllm is not on")
+        for key in ("steps_per_generation", "generation_batch_size"):
+            if reading.get(f"{before}{key}") is not None:
+                reading.refuse(f"{before}{key}", "completions of other than one optimizer step generated at once")
+    elif str(reading.get(f"{before}vllm_mode", "colocate")) == "server":
+        reading.put("generation", "server", f"{before}vllm_mode")
+    else:
+        asleep = reading.flag(f"{before}vllm_enable_sleep_mode")
+        reading.put("generation", "colocated-sleep" if asleep else "colocated", f"{before}use_vllm")
+        reading.take("vllm_gpu_memory_utilization", share, 0.3)
+    if reading.flag(f"{before}use_liger_loss"):
+        reading.refuse(f"{before}use_liger_loss", "Liger's loss over completions")
+    reading.taken |= {f"{before}{key}" for key in COMPLETION_KEYS}
+
+
+COMPLETION_KEYS = (
+    *("num_generations", "num_iterations", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "loss_type"),
+    *(
+        "epsilon",
+        "epsilon_high",
+        "delta",
+        "scale_rewards",
+        "reward_weights",
+        "reward_funcs",
+        "importance_sampling_level",
+    ),
+    *("mask_truncated_completions", "log_completions", "num_completions_to_print", "generation_kwargs"),
+    *("steps_per_generation", "generation_batch_size", "vllm_mode", "vllm_enable_sleep_mode", "vllm_model_impl"),
+    *("vllm_server_host", "vllm_server_port", "vllm_server_timeout", "vllm_server_base_url", "vllm_max_model_length"),
+    *(
+        "vllm_gpu_memory_utilization",
+        "vllm_importance_sampling_correction",
+        "vllm_importance_sampling_mode",
+        "use_bias_correction_kl",
+        "cache_implementation",
+    ),
+    *("ds3_gather_for_generation", "shuffle_dataset", "disable_dropout", "normalize_advantages", "reward_clip_range"),
+    *(
+        "sync_ref_model",
+        "ref_model_mixup_alpha",
+        "ref_model_sync_steps",
+        "top_entropy_quantile",
+        "wandb_log_unique_prompts",
+    ),
+)
+"""Keys of GRPO and RLOO that a step's memory does not depend on, or that are read with others."""
