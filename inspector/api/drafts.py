@@ -91,10 +91,12 @@ def projector_of(name: str | PathLike[str], checkpoint: Checkpoint, resolver: Re
     Raises:
         InspectError: it can't be read; `UsageError`: it is another kind of file.
     """
+    from inspector.hub.formats.gguf.config import ENCODER
+
     text = str(name)
     beside = checkpoint.source != "local" and "/" not in text and not Path(text).exists()
     found = resolver.resolve(f"{checkpoint.repo_id.partition(':')[0]}:{text}" if beside else name)
-    if found.metadata.get("general.architecture") != "clip":
+    if found.metadata.get("general.architecture") != ENCODER:
         raise UsageError(f"{found.repo_id} is no projector", "It is a GGUF file whose name mostly begins with mmproj.")
     return found
 

@@ -71,7 +71,7 @@ def _emit_names() -> tuple[str, ...]:
 @option(
     "--draft",
     metavar="MODEL",
-    help="What drafts: a model (vLLM, llama.cpp); an EAGLE head, or mtp, the model's own layers (vLLM).",
+    help="What drafts: a model, or under vLLM and SGLang an EAGLE head, or mtp: the model's own layers.",
 )
 @option("--mmproj", metavar="FILE", help="An encoder's own GGUF file beside the model's (llama.cpp).")
 @output_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.errors import InvalidConfig
 from inspector.model.config.common import language_part
-from inspector.model.config.light import cache_facts, table
+from inspector.model.config.light import ENCODER_DECODER, cache_facts, table
 from inspector.model.config.read import read_config, shown
 from inspector.model.config.text import TextConfig
 from inspector.model.layers.full import cached_heads, head_dim_of
@@ -89,7 +89,7 @@ def _is_decoder_alone(config: Mapping[str, Any]) -> bool:
     causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM")
     if not causal or not isinstance(model_type, str):
         return False
-    return table().get(model_type, {}).get("role") == "encoder_decoder"
+    return table().get(model_type, {}).get("role") == ENCODER_DECODER
 
 
 def decoder_alone(text: TextConfig) -> TextConfig:
@@ -214,7 +214,7 @@ def _keeps_cache(text: TextConfig, architecture: str | None) -> bool:
         return False
     if text.role == "either":
         return bool(text.get("is_decoder"))
-    return text.role in ("decoder", "encoder_decoder")
+    return text.role in ("decoder", ENCODER_DECODER)
 
 
 def _count(text: TextConfig, key: str) -> int | None:

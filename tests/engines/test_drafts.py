@@ -61,6 +61,7 @@ def test_llama_cpp_has_a_context_for_the_draft() -> None:
 
 def head(case: str, folder: Path) -> str:
     """A folder with the files of an EAGLE head (tests/cases)."""
+    folder.mkdir(exist_ok=True)
     lay_out(json.loads((CASES / f"{case}.json").read_text("utf-8"))["files"], folder)
     return str(folder)
 
@@ -126,11 +127,56 @@ def test_a_request_of_a_hybrid_keeps_a_state_more_for_each_drafted_token() -> No
     assert served(model, "mtp", "4xH100", "vllm").request_bytes == (13 + 3 * (3 + 3)) * 13 * page
 
 
+def test_under_sglang_a_token_is_as_many_layers_wider() -> None:
+    """sglang/srt/model_executor/pool_configurator.py: the model's own cell, times its layers and the draft's."""
+    cell = 64 * 2 * 8 * 128 * 2
+    alone, small = (
+        inspector.inspect(name, gpus="H100", engine="sglang", offline=True).servings[0] for name in (QWEN, DRAFT)
+    )
+    found = served(QWEN, DRAFT, "H100", "sglang")
+    weights, pool = found.per_gpu["weights"] or 0, found.per_gpu["kv_pool"] or 0
+    assert weights == (alone.per_gpu["weights"] or 0) + (small.per_gpu["weights"] or 0)
+    assert pool == (alone.per_gpu["kv_pool"] or 0) - (small.per_gpu["weights"] or 0)
+    assert found.kv_tokens == pool // (cell + cell * 28 // 64)
+    assert found.request_bytes == 4096 * (cell + cell * 28 // 64)
+    assert found.settings["mem_fraction_static"] == alone.settings["mem_fraction_static"]
+    drafted = served("Qwen/Qwen3-8B", DRAFT, "H200", "sglang", context=1024)
+    assert drafted.max_concurrency == 48  # max_running_requests with speculative decoding
+
+
+def test_sglang_holds_an_eagle_head_and_deepseeks_own_layer(tmp_path: Path, run: Run) -> None:
+    case = json.loads((CASES / "speculators_eagle3.json").read_text("utf-8"))["files"]
+    told = case["config.json"]["json"]
+    text = told["transformer_layer_config"] | {"architectures": ["LlamaForCausalLMEagle3"], "draft_vocab_size": 32000}
+    lay_out({**case, "config.json": {"json": text}}, tmp_path)
+    model = "meta-llama/Llama-3.1-8B-Instruct"
+    alone = inspector.inspect(model, gpus="H100", engine="sglang", offline=True).servings[0]
+    found = served(model, str(tmp_path), "H100", "sglang")
+    own = 4096 * 12288 + 4096 * (3 * 4096 + 4 * 1024) + 3 * 4096 * 14336 + 4 * 4096 + 32000 * 4096 + 32000 * 8 // 2
+    assert 2 * own <= (found.per_gpu["weights"] or 0) - (alone.per_gpu["weights"] or 0) <= 2 * own + 2**22
+    assert (found.request_bytes or 0) * 32 == (alone.request_bytes or 0) * 33
+    emitted = run("fit", "--offline", model, "--gpu", "H100", "--draft", str(tmp_path), "--emit", "sglang")
+    words = shlex.split(emitted.out)
+    assert words[words.index("--speculative-algorithm") + 1] == "EAGLE3"
+    assert words[words.index("--speculative-draft-model-path") + 1] == str(tmp_path)
+    assert emitted.err.count("Load weight end") == 2
+    mtp = run("fit", "--offline", "deepseek-ai/DeepSeek-V3", "--gpu", "8xH200", "--draft", "mtp", "--emit", "sglang")
+    chain = "--speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 4"
+    assert mtp.out.endswith(f" --speculative-algorithm NEXTN {chain}\n")
+    for draft, name in (
+        (head("B_eagle_llama3_8b", tmp_path / "e"), model),
+        ("mtp", "Qwen/Qwen3-Next-80B-A3B-Instruct"),
+    ):
+        refused = served(name, draft, "8xH100", "sglang")
+        assert refused.fits is None
+        assert "cannot tell" in refused.notes[0]
+
+
 def test_what_is_not_accounted_for_is_refused() -> None:
     with pytest.raises(UsageError, match="hold no layers for multi-token prediction"):
         served(QWEN, "mtp", "H200", "vllm")
-    with pytest.raises(UsageError, match="--engine vllm or llama"):
-        served(QWEN, DRAFT, "H200", "sglang")
+    with pytest.raises(UsageError, match="--engine vllm or sglang or llama"):
+        served(QWEN, DRAFT, "H200", "transformers")
     with pytest.raises(UsageError, match="vLLM refuses"):
         served("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-0.5B", "H200", "vllm")
     with pytest.raises(UsageError, match="like GPUs"):

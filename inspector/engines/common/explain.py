@@ -45,7 +45,7 @@ def weights_part(model: ServedModel, total: int, shares: Mapping[str, int], rank
         ),
         "draft": (
             "what drafts: its own weights, laid over as many ranks; its layers' caches lie in the same pool",
-            "headers of the draft; vllm/v1/worker/gpu/spec_decode/eagle/utils.py: load_eagle_model",
+            "headers of the draft; vllm/v1/worker/gpu/spec_decode/, sglang/srt/speculative/eagle_worker_v2.py",
         ),
         "adapters": (
             "max_loras x max_lora_rank x (inputs + outputs) of the linear layers, each on the side that is cut over"

@@ -25,6 +25,9 @@ MAMBA_FULL_MEMORY_RATIO = 0.9
 """Bytes of states for each byte of rows in models that have both (server_args: mamba_full_memory_ratio); a log of
 LFM2 shows 4.88 to 5.42 GiB."""
 
+DRAFTED_REQUESTS = 48
+"""Requests at once where something drafts (arg_groups/speculative_hook.py: max_running_requests)."""
+
 SPARE_SLOT_SINCE = (0, 5, 17)
 """The slot of states that no request has is counted."""
 
@@ -44,6 +47,7 @@ class SglangSettings:
         facts: what the default of mem_fraction_static depends on, of the model.
         state_slots: slots of states that a request keeps.
         longest: tokens of the model's longest request, which the slots for requests follow.
+        draft: what drafts, loaded beside the model before the pool is measured.
     """
 
     context_length: int
@@ -60,6 +64,7 @@ class SglangSettings:
     facts: FractionFacts = USUAL
     state_slots: int = 3
     longest: int | None = None
+    draft: ServedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class Pool:
         requests (kv_cache_configurator.py: resolve_max_num_reqs)."""
         longest = settings.longest or settings.context_length
         most = min(max(min(self.tokens * 512 // longest, 4096), 2048), self.tokens // 2)
+        if settings.draft is not None:
+            most = min(most, DRAFTED_REQUESTS)
         if self.slots is not None:
             most = min(most, self.slots // settings.state_slots)
         return min(self.tokens / settings.context_length, most) if self.token_bytes else float(most)
@@ -134,7 +141,7 @@ def pool_bytes(free_before: int, free_after: int, mem_fraction_static: float) ->
 
 
 def divided(
-    layers: Sequence[Layer], settings: CacheSettings, pool: int, context: int = 1, spare: int = 1
+    layers: Sequence[Layer], settings: CacheSettings, pool: int, context: int = 1, spare: int = 1, drafts: int = 0
 ) -> Pool | None:
     """A pool of so many bytes as tokens and states; None where nothing is cached.
 
@@ -145,6 +152,7 @@ def divided(
     Args:
         context: tokens of the longest request, which a model without rows has slots for.
         spare: slots of states beside those of requests that are counted.
+        drafts: layers of what drafts, each of which counts as wide as the model's own are.
     """
     specs = [spec for layer in layers for spec in specs_of(layer, settings)]
     rows = [spec for spec in specs if not isinstance(spec, StateSpec)]
@@ -163,6 +171,7 @@ def divided(
     for spec in rows:
         share = SWA_FULL_TOKENS_RATIO if mixed and isinstance(spec, SlidingSpec | ChunkedSpec) else 1.0
         cell += share * spec.page_size_bytes / spec.block_size
+    cell += int(cell * drafts / len(layers))
     return Pool(int(max(0, pool) / cell) // settings.block_size * settings.block_size, slots, cell, state)
 
 
@@ -228,6 +237,11 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
     if stages is None:
         return None
     shares = max(stages, key=lambda shares: sum(shares.values()))
+    if settings.draft is not None:
+        beside = rank_shares(settings.draft, tensor_parallel=settings.tp_size, whole_experts=whole, copies=True)
+        if beside is None:
+            return None
+        shares = {**shares, "draft": sum(beside[0].values())}
     weights, share = sum(shares.values()), mem_fraction(card, settings)
     ranks = settings.tp_size * settings.pp_size
     reserved = in_use(card, ranks, settings.release) if settings.reserved is None else settings.reserved
@@ -235,7 +249,9 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
     pool = pool_bytes(before, before - weights, share)
     layers = model.layers[: -(-len(model.layers) // settings.pp_size)]
     context = settings.longest or settings.context_length
-    held = divided(layers, cache_settings(model, settings), pool, context, spare_slots(settings.release))
+    drafts = 0 if settings.draft is None else len(settings.draft.layers)
+    spare = spare_slots(settings.release)
+    held = divided(layers, cache_settings(model, settings), pool, context, spare, drafts)
     slack = round(before * (1 - share))
     if held is None:
         return SglangPlan(weights, pool, slack, reserved, None, None, None, None, shares, share)

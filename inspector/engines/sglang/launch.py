@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.launch import Container, Launch, Verdict, flags, gib, loaded, revision_flags, unless_given
 from inspector.engines.serving import Serving
+from inspector.engines.sglang.drafts import draft_flags
 from inspector.engines.sglang.plan import resolve_dtype
 from inspector.errors import UsageError
 from inspector.memory.precision import STORED
@@ -32,6 +33,7 @@ def launch_sglang(asked: Verdict) -> Launch:
         *("python3", "-m", "sglang.launch_server", "--model-path", weights.name),
         *(*revision_flags(asked, weights.is_path), *weights.options),
         *flags(serving.settings, usual, {"max_model_len": "context_length"}),
+        *draft_flags(asked),
     )
     version = serving.engine_version
     return Launch(
@@ -43,8 +45,11 @@ def log_lines(serving: Serving) -> tuple[str, ...]:
     """As 0.5.23 words them: model_executor/model_runner.py, managers/scheduler.py; GB in them are GiB."""
     lines, weights = [], serving.per_gpu.get("weights")
     if weights is not None:
-        left = serving.capacity - (serving.per_gpu.get("non_torch") or 0) - weights
-        lines.append(f"Load weight end. avail mem={gib(left)} GB, mem usage={gib(weights)} GB.")
+        drafts = [part.bytes or 0 for each in serving.explanation() for part in each.parts if part.name == "draft"]
+        left = serving.capacity - (serving.per_gpu.get("non_torch") or 0)
+        for size in (weights - sum(drafts), *drafts):
+            left -= size
+            lines.append(f"Load weight end. avail mem={gib(left)} GB, mem usage={gib(size)} GB.")
     if serving.kv_tokens is not None:
         lines.append(f"max_total_num_tokens={serving.kv_tokens}, context_len={serving.settings['max_model_len']}")
     return tuple(lines)

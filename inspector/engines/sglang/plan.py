@@ -21,6 +21,8 @@ from inspector.engines.common.served import ServedModel, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
+from inspector.engines.sglang.drafts import NOTE as DRAFT_NOTE
+from inspector.engines.sglang.drafts import with_draft
 from inspector.engines.sglang.explain import explain_sglang
 from inspector.engines.sglang.fraction import NEWEST, Release
 from inspector.engines.sglang.loads import (
@@ -101,6 +103,7 @@ def _account(
         refuse_imbalance(spec, tensor)
     card = rank_device(smallest(spec) if spec.mixed else spec)
     chosen = _settings(model.architecture, cache_name(workload, model), workload.context, (tensor, pipeline), options)
+    chosen = with_draft(chosen, options.draft, model, served)
     plan = budget.plan(served, card, chosen)
     if plan is None:
         raise CannotTell(NO_WEIGHTS)
@@ -135,6 +138,7 @@ def _account(
         notes=(
             *((same_share_note("SGLang"),) if spec.mixed else ()),
             _NOTE,
+            *(() if options.draft is None else (DRAFT_NOTE,)),
             *unified_note(spec),
             *served.notes,
             *spec.notes,

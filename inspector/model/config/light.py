@@ -53,6 +53,9 @@ Entry = Mapping[str, Any]
 """
 
 
+ENCODER_DECODER = "encoder_decoder"
+"""The role of a class that has both."""
+
 ENCODER_SIZES = frozenset({"encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"})
 """What an encoder-decoder's class wants beside the decoder's numbers, which are read here."""
 
@@ -298,7 +301,7 @@ def nulls_that_matter(entry: Entry) -> set[str]:
     """The names, of what is read here, under which a class has a default. `entry`: the type's row in configs.json."""
     names = entry.get("names", {})
     found = {name for key in KEYS if key in entry["defaults"] for name in names.get(key, (key,))}
-    return found | (ENCODER_SIZES if entry.get("role") == "encoder_decoder" else set())
+    return found | (ENCODER_SIZES if entry.get("role") == ENCODER_DECODER else set())
 
 
 def derived(entry: Entry) -> set[str]:

@@ -16,6 +16,9 @@ from inspector.hub.formats.gguf.header import Omitted
 from inspector.hub.formats.gguf.kept import kept_layers
 from inspector.tables import table_text
 
+ENCODER = "clip"
+"""The architecture of a file that holds an encoder for images or sound alone (mmproj)."""
+
 MAX_VALUE = 2**53
 """More than any size of a model, and still exact as a JSON number."""
 
@@ -91,7 +94,7 @@ def gguf_config(metadata: Mapping[str, Any], tensor_names: Container[str] = ()) 
     if not isinstance(architecture, str) or not architecture:
         raise InvalidConfig("its metadata names no architecture")
     config: dict[str, Any] = {"gguf_architecture": architecture}
-    if architecture == "clip":
+    if architecture == ENCODER:
         return config
     reader = _Values(metadata, architecture)
     config["model_type"] = model_type = _model_type(architecture, reader)
