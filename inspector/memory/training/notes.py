@@ -132,7 +132,6 @@ def _trained(model: Model, setup: TrainingSetup) -> list[str]:
 def _spread(setup: TrainingSetup, sharding: Sharding) -> str:
     """How sure the layout is. What was measured: tests/oracles/training_ranks.py and training_fsdp.py."""
     papers = {
-        "ZeRO-2 and 3": sharding.zero in (2, 3),
         "replicas of FSDP groups": sharding.hsdp > 1,
         "sequence parallel": sharding.sp,
         "context parallel": sharding.cp > 1,

@@ -92,28 +92,41 @@ def refuse_layout(model: Model, setup: TrainingSetup, sharding: Sharding) -> Non
 
 
 def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
-    """The share of one GPU of a pipeline stage."""
-    counts = model.parameters.by_component
-    total = model.parameters.total
-    divided = sum(
-        _up(count, (1 if name in WHOLE else sharding.tp) * (sharding.ep if name == "experts" else 1))
-        for name, count in counts.items()
-    )
-    share = divided / total if counts and total else 1 / sharding.tp
-    layers = model.parameters.by_layer
-    outside = total - sum(layers) if layers else counts.get("embedding", 0) + counts.get("head", 0)
-    number = model.architecture.num_hidden_layers or 1
-    largest = max(layers, default=0) or _up(total - outside, number)
-    inside, whole_outside = total - outside, outside
+    """The share of one GPU of a pipeline stage: the largest layers, as many as a stage has, and what is outside them.
+
+    Embedding and head are divided by tensor parallelism, routed experts by expert parallelism, too; norms and routers
+    are not.
+    """
+    counts, layers = model.parameters.by_component, model.parameters.by_layer
+    total, number = model.parameters.total, model.architecture.num_hidden_layers or 1
+    embedding, head = counts.get("embedding", 0), counts.get("head", 0)
+    outside = total - sum(layers) if layers else embedding + head
+    inside, experts = total - outside, counts.get("experts", 0)
+    largest = max(layers, default=0) or _up(inside, number)
+    having = sum(size > largest // 2 for size in layers) or number  # layers with experts, where there are some
+    held = number if stage == ONLY else _up(number, sharding.pp)
+    kept = inside if stage == ONLY else sum(sorted(layers)[-held:]) if layers else _up(inside, sharding.pp)
+    of_experts = experts if stage == ONLY else _up(experts * min(held, having), having)
     if stage != ONLY:
-        inside = sum(sorted(layers)[-_up(number, sharding.pp) :]) if layers else _up(inside, sharding.pp)
-        head = counts.get("head", 0) or counts.get("embedding", 0)
-        outside = head if stage == LAST else counts.get("embedding", outside)
-    head = 0 if stage == FIRST else counts.get("head", 0)
-    experts = _up(counts.get("experts", 0), sharding.tp * sharding.ep) * inside // max(1, total - whole_outside)
-    if share == 1:
-        return Rank(inside + outside, largest, outside, head, experts)
-    return Rank(int((inside + outside) * share), int(largest * share), int(outside * share), int(head * share), experts)
+        outside = (head or embedding) if stage == LAST else counts.get("embedding", outside)
+    whole = sum(count for name, count in counts.items() if name in WHOLE)
+
+    def divided(size: int, of_experts: int) -> int:
+        """Parameters of layers on one GPU."""
+        rest = size - of_experts
+        undivided = rest * whole // max(1, inside - experts)
+        return undivided + _up(rest - undivided, sharding.tp) + _up(of_experts, sharding.tp * sharding.ep)
+
+    outside, head = _up(outside, sharding.tp), _up(0 if stage == FIRST else head, sharding.tp)
+    norms = _up(counts.get("norm", 0), 1 if stage == ONLY else sharding.pp)
+    return Rank(
+        divided(kept, of_experts) + outside,
+        divided(largest, _up(experts, having)),
+        outside,
+        head,
+        _up(of_experts, sharding.tp * sharding.ep),
+        norms,
+    )
 
 
 def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
@@ -138,9 +151,14 @@ def sharded(
         trained: parameters that train, of this GPU before data parallelism divides them.
         sizes: of this GPU.
     """
-    whole = moment.gradients if sharding.grad_accum > 1 else moment.gradients * _gradient_scale(setup, sharding)
+    whole = (
+        moment.gradients
+        if sharding.grad_accum > 1 or sharding.main_grads
+        else moment.gradients * _gradient_scale(setup, sharding)
+    )
     gradients = 0 if sharding.gradients_leave else rank.over(whole, sharding.shards[1], sharding)
     more = _of_sequence(moment.phase, setup, sizes) if sharding.sp else 0
+    more += _of_context(moment.phase, setup, sizes, sharding) if sharding.cp > 1 else 0
     share = trained / rank.total if rank.total else 0.0
     compute = 2 if setup.compute != "fp32" else 4
     if sharding.buckets:
@@ -188,6 +206,21 @@ def _of_sequence(phase: str, setup: TrainingSetup, sizes: Sizes) -> int:
     """
     whole, gathered = sizes.product("Gh"), 1 if setup.fp8 == "torchao" else 2
     return whole * {"forward": gathered + 2, "loss": 2}.get(phase, 2 * gathered + 4)
+
+
+def _of_context(phase: str, setup: TrainingSetup, sizes: Sizes, sharding: Sharding) -> int:
+    """Bytes that context parallelism holds while a block's attention is at work (torch/distributed/tensor/experimental/
+    _context_parallel/_attention.py: _templated_ring_attention, _AllGatherRotater, its default).
+
+    Keys and values of all ranks are gathered, and their own once more as what is sent; in the forward pass outputs are
+    merged in fp32, in the backward pass the gradients of queries, keys and values are summed in fp32. Heads of keys and
+    values are repeated before, as attention without grouped heads takes them.
+    """
+    if phase not in ("forward", "backward") or "q" not in sizes.letters:
+        return 0
+    one = sizes.product("Tq")
+    each = 2 if setup.compute != "fp32" else 4
+    return 2 * each * (sharding.cp + 1) * one + (4 if phase == "forward" else 12) * one
 
 
 def in_flight(stage: str, sharding: Sharding) -> float:

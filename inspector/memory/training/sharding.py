@@ -44,12 +44,21 @@ class Sharding(ZeroSettings):
         reduce_fp32: FSDP reduces gradients in fp32 (MixedPrecisionPolicy's reduce_dtype), not as they are computed.
         reshard: FSDP lets go of a unit after its forward pass; without, units stay gathered, and their gradients whole
             until the last microbatch (reshard_after_forward=False, as torchtitan has it in pipelines).
+        main_grads: gradients are added to an fp32 buffer that always lives, DDP's bucket and view (Megatron-LM's main
+            gradients; with zero=1 its distributed optimizer).
         loss_parallel: torch's loss_parallel: the loss over logits that stay divided by tensor parallelism.
     """
 
     ddp: int = setting(1, help="Data-parallel GPUs.", metavar="N", least=1)
     bucket_view: bool = setting(
         False, rare=True, help="DDP's gradient_as_bucket_view.", docs="DDP's `gradient_as_bucket_view`"
+    )
+    main_grads: bool = setting(
+        False,
+        rare=True,
+        help="Gradients accumulate in an fp32 buffer that always lives (Megatron-LM's).",
+        docs="gradients accumulate in an fp32 buffer that always lives, as Megatron-LM's; with `--zero 1` its"
+        " distributed optimizer",
     )
     zero: int | None = setting(None, help="Stage of DeepSpeed's ZeRO, over the GPUs of --ddp.", least=0, most=3)
     fsdp: int = setting(1, help="GPUs of torch's fully_shard (FSDP2).", metavar="N", least=1)
@@ -134,6 +143,8 @@ class Sharding(ZeroSettings):
             raise UsageError("weights are gathered by FSDP", "Add --fsdp GPUS.")
         if (self.reduce_fp32 or not self.reshard) and self.fsdp == 1:
             raise UsageError("reduction and resharding are FSDP's", "Add --fsdp GPUS.")
+        if self.main_grads and (self.fsdp > 1 or self.zero in (2, 3) or self.offload):
+            raise UsageError("an fp32 buffer of all gradients is not divided", "For FSDP: --reduce-fp32.")
         if self.loss_parallel and self.tp == 1:
             raise UsageError("loss_parallel divides by tensor parallelism", "Add --tp GPUS.")
         if self.torch_pipeline and self.pp == 1:
@@ -195,7 +206,7 @@ class Sharding(ZeroSettings):
     @property
     def buckets(self) -> bool:
         """Whether DDP keeps a copy of all gradients in its buckets."""
-        return self.ddp > 1 and not self.zero and not self.bucket_view
+        return self.ddp > 1 and not self.zero and not self.bucket_view and not self.main_grads
 
     def words(self) -> str:
         """In a few words, for a heading; empty for one GPU."""

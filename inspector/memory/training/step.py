@@ -133,7 +133,8 @@ class _Card:
         share = rank.total / model.parameters.total if model.parameters.total else 1.0
         owned = self._owned(whole, share, rank)
         steady = (*self._steady(owned), *beside(model, self.workload, setup, sharding, share))
-        gradient_bytes = trained.total * setup.trained_bytes + saved * setup.frozen_bytes
+        each = 4 if sharding.main_grads else setup.trained_bytes
+        gradient_bytes = trained.total * each + saved * setup.frozen_bytes
         own = self._passes(gradient_bytes)
         passes = [sharded(moment, rank, setup, sharding, trained.total, self.sizes, self.stage) for moment in own]
         zero = self._zero(trained, rank)
@@ -295,7 +296,7 @@ class _Card:
     def _zero(self, trained: Trained, rank: Rank) -> Zero | None:
         """DeepSpeed's ZeRO on this GPU, where a stage of it divides something."""
         setup, sharding, letters = self.setup, self.sharding, self.sizes.letters
-        if not sharding.zero:
+        if not sharding.zero or sharding.main_grads:
             return None
         hidden = letters.get("h") or math.isqrt(rank.block // 12)
         wide = max(letters.get("f", 0), 2 * letters.get("E", 0) * letters.get("m", 0))
@@ -358,7 +359,7 @@ class _Card:
             embedding,
             self.sizes,
             Passes(
-                old_gradients=gradient_bytes if sharding.grad_accum > 1 else None,
+                old_gradients=gradient_bytes if sharding.grad_accum > 1 or sharding.main_grads else None,
                 let_go=self._waiting if setup.optimizer_in_backward else None,
                 kept_copies=in_flight(self.stage, sharding),
                 offloaded="activations" in sharding.away,
