@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import inspector
@@ -173,7 +173,7 @@ POSSIBLE = (
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
 @given(setup=POSSIBLE, context=st.integers(1, 5000), batch=st.integers(1, 8), more=st.integers(1, 1000))
 def test_more_tokens_and_more_sequences_never_take_less(
     setup: dict[str, str], context: int, batch: int, more: int
