@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inspector.cli.options import GPU_HELP, model_argument, source_options
+from inspector.cli.options import DRAFT_HELP, GPU_HELP, model_argument, source_options
 from inspector.cli.output import Output, json_option
 from inspector.errors import InspectError, UsageError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--dtype", default="stored", show_default=True, metavar="TYPE", help="Precision of the weights in the run."
 )
 @click.option("--gpu", metavar="GPU", help=f"The GPU, where the log does not tell: {GPU_HELP.partition(';')[0]}.")
-@click.option("--draft", metavar="MODEL", help="What drafted: a model, a head, or mtp. Default: what the log names.")
+@click.option("--draft", metavar="MODEL", help=DRAFT_HELP)
 @json_option
 def check_log(
     file: str,

@@ -12,6 +12,7 @@ import click
 
 from inspector.api.settings import Settings
 from inspector.cli.options import (
+    DRAFT_HELP,
     GPU_HELP,
     OUTPUT,
     EngineCommand,
@@ -68,11 +69,7 @@ def _emit_names() -> tuple[str, ...]:
 )
 @option("--together", is_flag=True, help="Several models side by side on the same GPU: each one's share.")
 @option("--beside", metavar="SIZE", help="With --together: what something else takes of each GPU, such as 4GiB.")
-@option(
-    "--draft",
-    metavar="MODEL",
-    help="What drafts: a model, or under vLLM and SGLang an EAGLE head, or mtp: the model's own layers.",
-)
+@option("--draft", metavar="MODEL", help=DRAFT_HELP)
 @option("--mmproj", metavar="FILE", help="An encoder's own GGUF file beside the model's (llama.cpp).")
 @output_options
 def fit(

@@ -563,6 +563,11 @@ def refuse_check_alone(check: bool, gpus: Sequence[str]) -> None:
         raise UsageError("--check needs a device", "Name one: --gpu 'RTX 4090'.")
 
 
+DRAFT_HELP = (
+    "What drafts: a model, or under vLLM and SGLang an EAGLE head, or mtp: the model's own layers. Of a log: by default"
+    " what it names."
+)
+
 GPU_HELP = f"{GPU_EXAMPLES}; may be repeated."
 
 
