@@ -147,6 +147,10 @@ def train(
     try:
         with out.waiting(model):
             trained = api_training.train(model, **access, **settings)
+        if run is not None and run.own_dtype:
+            from inspector.cli.train_config import refuse_other_dtype
+
+            refuse_other_dtype(run, trained, settings)
     except InspectError as error:
         return out.fail(error, model)
     config: dict[str, Any] | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from inspector.errors import InspectError
+from inspector.errors import InspectError, UnreadableModel
 from inspector.trainers import Run, read_run
 from inspector.trainers.files import values_of
 from inspector.trainers.patch import diff, patches, shorter
@@ -56,6 +56,23 @@ def _count(gpus: Sequence[str]) -> int | None:
     from inspector.api.inspection import device_specs
 
     return max((spec.count for spec in device_specs(gpus) if spec.count > 1), default=None)
+
+
+def refuse_other_dtype(run: Run, trained: Trained, settings: dict[str, Any]) -> None:
+    """Refuse a base that keeps its own dtype, where that is not the one that the settings take it for.
+
+    Raises:
+        UnreadableModel: the files are of fp32, and the step is that of a base in bf16.
+    """
+    model = trained.inspection.model
+    own = str(model.architecture.dtype or model.stored_dtype or "").lower()
+    taken = settings["precision"] != "fp32" and "precision" not in _given(settings)
+    if run.own_dtype and own in ("float32", "f32") and taken:
+        raise UnreadableModel(
+            f"{run.document.name}: {run.trainer.title} keeps this model's own fp32 weights, and a step of bf16 over"
+            " them is not modelled",
+            "As if they were bf16: --precision bf16 or mixed. Without autocast: --precision fp32.",
+        )
 
 
 def told(run: Run, trained: Trained, access: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def _objective(reading: Reading, name: str) -> None:
         reading.refuse("rl", f"the objective '{name}'")
         return
     objective = OBJECTIVES[name]
+    if reading.settings.get("precision") == "bf16":
+        reading.settings["fp32_outputs"] = True
     reading.taken |= {"rl_beta", "orpo_alpha", "simpo_gamma", "cpo_alpha", "kto_desirable_weight", "rl_coef"}
     reading.taken |= {"kto_undesirable_weight", "dpo_label_smoothing", "dpo_use_weighting", "dpo_loss_weights"}
     place = "precomputed" if reading.flag("precompute_ref_log_probs") else "auto"

@@ -59,11 +59,8 @@ UNMODELLED = {
 }
 
 
-BASE = (
-    "without bf16 or fp16 LLaMA-Factory loads the base of adapters in the model's own dtype: taken as bf16, as most"
-    " checkpoints have it"
-)
-"""model/patcher.py, patch_config: infer_optim_dtype of the config's torch_dtype."""
+OWN_DTYPE = "without bf16 or fp16 nothing is autocast: the base keeps the model's own dtype, adapters are fp32"
+"""model/loader.py, load_model: torch_dtype "auto"; what trains is cast to fp32 (model/adapter.py, init_adapter)."""
 
 
 def read(reading: Reading) -> None:
@@ -124,6 +121,7 @@ def _preferences(reading: Reading) -> None:
     for key in ("ref_model", "ref_model_adapters", "ref_model_quantization_bit"):
         if reading.get(key) is not None:
             reading.refuse(key, "a reference model of its own")
+    reading.settings["fp32_outputs"] = True  # and by its own cast (concatenated_forward)
     reading.notes.append(OWN_LOSS)
 
 
@@ -132,9 +130,9 @@ def _method(reading: Reading) -> None:
     kind = str(reading.get("finetuning_type", "lora"))
     pure, computes = reading.flag("pure_bf16"), common.half(reading) or reading.flag("pure_bf16")
     key = "pure_bf16" if pure else "bf16"
+    reading.own_dtype = pure or (kind == "lora" and reading.get("quantization_bit") is None)
     if kind == "lora" and not computes:
-        reading.notes.append(BASE)
-        reading.assume("precision", "mixed", "the base keeps the model's own dtype, adapters are fp32")
+        reading.assume("precision", "bf16", OWN_DTYPE)
     else:
         common.precision(reading, loaded="bf16" if pure else "fp32", computes=computes, key=key)
     bits = reading.get("quantization_bit")

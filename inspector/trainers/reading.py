@@ -52,6 +52,7 @@ class Reading:
         processes: GPUs of the run; None where the file does not say.
         unnamed: what names the model's shape, where no repository of that shape is known.
         others: files that this one names, and whose answer is needed: key -> name.
+        own_dtype: weights that do not train keep the dtype of the model's own files, which settings take as bf16.
         unless: of keys in `unmodelled`, the setting that makes good what they leave open, where it is given otherwise.
     """
 
@@ -66,6 +67,7 @@ class Reading:
     unnamed: str = ""
     processes: int | None = None
     others: dict[str, str] = field(default_factory=dict)
+    own_dtype: bool = False
     unless: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 

@@ -36,6 +36,7 @@ class Run:
         read / assumed: where the settings come from.
         ignored: keys of the files that memory does not depend on, how many.
         notes: what the reader should know.
+        own_dtype: see `Reading`.
     """
 
     trainer: Trainer
@@ -51,6 +52,7 @@ class Run:
     notes: tuple[str, ...]
     unnamed: str = ""
     beside: tuple[Document, ...] = ()
+    own_dtype: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object `config`: what was read of the files, what was assumed, how many keys count for nothing."""
@@ -245,6 +247,7 @@ def _joined(readings: list[tuple[Document, Reading]], processes: int | None, giv
         tuple(dict.fromkeys(notes)),
         main[1].unnamed,
         tuple(document for document, _ in readings if document is not main[0]),
+        any(reading.own_dtype for _, reading in readings),
     )
 
 

@@ -84,6 +84,8 @@ CHUNKED = (
 def _objective(reading: Reading, objective: str) -> None:
     """A step of another trainer than SFT's."""
     reading.taken |= {"loss_type", "packing"}
+    if reading.settings.get("precision") == "bf16" and common.half(reading, default=True):
+        reading.settings["fp32_outputs"] = True
     if objective in ("grpo", "rloo"):
         objectives.put_objective(reading, objective, "num_generations")
         objectives.completions(reading, objective)

@@ -180,9 +180,23 @@ def test_axolotl_computes_in_bf16_where_nothing_is_said(tmp_path: Path) -> None:
 def test_llama_factory_loads_the_base_of_adapters_in_the_models_own_dtype(tmp_path: Path) -> None:
     text = "model_name_or_path: a/b\ncutoff_len: 2048\nfinetuning_type: "
     run = run_of(tmp_path, f"{text}lora\n")
-    assert run.settings["precision"] == "mixed"
-    assert any("taken as bf16" in note for note in run.notes)
+    assert (run.settings["precision"], run.own_dtype) == ("bf16", True)
+    assert any("nothing is autocast" in each.why for each in run.assumed)
     assert run_of(tmp_path, f"{text}full\n").settings["precision"] == "fp32"
+    for line, precision, own in (("bf16: true", "mixed", True), ("bf16: true\nquantization_bit: 4", "mixed", False)):
+        run = run_of(tmp_path, f"{text}lora\n{line}\n")
+        assert (run.settings["precision"], run.own_dtype) == (precision, own)
+
+
+def test_a_base_in_fp32_is_no_base_in_bf16(run: Command, tmp_path: Path) -> None:
+    """GPT-2's files are of fp32, Llama's of bf16."""
+    path = tmp_path / "lora.yaml"
+    path.write_text("model_name_or_path: x/y\ncutoff_len: 512\nfinetuning_type: lora\nbf16: true\n")
+    refused = run("train", "openai-community/gpt2", "--config", str(path), "--offline")
+    assert refused.code == 4
+    assert "fp32 weights" in refused.err
+    for more in (("openai-community/gpt2", "--precision", "bf16"), ("meta-llama/Meta-Llama-3-8B",)):
+        assert run("train", *more, "--config", str(path), "--offline").code == 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from inspector.errors import UsageError, known_hint
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.training.layout import Proposal
+from inspector.memory.training.objectives.objective import LogitBytes
 from inspector.memory.training.objectives.settings import ObjectiveSetup
 from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
@@ -327,6 +328,12 @@ class TrainingSetup(ObjectiveSetup):
     def reference_model(self) -> str:
         """Where the objective's reference model is: "copy", "adapters-off", "precomputed" or "none"."""
         return self.aim.reference(self.reference, adapters=self.adapters)
+
+    @property
+    def logit_bytes(self) -> LogitBytes:
+        """What the objective's loss over whole logits holds."""
+        cast = self.fp32_outputs and self.compute == "bf16"
+        return self.aim.logits["mixed" if cast else self.compute]
 
     @property
     def variant(self) -> str:

@@ -95,7 +95,9 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
                 settings = {
                     key: value for key, value in dataclasses.asdict(case.step).items() if value != defaults[key]
                 }
-                own = {key: value for key, value in vars(case).items() if key != "step" and value not in ("auto", 0)}
+                own = {
+                    key: value for key, value in vars(case).items() if key != "step" and value not in ("auto", 0, False)
+                }
                 settings |= own | {"logits": "chunked" if FUSED else "all"}
                 found.append(settings | {"measured": peaks})
                 print(f"{model.name} {settings} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
@@ -112,16 +114,16 @@ def main() -> None:
     known = read_cases(options.known) if options.known and options.known.exists() else {"models": [], "versions": {}}
     kind = "chunked" if FUSED else "all"
     models = {model["name"]: model for model in known["models"]}
+    names = ("torch", "transformers", "peft", "accelerate")
+    versions = known["versions"] | {name: version(name) for name in names} | {f"trl ({kind})": trl.__version__}
+    order = [*MODELS, *UNSEEN]
     for model in (model for model in GRID if model.name in options.models):
         earlier = models.get(model.name, {"cases": []})["cases"]
         kept = [case for case in earlier if case["logits"] != kind or case["objective"] not in options.objectives]
         models[model.name] = described(model) | {"cases": [*kept, *measured(model, options.objectives)]}
-    names = ("torch", "transformers", "peft", "accelerate")
-    versions = known["versions"] | {name: version(name) for name in names} | {f"trl ({kind})": trl.__version__}
-    order = [*MODELS, *UNSEEN]
-    result = {"versions": versions, "models": sorted(models.values(), key=lambda model: order.index(model["name"]))}
-    options.out.write_text(text_of(result))
-    sys.stdout.write(table_of(result))
+        found = sorted(models.values(), key=lambda each: order.index(each["name"]))
+        options.out.write_text(text_of({"versions": versions, "models": found}))  # a run that is stopped keeps these
+    sys.stdout.write(table_of(read_cases(options.out)))
 
 
 def text_of(result: dict[str, Any]) -> str:

@@ -42,5 +42,7 @@ def cases(step: Step) -> Iterator[Case]:
     yield Case("dpo", step)
     if step.checkpointing == "full":
         yield Case("dpo", step, reference="precomputed")
+    if step.method == "full" and step.precision == "bf16":
+        yield Case("dpo", step, fp32_outputs=True)
     if step.method == "lora" and step.precision == "bf16":
         yield Case("dpo", step, reference="copy")

@@ -74,7 +74,11 @@ def settings(case: Case) -> dict[str, Any]:
 def cases(step: Step) -> Iterator[Case]:
     """What is measured of one way to train."""
     completion = step.context // 2
-    yield Case("grpo", step, reference="none", completion_tokens=completion)
-    if step.checkpointing == "full":
-        place = "adapters-off" if step.method == "lora" else "copy"
+    adapters = step.method == "lora"
+    if step.checkpointing == "full" or adapters:
+        yield Case("grpo", step, reference="none", completion_tokens=completion)
+    if step.checkpointing == "full" and (adapters or step.precision == "bf16"):
+        place = "adapters-off" if adapters else "copy"
         yield Case("grpo", step, reference=place, completion_tokens=completion)
+    if step.method == "full" and step.precision == "bf16":
+        yield Case("grpo", step, reference="none", fp32_outputs=True, completion_tokens=completion)

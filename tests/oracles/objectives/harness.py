@@ -77,6 +77,7 @@ class Case:
     objective: str
     step: Step
     reference: str = "auto"
+    fp32_outputs: bool = False
     completion_tokens: int = 0
     """Of the context; 0 for all of it."""
 
@@ -110,14 +111,14 @@ def tokens(rows: int, length: int) -> dict[str, Any]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "completion_mask": torch.ones_like(ids)}
 
 
-def prepared(model: Any, step: Step, **head: Any) -> Any:
+def prepared(model: Any, case: Case, **head: Any) -> Any:
     """A model as the trainer prepares it: its fused head, and under autocast fp32 outputs (accelerate)."""
     if FUSED and head:
         _without_triton()
         from trl.trainer.utils import add_fused_lm_head
 
         add_fused_lm_head(model.get_base_model() if hasattr(model, "get_base_model") else model, **head)
-    if step.precision == "mixed":
+    if case.step.precision == "mixed" or case.fp32_outputs:
         from accelerate.utils.operations import convert_outputs_to_fp32
 
         model.forward = convert_outputs_to_fp32(torch.autocast("cuda", torch.bfloat16)(model.forward))
@@ -166,7 +167,7 @@ def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) ->
         peaks = {"weights": log.live}
         if reference is not None:
             move_to_gpu(reference)
-            prepared(reference, step, outputs=("log_probs",))
+            prepared(reference, case, outputs=("log_probs",))
         peaks["frozen_models"] = log.live - peaks["weights"]
         optimizer = make_optimizer(model, step)
         for parameter in model.parameters():
@@ -176,7 +177,7 @@ def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) ->
         optimizer.zero_grad()
         between = log.live
         peaks["optimizer_states"] = between - sum(peaks.values())
-        computed = oracle.loss_of(prepared(model, step, **oracle.HEAD), reference, case)
+        computed = oracle.loss_of(prepared(model, case, **oracle.HEAD), reference, case)
         log.reset_peak()
         loss = computed()
         peaks["forward"] = log.peak

@@ -44,6 +44,7 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
 def cases(step: Step) -> Iterator[Case]:
     """What is measured of one way to train; the KL term takes two sequences."""
     several = dataclasses.replace(step, batch=max(2, step.batch))
-    yield Case("kto", several)
-    if step.checkpointing == "full" and step.precision != "fp32":
+    if step.checkpointing == "full":
+        yield Case("kto", several)
+    if step.checkpointing == "full" and step.method == "lora":
         yield Case("kto", several, reference="precomputed")

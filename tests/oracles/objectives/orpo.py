@@ -39,4 +39,5 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
 
 def cases(step: Step) -> Iterator[Case]:
     """What is measured of one way to train."""
-    yield Case("orpo", step)
+    if step.checkpointing == "full":
+        yield Case("orpo", step)

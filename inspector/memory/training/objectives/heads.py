@@ -46,7 +46,7 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         peaks, kept = _fused(beside, sizes, setup, trains=trains), beside
         later = [peak for peak in later if not any(name in peak for name in LOGITS)]
     else:
-        each, share = setup.aim.logits[setup.compute], setup.scored_share(sizes.letters["s"])
+        each, share = setup.logit_bytes, setup.scored_share(sizes.letters["s"])
         capped = max(0, loss.get("TV", 0) - WHOLE_LOSS)  # logits that are capped keep what they were before
         scores = setup.reference_model in ("copy", "adapters-off")
         peaks = [
@@ -73,7 +73,7 @@ def scoring_heads(sizes: Sizes, setup: TrainingSetup, cast: int) -> list[tuple[i
     if setup.logits == "chunked":
         return [(0, sizes.bytes_of(_plus({"Th": (1 + share) * hidden}, _tile(sizes, setup, share))))]
     rest = sizes.bytes_of({"Th": hidden})
-    whole = sizes.bytes_of({"TV": share * setup.aim.logits[setup.compute].scored}), rest
+    whole = sizes.bytes_of({"TV": share * setup.logit_bytes.scored}), rest
     if setup.compute != "mixed" or setup.adapters:
         return [whole]
     product = sizes.bytes_of({"TV": 2 * share}), rest + cast + sizes.bytes_of({"Vh": 2})

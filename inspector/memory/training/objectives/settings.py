@@ -29,6 +29,8 @@ class ObjectiveSetup:
         reference: the reference model of an objective that has one: "copy", a frozen copy on the GPU; "adapters-off",
             the base under the adapters; "precomputed", its log-probabilities alone; "none"; "auto", as the trainer
             takes it: the base under adapters, a copy else; under grpo none (beta 0).
+        fp32_outputs: what the model returns is cast to fp32, as accelerate does wherever bf16 is on, though its weights
+            are bf16; "mixed" implies it.
         completion_tokens: of the context, those of a completion, whose logits alone are made; None for all of it.
         generation: where completions are generated: "generate", by the model that trains; "colocated", by vLLM in
             the same process; "colocated-sleep", by one that sleeps while the model trains; "server", on other GPUs;
@@ -59,6 +61,12 @@ class ObjectiveSetup:
         """What is known of the objective."""
         return objective_of(self.objective)
 
+    fp32_outputs: bool = setting(
+        False,
+        rare=True,
+        help="Logits are cast to fp32, as accelerate does under bf16: true, though weights are bf16.",
+        docs="an objective's logits are cast to fp32, as accelerate does under `bf16: true`, though weights are bf16",
+    )
     completion_tokens: int | None = setting(
         None,
         help="Of --context, tokens of a completion, for --objective grpo or rloo. Default: all.",
@@ -114,6 +122,8 @@ class ObjectiveSetup:
             raise UsageError("without adapters there is nothing to turn off", "Use --reference copy.")
         if self.objective == "sft" and (self.completion_tokens is not None or self.generation != "auto"):
             raise UsageError("sft generates no completions", "Add --objective grpo.")
+        if self.objective == "sft" and self.fp32_outputs:
+            raise UsageError("SFT's loss is computed before outputs are cast", "Leave out --fp32-outputs.")
         if self.objective == "sft":
             if self.reference != "auto":
                 raise UsageError("a reference model is of an objective that has one", "Add --objective dpo.")
