@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import inspector
 from inspector.api.drafts import inspect_beside
+from inspector.engines.common.cache_specs import CacheSettings, state_page_bytes
 from inspector.engines.common.heads import own_layers
 from inspector.engines.serving import Serving
 from inspector.errors import UsageError
 from inspector.hub import Resolver
 from inspector.model import build_model
+from inspector.model.layers import StateTensor
 from tests.case_files import lay_out
 from tests.conftest import Run
 
@@ -125,6 +128,17 @@ def test_a_request_of_a_hybrid_keeps_a_state_more_for_each_drafted_token() -> No
     alone = inspector.inspect(model, gpus="4xH100", engine="vllm", offline=True).servings[0]
     assert alone.request_bytes == (13 + 3 * 3) * 12 * page
     assert served(model, "mtp", "4xH100", "vllm").request_bytes == (13 + 3 * (3 + 3)) * 13 * page
+
+
+def test_a_convolution_keeps_an_input_more_for_each_drafted_token() -> None:
+    """vllm/model_executor/layers/mamba/mamba_utils.py: conv_kernel - 1 + num_spec; Mamba's first version aside."""
+    model = inspector.inspect("Qwen/Qwen3-Next-80B-A3B-Instruct", offline=True).model
+    states = next(layer.states for layer in model.architecture.layers if layer.states)
+    settings = CacheSettings(max_model_len=4096, tensor_parallel=4, recurrent_bytes=2)
+    sizes = [state_page_bytes(states, replace(settings, drafted=drafted)) for drafted in (0, 3)]
+    assert sizes == [(8 * 128 * 128 + 2048 * inputs) * 2 for inputs in (3, 6)]
+    first = (StateTensor((1024, 4), "compute"), StateTensor((1024, 16), "F32"))
+    assert state_page_bytes(first, settings) == state_page_bytes(first, replace(settings, drafted=3))
 
 
 def test_under_sglang_a_token_is_as_many_layers_wider() -> None:

@@ -38,6 +38,7 @@ class CacheSettings:
         recurrent_bytes: bytes of a value of the recurrent matrices that transformers keeps in float32; None: as there.
         tensor_parallel: ranks that the heads are divided over.
         state_blocks: blocks of states a request keeps: 2 with prefix caching ("align"), else 1.
+        drafted: tokens that are drafted at once: as many more inputs are kept of a convolution.
         checkpoint_blocks: one more block of a state of heads (Mamba 2, the delta rules), where a prefill leaves what a
             prefix ends in.
         state_alignment: tokens that the block of rows beside states is a multiple of, where those checkpoints lie.
@@ -55,6 +56,7 @@ class CacheSettings:
     recurrent_bytes: int | None = None
     tensor_parallel: int = 1
     state_blocks: int = 1
+    drafted: int = 0
     checkpoint_blocks: int = 0
     state_alignment: int = 1
     encoder_budget: int = 0
@@ -218,15 +220,15 @@ UNVERIFIED_STATE_KEYS = frozenset(
 """Config keys of states that no serving engine's code or log was compared with."""
 
 
-def kept_values(state: StateTensor, ranks: int = 1) -> int:
+def kept_values(state: StateTensor, ranks: int = 1, drafted: int = 0) -> int:
     """Values that an engine keeps of a state on one rank, its heads or channels divided over the ranks.
 
-    A convolution over k inputs keeps k - 1 of them, where transformers keeps k: those are the two-dimensional states in
-    the model's own precision.
+    A convolution over k inputs keeps k - 1 of them, where transformers keeps k, and one for each drafted token: those
+    are the two-dimensional states in the model's own precision.
     """
     shape = list(state.shape)
     if state.dtype == "compute" and len(shape) == 2:
-        shape[-1] -= 1
+        shape[-1] += drafted - 1
     shape[0] = ceil_div(shape[0], ranks)
     return math.prod(shape)
 
@@ -264,11 +266,12 @@ def _of_heads(states: Sequence[StateTensor]) -> bool:
 def state_page_bytes(states: Sequence[StateTensor], settings: CacheSettings) -> int:
     """Bytes of one request's states in one layer, its heads and channels divided over the ranks.
 
-    vllm/model_executor/layers/mamba/mamba_utils.py: MambaStateShapeCalculator.
+    vllm/model_executor/layers/mamba/mamba_utils.py: MambaStateShapeCalculator. Mamba's first version keeps nothing for
+    drafted tokens.
     """
-    total = 0
+    total, drafted = 0, settings.drafted if _of_heads(states) or len(states) == 1 else 0
     for state in states:
-        count = kept_values(state, settings.tensor_parallel)
+        count = kept_values(state, settings.tensor_parallel, drafted)
         if state.dtype == "F32" and settings.recurrent_bytes is not None:
             total += count * settings.recurrent_bytes
         else:

@@ -169,7 +169,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
     tokens, _ = batch_sizes(card, settings)
     aligned = caches_prefixes(model, settings) and settings.version.aligned_states
     checkpoints = aligned and settings.version.checkpoint_blocks > 0 and model.checkpoint_alignment is not None
-    stages = settings.pipeline_parallel_size
+    stages, drafted = settings.pipeline_parallel_size, settings.draft_tokens if settings.draft is not None else 0
     batches = (2 if stages == 1 else stages) if settings.version.overlapped_batches else 1
     return CacheSettings(
         max_model_len=settings.max_model_len,
@@ -179,7 +179,8 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         state_bytes=model.element_bytes,
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
         tensor_parallel=settings.tensor_parallel_size,
-        state_blocks=(2 if aligned else 1) + (settings.draft_tokens if settings.draft is not None else 0),
+        state_blocks=(2 if aligned else 1) + drafted,
+        drafted=drafted,
         checkpoint_blocks=settings.version.checkpoint_blocks if checkpoints else 0,
         state_alignment=(model.checkpoint_alignment or 1) if checkpoints else 1,
         encoder_budget=tokens,
