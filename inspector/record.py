@@ -251,6 +251,8 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
         **{part.name: part.bytes for part in training.parts},
         "peak": training.peak,
         "reserved": training.reserved,
+        "reserved_range": None if training.reserved_range is None else list(training.reserved_range),
+        "device_used": training.device_used,
         "peak_phase": training.peak_phase,
         "phases": dict(training.phases) or None,
         "ratio_to_inference": training.ratio_to_inference,

@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from inspector.measure.allocator import replay
 from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu
 from inspector.memory.training.recompute import recomputed_blocks
 
@@ -376,18 +377,35 @@ def forward_and_backward(model: Any, step: Step, log: MemoryLog) -> None:
     log.mark("end")
 
 
-def measure(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> dict[str, int]:
-    """Peak bytes of each phase of the second step, when the optimizer's states exist; and what lives between steps."""
+def _first_step(model: Any, optimizer: Any, step: Step, *, whole: bool) -> None:
+    """Make the optimizer's states: by a whole step, or of gradients that no pass has made."""
+    if whole:
+        ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
+        with autocast(step.precision == "mixed"):
+            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss
+        loss.backward()
+    else:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def measure(
+    model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False, whole: bool = False
+) -> dict[str, int]:
+    """Peak bytes of each phase of the second step, when the optimizer's states exist; and what lives between steps.
+
+    Args:
+        whole: the first step has its passes, too; then also what torch's allocator reserves after both, "reserved".
+    """
     model = build(model_type, config, step, encoder=encoder)
     with pretend_training_gpu() as log:
         move_to_gpu(model)
         weights = log.live
         optimizer = make_optimizer(model, step)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.empty_like(parameter)
-        optimizer.step()
-        optimizer.zero_grad()
+        _first_step(model, optimizer, step, whole=whole)
         between = log.live
         peaks = {"weights": weights, "optimizer_states": between - weights}
         handles = step_in_backward(model, optimizer) if step.optimizer_in_backward else []
@@ -410,6 +428,8 @@ def measure(model_type: str, config: dict[str, Any], step: Step, *, encoder: boo
             optimizer.step()
         phase("optimizer")
         peaks["peak"] = max(peaks[name] for name in ("forward", "backward", "optimizer"))
+        if whole:
+            peaks["reserved"] = replay(log.events, log.births).reserved
         optimizer.zero_grad()
         del optimizer
     return peaks

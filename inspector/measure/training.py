@@ -19,7 +19,7 @@ LEFT_OUT = frozenset({"auto_map", "architectures", "quantization_config", "torch
 
 def measure_training(config: Mapping[str, Any], workload: Workload, setup: TrainingSetup) -> dict[str, int]:
     """Bytes in the allocator's blocks: weights, optimizer_states, gradients, and the peaks of forward, backward,
-    optimizer and the step.
+    optimizer and the step; and "reserved", what torch's allocator holds after two steps.
 
     Raises:
         UsageError: the setup is not one that can be run here.
@@ -35,7 +35,9 @@ def measure_training(config: Mapping[str, Any], workload: Workload, setup: Train
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return measure(model_type, sizes, step, encoder=name.endswith(("ForMaskedLM", "ForPreTraining")))
+            return measure(
+                model_type, sizes, step, encoder=name.endswith(("ForMaskedLM", "ForPreTraining")), whole=True
+            )
         except InspectError:
             raise
         except ModuleNotFoundError as error:

@@ -73,13 +73,13 @@ def print_training(
         phases = ", ".join(f"{name} {gib_text(size)}" for name, size in training.phases.items())
         indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
     if training.reserved is not None:
-        held = f"torch's allocator reserves {gib_text(training.reserved)} GiB (about: docs/training.md)"
-        indented(console, Text(held))
+        indented(console, Text(_held(training)))
     for part in training.off_card:
         where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
         indented(console, Text(f"{gib_text(part.bytes)} GiB per GPU {where}"))
     if training.measured:
-        found = {name: training.measured[name] for name in ("forward", "backward", "optimizer", "peak")}
+        names = ("forward", "backward", "optimizer", "peak", "reserved")
+        found = {name: training.measured[name] for name in names if name in training.measured}
         sizes = ", ".join(f"{name} {gib_text(size)}" for name, size in found.items())
         error = "" if training.peak is None else f"; the estimate is {training.peak / found['peak'] - 1:+.2%} off"
         indented(console, Text(f"measured under fake tensors: {sizes} GiB{error}"))
@@ -89,6 +89,16 @@ def print_training(
         indented(console, Text(ratio))
     if explain:
         print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
+
+
+def _held(training: TrainingEstimate) -> str:
+    """What torch's allocator holds, and what nvidia-smi shows."""
+    held = f"torch's allocator reserves {gib_text(training.reserved)} GiB"
+    if training.reserved_range is None:
+        return f"{held} (about: docs/training.md)"
+    low, high = training.reserved_range
+    shown = f"nvidia-smi shows about {gib_text(training.device_used)}; the verdict is of the tensors"
+    return f"{held} or so ({gib_text(low)} to {gib_text(high)}), {shown}"
 
 
 def _print_layout(console: Console, proposal: Proposal, inspection: Inspection) -> None:

@@ -88,8 +88,13 @@ def check_training(
 
 
 def over_reserved(training: TrainingEstimate, fit: Fit) -> str:
-    """What to say where a step's tensors fit, and what torch's allocator holds for them does not; "" else."""
-    if not fit.fits or training.reserved is None or training.peak is None or fit.needed is None or fit.usable is None:
+    """What to say where a step's tensors fit, and what torch's allocator holds for them does not; "" else.
+
+    A range over other steps decides nothing.
+    """
+    if not fit.fits or training.reserved is None or training.reserved_range is not None:
+        return ""
+    if training.peak is None or fit.needed is None or fit.usable is None:
         return ""
     held = training.reserved + fit.needed - training.peak
     if held <= fit.usable:

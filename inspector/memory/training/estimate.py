@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inspector.errors import UsageError, known_hint
 from inspector.memory.estimate import Part, Workload
+from inspector.memory.inference.total import OVERHEAD_BYTES
 from inspector.memory.training.layout import Proposal
 from inspector.memory.training.objectives.objective import LogitBytes
 from inspector.memory.training.objectives.settings import ObjectiveSetup
@@ -384,6 +385,7 @@ class TrainingEstimate:
         warnings: what the reader of the numbers should know.
         reserved: what torch's caching allocator holds at its most, on the GPU where that is most; None where no rule
             is known (inspector.memory.training.reserved).
+        reserved_range: where that is the median of replayed steps, their 10th and 90th percentile.
         measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
         sharding: over how many GPUs; all sizes are those of the fullest one.
         off_card: what its process keeps elsewhere: parts "host_memory" and "disk".
@@ -403,6 +405,7 @@ class TrainingEstimate:
     measured: Mapping[str, int] = field(default_factory=dict)
     off_card: tuple[Part, ...] = ()
     reserved: int | None = None
+    reserved_range: tuple[int, int] | None = None
     layout: Proposal | None = None
 
     def __repr__(self) -> str:
@@ -429,6 +432,14 @@ class TrainingEstimate:
         if self.peak is None or not self.inference_bytes:
             return None
         return self.peak / self.inference_bytes
+
+    @property
+    def device_used(self) -> int | None:
+        """What nvidia-smi shows of one GPU, about: what is reserved, and CUDA's context and libraries. None with
+        several GPUs, whose NCCL buffers no source sizes."""
+        if self.reserved is None or self.sharding.cards > 1:
+            return None
+        return self.reserved + OVERHEAD_BYTES
 
     def part(self, name: str) -> Part | None:
         """The part of that name, where there is one."""

@@ -10,18 +10,25 @@ rules of torch's sources; within 10 % of torchtitan's published tables (tests/me
   the logits leave when the loss has read them, beside the loss's gradients; and torch's pipeline puts all logits
   together in a tensor that no free block can serve.
 
-Not counted: rounding to 512 B and 2 MiB, NCCL's buffers (which no allocator of torch holds), and pieces lost otherwise.
+On one GPU the rules of the allocator are replayed over the births and deaths of a step's tensors (inspector/measure/
+allocator.py; `--measure`): what it reserves above the peak is known as a range over types and settings.
+
+Not counted of FSDP2: rounding to 512 B and 2 MiB, NCCL's buffers (which no allocator of torch holds), and pieces lost
+otherwise.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.phases import Moment
 from inspector.memory.training.ranks import Rank, gathered_bytes
 from inspector.memory.training.sharding import Sharding
+from inspector.tables import table_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +72,26 @@ def reserved_bytes(
         lost = holes.block + holes.logits if moment.phase == "loss" and moment.logits else 0
         rest = max(rest, moment.total - moment.gradients + lost)
     return max(rest + gathering + holes.merged, optimizer.rest) + optimizer.gradients
+
+
+def usually_reserved(peak: int, setup: TrainingSetup, sharding: Sharding) -> tuple[int, int, int] | None:
+    """(10th percentile, median, 90th) of what one GPU's allocator reserves for a step with such a peak.
+
+    None where no such steps were replayed: several GPUs, offload, what is compiled, quantized or in fp8, other losses
+    than the class's own, other objectives and optimizers, eager attention.
+    """
+    if sharding.cards > 1 or sharding.away or setup.compiled or setup.fp8 != "none" or setup.attention == "eager":
+        return None
+    if setup.logits != "all" or setup.objective != "sft" or setup.optimizer_in_backward:
+        return None
+    if setup.optimizer != "adamw" or setup.method not in ("full", "lora"):
+        return None
+    shares = _shares()
+    return int(peak * shares[0]), int(peak * shares[1]), int(peak * shares[2])
+
+
+@cache
+def _shares() -> tuple[float, float, float]:
+    """Percentiles of reserved / peak (inspector/data/reserved.json, by tests/oracles/training_reserved.py)."""
+    found = json.loads(table_text("reserved.json"))
+    return found["low"], found["median"], found["high"]

@@ -34,7 +34,7 @@ from inspector.memory.training.ranks import (
     sharded,
 )
 from inspector.memory.training.recompute import recomputed_blocks
-from inspector.memory.training.reserved import Holes, knows_reserved, reserved_bytes
+from inspector.memory.training.reserved import Holes, knows_reserved, reserved_bytes, usually_reserved
 from inspector.memory.training.sharding import Sharding
 from inspector.memory.training.sizes import MissingSize, Sizes, sizes_of, with_tensors
 from inspector.memory.training.states import weights
@@ -107,7 +107,10 @@ def training_estimate(
         return states_only(model, workload, setup, sharding, f"config.json does not give {missing}")
     fullest = max(cards, key=lambda card: (card.peak is None, card.peak or 0))
     reserved = [card.reserved for card in cards]
-    return replace(fullest, reserved=None if None in reserved else max(size or 0 for size in reserved))
+    if None not in reserved:
+        return replace(fullest, reserved=max(size or 0 for size in reserved))
+    usual = None if fullest.peak is None else usually_reserved(fullest.peak, setup, sharding)
+    return fullest if usual is None else replace(fullest, reserved=usual[1], reserved_range=(usual[0], usual[2]))
 
 
 @dataclass(frozen=True, slots=True)
