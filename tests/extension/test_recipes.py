@@ -14,6 +14,7 @@ LLAMA = "meta-llama/Llama-3.2-1B"
 ENGINE, LAYER = "To add an engine", "To add a mechanism of attention or state"
 SETTING, PACKING, FORMAT = "To add a setting", "To add a quantization", "To add a stored weight format"
 WRITER, GPU = "To add an output format", "To add a GPU"
+OBJECTIVE = "To add an objective of training"
 GIB = 1024**3
 
 
@@ -27,7 +28,7 @@ def recipe(title: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("with_recipe", [title], indirect=True, ids=[""])
 
 
-@pytest.mark.parametrize("title", [ENGINE, LAYER, SETTING, PACKING, FORMAT, WRITER, GPU])
+@pytest.mark.parametrize("title", [ENGINE, LAYER, SETTING, PACKING, FORMAT, WRITER, GPU, OBJECTIVE])
 def test_it_is_one_or_two_places_and_few_lines(title: str) -> None:
     assert len(steps(title)) <= 2
     assert code_lines(title) < 30
@@ -67,6 +68,25 @@ print(model.estimate(toy=3).total - model.estimate().total)
 print(model.fit("24GiB", toy=3).needed - model.fit("24GiB").needed)
 """
         assert run(with_recipe, "-c", script).split() == ["3", "3", "3"]
+
+
+@recipe(OBJECTIVE)
+class TestObjective:
+    def test_its_step_is_sized(self, with_recipe: Path) -> None:
+        toy = record(with_recipe, "train", LLAMA, "--objective", "toy", "--context", "1k")["training"]
+        assert (toy["objective"], toy["reference"]) == ("toy", "copy")
+        assert toy["frozen_models"] == 2 * 1_235_814_400
+        assert set(toy["phases"]) == {"forward", "reference", "loss", "backward", "optimizer"}
+        dpo = record(with_recipe, "train", LLAMA, "--objective", "dpo", "--context", "1k")["training"]
+        assert toy["phases"]["forward"] == dpo["phases"]["forward"]
+        assert toy["phases"]["loss"] < dpo["phases"]["loss"]
+
+    def test_it_is_offered_and_what_it_cannot_be_is_refused(self, with_recipe: Path) -> None:
+        assert "|toy|" in run(with_recipe, "train", "--help")
+        wrong = ("train", LLAMA, "--objective", "toy", "--reference", "precomputed")
+        assert "toy has no reference model 'precomputed'" in run(with_recipe, *wrong, code=2)
+        autocast = ("train", LLAMA, "--objective", "toy", "--precision", "mixed")
+        assert "logits in mixed is not known" in run(with_recipe, *autocast, code=2)
 
 
 @recipe(ENGINE)

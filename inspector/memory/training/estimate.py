@@ -243,6 +243,8 @@ class TrainingSetup(ObjectiveSetup):
         self._check_method()
         self._check_passes()
         self.check_objective(adapters=self.adapters, logits=self.logits)
+        if self.aim.logits and self.logits == "all":
+            _ = self.logit_bytes  # refuses what is not known
 
     def _check_optimizer(self) -> None:
         if self.lora_rank < 1 or self.optimizer_rank < 1:
@@ -332,9 +334,16 @@ class TrainingSetup(ObjectiveSetup):
 
     @property
     def logit_bytes(self) -> LogitBytes:
-        """What the objective's loss over whole logits holds."""
-        cast = self.fp32_outputs and self.compute == "bf16"
-        return self.aim.logits["mixed" if cast else self.compute]
+        """What the objective's loss over whole logits holds.
+
+        Raises:
+            UsageError: in this precision that is not known.
+        """
+        precision = "mixed" if self.fp32_outputs and self.compute == "bf16" else self.compute
+        if precision not in self.aim.logits:
+            known = ", ".join(self.aim.logits)
+            raise UsageError(f"what {self.objective} holds of logits in {precision} is not known", f"Known: {known}.")
+        return self.aim.logits[precision]
 
     @property
     def variant(self) -> str:

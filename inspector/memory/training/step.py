@@ -329,7 +329,7 @@ class _Card:
             embedding = embedding if what.embedding else found.frozen_profile.embedding
             head_gradients = (0 if what.embedding else what.outside) * setup.trained_bytes
         head = profile.head
-        if sharding.loss_parallel:
+        if sharding.loss_parallel and setup.objective == "sft":
             head = loss_parallel(head)
         head, scores = self._head(head, trains=trains_head)
         if what.saved_head:

@@ -71,4 +71,13 @@ def table_of(result: dict[str, Any]) -> str:
                 lines.append(
                     f"| {objective}, logits {logits}, without the optimizer's step | {summary(chosen, 'passes')} |"
                 )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_models(result)]) + "\n"
+
+
+def _models(result: dict[str, Any]) -> list[str]:
+    """The models of the cases, and what measured them."""
+    names = {seen: [] for seen in (False, True)}  # type: dict[bool, list[str]]
+    for model in result["models"]:
+        names[model["unseen"]].append(f"{model['name']} ({model['config']['model_type']})")
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    return [f"Models: {', '.join(names[False])}; unseen: {', '.join(names[True])}.", f"Measured with {versions}."]
