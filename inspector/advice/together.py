@@ -213,7 +213,7 @@ def _by_share_of_free(engine: Engine, sides: Sequence[Side], spec: GpuSpec, opti
     order = sorted(range(len(sides)), key=lambda at: -(parts[at].get("weights") or 0))
 
     def deal(many: int) -> dict[int, _Dealt] | None:
-        """What each gets with so many requests at once; None where one has no room."""
+        """What each gets with so many requests at once; None where one has no room for any share."""
         found: dict[int, _Dealt] = {}
         taken = spare = 0
         for at in order:
@@ -227,12 +227,16 @@ def _by_share_of_free(engine: Engine, sides: Sequence[Side], spec: GpuSpec, opti
             needed = context[at] + math.ceil(share * (room.capacity - context[at] + spare)) + slack[at]
             found[at] = _Dealt(share, needed, answer)
             taken, spare = taken + needed, spare + slack[at]
-        return found if taken <= usable else None
+        return found
 
-    most = largest_that_fits(lambda many: (deal(many) is not None, None), MAX_AT_ONCE)
-    dealt = deal(most) if most else None
+    def holds(many: int) -> bool:
+        found = deal(many)
+        return found is not None and sum(each.needed for each in found.values()) <= usable
+
+    dealt = deal(largest_that_fits(lambda many: (holds(many), None), MAX_AT_ONCE) or 1)
     if dealt is None:
-        return _summed(engine, spec, beside, usable, _as_needed(engine, sides, answers), notes)
+        result = _summed(engine, spec, beside, usable, _as_needed(engine, sides, answers), notes)
+        return replace(result, fits=False if result.fits is False else None)
     tenants = [
         _tenant(engine, side, dealt[at].answer, dealt[at].share, dealt[at].needed) for at, side in enumerate(sides)
     ]

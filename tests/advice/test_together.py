@@ -88,6 +88,14 @@ def test_under_sglang_a_share_is_of_what_those_before_leave(
     assert taken <= found.capacity
 
 
+@pytest.mark.parametrize("quarters", [64, 90, 96, 98, 99, 112, 128, 140])
+def test_sglangs_sums_and_verdict_agree_around_the_size_that_just_holds(quarters: int) -> None:
+    models = ["Qwen/Qwen3-4B", SMALL, "Qwen/Qwen3-0.6B"][: 2 + quarters % 2]
+    found = inspector.together(models, f"{quarters / 4}GiB", engine="sglang", offline=True)
+    assert found.fits == ((found.headroom or 0) >= 0)
+    assert not found.fits or all(each.share and each.fit.fits for each in found.tenants)
+
+
 def test_sglangs_servers_are_launched_with_their_shares(run: Run) -> None:
     asked = ("fit", "--offline", SMALL, QWEN, "--gpu", "H100", "--together")
     done = run(*asked, "--emit", "sglang")
