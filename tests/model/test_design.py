@@ -18,6 +18,7 @@ from inspector.model.build import build_model
 from inspector.model.design import designed, read_changes
 from inspector.model.design.expressions import holds, size_of
 from inspector.model.design.full import add_layers
+from inspector.tables import table_text
 from tests.conftest import TINY_LLAMA, Run
 
 LLAMA = "meta-llama/Meta-Llama-3-8B"
@@ -309,3 +310,11 @@ def test_without_transformers_as_in_a_browser_a_table_tells_what_a_config_leaves
     assert told.pop("changed") == str(with_class.model.parameters.total)
     assert "wrong" not in told.values()
     assert sum(each == "equal" for each in told.values()) >= 190
+
+
+def test_without_transformers_every_key_that_the_tables_need_is_told() -> None:
+    from fixtures.make_design_configs import keys_read, types
+
+    told = json.loads(table_text("design_configs.json"))["types"]
+    wrong = {name: set(keys_read(of)[0]) - told[name]["keys"].keys() for name, of in types() if name in told}
+    assert not {name: keys for name, keys in wrong.items() if keys}
