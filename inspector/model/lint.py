@@ -201,7 +201,7 @@ def _plural(count: int, noun: str) -> str:
 
 ShapeRow = tuple[list[tuple[str, str, int]], dict[str, int], dict[str, list[str]], dict[str, str]]
 """Of a type: [expression of keys, tensor, axis], the defaults and the names of the keys (of several in a config, the
-first one counts), the types of the parts. An axis below 0 is the number of layers or experts that a name counts."""
+first one counts), the types of each part. An axis below 0 is the number of layers or experts that a name counts."""
 
 WORD = re.compile(r"[A-Za-z_][\w.]*")
 HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size")
@@ -311,7 +311,10 @@ def _compared(
 ) -> Iterator[tuple[str, str, str]]:
     """One row's wrong sizes. `path`: what stands before the keys of a part, "text_config."."""
     rows, defaults, names, parts = row
-    others = {prefix for prefix, kind in parts.items() if _part(config, prefix).get("model_type", kind) != kind}
+    kinds = {prefix: _part(config, prefix).get("model_type") for prefix in parts}
+    others = {prefix for prefix, kind in kinds.items() if kind is not None and kind not in parts[prefix].split()}
+
+    fronts = set(map(_front, by_name))
 
     def value(key: str, own: Mapping[str, Any]) -> int | None:
         prefix, _, last = key.rpartition(".")
@@ -326,6 +329,11 @@ def _compared(
 
     for expression, name, axis in rows:
         part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
+        if axis < 0 and "-" in expression and name not in by_name and _front(name) in fronts:
+            expected = evaluate(expression, partial(value, own={}))
+            if expected is not None and expected > 0:
+                shown = WORD.sub(lambda key: path + key[0], expression)
+                yield shown, name, f"the files hold no {name}, config.json's {shown} is {expected:,}"
         if name not in by_name or ("//" in expression and any(str(key).endswith(HEAD_WIDTHS) for key in part)):
             continue  # where the file says how wide a head is, that is no quotient
         layers = ({}, *_own_values(part))
@@ -335,6 +343,11 @@ def _compared(
             shown = WORD.sub(lambda key: path + key[0], expression)
             what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
             yield shown, name, f"{what}, config.json's {shown} is {_listed(expected)}"
+
+
+def _front(name: str) -> str:
+    """The list that a name's first number counts: "layers.{}.mlp.gate.weight" -> "layers."."""
+    return name.partition("{}")[0]
 
 
 def _own_values(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

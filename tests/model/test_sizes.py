@@ -131,6 +131,18 @@ def test_a_layer_beyond_the_config_predicts_tokens_only_if_it_has_tensors_for_th
     assert "those beyond are not loaded" not in note("model.layers.2.eh_proj")
 
 
+def test_layers_that_the_config_makes_sparse_and_no_file_has_have_a_note() -> None:
+    def notes(first_dense: int) -> str:
+        names = ("model.layers.0.mlp.up_proj", "model.layers.0.input_layernorm")
+        tensors = tuple(Tensor(f"{name}.weight", "BF16", (64, 64)) for name in names)
+        config = {"model_type": "glm4_moe", "architectures": ["Glm4MoeForCausalLM"], "num_hidden_layers": 1}
+        config |= {"hidden_size": 64, "num_attention_heads": 4, "first_k_dense_replace": first_dense}
+        return " ".join(build_model(Checkpoint("a/b", None, "local", config, tensors)).parameters.notes)
+
+    assert "the files hold no layers.{}.mlp.gate.weight" in notes(0)
+    assert "the files hold no" not in notes(1)
+
+
 def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
     config: dict[str, Any] = {"model_type": "zamba2", "architectures": ["Zamba2Model"], "num_attention_heads": 2}
     config |= {"hidden_size": 8, "vocab_size": 10}

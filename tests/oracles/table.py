@@ -86,6 +86,7 @@ def _plain(text: Any) -> str:
 
 
 SURPRISES = {
+    "folders": "folders of transformers/models that were tried",
     "classes": "model classes whose small random config was changed: of each config class the first two",
     "built": "of these, built anew with other ties and under files of other sizes (a quarter, by their names)",
     "configs": "changed configs (keys dropped, null, flipped, nested, flat, renamed; ties) that are taken",
@@ -216,7 +217,7 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
         SURPRISES,
     ),
     "surprises_unseen": (
-        "Surprises: another sample, of other configs, changes and classes, that was drawn after the last repair",
+        "Surprises: another sample, of other configs, changes and classes, of which nothing was mended",
         SURPRISES,
     ),
     "facts": (
