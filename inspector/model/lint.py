@@ -330,10 +330,10 @@ def _compared(
     for expression, name, axis in rows:
         part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
         if axis < 0 and "-" in expression and name not in by_name and _front(name) in fronts:
-            expected = evaluate(expression, partial(value, own={}))
-            if expected is not None and expected > 0:
+            count = evaluate(expression, partial(value, own={})) or 0
+            if count > 0:
                 shown = WORD.sub(lambda key: path + key[0], expression)
-                yield shown, name, f"the files hold no {name}, config.json's {shown} is {expected:,}"
+                yield shown, name, f"the files hold no {name}, config.json's {shown} is {count:,}"
         if name not in by_name or ("//" in expression and any(str(key).endswith(HEAD_WIDTHS) for key in part)):
             continue  # where the file says how wide a head is, that is no quotient
         layers = ({}, *_own_values(part))
