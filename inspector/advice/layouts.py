@@ -11,7 +11,8 @@ What the model, the hardware or the schedule forbids is no part of it:
 - expert parallel: divides the experts, and the GPUs among which data parallelism is.
 - data parallel: whole micro-batches, so that the global batch is what was asked for.
 
-A larger micro-batch never takes less, so the least memory is looked for with micro-batches of one sequence.
+A larger micro-batch never takes less, nor does less recomputation or a smaller expert-parallel degree than the largest:
+the least memory is looked for with micro-batches of one sequence, with recomputation, and with that degree or none.
 """
 
 from __future__ import annotations
@@ -83,13 +84,12 @@ def propose_layout(
         UnreadableModel: the peak of no such layout is known.
     """
     search = _Search(model, workload, setup, sharding, tensors, asked)
-    found = search.candidates
-    if not found:
+    least = search.least
+    if least is None:
         raise UnreadableModel(
             f"no layout of {asked.total_gpus} GPUs can be sized",
             "Without --gpus, what is known of a step on one GPU is printed.",
         )
-    least = min(found, key=lambda each: (each.peak, each.simplicity))
     simplest = None if capacity is None else search.simplest(capacity)
     return Proposal(
         asked.total_gpus or 1,
@@ -128,13 +128,31 @@ class _Search:
         Raises:
             UsageError: none is.
         """
+        self._refuse_given()
         found = list(self._allowed())
         if not found:
             raise UsageError(
-                f"no layout of {self.gpus:,} GPUs keeps {self.global_batch:,} sequences per step",
+                f"no layout of {_count(self.gpus, 'GPU')} keeps {_count(self.global_batch, 'sequence')} per step",
                 "Give another --global-batch, or leave degrees out.",
             )
         return found
+
+    def _refuse_given(self) -> None:
+        """Refuse a degree that was given and that the GPUs, the model or a node cannot have.
+
+        Raises:
+            UsageError: there is one, with what it has to divide.
+        """
+        own, whole = self.sharding, 1
+        for kind in (self.data, "hsdp", *KINDS):
+            degree = getattr(own, kind)
+            if degree > 1 and kind in NAMES and not self._allows(kind, degree):
+                raise UsageError(f"--{kind} {degree} cannot be: {self._limits(kind)}", f"Leave out --{kind}.")
+            whole *= 1 if kind == "ep" else degree
+            if self.gpus % whole or (kind == "ep" and self.gpus % degree):
+                raise UsageError(
+                    f"--{kind} {degree} does not divide {_count(self.gpus, 'GPU')}", f"Leave out --{kind}."
+                )
 
     def _allowed(self) -> Iterator[Sharding]:
         own = self.sharding
@@ -170,8 +188,9 @@ class _Search:
     def _degrees(self, kind: str, most: int) -> list[int]:
         """The degrees of a kind that divide so many GPUs and that the model allows; one that is given stays."""
         given = getattr(self.sharding, kind)
-        divisors = [given] if given > 1 else range(1, most + 1)
-        return [degree for degree in divisors if most % degree == 0 and (degree == 1 or self._allows(kind, degree))]
+        divisors = [given] if given > 1 or kind in self.asked.kept else range(1, most + 1)
+        found = [degree for degree in divisors if most % degree == 0 and (degree == 1 or self._allows(kind, degree))]
+        return sorted({found[0], found[-1]}) if kind == "ep" and found else found
 
     def _allows(self, kind: str, degree: int) -> bool:
         """Whether the model and the hardware allow such a degree."""
@@ -181,7 +200,7 @@ class _Search:
         if kind == "cp":
             chunk, rest = divmod(context, 2 * degree)
             whole = all(layer.kind in ("full_attention", "latent_attention") for layer in architecture.layers)
-            return whole and not rest and chunk >= SHORTEST_CHUNK
+            return whole and not rest and chunk >= SHORTEST_CHUNK and self.setup.objective == "sft"
         if kind == "ep":
             return architecture.experts is not None and architecture.experts.total % degree == 0
         sizes = (
@@ -196,27 +215,41 @@ class _Search:
         architecture = self.model.architecture
         if kind == "tp":
             heads = f"{architecture.num_attention_heads} heads, {architecture.num_key_value_heads} of keys and values"
-            return f"within a node of {self.asked.node_gpus} GPUs, and divides {heads}"
+            inner = f" and {architecture.intermediate_size:,} inner values" if architecture.intermediate_size else ""
+            return f"within a node of {_count(self.asked.node_gpus, 'GPU')}, and divides {heads}{inner}"
         if kind == "pp":
             return f"at most {architecture.num_hidden_layers} stages, and a microbatch for each"
+        if kind == "cp" and self.setup.objective != "sft":
+            return "TRL has it for supervised fine-tuning alone"
         if kind == "cp":
             return f"two chunks of a sequence per GPU, of {SHORTEST_CHUNK} tokens or more, and full attention alone"
-        return "divides the routed experts" if architecture.experts else "the model has no routed experts"
+        experts = architecture.experts
+        return f"divides {experts.total} routed experts" if experts else "the model has no routed experts"
 
     @cached_property
     def candidates(self) -> list[_Candidate]:
-        """All with micro-batches of one sequence, with the least and the most recomputation."""
-        ways = list(self._ways(("none", "full")))
-        return [
-            found
-            for sharding in self.shardings
-            for setup in ways
-            if (found := self._size(sharding, setup, 1)) is not None
-        ]
+        """All with micro-batches of one sequence and the most recomputation."""
+        setup = list(self._ways(("none", "full")))[-1]
+        sized = (self._size(sharding, setup, 1) for sharding in self.shardings)
+        return [found for found in sized if found is not None]
+
+    @cached_property
+    def least(self) -> _Candidate | None:
+        """The one with the least memory; without recomputation, where that takes no more."""
+        best = min(self.candidates, key=lambda each: (each.peak, each.simplicity), default=None)
+        if best is None:
+            return None
+        others = [self._resized(best, setup) for setup in self._ways(("none",))]
+        return min((each for each in (best, *others) if each), key=lambda each: (each.peak, each.simplicity))
+
+    def _resized(self, one: _Candidate, setup: TrainingSetup, batch: int = 1) -> _Candidate | None:
+        """The same degrees with another setup or micro-batch."""
+        sharding = replace(one.sharding, grad_accum=one.sharding.grad_accum * one.workload.batch)
+        return self._size(sharding, setup, batch)
 
     def _ways(self, names: Iterable[str]) -> Iterator[TrainingSetup]:
         """The setup with each kind of checkpointing; as it is, where one was asked for."""
-        if self.setup.checkpointing != "none":
+        if self.setup.checkpointing != "none" or "checkpointing" in self.asked.kept:
             yield self.setup
             return
         for name in names:
@@ -242,12 +275,12 @@ class _Search:
     def simplest(self, capacity: int) -> _Candidate | None:
         """The first that fits, with its largest micro-batch."""
         ways = list(self._ways(RECOMPUTED))
-        order = sorted(self.shardings, key=lambda each: _Candidate(each, self.setup, self.workload, 0, 0).simplicity)
-        for sharding in order:
+        fitting = [each for each in self.candidates if each.needed <= capacity]  # with the most recomputation
+        for found in sorted(fitting, key=lambda each: each.simplicity):
             for setup in ways:
-                one = self._size(sharding, setup, 1)
+                one = found if setup == found.setup else self._resized(found, setup)
                 if one is not None and one.needed <= capacity:
-                    return self._largest(sharding, setup, one, capacity)
+                    return self._largest(one.sharding, setup, one, capacity)
         return None
 
     def _largest(self, sharding: Sharding, setup: TrainingSetup, one: _Candidate, capacity: int) -> _Candidate:
@@ -264,17 +297,21 @@ class _Search:
 
     def layout(self, candidate: _Candidate) -> Layout:
         """As the command line says it."""
-        sharding, words = candidate.sharding, []
-        settings: dict[str, Any] = {}
+        given = {"batch": self.workload.batch, "checkpointing": self.setup.checkpointing}
+        chosen = {"batch": candidate.workload.batch, "checkpointing": candidate.setup.checkpointing}
+        known = {
+            name: settings_of(kind)[name] for name, kind in (("batch", RunSettings), ("checkpointing", TrainingSetup))
+        }
         for name, each in settings_of(Sharding).items():
-            value = getattr(sharding, name)
+            value = getattr(candidate.sharding, name)
             if value != getattr(self.sharding, name):
-                settings[name] = value
-                words += option_words(each, value)
-        settings |= {"batch": candidate.workload.batch, "checkpointing": candidate.setup.checkpointing}
-        for kind, name in ((RunSettings, "batch"), (TrainingSetup, "checkpointing")):
-            words += option_words(settings_of(kind)[name], settings[name])
-        return Layout(settings, shlex.join(words), candidate.peak, candidate.needed)
+                known[name], given[name], chosen[name] = each, getattr(self.sharding, name), value
+        order = [name for name in (*settings_of(Sharding), *chosen) if name in chosen]
+        words: list[str] = []
+        for name in dict.fromkeys(order):
+            if chosen[name] != given[name]:  # what was given before is said again, if only to be the default
+                words += option_words(known[name], chosen[name]) or [known[name].about.option, str(chosen[name])]
+        return Layout(chosen, shlex.join(words), candidate.peak, candidate.needed)
 
     def reasons(self, least: _Candidate) -> Iterator[Reason]:
         """Of each choice: what it is, and the least that another one takes."""
@@ -282,13 +319,17 @@ class _Search:
             value = getattr(least.sharding, kind)
             others = [each for each in self.candidates if (getattr(each.sharding, kind) > 1) != (value > 1)]
             what = f"{NAMES[kind]} x {value}" if value > 1 else f"no {NAMES[kind]}"
-            yield Reason(kind, value, f"{what} ({self._limits(kind)})", _least(others))
+            text = f"{what} ({self._limits(kind)})"
+            if value == 1 and not others:
+                text = f"no {NAMES[kind]} can be: {self._limits(kind)}"
+            yield Reason(kind, value, text, _least(others))
         mode = least.setup.checkpointing
-        others = [each for each in self.candidates if each.setup.checkpointing != mode]
+        others = [found for setup in self._ways(("none", "full")) if (found := self._resized(least, setup))]
+        others = [each for each in others if each.setup.checkpointing != mode]
         yield Reason("checkpointing", mode, f"checkpointing {mode}", _least(others))
-        more = self._size(least.sharding, least.setup, 2) if least.sharding.grad_accum % 2 == 0 else None
-        steps = f"{least.sharding.grad_accum} microbatches of one sequence"
-        yield Reason("batch", 1, f"{steps} on each of {self._data(least)} data-parallel GPUs", _least([more]))
+        more = self._resized(least, least.setup, 2) if least.sharding.grad_accum % 2 == 0 else None
+        steps = f"{_count(least.sharding.grad_accum, 'microbatch')} of one sequence"
+        yield Reason("batch", 1, f"{steps} on {_count(self._data(least), 'data-parallel GPU')}", _least([more]))
 
     def _data(self, least: _Candidate) -> int:
         return self.global_batch // least.sharding.grad_accum
@@ -296,3 +337,8 @@ class _Search:
 
 def _least(found: Sequence[_Candidate | None]) -> int | None:
     return min((each.peak for each in found if each is not None), default=None)
+
+
+def _count(number: int, what: str) -> str:
+    """ "1 GPU", "64 GPUs", "8 microbatches"."""
+    return f"{number:,} {what}" + ("" if number == 1 else "es" if what.endswith("ch") else "s")

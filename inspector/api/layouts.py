@@ -37,7 +37,7 @@ def settings_with(proposal: Proposal, over: Sharding) -> dict[str, Any]:
     """The settings of a step that has the proposed layout, in place of a number of GPUs."""
     own, degrees = dict(proposal.least.settings), settings_of(Sharding)
     spread = dataclasses.asdict(over) | {name: own.pop(name) for name in list(own) if name in degrees}
-    return own | {"sharding": Sharding(**spread), "total_gpus": None, "global_batch": None}
+    return own | {"sharding": Sharding(**spread), "total_gpus": None, "global_batch": None, "kept": ()}
 
 
 def refuse_without_gpus(asked: LayoutSettings) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from inspector.api.settings import DesignSettings, DeviceSettings
 from inspector.cli.options import (
@@ -144,6 +145,8 @@ def train(
         }
         settings.pop("node_gpus")
         return train_ranges(model, ranges, settings, access, out, {"explain": explain} | layout, check=check)
+    if settings["total_gpus"] is not None:
+        settings["kept"] = _given()
     try:
         with out.waiting(model):
             trained = api_training.train(model, **access, **settings)
@@ -161,6 +164,13 @@ def train(
         config = told(run, trained, access, settings)
     code = _write(out, model, trained, config, explain=explain)
     return out.verdicts([fit.fits for fit in trained.fits]) if check else out.comes_to(code)
+
+
+def _given() -> tuple[str, ...]:
+    """The settings that the command line gives, those at their defaults among them."""
+    context = click.get_current_context()
+    given = (name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE)
+    return tuple(sorted(given))
 
 
 def _write(out: Output, model: str, trained: Trained, config: dict[str, Any] | None, *, explain: bool) -> int:

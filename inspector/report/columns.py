@@ -70,6 +70,10 @@ TRAINING_COLUMNS = (
 )
 
 
+LAYOUT_COLUMN = Column("training.layout.least.options", "layout", str)
+"""Of a step whose layout was proposed."""
+
+
 def _range_text(found: Record | None) -> str:
     return "" if found is None else f"{found['low']:,.3g}-{found['high']:,.3g}"
 
@@ -117,6 +121,8 @@ def columns_of(records: Sequence[Record]) -> tuple[Column, ...]:
         return found[1:]
     fits: Sequence[Any] = max((record.get("fit", ()) for record in records), key=len, default=())
     chosen = TRAINING_COLUMNS if any("training" in record for record in records) else MEMORY_COLUMNS
+    if any((record.get("training") or {}).get("layout") for record in records):
+        chosen = (*chosen, LAYOUT_COLUMN)
     return (*chosen, *device_columns([device_text(fit["gpu"], fit["count"]) for fit in fits]))
 
 

@@ -32,6 +32,9 @@ LOGITS = {
 }
 
 
+AS_IT_IS = "as it is"
+
+
 def print_training(
     console: Console,
     inspection: Inspection,
@@ -103,18 +106,18 @@ def _held(training: TrainingEstimate) -> str:
 
 def _print_layout(console: Console, proposal: Proposal, inspection: Inspection) -> None:
     """What is proposed for a number of GPUs, and why."""
-    heading = f"A layout of {proposal.gpus:,} GPUs for {proposal.global_batch:,} sequences per step"
-    indented(console, Text(f"{heading}, of {proposal.sized:,} that were sized", "bold"), 0)
+    gpus = f"{proposal.gpus:,} GPU" + ("s" if proposal.gpus > 1 else "")
+    sequences = f"{proposal.global_batch:,} sequence" + ("s" if proposal.global_batch > 1 else "")
+    heading = f"A layout of {gpus} for {sequences} per step, of {proposal.sized:,} that were sized"
+    indented(console, Text(heading, "bold"), 0)
     least = proposal.least
-    indented(console, Text(f"the least memory: {least.options} ({gib_text(least.peak)} GiB)"))
+    indented(console, Text(f"the least memory: {least.options or AS_IT_IS} ({gib_text(least.peak)} GiB)"))
     for reason in proposal.reasons:
         other = "" if reason.otherwise is None else f": otherwise {gib_text(reason.otherwise)} GiB"
         indented(console, Text(f"{reason.text}{other}"), 4)
     if proposal.simplest is not None:
-        indented(
-            console,
-            Text(f"the simplest that fits: {proposal.simplest.options} ({gib_text(proposal.simplest.peak)} GiB)"),
-        )
+        options = proposal.simplest.options or AS_IT_IS
+        indented(console, Text(f"the simplest that fits: {options} ({gib_text(proposal.simplest.peak)} GiB)"))
     elif inspection.fits:
         indented(console, Text("no layout of so many GPUs fits"))
     console.print()

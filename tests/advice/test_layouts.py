@@ -25,10 +25,15 @@ def record(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
 CASES = [
     (LLAMA, "--gpus 8 --gpu H100"),
     (LLAMA, "--gpus 8 --gpu H100 --precision mixed --optimizer-impl fused --batch 4"),
+    (LLAMA, "--gpus 64 --gpu H100 --grad-accum 4 --global-batch 128"),
+    (LLAMA, "--gpus 64 --gpu H100 --batch 4 --grad-accum 2"),
+    (LLAMA, "--gpus 8 --gpu H100 --checkpointing none"),
+    (LLAMA, "--gpus 8 --gpu H100 --tp 1"),
     (LLAMA, "--gpus 64 --global-batch 512 --context 8k --gpu 'RTX 4090'"),
     (LLAMA, "--gpus 4 --method qlora --gpu 24GiB"),
     (LLAMA, "--gpus 16 --zero 3 --gpu H100"),
     (LLAMA, "--gpus 16 --tp 4 --checkpointing full --gpu H100"),
+    (LLAMA, "--gpus 1 --method qlora --gpu 24GiB"),
     (MIXTRAL, "--gpus 32 --gpu H100"),
     (QWEN, "--gpus 6 --gpu 24GiB"),
 ]
@@ -38,34 +43,68 @@ CASES = [
 def test_the_proposed_options_give_the_stated_memory_and_keep_the_global_batch(
     capsys: pytest.CaptureFixture[str], model: str, asked: str
 ) -> None:
+    """The same command, with the proposed options behind those that were given, in place of the number of GPUs."""
     words = shlex.split(asked)
     found = record(capsys, model, *words)
     layout = found["training"]["layout"]
     assert found["training"]["peak"] == layout["least"]["peak"]
     assert found["training"]["cards"] == layout["gpus"] == int(words[1])
-    rest = _without(words, "--gpus", "--global-batch", "--batch", "--gpu")
+    kept = [word for at, word in enumerate(words) if not {word, words[max(0, at - 1)]} & {"--gpus", "--global-batch"}]
     for name in ("least", "simplest"):
-        proposed = layout[name]
-        given = shlex.split(proposed["options"])
-        kept = (
-            [word for word in rest if word not in ("--checkpointing", "full")] if "--checkpointing" in given else rest
-        )
-        again = record(capsys, model, *kept, *given, "--gpu", words[words.index("--gpu") + 1])
-        assert again["training"]["peak"] == proposed["peak"]
+        again = record(capsys, model, *kept, *shlex.split(layout[name]["options"]))
+        assert again["training"]["peak"] == layout[name]["peak"]
         assert again["training"]["cards"] == layout["gpus"]
         assert again["fit"][0]["fits"]
-        assert again["fit"][0]["needed"] == proposed["needed"]
-        assert _sequences(proposed["settings"], layout["gpus"], words) == layout["global_batch"]
+        assert again["fit"][0]["needed"] == layout[name]["needed"]
+        assert _sequences(kept, layout[name]["options"], layout["gpus"]) == layout["global_batch"]
 
 
-def _without(words: list[str], *names: str) -> list[str]:
-    return [word for at, word in enumerate(words) if word not in names and words[at - 1] not in names]
+def _sequences(given: list[str], options: str, gpus: int) -> int:
+    """Of a step, by the last value of each option."""
+    words = [*given, *shlex.split(options)]
+    last = {name: int(words[at + 1]) for at, name in enumerate(words) if name in DEGREES}
+    divided = last.get("--tp", 1) * last.get("--pp", 1) * last.get("--cp", 1)
+    return gpus // divided * last.get("--batch", 1) * last.get("--grad-accum", 1)
 
 
-def _sequences(settings: dict[str, Any], gpus: int, words: list[str]) -> int:
-    tp = settings.get("tp", int(words[words.index("--tp") + 1]) if "--tp" in words else 1)
-    data = gpus // (tp * settings.get("pp", 1) * settings.get("cp", 1))
-    return int(data * settings["batch"] * settings.get("grad_accum", 1))
+DEGREES = ("--tp", "--pp", "--cp", "--batch", "--grad-accum")
+
+
+def test_what_is_given_by_hand_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    found = record(capsys, LLAMA, "--gpus", "8", "--checkpointing", "none", "--tp", "1")["training"]
+    assert found["checkpointing"] == "none"
+    assert "--tp" not in found["layout"]["least"]["options"]
+    assert "--checkpointing full" in record(capsys, LLAMA, "--gpus", "8")["training"]["layout"]["least"]["options"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"tp": 3}, "--tp 3 cannot be: within a node of 8 GPUs, and divides 32 heads"),
+        ({"tp": 16}, "within a node of 8 GPUs"),
+        ({"pp": 64}, "at most 32 stages"),
+        ({"ep": 2}, "no routed experts"),
+        ({"fsdp": 128}, "--fsdp 128 does not divide 64 GPUs"),
+        ({"fsdp": 32, "tp": 4}, "--tp 4 does not divide"),
+    ],
+)
+def test_a_degree_that_cannot_be_is_named(asked: dict[str, int], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        inspector.train(LLAMA, offline=True, total_gpus=64, sharding=asked)
+
+
+def test_one_gpu_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["train", QWEN, "--offline", "--gpus", "1", "--gpu", "24GiB", "--context", "512"]
+    assert run(asked) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "A layout of 1 GPU for 1 sequence per step" in text
+    assert "the simplest that fits: as it is" in text
+    assert "1 microbatch of one sequence on 1 data-parallel GPU" in text
+    assert "no tensor parallel can be" in text
+    assert run([*asked, "--format", "markdown", "--gpus", "2"]) == 0
+    table = capsys.readouterr().out
+    assert "| layout |" in table
+    assert "--tp 2 --sp" in table
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -17,6 +17,7 @@ class LayoutSettings:
         total_gpus: GPUs of the run, for which a layout is proposed where the degrees do not give one; None for none.
         global_batch: sequences a step of the whole run; the micro-batch x microbatches x data-parallel GPUs where None.
         node_gpus: GPUs of a node, within which tensor parallelism stays.
+        kept: names of settings that stay although they are at their defaults: "checkpointing", "tp".
     """
 
     total_gpus: int | None = setting(
@@ -49,6 +50,7 @@ class LayoutSettings:
         most=2**16,
         group="Several GPUs",
     )
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Reason:
         choice: the setting's name: "tp".
         value: that of the layout.
         text: what was chosen, and within which limits.
-        otherwise: the least peak of a layout that chooses otherwise; None where there is none.
+        otherwise: the least peak of a layout that chooses otherwise, where it is a degree with others, too; None where
+            there is none.
     """
 
     choice: str
