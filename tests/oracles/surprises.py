@@ -287,7 +287,7 @@ class Tried:
         """What is saved, and beside it all that is tied to it under its own name in memory."""
         stored = {tensor.name: tensor for tensor in self._saved(model)}
         for name, value in model.state_dict().items():
-            if name in (model.all_tied_weights_keys or {}) and name not in stored:
+            if name in (getattr(model, "all_tied_weights_keys", None) or {}) and name not in stored:
                 stored[name] = Tensor(name, meta.DTYPES[value.dtype], tuple(value.shape))
         return tuple(stored.values())
 
