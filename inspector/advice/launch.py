@@ -55,13 +55,20 @@ def _contained(engine: Engine) -> bool:
     return bool(engine.emits) and engine.container("cuda", None) is not None
 
 
+def no_weights() -> UsageError:
+    """What is said where a config alone is to be launched."""
+    return UsageError("a config alone has no weights to serve", "Leave out --emit, or name a model with weights.")
+
+
 def launch_of(asked: Verdict, emit: str) -> Launch:
     """What launches a verdict.
 
     Raises:
-        UsageError: the engine has no such launch, or does not load the model from where it is.
+        UsageError: the engine has no such launch, or does not load the model from where it is; or it is a config alone.
     """
     engine, repo_id, spec = engine_named(asked.serving.engine), asked.checkpoint.repo_id, asked.spec
+    if asked.checkpoint.design is not None:
+        raise no_weights()
     if not repo_id.isprintable():
         raise UsageError("a path with invisible characters is not written into a command", "Rename it.")
     launch = engine.launch(asked, emit if emit in engine.emits else engine.emits[0])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.api.inspection import Inspection, device_specs, inspect_checkpoint, read
 from inspector.api.settings import DEFAULT_ENGINE, EngineSettings, FitQuestion, Settings, chosen
-from inspector.errors import UsageError
 from inspector.settings import asking
 
 if TYPE_CHECKING:
@@ -81,13 +80,13 @@ def launch_inspected(
     Raises:
         UsageError: see `inspector.advice.launch.launch_of`.
     """
-    from inspector.advice.launch import launch_of
+    from inspector.advice.launch import launch_of, no_weights
     from inspector.engines.launch import Verdict
     from inspector.engines.registry import engine_named
     from inspector.hub.repo_id import DEFAULT_REVISION, RepoId, parse_model
 
     if inspection.checkpoint.design is not None or isinstance(model, Mapping):
-        raise UsageError("a config alone has no weights to serve", "Leave out --emit, or name a model with weights.")
+        raise no_weights()
     serving = next(iter(inspection.servings), None)
     if serving is None or not serving.fits:
         return None

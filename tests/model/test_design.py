@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,8 @@ def test_what_is_no_change_is_refused(text: str) -> None:
         ("hidden_size.x=3", "hidden_size"),
         ("a.b.c=4", "no part a"),
         ("num_key_value_heads=5", "cannot share"),
+        ("num_key_value_heads=0", "no model can have"),
+        ("head_dim=0", "no model can have"),
     ],
 )
 def test_what_cannot_be_is_told_with_exit_code_2(run: Run, change: str, said: str) -> None:
@@ -203,6 +206,27 @@ def test_a_design_is_not_launched(run: Run) -> None:
         "fit", LLAMA, "--offline", "--set", "num_hidden_layers=2", "--gpu", "H100", "--engine", "vllm", "--emit", "vllm"
     )
     assert result.code == 2
+
+
+def test_side_by_side_no_design_is_launched_either(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(TINY_LLAMA), "utf-8")
+    result = run("fit", path, LLAMA, "--offline", "--gpu", "H100", "--engine", "vllm", "--together", "--emit", "vllm")
+    assert result.code == 2
+    assert result.out == ""
+
+
+def test_a_recipe_is_set_and_one_of_nothing_in_the_model_is_not_said_to_pack_it(run: Run) -> None:
+    def made(recipe: str) -> Any:
+        return run(LLAMA, "--offline", "--set", f'quantization_config={{"quant_method": {recipe}}}', "--json").record
+
+    fp8, mxfp4 = made('"fp8", "weight_block_size": [128, 128]'), made('"mxfp4"')
+    assert fp8["memory"]["inference"]["weights"] < 0.6 * mxfp4["memory"]["inference"]["weights"]
+    assert any("is not applied" in each for each in mxfp4["warnings"])
+
+
+def test_other_names_of_heads_are_looked_at_too(run: Run) -> None:
+    assert "no multiple of 36 heads" in run("openai-community/gpt2", "--offline", "--set", "n_head=36").err
 
 
 def test_expressions_say_nothing_of_what_a_config_does_not() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from inspector.errors import InvalidConfig, UsageError
 from inspector.model.config.from_class import arguments, known_model_type, quiet
-from inspector.model.config.light import installed
+from inspector.model.config.light import installed, table
 from inspector.model.design.changes import Change
 from inspector.model.design.without_class import full_without_class
 
@@ -27,6 +27,9 @@ OF_LAYERS = (
     "v_head_dim",
 )
 """Keys of sizes that some models have another value of in some layers."""
+
+
+OF_HEADS = ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 
 
 def full_config(
@@ -109,6 +112,8 @@ def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:
     """
     part, written = made, before
     *parts, key = change.path
+    if change.path[0] == "quantization_config":  # any class takes one
+        return
     if parts and parts[0] not in _names(made) and parts[0] not in before:
         raise UsageError(
             f"--set {change.key}: {type(made).__name__} has no part {parts[0][:80]}", _where_else(made, key)
@@ -128,20 +133,28 @@ def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:
 
 
 def _check_heads(full: Mapping[str, Any], change: Change) -> None:
-    """Refuses key/value heads that attention heads cannot share out: the config is taken, and the first pass fails.
+    """Refuses heads that no model can have: the class takes such a config, and the model or its first pass fails.
 
     Raises:
-        InvalidConfig: with both numbers.
+        InvalidConfig: with the numbers.
     """
     *parts, key = change.path
     part: Any = full
     for name in parts:
         part = part.get(name) if isinstance(part, Mapping) else None
-    if key not in ("num_attention_heads", "num_key_value_heads") or not isinstance(part, Mapping):
+    if not isinstance(part, Mapping):
         return
-    heads, kv_heads = part.get("num_attention_heads"), part.get("num_key_value_heads")
+    names = table().get(str(part.get("model_type")), {}).get("names", {})
+    own = {each: next((name for name in (each, *names.get(each, ())) if name in part), each) for each in OF_HEADS}
+    if key not in own.values():
+        return
+    width, heads, kv_heads, head_dim = (part.get(own[each]) for each in OF_HEADS)
+    if change.value == 0:
+        raise InvalidConfig(f"{key} is 0, which no model can have", "Give 1 or more.")
     if type(heads) is int and type(kv_heads) is int and kv_heads > 0 and heads % kv_heads:
         raise InvalidConfig(f"{heads} attention heads cannot share {kv_heads} key/value heads", "Set both.")
+    if type(heads) is int and type(width) is int and heads > 0 and head_dim is None and width % heads:
+        raise InvalidConfig(f"{own['hidden_size']} {width} is no multiple of {heads} heads", "Set both.")
 
 
 def _names(part: Any) -> set[str]:

@@ -19,7 +19,8 @@ MAX_COMPARISONS = 3_000_000
 
 
 def packed(tensors: Sequence[Tensor], recipe: Mapping[str, Any], *, mlx: bool = False) -> tuple[Tensor, ...] | None:
-    """The tensors that the method's own tool would store; None where it is not known how, of all or of some.
+    """The tensors that the method's own tool would store; None where it is not known how, of all or of some, and
+    where the recipe is of nothing in it.
 
     Args:
         tensors: plain, as `made_tensors` has them.
@@ -47,7 +48,7 @@ def packed(tensors: Sequence[Tensor], recipe: Mapping[str, Any], *, mlx: bool = 
         if stored is None:
             return None
         found += [Tensor(_stored_name(tensor.name, key), *each) for key, each in stored.items()]
-    return tuple(found)
+    return tuple(found) if len(found) != len(tensors) else None
 
 
 def _is_matrix(tensor: Tensor, name: str) -> bool:

@@ -112,7 +112,12 @@ def _check_known(change: Change, entry: Entry, before: Mapping[str, Any]) -> Non
     *parts, name = change.path
     prefix = "".join(f"{each}." for each in parts)
     names = {other for key in entry["keys"] if key.startswith(prefix) for other in entry["names"].get(key, ())}
-    if part is ... and change.key not in entry["keys"] and name not in names:
+    if (
+        change.path[0] != "quantization_config"
+        and part is ...
+        and change.key not in entry["keys"]
+        and name not in names
+    ):
         raise UsageError(
             f"--set {change.key[:80]}: nothing here reads such a key",
             f"These are read: {', '.join(entry['keys'])[:400]}",
