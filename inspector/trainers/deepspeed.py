@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
+from inspector.errors import UsageError
 from inspector.trainers import common
 from inspector.trainers.reading import Reading, Trainer
 
@@ -20,6 +21,18 @@ SIZES: dict[str, tuple[str, int | bool]] = {
 }
 """Key of `zero_optimization` -> our setting of ZeRO, and DeepSpeed's default. Those with "stage3_" may be without it
 (DeepSpeedConfigModel: populate_by_name)."""
+
+WITHOUT_MEMORY = (
+    *("allgather_partitions", "allgather_bucket_size", "reduce_scatter", "use_multi_rank_bucket_allreduce"),
+    *("load_from_fp32_weights", "elastic_checkpoint", "cpu_offload_use_pin_memory", "offload_optimizer.*"),
+    *("offload_param.*", "*model_persistence_threshold", "*gather_16bit_weights_on_model_save"),
+    *("stage3_gather_fp16_weights_on_model_save", "*module_granularity_threshold", "*use_all_reduce_for_fetch_params"),
+    *("*allgather_sequential", "ignore_unused_parameters", "legacy_stage1", "round_robin_gradients"),
+    *("pipeline_loading_checkpoint", "override_module_apply", "log_trace_cache_warnings", "enable_sanity_checks"),
+    *("save_muon_momentum_buffer_in_memory", "leaf_module.*", "mics_hierarchical_params_gather", "max_live_parameters"),
+    *("max_reuse_distance", "prefetch_bucket_size", "param_persistence_threshold", *SIZES),
+)
+"""Keys of `zero_optimization` that take no memory of the GPU, or that only another stage reads."""
 
 AUTO = ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
 """Keys that transformers sets by the model's hidden size where they are "auto" (integrations/deepspeed.py)."""
@@ -68,14 +81,28 @@ def _read_zero(reading: Reading) -> None:
     stage = reading.whole("zero_optimization.stage", 0)
     reading.put("zero", stage, "zero_optimization.stage")
     away = []
-    for part, ours in (("offload_optimizer", "optimizer"), ("offload_param", "params")):
+    for part, ours, old in (
+        ("offload_optimizer", "optimizer", "cpu_offload"),
+        ("offload_param", "params", "cpu_offload_param"),
+    ):
         device = str(reading.get(f"zero_optimization.{part}.device", "none"))
+        if reading.get(f"zero_optimization.{part}") not in (None, False):
+            reading.refuse(f"zero_optimization.{part}", "no object with a device, which DeepSpeed takes")
+        if reading.flag(f"zero_optimization.{old}"):  # deprecated, and still taken
+            device = "cpu"
         if device == "cpu":
             away.append(ours)
         elif device != "none":
             reading.refuse(f"zero_optimization.{part}.device", f"offload to {device} by a file: --nvme {ours} says it")
     if away:
         reading.put("offload", tuple(away), "zero_optimization.offload_optimizer.device")
+    if reading.get("zero_optimization.offload_optimizer.ratio", 1) != 1:
+        reading.refuse("zero_optimization.offload_optimizer.ratio", "a part of the states on the CPU")
+    if not reading.flag("zero_optimization.memory_efficient_linear", default=True) and stage == 3:
+        reading.refuse("zero_optimization.memory_efficient_linear", "linear layers that keep the gathered weights")
+    for key in ("mics_shard_size", "zenflow"):
+        if reading.get(f"zero_optimization.{key}", -1) != -1:
+            reading.refuse(f"zero_optimization.{key}", "MiCS" if key.startswith("mics") else "ZenFlow")
     if stage:
         _read_sizes(reading)
 
@@ -90,13 +117,19 @@ def _read_sizes(reading: Reading) -> None:
             reading.assume(ours, default, "DeepSpeed's default")
         elif value == "auto":
             reading.put(ours, None, key)
+        elif isinstance(default, bool):
+            reading.put(ours, reading.flag(key), key)
+        elif (number := reading.whole(key, default)) < 0:
+            reading.refuse(key, f"{number} is less than 0")
         else:
-            reading.put(ours, reading.flag(key) if isinstance(default, bool) else reading.whole(key, default), key)
+            reading.put(ours, number, key)
 
 
 def read_deepspeed(reading: Reading) -> None:
     """runtime/config.py and runtime/zero/config.py of DeepSpeed 0.19."""
     reading.spread = "zero"
+    if reading.values.get("bf16.enabled") is True and reading.values.get("fp16.enabled") is True:
+        raise UsageError("DeepSpeed's file enables bf16 and fp16", "DeepSpeed takes one of them.")
     _read_zero(reading)
     for key, ours in (("train_micro_batch_size_per_gpu", "batch"), ("gradient_accumulation_steps", "grad_accum")):
         value = reading.get(key)
@@ -146,7 +179,8 @@ DEEPSPEED = Trainer(
     "DeepSpeed 0.19, runtime/config.py and runtime/zero/config.py",
     (frozenset({"zero_optimization.stage"}), frozenset({"train_micro_batch_size_per_gpu"})),
     (
-        *("bf16.*", "fp16.*", "zero_optimization.*", "gradient_clipping", "steps_per_print", "train_batch_size"),
+        *("bf16.*", "fp16.*", "gradient_clipping", "steps_per_print", "train_batch_size"),
+        *(f"zero_optimization.{name}" for name in WITHOUT_MEMORY),
         *("wall_clock_breakdown", "zero_allow_untrusted_gradient*", "zero_force_ds_cpu_optimizer", "scheduler.*"),
         *("optimizer.params.*", "communication_data_type", "prescale_gradients", "zero_allow_untested_optimizer"),
     ),
@@ -157,6 +191,8 @@ DEEPSPEED = Trainer(
         "activation_checkpointing.*": "DeepSpeed's own checkpointing",
         "zero_optimization.zero_hpz_partition_size": "ZeRO++",
         "zero_optimization.zero_quantized_*": "ZeRO++",
+        "zero_optimization.zeropp_*": "ZeRO++",
+        "zero_optimization.zenflow.*": "ZenFlow",
     },
     read_deepspeed,
     beside=True,

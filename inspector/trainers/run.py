@@ -152,6 +152,20 @@ def _refuse_contradictions(readings: list[tuple[Document, Reading]], given: set[
                 )
 
 
+def _refuse_whole_batch(readings: list[tuple[Document, Reading]], settings: Mapping[str, Any]) -> None:
+    """DeepSpeed's whole batch, where it is a number, is that of its GPUs (runtime/config.py: _batch_assertion)."""
+    for document, reading in readings:
+        whole = document.values.get("train_batch_size")
+        if reading.trainer.name != "deepspeed" or type(whole) is not int or "batch" not in settings:
+            continue
+        batch, steps, data = int(settings["batch"]), int(settings.get("grad_accum", 1)), int(settings.get("ddp", 1))
+        if whole != batch * steps * data:
+            raise UsageError(
+                f"{document.name}: train_batch_size {whole} is not {batch} x {steps} microbatches x {data} GPUs",
+                "Make them agree, or set it to auto.",
+            )
+
+
 def _reading(document: Document) -> Reading:
     trainer = recognise(document.values)
     if trainer is None:
@@ -227,6 +241,8 @@ def _joined(readings: list[tuple[Document, Reading]], processes: int | None, giv
         assumed.append(Assumed("processes", world, "no file says how many GPUs the run has: --processes N"))
     notes = [note for _, reading in readings for note in reading.notes]
     _spread(settings, spreads[-1] if spreads else "", world, notes)
+    if not given & {"batch", "grad_accum"}:
+        _refuse_whole_batch(readings, settings)
     for name in ("model", "revision"):
         if name in settings and not isinstance(settings[name], str):
             key = next(each.key for _, reading in readings for each in reading.read if each.setting == name)
