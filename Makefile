@@ -290,7 +290,7 @@ oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's t
 
 # Two releases of TRL: the newest, whose heads are fused, and the last whose losses are over whole logits.
 $(VENV)/.trl: $(VENV)/.oracle
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'trl==1.16.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'trl==1.16.0' requests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/trl-whole 'trl==1.12.0'
 	@touch $@
 
