@@ -217,7 +217,7 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
         SURPRISES,
     ),
     "surprises_unseen": (
-        "Surprises: another sample, of other configs, changes and classes, of which nothing was mended",
+        "Surprises: another sample, of other configs, changes and classes, drawn after the mends (folders a to p)",
         SURPRISES,
     ),
     "facts": (
