@@ -47,6 +47,8 @@ def _cells(tenant: Tenant) -> dict[str, str]:
     """A model's row; "" for what it has not."""
     sizes = {} if tenant.serving is None else tenant.serving.per_gpu
     pool = sizes.get("kv_pool")
+    if tenant.share is None and pool is not None and tenant.serving and tenant.serving.request_bytes:
+        pool = round(tenant.serving.request_bytes * (tenant.at_once or 1))  # of what it needs, not of the whole device
     return {
         "share": "" if tenant.share is None else f"{tenant.share:.3f}".removesuffix("0"),
         "GiB": gib_text(tenant.needed),
