@@ -133,7 +133,7 @@ def _objective(reading: Reading, name: str) -> None:
     if reading.flag("rl_adapter_ref_model") and place == "auto":
         place = "copy"
     objectives.put_objective(reading, objective, "rl", reference=place)
-    if objective == "simpo" and float(reading.get("cpo_alpha", 0) or 0):
+    if objective == "simpo" and reading.number("cpo_alpha", 0.0):
         reading.settings["objective"] = "cpo"
     for loss in reading.names("dpo_loss_type").split(","):
         if loss and loss not in objectives.DPO_LOSSES:

@@ -35,7 +35,7 @@ def objective_of(reading: Reading) -> str:
     if not found:
         by_loss = {"kto": "kto", "apo_zero_unpaired": "kto", "simpo": "simpo"} | dict.fromkeys(DPO_LOSSES, "dpo")
         found = next((by_loss[loss] for loss in losses if loss in by_loss), "sft")
-    if found == "simpo" and float(reading.get("cpo_alpha", 0) or 0):
+    if found == "simpo" and reading.number("cpo_alpha", 0.0):
         return "cpo"
     if found == "dpo":
         for loss in losses:
@@ -99,7 +99,7 @@ def completions(reading: Reading, name: str, before: str = "", share: str = "vll
     else:
         reading.settings.pop("context", None)
         reading.refuse(f"{before}max_completion_length", LENGTHS, unless="context")
-    beta = float(reading.get(f"{before}beta", 0.0 if name == "grpo" else 0.05) or 0)
+    beta = reading.number(f"{before}beta", 0.0 if name == "grpo" else 0.05)
     reading.settings["reference"] = "auto" if beta and name == "rloo" else "none" if not beta else "copy"
     if beta and name == "grpo":
         reading.settings["reference"] = (

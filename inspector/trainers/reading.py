@@ -100,6 +100,10 @@ class Reading:
         value = self.get(key, ())
         return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
+    def number(self, key: str, default: float) -> float:
+        """A key's value as a number; anything else is refused."""
+        return self._number(key, self.get(key, default), default)
+
     def _number(self, key: str, value: Any, default: float) -> float:
         try:
             return float(value)

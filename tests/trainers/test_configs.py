@@ -523,6 +523,15 @@ def test_what_a_file_leaves_open_an_option_may_say(text: str, key: str, setting:
     assert run_of(tmp_path, text, given={setting})
 
 
+@pytest.mark.parametrize(
+    "lines",
+    ["simpo_gamma: 0.5\ncpo_alpha: many", "num_generations: 8\nmax_prompt_length: 8\nbeta: [1]", "loss_type: {a: 1}"],
+)
+def test_values_that_are_no_numbers_are_refused(lines: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableModel):
+        run_of(tmp_path, f"{TRL}{lines}")
+
+
 @pytest.mark.parametrize("stage", ["kto", "rm", "ppo"])
 def test_stages_that_are_not_modelled_are_refused_by_name(stage: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableModel, match="stage"):
