@@ -26,7 +26,8 @@ def edits_of(run: Run, option: str) -> dict[str, str] | None:
         name, _, value = part.partition(" ")
         if name == "--batch" and value.isdigit():
             value, steps = _micro_batch(run, int(value))
-            found |= {"gradient_accumulation_steps": steps} if run.trainer.name != "torchtitan" else {}
+            kept = run.trainer.edits.get("--grad-accum", {"gradient_accumulation_steps": "{}"})
+            found |= {key: text.format(steps) for key, text in kept.items()}
         edits = run.trainer.edits.get(part)
         if edits is None and value.isdigit():
             edits = {key: text.format(value) for key, text in run.trainer.edits.get(name, {}).items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inspector.trainers import axolotl, deepspeed, llama_factory, torchtitan, torchtune, trl
+from inspector.trainers import axolotl, deepspeed, llama_factory, torchtitan, torchtune, trl, unsloth
 from inspector.trainers.reading import Trainer
 
 TRAINERS: tuple[Trainer, ...] = (
     torchtune.TRAINER,
     torchtitan.TRAINER,
     axolotl.TRAINER,
+    unsloth.TRAINER,
     llama_factory.TRAINER,
     deepspeed.ACCELERATE,
     deepspeed.DEEPSPEED,

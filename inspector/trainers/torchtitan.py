@@ -152,6 +152,7 @@ TRAINER = Trainer(
     read,
     {
         "--batch": {"training.local_batch_size": "{}"},
+        "--grad-accum": {},  # it has no key for its steps
         "--context": {"training.seq_len": "{}"},
         "--checkpointing full": {"activation_checkpoint.mode": '"full"'},
         "--optimizer-impl fused": {"optimizer.implementation": '"fused"'},
