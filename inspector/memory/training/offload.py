@@ -50,6 +50,11 @@ def off_card(
         # DeepSpeed's optimizer on the CPU takes fp32 gradients; torch's takes them as they are.
         left = 4 * trained if sharding.zero else gradients
         owned = [(states, "optimizer states"), (left, "gradients")]
+        if sharding.zero:
+            # stage_1_and_2.py: param_buffer_of_bit16_for_cpu_offload_groups; stage3.py: grad_partitions_flat_buffer.
+            half = (2 if setup.compute != "fp32" else 4) * trained
+            what = "gradients as they are computed" if sharding.zero == 3 else "weights as they are computed with"
+            memory.append((half, what))
         if "optimizer" in sharding.nvme:
             largest = min(trained, sharding.sub_group_size)
             disk += owned
