@@ -3,6 +3,7 @@
     python -m tests.oracles.designs              every class, each from its default config and two random ones
     python -m tests.oracles.designs llama bert   those of some model folders
     python -m tests.oracles.designs --write      also docs/oracles/designs.json
+    python -m tests.oracles.designs --every 8    of the model folders each eighth
 
 The same configs as in parameters.py, as config.json has them; none of them is one that the tables were made from. Needs
 torch; timm, torchvision and pillow for some.
@@ -116,15 +117,28 @@ def rows(found: Found) -> dict[str, Any]:
     }
 
 
+def head(every: int, folders: list[str]) -> dict[str, Any]:
+    """How the findings came about: on all model folders, or on each so many."""
+    some = f" --every {every}" if every > 1 else ""
+    return {
+        "command": f"python -m tests.oracles.designs{some} --write",
+        "transformers": transformers.__version__,
+        "folders": len(folders),
+    }
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the table's rows")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of the model folders each Nth")
     parser.add_argument("folders", nargs="*", metavar="FOLDER")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     start = time.time()
-    found = run(options.folders or sorted(path.name for path in MODELS.iterdir() if path.is_dir()))
+    every = sorted(path.name for path in MODELS.iterdir() if path.is_dir() and path.name not in ("auto", "__pycache__"))
+    folders = options.folders or every[options.every // 2 :: options.every]
+    found = run(folders)
     for title in ("differs", "not_exact", "untold", "not_built"):
         for name, problem in sorted(getattr(found, title).items()):
             print(f"  {title}: {name}: {problem}")
@@ -133,7 +147,7 @@ def main(arguments: list[str]) -> int:
         f" {found.equal_configs} of {found.configs} configs, {time.time() - start:.0f} s"
     )
     if options.write:
-        table.write("designs", rows(found))
+        table.keep("designs", head(options.every, folders) | rows(found))
     return 1 if found.differs else 0
 
 

@@ -171,6 +171,7 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
     "designs": (
         "Designs: every model class, from its config alone",
         {
+            "folders": "model folders of transformers (a run on each Nth is a sample)",
             "classes": "model classes built from their default config",
             "configs": "configs of them: the default one and random ones, none that the tables were made from",
             "equal_configs": "of these, the total is `model.num_parameters()`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +21,14 @@ from inspector.model.design.expressions import holds, size_of
 from inspector.model.design.full import full_config
 from inspector.model.design.packed import packed
 from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
-from inspector.model.parameters.classes import class_of
+from inspector.model.parameters.classes import class_of, find_class
 
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "float": "F32", "half": "F16"}
 ASSUMED_DTYPE, BESIDE_PACKED = "F32", "BF16"
 """What a class is made in where nothing is said: torch's default; and what stands beside packed weights."""
 MAX_RANK = 8
+NUMBER = re.compile(r"\.\d+(?=\.)\.")
+"""A number in a tensor's name."""
 
 
 def designed(checkpoint: Checkpoint, changes: Sequence[Change] = ()) -> Checkpoint:
@@ -62,6 +65,7 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
     full = {**full, "class_name": design.name}
     _check_parts(design, full)
     exact, doubts = _exact(design, full)
+    doubts += _never_seen(design, full)
     if isinstance(model_type, str) and model_type != design.model_type:
         doubts += (f"{model_type[:80]!r} is read as {design.model_type!r}, the type of {design.name}",)
     dtype, kept, of_dtype = _dtypes(config, checkpoint, changes)
@@ -152,6 +156,18 @@ def _exact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[bool, tuple[st
         if found != value and not (found is None and "." in path):
             doubts.append(f"config.json: {path} is {str(found)[:40]}; the tables know {str(value)[:40]} alone")
     return not doubts, tuple(doubts[:3])
+
+
+def _never_seen(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
+    """A tensor that the class has with such a config, by the class tables, and had in no build of the designs."""
+    known = find_class(design.name)
+    if known is None:
+        return ()
+    names = {NUMBER.sub(".{}.", row.name.removeprefix(f"{known.base}.")) for row in design.rows}
+    for tensor in sorted(frozenset().union(*known.optional.values()) - names):
+        if known.switched_on(tensor, full):
+            return (f"the tables do not know the sizes of {tensor[:80]}",)
+    return ()
 
 
 def _dtypes(
