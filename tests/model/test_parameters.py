@@ -443,3 +443,17 @@ def test_a_head_is_tied_to_an_embedding_that_is_renamed_as_it_is_loaded() -> Non
     assert count_parameters(checkpoint, read_architecture(config)).total == 6400
     untied = {**config, "tie_word_embeddings": False}
     assert count_parameters(replace(checkpoint, config=untied), read_architecture(untied)).total == 12_800
+
+
+def test_a_head_is_tied_by_a_flag_that_the_config_class_does_not_declare() -> None:
+    """Muse Glimmer's config class has no flag outside its language part: a file's own value ties all the same."""
+    config: dict[str, Any] = {
+        "model_type": "muse_glimmer",
+        "architectures": ["MuseGlimmerForConditionalGeneration"],
+        "text_config": {"tie_word_embeddings": True},
+    }
+    names = ("model.language_model.embed_tokens.weight", "lm_head.weight")
+    tensors = [Tensor(name, "BF16", (100, 64)) for name in names]
+    assert count(config, *tensors).total == 12_800  # the part's own flag ties nothing
+    tied = count({**config, "tie_word_embeddings": True}, *tensors)
+    assert (tied.total, tied.stored_only) == (6400, {"duplicate_head": 6400})
