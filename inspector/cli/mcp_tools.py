@@ -66,11 +66,14 @@ def tools() -> Mapping[str, Tool]:
     from inspector.engines.settings import all_options
     from inspector.finding.settings import FindSettings
     from inspector.memory.training import Sharding
+    from inspector.memory.training.zero_settings import ZeroSettings
 
     model, one = {"model": MODEL, "revision": "Branch, tag or commit; main where left out."}, ("model",)
     pair = {"before": MODEL, "after": MODEL}
     serving = {"serving": ("Options of the engine, by name.", all_options())}
-    sharding = {"sharding": ("Over several GPUs.", settings_of(Sharding))}
+    tuned = settings_of(ZeroSettings)  # DeepSpeed's sizes, which an agent has no use for
+    spread = {name: each for name, each in settings_of(Sharding).items() if name not in tuned}
+    sharding = {"sharding": ("Over several GPUs.", spread)}
     return {
         "inspect": Tool(ABOUT["inspect"], model, one, (Settings,), serving, "inspection", _inspect),
         "fit": Tool(ABOUT["fit"], model, one, (Settings,), serving, "inspection", _fit),
