@@ -10,6 +10,7 @@ import pytest
 import inspector
 from inspector.errors import UsageError
 from inspector.memory.training.objectives.registry import OBJECTIVES, objective_of
+from tests.conftest import Run
 from tests.memory.training.objectives_replay import errors, read_cases
 
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -170,3 +171,13 @@ def test_the_reference_scores_before_the_step_where_completions_are_generated() 
     assert "scoring" in with_reference
     assert "reference" not in with_reference
     assert with_reference["loss"] == phases()["loss"]
+
+
+def test_a_vllm_whose_share_does_not_hold_its_weights_does_not_start(run: Run) -> None:
+    command = ("train", "Qwen/Qwen3-8B", "--offline", "--objective", "grpo", "--generation", "colocated")
+    lora = ("--method", "lora", "--checkpointing", "full", "--gpu", "24GiB")
+    for how in ((), ("--fsdp", "8")):
+        result = run(*command, *lora, *how)
+        assert result.code == 2
+        assert "does not start in 0.3 of the GPU's 24.00 GiB" in result.err
+    assert run(*command, *lora[:-1], "H100").code == 0

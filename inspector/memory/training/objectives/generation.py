@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from inspector.errors import UsageError
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.inference.total import estimate
 from inspector.memory.training.estimate import TrainingSetup
@@ -20,15 +21,29 @@ from inspector.memory.training.phases import Moment
 from inspector.memory.training.sharding import Sharding
 from inspector.model.model import Model
 
+GIB = 2**30
 SOURCE = "TRL, generation/vllm_generation.py: from source, not measured"
 
 
 def engine(model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding) -> Part | None:
-    """vLLM's own share of the GPU; where the GPU is not known, the least that it runs in. None for no vLLM here."""
+    """vLLM's own share of the GPU; where the GPU is not known, the least that it runs in. None for no vLLM here.
+
+    Raises:
+        UsageError: the share does not hold its weights and one sequence's cache: vLLM would not start.
+    """
     if setup.generates not in COLOCATED:
         return None
     if setup.gpu_bytes is not None:
         share = setup.vllm_gpu_memory_utilization
+        one = estimate(model, Workload(workload.context, 1, dtype="bf16"))
+        starts = (one.weights.bytes or 0) + (one.kv_cache.bytes or 0)
+        if share * setup.gpu_bytes < starts:
+            raise UsageError(
+                f"vLLM does not start in {share:g} of the GPU's {setup.gpu_bytes / GIB:.2f} GiB: its weights and a"
+                f" sequence's cache take {starts / GIB:.2f} GiB",
+                "Take a larger --vllm-gpu-memory-utilization, or --generation server; a vLLM over several GPUs is not"
+                " modelled.",
+            )
         formula = f"{share:g} of the GPU's {setup.gpu_bytes:,} B (vllm_gpu_memory_utilization)"
         return Part("inference_engine", int(share * setup.gpu_bytes), formula, SOURCE)
     inference = estimate(model, _sequences(workload, setup, sharding))

@@ -43,8 +43,8 @@ class ObjectiveSetup:
         "sft",
         several=True,
         choices=tuple(OBJECTIVES),
-        help="What the step trains for: the model's own loss (sft); preferences (dpo, orpo, cpo, simpo, kto); or a"
-        " reward model (reward).",
+        help="What the step trains for: the model's own loss (sft); preferences (dpo, orpo, cpo, simpo, kto); a reward"
+        " model (reward); or completions of its own (grpo, rloo).",
         docs="`sft`: the model's own loss; preferences with a reference model: `dpo`, `kto`; without: `orpo`, `cpo`,"
         " `simpo`; `reward`: a reward model ([as TRL has them](training.md#dpo-grpo-what-they-add))",
     )
