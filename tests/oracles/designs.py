@@ -4,6 +4,7 @@
     python -m tests.oracles.designs llama bert   those of some model folders
     python -m tests.oracles.designs --write      also docs/oracles/designs.json
     python -m tests.oracles.designs --every 8    of the model folders each eighth
+    python -m tests.oracles.designs --mark       also marks what differs as not exact in inspector/data/designs/
 
 The same configs as in parameters.py, as config.json has them; none of them is one that the tables were made from. Needs
 torch; timm, torchvision and pillow for some.
@@ -12,11 +13,14 @@ torch; timm, torchvision and pillow for some.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,7 @@ from inspector.errors import InspectError  # noqa: E402
 from inspector.hub.resolver import design_of  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
 from inspector.model.design import designed  # noqa: E402
+from inspector.model.parameters.classes import class_folders  # noqa: E402
 from tests.oracles import table  # noqa: E402
 from tests.oracles.parameters import VARIATIONS, one_line, varied, written_config  # noqa: E402
 from tests.oracles.variations import variations  # noqa: E402
@@ -117,6 +122,19 @@ def rows(found: Found) -> dict[str, Any]:
     }
 
 
+def mark(names: Iterable[str]) -> None:
+    """Marks classes in the tables as not exact: what was told of them as exact was another number."""
+    from fixtures.make_designs import OUT, written
+
+    for folder, some in groupby(sorted(names, key=class_folders().__getitem__), key=class_folders().__getitem__):
+        path = OUT / f"{folder}.json"
+        table, wrong = json.loads(path.read_text("utf-8")), set(some)
+        for entry in table["types"].values():
+            for name in wrong & entry["classes"].keys():
+                entry["classes"][name].setdefault("wrong", 1)
+        path.write_text(written(table), "utf-8")
+
+
 def head(every: int, folders: list[str]) -> dict[str, Any]:
     """How the findings came about: on all model folders, or on each so many."""
     some = f" --every {every}" if every > 1 else ""
@@ -130,6 +148,7 @@ def head(every: int, folders: list[str]) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the table's rows")
+    parser.add_argument("--mark", action="store_true", help="mark the classes that differ as not exact in the tables")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of the model folders each Nth")
     parser.add_argument("folders", nargs="*", metavar="FOLDER")
     options = parser.parse_args(arguments)
@@ -146,6 +165,8 @@ def main(arguments: list[str]) -> int:
         f"transformers {transformers.__version__}: {len(found.equal)} of {len(found.classes)} classes agree,"
         f" {found.equal_configs} of {found.configs} configs, {time.time() - start:.0f} s"
     )
+    if options.mark:
+        mark(found.differs)
     if options.write:
         table.keep("designs", head(options.every, folders) | rows(found))
     return 1 if found.differs else 0
