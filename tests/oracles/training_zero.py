@@ -31,16 +31,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
-CONFIG: dict[str, Any] = {
-    "num_hidden_layers": 3,
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "vocab_size": 320,
-    "max_position_embeddings": 128,
-    "tie_word_embeddings": False,
-}
+from tests.oracles.training_ranks import CONFIG
+
 ALONE = {
     "stage": 3,
     "reduce_bucket_size": 10000,

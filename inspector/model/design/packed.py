@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from inspector.hub.cache.snapshot import split_name
@@ -73,7 +74,7 @@ def _left_out(packing: Packing, recipe: Mapping[str, Any]) -> Callable[[str], bo
     plain, globs, patterns = set[str](), list[str](), list[str]()
     match, left = Matching(), MAX_COMPARISONS
     by_name = packing.by_name(recipe)
-    for text in _some(packing.left_plain(recipe)):
+    for text in islice(packing.left_plain(recipe), MAX_LISTED):
         marked = next((mark for mark in ("re:", "-:") if text.startswith(mark)), None)
         if marked:
             patterns.append(text.removeprefix(marked))
@@ -95,11 +96,6 @@ def _left_out(packing: Packing, recipe: Mapping[str, Any]) -> Callable[[str], bo
         return True if any(matched) else None if None in matched else False
 
     return is_left_out
-
-
-def _some(texts: Iterable[str]) -> Iterator[str]:
-    for _, text in zip(range(MAX_LISTED), texts, strict=False):
-        yield text
 
 
 def _inner_names(module: str) -> Iterator[str]:

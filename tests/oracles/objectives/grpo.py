@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +21,22 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     trainer = trainer_of(GRPOTrainer, model=model, ref_model=reference, **settings(case))
+    completions, scored = completed(case)
+    inputs = completions | {"num_items_in_batch": torch.ones((), device=DEVICE)}
+
+    def computed() -> Any:
+        own = dict(inputs)
+        if case.reference != "none":
+            with torch.no_grad(), model.disable_adapter() if reference is None else nullcontext():
+                frozen = model if reference is None else reference
+                own["ref_per_token_logps"] = trainer._get_per_token_logps_and_entropies(frozen, *scored)[0]
+        return trainer._compute_loss(model, own)
+
+    return computed
+
+
+def completed(case: Case) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """A batch of completions as GRPO's and RLOO's losses take it, and what their scoring takes of it."""
     ids, mask = (tokens(case.step.batch, case.step.context)[name] for name in ("input_ids", "attention_mask"))
     prompt = case.step.context - case.completion_tokens
     inputs = {
@@ -28,25 +45,8 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
         "completion_ids": ids[:, prompt:],
         "completion_mask": mask[:, prompt:],
         "advantages": torch.ones(case.step.batch, device=DEVICE),
-        "num_items_in_batch": torch.ones((), device=DEVICE),
     }
-
-    def computed() -> Any:
-        own = dict(inputs)
-        if case.reference != "none":
-            scored = (ids, mask, case.completion_tokens, case.step.batch)
-            with torch.no_grad(), model.disable_adapter() if reference is None else _nothing():
-                frozen = model if reference is None else reference
-                own["ref_per_token_logps"] = trainer._get_per_token_logps_and_entropies(frozen, *scored)[0]
-        return trainer._compute_loss(model, own)
-
-    return computed
-
-
-def _nothing() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
+    return inputs, (ids, mask, case.completion_tokens, case.step.batch)
 
 
 def settings(case: Case) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from inspector.measure.gpu import DEVICE
 from inspector.measure.step import Step
-from tests.oracles.objectives.grpo import HEAD, settings
-from tests.oracles.objectives.harness import Case, tokens, trainer_of
+from tests.oracles.objectives.grpo import HEAD, completed, settings
+from tests.oracles.objectives.harness import Case, trainer_of
 
 __all__ = ["HEAD", "cases", "loss_of"]
 
@@ -19,16 +18,7 @@ def loss_of(model: Any, reference: Any, case: Case) -> Callable[[], Any]:
     from trl.trainer.rloo_trainer import RLOOTrainer
 
     trainer = trainer_of(RLOOTrainer, model=model, ref_model=reference, **settings(case))
-    ids, mask = (tokens(case.step.batch, case.step.context)[name] for name in ("input_ids", "attention_mask"))
-    prompt = case.step.context - case.completion_tokens
-    inputs = {
-        "prompt_ids": ids[:, :prompt],
-        "prompt_mask": mask[:, :prompt],
-        "completion_ids": ids[:, prompt:],
-        "completion_mask": mask[:, prompt:],
-        "advantages": torch.ones(case.step.batch, device=DEVICE),
-    }
-    scored = (ids, mask, case.completion_tokens, case.step.batch)
+    inputs, scored = completed(case)
 
     def computed() -> Any:
         with torch.no_grad():
