@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from inspector.errors import InvalidConfig
-from inspector.model.config.common import language_part
 from inspector.model.config.light import ENCODER_DECODER, cache_facts, table
 from inspector.model.config.read import read_config, shown
-from inspector.model.config.text import TextConfig
+from inspector.model.config.text import TextConfig, language_part
 from inspector.model.layers.full import cached_heads, head_dim_of
 from inspector.model.layers.layer import Layer, StateTensor
 from inspector.model.layers.registry import image_facts, layers_of

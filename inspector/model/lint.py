@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import operator
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
+from inspector.model.config.expressions import number_of
 from inspector.model.config.light import Entry, table
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Architecture
@@ -207,32 +206,6 @@ WORD = re.compile(r"[A-Za-z_][\w.]*")
 HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size")
 """Ends of keys that say how wide a head is."""
 
-_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: operator.add,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Sub: operator.sub,
-}
-
-
-def evaluate(expression: str, value: Callable[[str], int | None]) -> int | None:
-    """ "heads*(a.b+c)" by the values of its keys; None where one has none."""
-
-    def of(node: ast.expr) -> int:
-        if isinstance(node, ast.BinOp):
-            return _OPERATORS[type(node.op)](of(node.left), of(node.right))
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            return node.value
-        found = value(ast.unparse(node))
-        if found is None:
-            raise LookupError
-        return found
-
-    try:
-        return of(ast.parse(expression, mode="eval").body)
-    except (LookupError, ZeroDivisionError):
-        return None
-
 
 @lru_cache(maxsize=1)
 def _text() -> str:
@@ -330,14 +303,14 @@ def _compared(
     for expression, name, axis in rows:
         part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
         if axis < 0 and "-" in expression and name not in by_name and _front(name) in fronts:
-            count = evaluate(expression, partial(value, own={})) or 0
+            count = number_of(expression, partial(value, own={})) or 0
             if count > 0:
                 shown = WORD.sub(lambda key: path + key[0], expression)
                 yield shown, name, f"the files hold no {name}, config.json's {shown} is {count:,}"
         if name not in by_name or ("//" in expression and any(str(key).endswith(HEAD_WIDTHS) for key in part)):
             continue  # where the file says how wide a head is, that is no quotient
         layers = ({}, *_own_values(part))
-        expected = {size for own in layers if (size := evaluate(expression, partial(value, own=own))) is not None}
+        expected = {size for own in layers if (size := number_of(expression, partial(value, own=own))) is not None}
         found = _sizes(by_name[name], axis)
         if found and expected and not (found <= expected if len(expected) > 1 else expected <= found):
             shown = WORD.sub(lambda key: path + key[0], expression)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.model.config.common import LANGUAGE_PARTS, OTHER_NAMES
+from inspector.model.config.common import OTHER_NAMES
 from inspector.model.config.light import table
-from inspector.model.config.text import TextConfig
+from inspector.model.config.text import LANGUAGE_PARTS, TextConfig
 
 DERIVED_FROM = {"head_dim": "hidden_size / num_attention_heads", "num_key_value_heads": "num_attention_heads"}
 """What stands in for a key that neither the file nor the class gives."""

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import inspector
 from inspector.errors import InvalidConfig
 from inspector.model.architecture import read_architecture
-from inspector.model.config.common import language_part, read_common
+from inspector.model.config.common import read_common
 from inspector.model.config.derive import FUNCTIONS, apply_rule, evaluate
 from inspector.model.config.light import read_light, table
 from inspector.model.config.read import model_type_of
-from inspector.model.config.text import KEYS
+from inspector.model.config.text import KEYS, language_part
 from inspector.model.layers import FullAttention, IndexedAttention, SlidingAttention, StateTensor
 
 

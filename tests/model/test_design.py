@@ -16,8 +16,8 @@ from inspector.hub.cache.bundled import bundled_models, read_bundled
 from inspector.hub.checkpoint import config_alone
 from inspector.hub.resolver import Resolver
 from inspector.model.build import build_model
+from inspector.model.config.expressions import holds, size_of
 from inspector.model.design import designed, read_changes
-from inspector.model.design.expressions import holds, size_of
 from inspector.model.design.full import add_layers
 from inspector.tables import table_names, table_text
 from tests.conftest import TINY_LLAMA, Run

@@ -10,7 +10,7 @@ from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.model.architecture import read_architecture
 from inspector.model.build import build_model
-from inspector.model.lint import evaluate
+from inspector.model.config.expressions import number_of
 from inspector.model.model import Model
 from tests.model.test_class_sample import BUILDS
 
@@ -209,10 +209,11 @@ def test_no_real_class_of_the_sample_has_a_wrong_size() -> None:
 
 def test_an_expression_of_keys_has_the_value_that_arithmetic_gives() -> None:
     values = {"heads": 8, "text.dim": 16, "more": 4}
-    assert evaluate("heads*(text.dim+more)", values.get) == 160
-    assert evaluate("heads*text.dim//more", values.get) == 32
-    assert evaluate("heads*missing", values.get) is None
-    assert evaluate("heads//0", values.get) is None
+    assert number_of("heads*(text.dim+more)", values.get) == 160
+    assert number_of("heads*text.dim//more", values.get) == 32
+    assert number_of("heads*missing", values.get) is None
+    assert number_of("heads//0", values.get) is None
+    assert number_of("more-heads", values.get) == -4
 
 
 @pytest.mark.parametrize("multi_query", [True, False])

@@ -6,19 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspector.model.config.meanings import read_meanings, runs_of_layers
-from inspector.model.config.text import KEYS, LAYER_COUNT_NAMES, TextConfig
-
-LANGUAGE_PARTS = (
-    "text_config",
-    "llm_config",
-    "language_config",
-    "language_model_config",
-    "thinker_config",
-    "text_model_config",
-    "decoder",
-    "llm",
-)
-"""Where composite configs keep their language part."""
+from inspector.model.config.text import KEYS, LAYER_COUNT_NAMES, VOCABULARY_NAMES, TextConfig
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_hidden_layers": LAYER_COUNT_NAMES,
@@ -41,7 +29,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         "inner_mlp_size",
         "glu_dim",
     ),
-    "vocab_size": ("padded_vocab_size", "n_vocab"),
+    "vocab_size": VOCABULARY_NAMES,
     "max_position_embeddings": (
         *("n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "max_context_length", "seq_length"),
         *("model_max_length", "max_seqlen", "context_length", "max_seq_length", "seq_len", "max_trained_positions"),
@@ -209,25 +197,6 @@ def _chunk_bound(_config: Mapping[str, Any], values: dict[str, Any]) -> str | No
         return None
     values["attention_chunk_size"] = None
     return f"which layers attention_chunk_size {chunk!r:.20} bounds is not known: taken as none, {BOUND}"
-
-
-def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The sub-config that holds the language model, however it is called; None for a flat config."""
-    for key in LANGUAGE_PARTS:
-        part = config.get(key)
-        if isinstance(part, Mapping) and part:
-            return language_part(part) or part
-    counts = ("num_hidden_layers", *LAYER_COUNT_NAMES)
-    if any(name in config for name in counts):
-        return None
-    found = [
-        part
-        for part in config.values()
-        if isinstance(part, Mapping)
-        and any(name in part for name in counts)
-        and any(name in part for name in ("vocab_size", *OTHER_NAMES["vocab_size"]))
-    ]
-    return found[0] if len(found) == 1 else None  # under a name of the vendor's own: layers and a vocabulary tell it
 
 
 def _first(config: Mapping[str, Any], key: str) -> Any:

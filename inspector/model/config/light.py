@@ -6,17 +6,16 @@ marked as readable this way only after this reader gave the same as the class on
 
 from __future__ import annotations
 
-import ast
 import json
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspector.model.config.derive import LEGACY_LAYER_TYPES, apply_rule, overrides_of_full_layers
+from inspector.model.config.expressions import holds, names_in
 from inspector.model.config.text import KEYS, TextConfig
 from inspector.tables import table_text
 
@@ -58,20 +57,6 @@ ENCODER_DECODER = "encoder_decoder"
 
 ENCODER_SIZES = frozenset({"encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"})
 """What an encoder-decoder's class wants beside the decoder's numbers, which are read here."""
-
-OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
 
 _OUTER_KEYS = frozenset(
     {"architectures", "dtype", "model_type", "tie_word_embeddings", "torch_dtype", "transformers_version"}
@@ -335,38 +320,8 @@ def refusals(text_type: str, entry: Entry, part: Mapping[str, Any], values: Mapp
     if set(map(str, kinds)) & set(_refusals()["layer_types"].split()):
         yield f"config.json: {len(kinds)} layer_types of {count} layers, which transformers refuses"
     for condition, types in _refusals()["checks"].items():
-        if text_type in types.split() and holds(condition, known := {**part, **values}):
-            shown = ", ".join(f"{word} is {known[word]}" for word in dict.fromkeys(keys_of(condition)))
-            yield f"config.json: {shown}: transformers refuses {condition}"
-
-
-@cache
-def _parsed(condition: str) -> ast.expr:
-    return ast.parse(condition, mode="eval").body
-
-
-def keys_of(condition: str) -> list[str]:
-    """The keys of a condition, in their order."""
-    return [node.id for node in ast.walk(_parsed(condition)) if isinstance(node, ast.Name)]
-
-
-def holds(condition: str, values: Mapping[str, Any]) -> bool:
-    """Whether "hidden_size % num_attention_heads != 0", or what else stands in the table, is so; not where a key has
-    no number."""
-
-    def of(node: ast.expr) -> Any:
-        if isinstance(node, ast.BinOp):
-            return OPERATORS[type(node.op)](of(node.left), of(node.right))
-        if isinstance(node, ast.Compare):
-            return OPERATORS[type(node.ops[0])](of(node.left), of(node.comparators[0]))
-        if isinstance(node, ast.Constant):
-            return node.value
-        found = values.get(node.id) if isinstance(node, ast.Name) else None
-        if type(found) is not int:
-            raise LookupError
-        return found
-
-    try:
-        return bool(of(_parsed(condition)))
-    except (LookupError, ZeroDivisionError):
-        return False
+        if text_type in types.split():
+            known = {key: ({**part, **values}).get(key) for key in names_in(condition)}
+            if all(type(value) is int for value in known.values()) and holds(condition, known):
+                shown = ", ".join(f"{key} is {value}" for key, value in known.items())
+                yield f"config.json: {shown}: transformers refuses {condition}"

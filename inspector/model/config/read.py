@@ -11,7 +11,7 @@ from typing import Any
 
 from inspector.errors import InvalidConfig
 from inspector.model.config.light import installed, read_light, release, table
-from inspector.model.config.text import LAYER_COUNT_NAMES, LOOP_COUNTS, TextConfig
+from inspector.model.config.text import LANGUAGE_PARTS, LAYER_COUNT_NAMES, LOOP_COUNTS, TextConfig, language_part
 from inspector.model.model import Quantization
 
 LARGEST_LAYER_COUNT = 2_000
@@ -20,8 +20,6 @@ count is bounded before any of them sees it. The deepest published models have a
 
 LAYER_COUNT_KEYS = ("num_hidden_layers", "num_decoder_layers", "encoder_layers", *LAYER_COUNT_NAMES)
 
-
-LANGUAGE_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
 
 SIGNS = (
     ".weight_scale",
@@ -180,8 +178,6 @@ def _is_flat(config: Mapping[str, Any], model_type: str) -> bool:
     sizes = (config.get(key) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
     if "text" not in table().get(model_type, {}) or not all(type(size) is int for size in sizes):
         return False
-    from inspector.model.config.common import language_part
-
     return language_part(config) is None and _known_class(config) is None
 
 
@@ -197,7 +193,7 @@ def _known_class(config: Mapping[str, Any]) -> str | None:
 def _read_common(config: Mapping[str, Any], model_type: str | None, reason: str) -> TextConfig:
     """By common names; a language part of a known type is read as that type is, a flat config as the type whose class
     it names (Kimi-K2 is a DeepseekV3ForCausalLM), and marked all the same."""
-    from inspector.model.config.common import language_part, read_common  # of few configs
+    from inspector.model.config.common import read_common  # of few configs
 
     part = language_part(config)
     if part is None:

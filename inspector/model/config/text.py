@@ -177,6 +177,21 @@ LOOP_COUNTS = ("n_recurrent_loops", "loop_num_passes")
 LAYER_COUNT_NAMES = ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "decoder_layers")
 """Names of `num_hidden_layers` in the wild."""
 
+VOCABULARY_NAMES = ("padded_vocab_size", "n_vocab")
+"""Those of `vocab_size`."""
+
+LANGUAGE_PARTS = (
+    "text_config",
+    "llm_config",
+    "language_config",
+    "language_model_config",
+    "thinker_config",
+    "text_model_config",
+    "decoder",
+    "llm",
+)
+"""Where composite configs keep their language part."""
+
 
 INPUT_KEYS = frozenset(
     {
@@ -253,3 +268,22 @@ class TextConfig:
         """The values as one layer sees them."""
         overrides = self.per_layer.get(index)
         return {**self.values, **overrides} if overrides else self.values
+
+
+def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The sub-config that holds the language model, however it is called; None for a flat config."""
+    for key in LANGUAGE_PARTS:
+        part = config.get(key)
+        if isinstance(part, Mapping) and part:
+            return language_part(part) or part
+    counts = ("num_hidden_layers", *LAYER_COUNT_NAMES)
+    if any(name in config for name in counts):
+        return None
+    found = [
+        part
+        for part in config.values()
+        if isinstance(part, Mapping)
+        and any(name in part for name in counts)
+        and any(name in part for name in ("vocab_size", *VOCABULARY_NAMES))
+    ]
+    return found[0] if len(found) == 1 else None  # under a name of the vendor's own: layers and a vocabulary tell it

@@ -14,10 +14,10 @@ from inspector.errors import InvalidConfig, UnreadableModel, UsageError
 from inspector.hub.cache.snapshot import MAX_TENSORS, split_name
 from inspector.hub.checkpoint import PLACEHOLDER, Checkpoint, Design, Tensor, config_alone
 from inspector.hub.dtypes import plain_dtype
+from inspector.model.config.expressions import holds, size_of
 from inspector.model.config.light import release
 from inspector.model.config.read import check_layer_counts, find_recipe
 from inspector.model.design.changes import Change, changed, old_value
-from inspector.model.design.expressions import holds, size_of
 from inspector.model.design.full import full_config
 from inspector.model.design.packed import packed
 from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.model.architecture import architecture_of
-from inspector.model.config.common import language_part, read_common
+from inspector.model.config.common import read_common
 from inspector.model.config.read import read_config
-from inspector.model.config.text import TextConfig
+from inspector.model.config.text import TextConfig, language_part
 from inspector.model.evidence.layers import Found, find_layers, weigh_layers
 from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.unknown import UnknownLayer

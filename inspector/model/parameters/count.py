@@ -10,7 +10,8 @@ from typing import Any
 
 from inspector.hub.checkpoint import Checkpoint
 from inspector.model.config.light import TIES, with_ties
-from inspector.model.config.read import LANGUAGE_PARTS, SIGNS, find_recipe
+from inspector.model.config.read import SIGNS, find_recipe
+from inspector.model.config.text import LANGUAGE_PARTS
 from inspector.model.lint import lint, suspicious, wrong_sizes
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, class_of

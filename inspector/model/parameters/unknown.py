@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from inspector.model.config.common import language_part
+from inspector.model.config.text import language_part
 from inspector.model.model import Architecture
 from inspector.model.parameters.classes import BUFFER
 from inspector.model.parameters.names import Group, TensorGroup, component

@@ -1,0 +1,154 @@
+"""The expressions of the tables: sizes, counts and conditions of a config's keys, as Python writes them.
+
+    num_attention_heads*head_dim        layer_types[i] == 'full_attention' and i >= first_k_dense_replace
+
+A dotted name is a key of a part. `i`, `j`, `k` are the numbers of a name's placeholders. What a config does not say is
+None, of which nothing can be calculated: the whole is None then, and a comparison with it is not so. Nothing is run as
+code: the syntax tree is walked, and holds no more than is listed here. Tables with such texts: inspector/data/designs/
+(what a class stores), shapes.json (what tensors show of a config), refusals.json (what transformers refuses).
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+Keys = Callable[[str], Any]
+"""The value of a key by its dotted name; None where there is none."""
+
+LETTERS = "ijk"
+MAX_VALUE = 2**62
+"""No size of a tensor is larger."""
+
+MAX_EXPONENT = 40
+"""Of 2."""
+
+_ARITHMETIC: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_ORDER: Mapping[type[ast.cmpop], Callable[[int, int], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_OF_LISTS: Mapping[str, Callable[[list[Any]], int]] = {"len": len, "sum": sum, "max": max}
+
+
+class _Dotted(ast.NodeTransformer):
+    """Makes one name of "text_config.head_dim"."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        return ast.Name(ast.unparse(node), node.ctx)
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> ast.expr:
+    """The tree of an expression, with dotted names as one."""
+    found: ast.expr = _Dotted().visit(ast.parse(text, mode="eval").body)
+    return found
+
+
+def size_of(text: str, config: Mapping[str, Any] | Keys, indices: tuple[int, ...] = ()) -> int | None:
+    """The value of an expression of sizes; None where the config does not tell it, or tells what no size is.
+
+    Args:
+        config: with all keys that its class has, parts as mappings; or what gives a key's value by its dotted name.
+        indices: of the placeholders.
+    """
+    value = number_of(text, config, indices)
+    return value if value is not None and 0 <= value <= MAX_VALUE else None
+
+
+def number_of(text: str, config: Mapping[str, Any] | Keys, indices: tuple[int, ...] = ()) -> int | None:
+    """The same of any whole number, below 0 too."""
+    value = _value(parsed(text), _keys_of(config), indices)
+    return value if type(value) is int else None
+
+
+def holds(text: str, config: Mapping[str, Any] | Keys, indices: tuple[int, ...] = ()) -> bool:
+    """Whether a condition is so; "" always is."""
+    return not text or _value(parsed(text), _keys_of(config), indices) is True
+
+
+@lru_cache(maxsize=4096)
+def names_in(text: str) -> tuple[str, ...]:
+    """The dotted names of an expression, in their order."""
+    names = [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Name)] if text else []
+    found = dict.fromkeys(node.id for node in names)
+    return tuple(name for name in found if name not in LETTERS and name not in _OF_LISTS)
+
+
+def _keys_of(config: Mapping[str, Any] | Keys) -> Keys:
+    return partial(_key, config) if isinstance(config, Mapping) else config
+
+
+def _key(config: Mapping[str, Any], name: str) -> Any:
+    first, _, rest = name.partition(".")
+    value = config.get(first)
+    return (_key(value, rest) if isinstance(value, Mapping) else None) if rest else value
+
+
+def _value(node: ast.expr, keys: Keys, indices: tuple[int, ...]) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name):
+        at = LETTERS.find(node.id) if len(node.id) == 1 else -1
+        return indices[at] if 0 <= at < len(indices) else keys(node.id)
+    if isinstance(node, ast.BoolOp):
+        every = all if isinstance(node.op, ast.And) else any
+        return every(_value(each, keys, indices) is True for each in node.values)
+    if isinstance(node, ast.UnaryOp):
+        value = _value(node.operand, keys, indices)
+        if isinstance(node.op, ast.Not):
+            return value is not True
+        return -value if type(value) is int else None
+    if isinstance(node, ast.Compare):
+        return _compared(node, keys, indices)
+    if isinstance(node, ast.BinOp):
+        return _calculated(node, keys, indices)
+    if isinstance(node, ast.Subscript):
+        some, at = _value(node.value, keys, indices), _value(node.slice, keys, indices)
+        inside = isinstance(some, list) and type(at) is int and (at >= 0 or isinstance(node.slice, ast.UnaryOp))
+        return some[at] if inside and -len(some) <= at < len(some) else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        some = _value(node.args[0], keys, indices)
+        plain = isinstance(some, list) and (node.func.id == "len" or (some and all(type(each) is int for each in some)))
+        return _OF_LISTS[node.func.id](some) if plain else None
+    raise ValueError(f"no expression of a table: {ast.dump(node)[:80]}")
+
+
+def _calculated(node: ast.BinOp, keys: Keys, indices: tuple[int, ...]) -> int | None:
+    left, right = _value(node.left, keys, indices), _value(node.right, keys, indices)
+    left, right = (int(each) if isinstance(each, bool) else each for each in (left, right))
+    if type(left) is not int or type(right) is not int or max(abs(left), abs(right)) > MAX_VALUE:
+        return None
+    if isinstance(node.op, ast.Pow):
+        if left == 2 and 0 <= right <= MAX_EXPONENT:
+            return 1 << right
+        return left * left if right == 2 else None
+    if isinstance(node.op, ast.FloorDiv | ast.Mod) and right == 0:
+        return None
+    return _ARITHMETIC[type(node.op)](left, right)
+
+
+def _compared(node: ast.Compare, keys: Keys, indices: tuple[int, ...]) -> bool:
+    left, right = _value(node.left, keys, indices), _value(node.comparators[0], keys, indices)
+    kind = type(node.ops[0])
+    if kind in (ast.In, ast.NotIn):
+        return isinstance(right, list) and (left in right) == (kind is ast.In)
+    if kind in (ast.Eq, ast.NotEq):
+        constant = isinstance(node.comparators[0], ast.Constant)
+        told = isinstance(node.left, ast.Name | ast.Constant)  # a key that is None may be compared, nothing made of it
+        if (left is None and not (constant and told)) or (right is None and not constant):
+            return False
+        same = type(left) is type(right) and left == right
+        return same == (kind is ast.Eq)
+    return type(left) is int and type(right) is int and _ORDER[kind](left, right)
