@@ -281,7 +281,12 @@ $(VENV)/.deepspeed: $(VENV)/.oracle
 	@touch $@
 
 oracle-zero: $(VENV)/.deepspeed ## measure what DeepSpeed's ZeRO holds on two processes (ten minutes)
-	$(BIN)/python -m tests.oracles.training_zero > tests/memory/training/zero_measured.json
+	$(BIN)/python -m tests.oracles.training_zero --out tests/memory/training/zero_measured.json
+	$(BIN)/python -m pytest --quiet tests/memory/training/test_zero_measured.py
+
+.PHONY: gpu-check
+gpu-check: $(VENV)/.oracle ## predictions beside what a GPU holds (docs/gpu.md); without a GPU, small cases on the CPU; ARGS=--dry for no run
+	$(BIN)/python -m tests.gpu --write $(ARGS)
 
 oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors
 	$(BIN)/python -m tests.oracles.training

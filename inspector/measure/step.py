@@ -168,13 +168,13 @@ def add_lora(model: Any, step: Step) -> Any:
     return adapted
 
 
-def move_to_gpu(model: torch.nn.Module) -> None:
-    """Replaces a meta model's parameters and buffers by fake ones on the pretend GPU; what trains still trains."""
+def move_to_gpu(model: torch.nn.Module, device: torch.device = DEVICE) -> None:
+    """Replaces a meta model's parameters and buffers by empty ones of a device; what trains still trains."""
     twins: dict[int, torch.Tensor] = {}
 
     def twin(tensor: torch.Tensor, *, parameter: bool) -> Any:
         if id(tensor) not in twins:
-            made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=DEVICE)
+            made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
             twins[id(tensor)] = torch.nn.Parameter(made, requires_grad=tensor.requires_grad) if parameter else made
         return twins[id(tensor)]
 

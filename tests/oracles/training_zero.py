@@ -1,6 +1,6 @@
 """What DeepSpeed's ZeRO holds on each of two processes of the CPU that talk over gloo.
 
-    python -m tests.oracles.training_zero > tests/memory/training/zero_measured.json
+    python -m tests.oracles.training_zero --out tests/memory/training/zero_measured.json
 
 Needs torch, transformers and DeepSpeed 0.19 (DS_BUILD_OPS=0). A small Llama in bf16 trains two steps under each of
 `CASES`; every tensor that is made is counted from there until its storage is gone. Prints a row a case, of the first
@@ -10,13 +10,13 @@ pass; and the parameters that are gathered then.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import socket
 import sys
 import tempfile
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,9 @@ import deepspeed.comm.torch
 import torch
 import torch.distributed
 import torch.multiprocessing
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.oracles.live import Live
 from tests.oracles.training_ranks import CONFIG
 
 ALONE = {
@@ -55,38 +54,6 @@ CASES: dict[str, dict[str, Any]] = {
     "stage 3, sub-group": ALONE | {"sub_group_size": 20000},
     "stage 3, loop": ALONE | {"foreach": False},
 }
-
-
-class Live(TorchDispatchMode):
-    """Bytes of storages that are alive, of those that were made under it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = self.peak = 0
-        self.known: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for each in tree_leaves(made):
-            if isinstance(each, torch.Tensor):
-                self._note(each.untyped_storage())
-        return made
-
-    def _note(self, storage: Any) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if size and key not in self.known:
-            self.known[key] = size
-            self.bytes += size
-            self.peak = max(self.peak, self.bytes)
-            weakref.finalize(storage, self._gone, key)
-
-    def _gone(self, key: int) -> None:
-        self.bytes -= self.known.pop(key, 0)
-
-    def most(self) -> int:
-        """The most since this was last asked."""
-        peak, self.peak = self.peak, self.bytes
-        return peak
 
 
 def _run(rank: int, folder: str, port: int, case: dict[str, Any]) -> None:
@@ -131,7 +98,10 @@ def _run(rank: int, folder: str, port: int, case: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Print the rows."""
+    """Measure all cases, and only then write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="JSON file for the rows; default: standard output")
+    options = parser.parse_args()
     found: dict[str, Any] = {"deepspeed": deepspeed.__version__, "torch": torch.__version__.partition("+")[0]}
     for name, case in CASES.items():
         with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
@@ -140,7 +110,12 @@ def main() -> None:
             free.close()
             torch.multiprocessing.spawn(_run, (folder, port, case), nprocs=2)
             found[name] = {"case": case} | json.loads((Path(folder) / "row.json").read_text())
-    print(json.dumps(found, indent=1))
+        print(f"{name}: {found[name]['backward']:,} B in the backward pass", file=sys.stderr, flush=True)
+    text = json.dumps(found, indent=1) + "\n"
+    if options.out:
+        options.out.write_text(text, "utf-8")
+    else:
+        print(text, end="")
 
 
 if __name__ == "__main__":
