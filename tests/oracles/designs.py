@@ -71,7 +71,7 @@ def check(model: PreTrainedModel, found: Found, label: str) -> None:
     name = type(model).__name__
     found.configs += 1
     try:
-        counted = build_model(designed(design_of(written_config(model)))).parameters
+        counted = build_model(designed(design_of(written_config(model)), ask_class=False)).parameters
     except InspectError as error:
         found.untold.setdefault(name, f"{label}: {error.message[:200]}")
         return

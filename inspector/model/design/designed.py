@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from inspector.errors import InvalidConfig, UnreadableModel, UsageError
-from inspector.hub.cache.snapshot import MAX_TENSORS, split_name
-from inspector.hub.checkpoint import PLACEHOLDER, Checkpoint, Design, Tensor, config_alone
+from inspector.hub.cache.snapshot import split_name
+from inspector.hub.checkpoint import Checkpoint, Design, Tensor, config_alone
 from inspector.hub.dtypes import plain_dtype
-from inspector.model.config.expressions import holds, size_of
-from inspector.model.config.light import release
+from inspector.model.config.light import installed
 from inspector.model.config.read import check_layer_counts, find_recipe
+from inspector.model.design.by_class import built_by_class, can_build
+from inspector.model.design.by_tables import Made, by_tables, named
 from inspector.model.design.changes import Change, changed, old_value
 from inspector.model.design.full import full_config
 from inspector.model.design.packed import packed
-from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
-from inspector.model.parameters.classes import class_of, find_class
 
 DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64", "float": "F32", "half": "F16"}
 ASSUMED_DTYPE, BESIDE_PACKED = "F32", "BF16"
 """What a class is made in where nothing is said: torch's default; and what stands beside packed weights."""
-MAX_RANK = 8
-NUMBER = re.compile(r"\.\d+(?=\.)\.")
-"""A number in a tensor's name."""
+MADE_IN = "F32"
 
 
-def designed(checkpoint: Checkpoint, changes: Sequence[Change] = ()) -> Checkpoint:
+def designed(checkpoint: Checkpoint, changes: Sequence[Change] = (), *, ask_class: bool = True) -> Checkpoint:
     """The checkpoint with the tensors that the class of its config would write, the config changed first.
 
     Where the weights were read, their dtypes are kept. A recipe in the config packs them; where it is not known how,
     they are plain, which a note says.
+
+    Args:
+        ask_class: whether the class itself may be asked where the tables do not tell (inspector.model.design.by_class).
 
     Raises:
         UsageError: a change of a key that the config's class does not know, or to a value that it refuses.
@@ -47,7 +45,7 @@ def designed(checkpoint: Checkpoint, changes: Sequence[Change] = ()) -> Checkpoi
         )
     config = changed(checkpoint.config, changes)
     try:
-        return _designed(checkpoint, config, changes)
+        return _designed(checkpoint, config, changes, ask_class)
     except InvalidConfig as error:
         if not changes:
             raise
@@ -57,19 +55,11 @@ def designed(checkpoint: Checkpoint, changes: Sequence[Change] = ()) -> Checkpoi
         ) from None
 
 
-def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[Change]) -> Checkpoint:
+def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[Change], ask_class: bool) -> Checkpoint:
     check_layer_counts(config)
-    design, assumed = _class_of(config)
-    model_type = config.get("model_type")
-    full = full_config(config, design.model_type, changes, checkpoint.config)
-    full = {**full, "class_name": design.name}
-    _check_parts(design, full)
-    exact, doubts = _exact(design, full)
-    doubts += _never_seen(design, full)
-    if isinstance(model_type, str) and model_type != design.model_type:
-        doubts += (f"{model_type[:80]!r} is read as {design.model_type!r}, the type of {design.name}",)
+    made = _made(config, changes, checkpoint.config, ask_class)
     dtype, kept, of_dtype = _dtypes(config, checkpoint, changes)
-    tensors = tuple(made_tensors(design, full, dtype, kept))
+    tensors, assumed = tuple(_stored(made.tensors, dtype, kept)), made.assumed
     recipe = find_recipe(config)
     if recipe is not None:
         method = str(recipe[0].get("quant_method", "quantization"))[:40]
@@ -82,13 +72,13 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
             tensors = stored
     assumed += of_dtype
     found = Design(
-        design.name,
+        made.class_name,
         dtype,
         {change.key: change.value for change in changes},
-        exact=exact and not doubts and not any("no class" in each for each in assumed),
-        assumed=(*assumed, *doubts),
+        exact=not made.doubts and not any("no class" in each for each in assumed),
+        assumed=(*assumed, *made.doubts),
     )
-    note = f"from the config alone: the tensors are those that {design.name} of transformers {release()} would write"
+    note = f"from the config alone: the tensors are those that {made.class_name} of {made.source}"
     return replace(
         config_alone(checkpoint),
         config=config,
@@ -98,76 +88,44 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
     )
 
 
-def _class_of(config: Mapping[str, Any]) -> tuple[ClassDesign, tuple[str, ...]]:
-    """The class that a config names, and what had to be assumed of it.
+def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str, Any], ask_class: bool) -> Made:
+    """By the tables; where they do not have the class, or may be wrong of it, by the class itself, if it can be asked.
 
     Raises:
-        UnreadableModel: the tables do not have it, or several would do.
+        UnreadableModel: neither tells them.
     """
-    names, model_type = config.get("architectures"), config.get("model_type")
-    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
-    kind = model_type if isinstance(model_type, str) else None
-    if name is not None:
-        known = class_of(name, kind)
-        design = class_design(known.name) if known is not None else None
-        if design is not None:
-            return design, ()
-        raise UnreadableModel(
-            f"cannot tell the parameters of {name[:80]!r} from its config alone: the tables do not have this class",
-            "They have those of transformers that can be built; a model with weights is counted from their headers.",
-        )
-    if kind is None:
-        raise UnreadableModel(
-            "the config names neither a class (architectures) nor a model_type", "Is this a model's config.json?"
-        )
-    for each in classes_of(kind):
-        design = class_design(each)
-        if design is not None:
-            return design, (f"the config names no class (architectures): taken for {each}, as is usual of {kind!r}",)
-    raise UnreadableModel(
-        f"the config names no class (architectures), and the tables have none for model type {kind[:80]!r}",
-        "Name it: --set 'architectures=[\"LlamaForCausalLM\"]'.",
-    )
+    name, model_type = named(config)
+    try:
+        made = by_tables(config, changes, before)
+    except UnreadableModel:
+        if not ask_class or name is None or model_type is None or not can_build():
+            raise
+        full_config(config, model_type, changes, before)  # for what it refuses
+        asked = _by_class(name, config)
+        if asked is None:
+            raise
+        return asked
+    asked = _by_class(made.class_name, config) if ask_class and made.doubts else None
+    return made if asked is None else asked._replace(assumed=made.assumed)
 
 
-def _check_parts(design: ClassDesign, full: Mapping[str, Any]) -> None:
-    """Refuses a part of another type than the tables are of: its tensors are others.
+def _by_class(name: str, config: Mapping[str, Any]) -> Made | None:
+    """By the class itself; None where it cannot be asked, or refuses."""
+    tensors, here = built_by_class(name, config), installed()
+    if tensors is None or here is None:
+        return None
+    return Made(name, tensors, f"transformers {here.release} writes, built on torch's meta device")
 
-    Raises:
-        UnreadableModel: with the part.
+
+def _stored(tensors: Iterable[Tensor], dtype: str, kept: Mapping[str, str]) -> Iterator[Tensor]:
+    """Tensors in the dtypes in which they are stored: others only of what is made in 32 bits.
+
+    Args:
+        kept: dtypes by name, with `{}` for its numbers.
     """
-    for part, model_type in design.parts.items():
-        found = old_value(full, f"{part}.model_type")
-        if found is not None and found != model_type:
-            raise UnreadableModel(
-                f"cannot tell the parameters from the config alone: its {part} is of type {str(found)[:80]!r}, and the"
-                f" tables have {design.name} with {model_type!r}",
-                "A model with weights is counted from their headers.",
-            )
-
-
-def _exact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Whether the tables answer for such a config, and why not."""
-    doubts = []
-    if design.wrong:
-        doubts.append(f"the tables of {design.name} are not right for every config: parameters may differ")
-    for path, value in design.fixed.items():
-        found = size_of(path, full) if path.startswith("len(") else old_value(full, path)
-        if found != value and not (found is None and "." in path):
-            doubts.append(f"config.json: {path} is {str(found)[:40]}; the tables know {str(value)[:40]} alone")
-    return not doubts, tuple(doubts[:3])
-
-
-def _never_seen(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
-    """A tensor that the class has with such a config, by the class tables, and had in no build of the designs."""
-    known = find_class(design.name)
-    if known is None:
-        return ()
-    names = {NUMBER.sub(".{}.", row.name.removeprefix(f"{known.base}.")) for row in design.rows}
-    for tensor in sorted(frozenset().union(*known.optional.values()) - names):
-        if known.switched_on(tensor, full):
-            return (f"the tables do not know the sizes of {tensor[:80]}",)
-    return ()
+    for tensor in tensors:
+        own = kept.get(split_name(tensor.name)[0], dtype) if kept else dtype
+        yield tensor._replace(dtype=own) if tensor.dtype == MADE_IN else tensor
 
 
 def _dtypes(
@@ -194,66 +152,6 @@ def _dtypes(
     if find_recipe(config) is not None:
         return BESIDE_PACKED, {}, (f"{why}: bfloat16 assumed for what is not packed",)
     return ASSUMED_DTYPE, {}, (f"{why}: 32 bits assumed, as its class is made; --set dtype=bfloat16",)
-
-
-def made_tensors(
-    design: ClassDesign, full: Mapping[str, Any], dtype: str = "F32", kept: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[Tensor]:
-    """The tensors of a class with such a config, in the tables' order.
-
-    Args:
-        full: the config with all that its class has, and `class_name`.
-        kept: dtypes by name, with `{}` for its numbers.
-
-    Raises:
-        InvalidConfig: a size that the config does not tell, or more tensors than any model has.
-    """
-    total = 0
-    for row in design.rows:
-        own = dtype if row.dtype == "F32" else row.dtype
-        own = kept.get(row.name, own) if row.dtype == "F32" else own
-        if not row.lists and not holds(row.condition, full):
-            continue
-        for indices in _indices(row, full):
-            if row.lists and not holds(row.condition, full, indices):
-                continue
-            total += 1
-            if total > MAX_TENSORS:
-                raise InvalidConfig("the config asks for more tensors than any model has")
-            shape = tuple(_size(cases, full, indices, row) for cases in row.shape)
-            yield Tensor(_name(row.name, indices), own, shape)
-
-
-def _indices(row: Row, full: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
-    found: list[tuple[int, ...]] = [()]
-    for cases in row.lists:
-        longer: list[tuple[int, ...]] = []
-        for outer in found:
-            count = _size(cases, full, outer, row, missing=0)
-            if len(longer) + count > MAX_TENSORS:
-                raise InvalidConfig("the config asks for more tensors than any model has")
-            longer += [(*outer, index) for index in range(count)]
-        found = longer
-    return iter(found)
-
-
-def _size(cases: Cases, full: Mapping[str, Any], indices: tuple[int, ...], row: Row, missing: int | None = None) -> int:
-    for text, condition in cases:
-        if holds(condition, full, indices):
-            size = size_of(text, full, indices)
-            if size is not None:
-                return size
-            break
-    if missing is not None:
-        return missing
-    raise InvalidConfig(
-        f"config.json does not tell the sizes of {row.name[:80]}: {cases[0][0]} has no value that a size can have"
-    )
-
-
-def _name(template: str, indices: tuple[int, ...]) -> str:
-    parts = template.split(PLACEHOLDER)
-    return parts[0] + "".join(f"{index}{part}" for index, part in zip(indices, parts[1:], strict=True))
 
 
 def _without_recipe(config: dict[str, Any]) -> dict[str, Any]:

@@ -46,26 +46,39 @@ def full_config(
         InvalidConfig: the class refuses the config.
         UnreadableModel: without transformers, a type that the table does not have.
     """
-    if installed() is None:  # a browser
+    config_class = _config_class(model_type) if installed() is not None else None
+    if config_class is None:  # a browser, or a transformers that does not load
         full = full_without_class(config, model_type, changes, before)
-        for change in changes:
-            _check_heads(full, change)
     else:
-        full = _full_by_class(config, model_type, changes, before)
+        full = _full_by_class(config, config_class, changes, before)
+    for change in changes:
+        _check_heads(full, change)
     _count_labels(full, config)
     add_layers(full)
     return full
 
 
+def _config_class(model_type: str) -> Any:
+    """A type's config class; None where transformers, or what it wants of other packages, does not load.
+
+    Raises:
+        InvalidConfig: it has no such type.
+    """
+    with quiet():
+        try:
+            if known_model_type(model_type):
+                from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+                return CONFIG_MAPPING[model_type]
+        except (ImportError, RuntimeError):  # what transformers makes of an import that fails
+            return None
+    raise InvalidConfig(f"the installed transformers has no model type {model_type[:80]!r}")
+
+
 def _full_by_class(
-    config: Mapping[str, Any], model_type: str, changes: Iterable[Change], before: Mapping[str, Any] | None
+    config: Mapping[str, Any], config_class: Any, changes: Iterable[Change], before: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     with quiet():
-        if not known_model_type(model_type):
-            raise InvalidConfig(f"the installed transformers has no model type {model_type[:80]!r}")
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-        config_class = CONFIG_MAPPING[model_type]
         try:
             made = config_class(**arguments(config))
             full: dict[str, Any] = json.loads(made.to_json_string(use_diff=False))
@@ -74,9 +87,8 @@ def _full_by_class(
                 f"transformers refuses this config: {_one_line(error.__cause__ or error)}",
                 "Check the values that belong together.",
             ) from None
-        for change in changes:
-            _check_known(change, before or {}, made)
-            _check_heads(full, change)
+    for change in changes:
+        _check_known(change, before or {}, made)
     return full
 
 

@@ -1,0 +1,192 @@
+"""The tensors of a design by the tables of its class (inspector/data/designs/)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from inspector.errors import InvalidConfig, UnreadableModel
+from inspector.hub.cache.snapshot import MAX_TENSORS
+from inspector.hub.checkpoint import PLACEHOLDER, Tensor
+from inspector.model.config.expressions import holds, size_of
+from inspector.model.config.light import release
+from inspector.model.design.by_class import HINT
+from inspector.model.design.changes import Change, old_value
+from inspector.model.design.full import full_config
+from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
+from inspector.model.parameters.classes import class_of, find_class
+
+NUMBER = re.compile(r"\.\d+(?=\.)\.")
+"""A number in a tensor's name."""
+
+
+class Made(NamedTuple):
+    """The tensors of a class with a config, as it makes them: in 32 bits, but for what always has another dtype.
+
+    Attributes:
+        source: whose word they are: "transformers 5.24.0 would write", by the tables.
+        assumed: what the config does not say, and what is taken instead.
+        doubts: why they may not be those that the class would write.
+    """
+
+    class_name: str
+    tensors: tuple[Tensor, ...]
+    source: str
+    assumed: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def by_tables(config: Mapping[str, Any], changes: Sequence[Change], before: Mapping[str, Any]) -> Made:
+    """The tensors of a config's class, by its tables.
+
+    Args:
+        changes: which keys were changed, of the config `before`.
+
+    Raises:
+        UsageError: a change of a key that the class does not know.
+        InvalidConfig: the class refuses the config, or it does not tell a size.
+        UnreadableModel: the tables do not have the class, or not with such a part.
+    """
+    design, assumed = _class_of(config)
+    model_type = config.get("model_type")
+    full = full_config(config, design.model_type, changes, before)
+    full = {**full, "class_name": design.name}
+    _check_parts(design, full)
+    doubts = (*_inexact(design, full), *_never_seen(design, full))
+    if isinstance(model_type, str) and model_type != design.model_type:
+        doubts += (f"{model_type[:80]!r} is read as {design.model_type!r}, the type of {design.name}",)
+    tensors = tuple(made_tensors(design, full))
+    return Made(design.name, tensors, f"transformers {release()} would write", assumed, doubts)
+
+
+def named(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The class and the model type that a config names."""
+    names, model_type = config.get("architectures"), config.get("model_type")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+    return name, model_type if isinstance(model_type, str) else None
+
+
+def _class_of(config: Mapping[str, Any]) -> tuple[ClassDesign, tuple[str, ...]]:
+    """The class that a config names, and what had to be assumed of it.
+
+    Raises:
+        UnreadableModel: the tables do not have it, or several would do.
+    """
+    name, kind = named(config)
+    if name is not None:
+        known = class_of(name, kind)
+        design = class_design(known.name) if known is not None else None
+        if design is not None:
+            return design, ()
+        raise UnreadableModel(
+            f"cannot tell the parameters of {name[:80]!r} from its config alone: the tables do not have this class",
+            f"A model with weights is counted from their headers. {HINT}",
+        )
+    if kind is None:
+        raise UnreadableModel(
+            "the config names neither a class (architectures) nor a model_type", "Is this a model's config.json?"
+        )
+    for each in classes_of(kind):
+        design = class_design(each)
+        if design is not None:
+            return design, (f"the config names no class (architectures): taken for {each}, as is usual of {kind!r}",)
+    raise UnreadableModel(
+        f"the config names no class (architectures), and the tables have none for model type {kind[:80]!r}",
+        "Name it: --set 'architectures=[\"LlamaForCausalLM\"]'.",
+    )
+
+
+def _check_parts(design: ClassDesign, full: Mapping[str, Any]) -> None:
+    """Refuses a part of another type than the tables are of: its tensors are others.
+
+    Raises:
+        UnreadableModel: with the part.
+    """
+    for part, model_type in design.parts.items():
+        found = old_value(full, f"{part}.model_type")
+        if found is not None and found != model_type:
+            raise UnreadableModel(
+                f"cannot tell the parameters from the config alone: its {part} is of type {str(found)[:80]!r}, and the"
+                f" tables have {design.name} with {model_type!r}",
+                f"A model with weights is counted from their headers. {HINT}",
+            )
+
+
+def _inexact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why the tables do not answer for such a config; nothing where they do."""
+    doubts = []
+    if design.wrong:
+        doubts.append(f"the tables of {design.name} are not right for every config: parameters may differ")
+    for path, value in design.fixed.items():
+        found = size_of(path, full) if path.startswith("len(") else old_value(full, path)
+        if found != value and not (found is None and "." in path):
+            doubts.append(f"config.json: {path} is {str(found)[:40]}; the tables know {str(value)[:40]} alone")
+    return tuple(doubts[:3])
+
+
+def _never_seen(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
+    """A tensor that the class has with such a config, by the class tables, and had in no build of the designs."""
+    known = find_class(design.name)
+    if known is None:
+        return ()
+    names = {NUMBER.sub(".{}.", row.name.removeprefix(f"{known.base}.")) for row in design.rows}
+    for tensor in sorted(frozenset().union(*known.optional.values()) - names):
+        if known.switched_on(tensor, full):
+            return (f"the tables do not know the sizes of {tensor[:80]}",)
+    return ()
+
+
+def made_tensors(design: ClassDesign, full: Mapping[str, Any]) -> Iterator[Tensor]:
+    """The tensors of a class with such a config as it makes them, in the tables' order.
+
+    Args:
+        full: the config with all that its class has, and `class_name`.
+
+    Raises:
+        InvalidConfig: a size that the config does not tell, or more tensors than any model has.
+    """
+    total = 0
+    for row in design.rows:
+        if not row.lists and not holds(row.condition, full):
+            continue
+        for indices in _indices(row, full):
+            if row.lists and not holds(row.condition, full, indices):
+                continue
+            total += 1
+            if total > MAX_TENSORS:
+                raise InvalidConfig("the config asks for more tensors than any model has")
+            shape = tuple(_size(cases, full, indices, row) for cases in row.shape)
+            yield Tensor(_name(row.name, indices), row.dtype, shape)
+
+
+def _indices(row: Row, full: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = [()]
+    for cases in row.lists:
+        longer: list[tuple[int, ...]] = []
+        for outer in found:
+            count = _size(cases, full, outer, row, missing=0)
+            if len(longer) + count > MAX_TENSORS:
+                raise InvalidConfig("the config asks for more tensors than any model has")
+            longer += [(*outer, index) for index in range(count)]
+        found = longer
+    return iter(found)
+
+
+def _size(cases: Cases, full: Mapping[str, Any], indices: tuple[int, ...], row: Row, missing: int | None = None) -> int:
+    for text, condition in cases:
+        if holds(condition, full, indices):
+            size = size_of(text, full, indices)
+            if size is not None:
+                return size
+            break
+    if missing is not None:
+        return missing
+    raise InvalidConfig(
+        f"config.json does not tell the sizes of {row.name[:80]}: {cases[0][0]} has no value that a size can have"
+    )
+
+
+def _name(template: str, indices: tuple[int, ...]) -> str:
+    parts = template.split(PLACEHOLDER)
+    return parts[0] + "".join(f"{index}{part}" for index, part in zip(indices, parts[1:], strict=True))
