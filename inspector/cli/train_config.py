@@ -37,7 +37,8 @@ def configured(
         InspectError: a file that cannot be read, or says what is not modelled.
     """
     given = _given(settings)
-    run = read_run(files, processes=processes or _count(settings["gpus"]), without=without, given=given)
+    gpus, objective = processes or _count(settings["gpus"]), _objective(settings, given)
+    run = read_run(files, processes=gpus, without=without, given=given, objective=objective)
     for name, value in (*run.settings.items(), *run.sharding.items()):
         if name not in given:
             settings[name] = value
@@ -49,6 +50,11 @@ def _given(settings: dict[str, Any]) -> set[str]:
     """The settings that the command line gives."""
     source = click.get_current_context().get_parameter_source
     return {name for name in settings if source(name) not in (ParameterSource.DEFAULT, None)}
+
+
+def _objective(settings: dict[str, Any], given: set[str]) -> str:
+    """The objective that the command line gives; "" for none."""
+    return str(settings["objective"]) if "objective" in given else ""
 
 
 def _count(gpus: Sequence[str]) -> int | None:
@@ -145,7 +151,13 @@ class _Trial:
             changed = dataclasses.replace(document, text=text, values=values_of(document.name, text))
             documents = [changed, *self.run.beside]
             keys = {key for each in documents for key in each.values}
-            other = run_of(documents, processes=self.run.processes, without=keys, given=given | {"context"})
+            other = run_of(
+                documents,
+                processes=self.run.processes,
+                without=keys,
+                given=given | {"context"},
+                objective=_objective(settings, given),
+            )
             own = {name: value for name, value in other.settings.items() if name not in given}
             spread = {name: value for name, value in other.sharding.items() if name not in given}
             asked = {**settings, **own, "sharding": {**settings["sharding"], **spread}}

@@ -55,6 +55,7 @@ IGNORED = (
         "revision_of_model",
         "tokenizer_save_jinja*",
     ),
+    *("flex_attn_compile_kwargs", "hf_use_auth_token", "cls_model_config", "reinit_weights", "pretrain_multipack_attn"),
 )
 
 UNMODELLED = {
@@ -85,6 +86,12 @@ UNMODELLED = {
     "model_config.*": "settings of the model itself",
     "model_quantization_config*": "a base that its own files quantize",
     "gemma4_hybrid_attn_impl": "two implementations of attention",
+    "use_eaft": "a loss with weights of its own",
+    "eaft_*": "a loss with weights of its own",
+    "use_onebitllms": "linear layers of 1-bit weights",
+    "llama4_linearized_experts": "experts as linear layers of their own",
+    "peft.loftq_config*": "LoftQ",
+    "llmcompressor*": "sparse training",
 }
 
 DEEPSPEED_CONFIGS = "deepspeed_configs/"
@@ -205,8 +212,10 @@ def _attention(reading: Reading) -> None:
         reading.put("attention", "eager", "eager_attention")
     else:
         reading.assume("attention", "sdpa", "transformers' default")
-    for key in ("flash_attention", "eager_attention", "sdp_attention", "xformers_attention", "flash_attn_*"):
-        reading.taken.add(key)
+    reading.taken |= {"flash_attention", "eager_attention", "sdp_attention", "xformers_attention"}
+    patched = [reading.flag(f"flash_attn_{name}") for name in ("cross_entropy", "rms_norm", "fuse_mlp", "fuse_qkv")]
+    if any(patched):
+        reading.notes.append("flash-attn's kernels of the loss, norms and MLPs keep less than is counted: a bound")
     if not reading.flag("sample_packing"):
         reading.notes.append("without sample_packing a step's longest sequence is taken to have sequence_len tokens")
     for key in ("pad_to_sequence_len", "flash_optimum"):
@@ -224,9 +233,9 @@ def _kernels(reading: Reading) -> None:
     if any(liger):
         reading.notes.append(common.LIGER)
     reading.taken |= {"liger_cross_entropy", "liger_rms_norm_gated", "liger_use_token_scaling", "liger_swiglu"}
-    kernels = [reading.flag(f"lora_{name}_kernel") for name in ("mlp", "qkv", "o", "embedding")]
-    if any(kernels):
-        reading.notes.append("Axolotl's kernels of adapters keep less than is counted: a bound")
+    kernels = [reading.flag(f"{name}_kernel") for name in ("lora_mlp", "lora_qkv", "lora_o", "lora_embedding")]
+    if any([*kernels, reading.flag("fused_attn_kernel")]):
+        reading.notes.append("Axolotl's own kernels keep less than is counted: a bound")
     reading.taken |= {"use_kernels", "use_scattermoe", "use_sonicmoe", "experts_implementation"}
     common.compiled(reading, "torch_compile")
     reading.taken |= {"torch_compile_backend", "torch_compile_mode"}

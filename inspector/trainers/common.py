@@ -61,7 +61,14 @@ TRAINING_ARGUMENTS = (
         "length_column_name",
     ),
     *("average_tokens_across_devices", "batch_eval_metrics", "gradient_checkpointing_kwargs", "label_smoothing_factor"),
-    *("restore_callback_states_from_checkpoint", "skip_memory_metrics", "torchdynamo", "save_safetensors", "debug"),
+    *(
+        "restore_callback_states_from_checkpoint",
+        "accelerator_config*",
+        "skip_memory_metrics",
+        "torchdynamo",
+        "save_safetensors",
+        "debug",
+    ),
 )
 """Names of transformers' TrainingArguments (5.24) that the training step's memory does not depend on."""
 
@@ -94,7 +101,8 @@ def half(reading: Reading, *, default: bool = False) -> bool:
     fp16 = reading.flag("fp16")
     if fp16:
         reading.notes.append("fp16 takes what bf16 takes; the loss scaler's own values are not counted")
-    return fp16 or reading.flag("bf16", default=default)
+    bf16 = reading.flag("bf16", default=default)
+    return fp16 or bf16
 
 
 def adapters(reading: Reading, *, rank: str, dropout: str, default_rank: int, default_dropout: float) -> None:

@@ -41,8 +41,12 @@ UNMODELLED = {
     "shift_attn": "shifted sparse attention",
     "galore_layerwise": "a step in the backward pass of each layer",
     "apollo_layerwise": "a step in the backward pass of each layer",
-    "use_mca": "Megatron",
-    "use_megatron_bridge": "Megatron",
+    **dict.fromkeys(("use_mca", "use_megatron_bridge", "*_model_parallel_size", "*_fusion", "overlap_*"), "Megatron"),
+    **dict.fromkeys(("sequence_parallel", "use_distributed_optimizer", "moe_grouped_gemm", "recompute_*"), "Megatron"),
+    **dict.fromkeys(("moe_token_dispatcher_type", "mixed_precision", "export_hf_on_finish"), "Megatron"),
+    **dict.fromkeys(("use_packed_sequences", "context_parallel_size"), "Megatron"),
+    "infer_*": "inference, which is no training step",
+    "export_*": "an export, which is no training step",
     "use_kt": "KTransformers",
     "use_hyper_parallel": "HyperParallel",
     "fp8*": "LLaMA-Factory's fp8",
@@ -93,6 +97,8 @@ def read(reading: Reading) -> None:
         reading.notes.append(common.LIGER)
     else:
         reading.assume("logits", "all")
+    if reading.flag("use_v1_kernels"):
+        reading.notes.append("LLaMA-Factory's own kernels keep less than is counted: a bound")
     common.compiled(reading, "torch_compile")
 
 
@@ -190,7 +196,7 @@ TRAINER = Trainer(
     (
         frozenset({"model_name_or_path", "finetuning_type"}),
         frozenset({"model_name_or_path", "cutoff_len"}),
-        frozenset({"model_name_or_path", "stage", "template"}),
+        frozenset({"model_name_or_path", "template"}),
     ),
     IGNORED,
     UNMODELLED,

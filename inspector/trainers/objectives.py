@@ -20,7 +20,12 @@ LENGTHS = "how long prompts are: --context N, prompt and completion together"
 
 
 def objective_of(reading: Reading) -> str:
-    """The objective that a file of TRL's is for, by the keys that only its trainer has; "sft" where there is none."""
+    """The objective that a file of TRL's is for, by the keys that only its trainer has; "sft" where there is none.
+
+    What the caller says goes before.
+    """
+    if reading.objective:
+        return reading.objective
     losses = reading.names("loss_type").split(",") if reading.get("loss_type") else []
     signs = (
         ("rloo", ("normalize_advantages", "reward_clip_range")),
@@ -48,7 +53,9 @@ def put_objective(reading: Reading, name: str, key: str, *, reference: str = "au
     """The objective, and where its reference model is."""
     if name == "sft":
         return
-    if key in reading.values:
+    if reading.objective:
+        reading.settings["objective"] = name
+    elif key in reading.values:
         reading.put("objective", name, key)
     else:
         reading.assume("objective", name, "by the keys that only its trainer has")
@@ -112,6 +119,8 @@ def completions(reading: Reading, name: str, before: str = "", share: str = "vll
                 reading.refuse(f"{before}{key}", "completions of other than one optimizer step generated at once")
     elif str(reading.get(f"{before}vllm_mode", "colocate")) == "server":
         reading.put("generation", "server", f"{before}vllm_mode")
+    elif reading.get(f"{before}vllm_device") is not None:  # TRL before 0.17: a GPU of its own
+        reading.put("generation", "server", f"{before}vllm_device")
     else:
         asleep = reading.flag(f"{before}vllm_enable_sleep_mode")
         reading.put("generation", "colocated-sleep" if asleep else "colocated", f"{before}use_vllm")

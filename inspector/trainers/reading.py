@@ -44,6 +44,7 @@ class Reading:
 
     Attributes:
         values: dotted key -> value.
+        objective: what the step trains for, where the caller says it; else "".
         settings: setting -> value, of TrainingSetup, Sharding, context and batch; "model" and "revision" beside.
         read / assumed: where those come from.
         unmodelled: key -> what of it is not modelled: the answer is "cannot tell".
@@ -58,6 +59,7 @@ class Reading:
 
     trainer: Trainer
     values: Mapping[str, Any]
+    objective: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     read: list[Read] = field(default_factory=list)
     assumed: list[Assumed] = field(default_factory=list)

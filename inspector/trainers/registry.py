@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inspector.trainers import axolotl, deepspeed, llama_factory, torchtitan, torchtune, trl, unsloth
+from inspector.trainers import axolotl, deepspeed, llama_factory, llama_factory_v1, torchtitan, torchtune, trl, unsloth
 from inspector.trainers.reading import Trainer
 
 TRAINERS: tuple[Trainer, ...] = (
@@ -13,6 +13,7 @@ TRAINERS: tuple[Trainer, ...] = (
     axolotl.TRAINER,
     unsloth.TRAINER,
     llama_factory.TRAINER,
+    llama_factory_v1.TRAINER,
     deepspeed.ACCELERATE,
     deepspeed.DEEPSPEED,
     trl.TRAINER,

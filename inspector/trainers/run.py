@@ -79,6 +79,7 @@ def read_run(
     processes: int | None = None,
     without: Iterable[str] = (),
     given: Iterable[str] = (),
+    objective: str = "",
 ) -> Run:
     """The run that config files describe.
 
@@ -87,12 +88,14 @@ def read_run(
         processes: GPUs of the run, where no file says it; 1 where None.
         without: keys to leave out of account, whatever they say.
         given: settings that are given otherwise: what a file does not tell of them is no gap.
+        objective: what the step trains for, where it is given otherwise; "" for what the files say.
 
     Raises:
         FileMissing, UsageError: a file that cannot be read, or is of no trainer that is known.
         UnreadableModel: a key whose effect on memory is not modelled or not known.
     """
-    return run_of([read_document(path) for path in paths], processes=processes, without=without, given=given)
+    documents = [read_document(path) for path in paths]
+    return run_of(documents, processes=processes, without=without, given=given, objective=objective)
 
 
 def run_of(
@@ -101,6 +104,7 @@ def run_of(
     processes: int | None = None,
     without: Iterable[str] = (),
     given: Iterable[str] = (),
+    objective: str = "",
 ) -> Run:
     """`read_run` of files that were read."""
     waiting = list(documents)
@@ -109,7 +113,7 @@ def run_of(
         document = waiting.pop(0)
         if any(document.path == other.path for other, _ in readings):
             continue  # given, and named by another
-        reading = _reading(document)
+        reading = _reading(document, objective)
         _refuse_second(document, reading.trainer, readings)
         waiting += _finish(document, reading, set(without), set(given), waiting)
         readings.append((document, reading))
@@ -166,12 +170,12 @@ def _refuse_whole_batch(readings: list[tuple[Document, Reading]], settings: Mapp
             )
 
 
-def _reading(document: Document) -> Reading:
+def _reading(document: Document, objective: str) -> Reading:
     trainer = recognise(document.values)
     if trainer is None:
         known = ", ".join(each.title for each in TRAINERS)
         raise UsageError(f"{document.name}: its keys are those of no trainer that is known", f"Known: {known}.")
-    return Reading(trainer, document.values)
+    return Reading(trainer, document.values, objective)
 
 
 def _finish(

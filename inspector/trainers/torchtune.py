@@ -28,7 +28,8 @@ IGNORED = (
         "model.lora_alpha",
     ),
     *("max_bsize", "name", "datasets", "loss", "model.max_seq_len", "keep_last_n_checkpoints", "async_checkpointing"),
-    *("use_distributed_state_dict", "cudnn_deterministic_mode"),
+    *("use_distributed_state_dict", "cudnn_deterministic_mode", "model.image_size", "dataloader"),
+    *("max_new_tokens", "temperature", "top_k", "enable_kv_cache", "max_seq_length", "apply_chat_template"),
 )
 
 UNMODELLED = {
@@ -44,6 +45,9 @@ UNMODELLED = {
     "enable_fp8_training": "torchtune's fp8",
     "context_parallel_dim": "torchtune's context parallelism",
     "use_flex": "flex attention",
+    "prompt*": "a generation, which is no training step",
+    "tasks": "an evaluation, which is no training step",
+    "model.*_trainable": "parts of the model that train or not",
 }
 
 OPTIMIZERS = {
@@ -159,8 +163,9 @@ def _optimizer(reading: Reading) -> None:
 
 def _spread(reading: Reading) -> None:
     reading.spread = "fsdp"
-    if reading.flag("fsdp_cpu_offload"):
-        reading.put("offload", ("params",), "fsdp_cpu_offload")
+    for key in ("fsdp_cpu_offload", "fsdp.cpu_offload"):
+        if reading.flag(key):
+            reading.put("offload", ("params",), key)
     if reading.get("custom_sharded_layers"):
         reading.put("shard_embeddings", True, "custom_sharded_layers")
     common.degree(reading, "tp", "tensor_parallel_dim")

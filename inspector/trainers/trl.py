@@ -19,6 +19,7 @@ IGNORED = (
     ),
     *("eos_token", "pad_token", "chat_template_path", "truncation_mode", "completion_only_loss", "assistant_only_loss"),
     *("pad_to_multiple_of", "ignore_bias_buffers", "bnb_4bit_quant_type", "env", "script_args", "padding_free"),
+    *("chat_template", "system_prompt", "callbacks", "benchmarks", "code_*", "wandb_*", "overwrite_hub_revision"),
     *("torch_empty_cache_steps", "neftune_noise_alpha", "gradient_checkpointing_kwargs", "liger_kernel_config"),
 )
 
@@ -59,7 +60,7 @@ def read(reading: Reading) -> None:
         if liger:
             reading.refuse("use_liger_kernel", "Liger's own losses of objectives")
         reading.assume("logits", "all", "the trainer's loss reads whole logits")
-    elif reading.get("beta") is not None:
+    elif reading.get("beta") is not None and not reading.objective:
         reading.refuse("beta", UNMODELLED["beta"], unless="objective")
     elif liger:
         reading.put("logits", "chunked", "use_liger_kernel")
