@@ -198,12 +198,15 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-ShapeRow = tuple[list[tuple[str, str, int]], dict[str, int], dict[str, list[str]], dict[str, str]]
-"""Of a type: [expression of keys, tensor, axis], the defaults and the names of the keys (of several in a config, the
-first one counts), the types of each part. An axis below 0 is the number of layers or experts that a name counts."""
+ShapeRow = tuple[list[Sequence[Any]], dict[str, int], dict[str, list[str]], dict[str, str]]
+"""Of a type: [expression of keys, tensor, axis, perhaps values that other keys must have for it], the defaults and the
+names of the keys (of several in a config, the first one counts; of none, the class makes its own), the types of each
+part. An axis below 0 is the number of layers or experts that a name counts."""
 
 WORD = re.compile(r"[A-Za-z_][\w.]*")
-HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size")
+RECURRENT = re.compile(r"(?<=\.weight_hh_l)\d+$")
+"""A layer's number in the names of torch's recurrent modules: "decoder.lstm.weight_hh_l1" is of the second of them."""
+HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size", "kv_channels")
 """Ends of keys that say how wide a head is."""
 
 
@@ -265,10 +268,12 @@ def wrong_rows(
 
 def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
     """Groups by their names, and those of lists of different modules also by a member's own: "list.3.weight", that of
-    the last one also as "list.-1.weight"."""
+    the last one also as "list.-1.weight"; those of recurrent layers also by that of all: "lstm.weight_hh_l{}"."""
     found: dict[str, list[TensorGroup]] = {}
     for each in held:
         found.setdefault(each.name, []).append(each)
+        if RECURRENT.search(each.name):
+            found.setdefault(RECURRENT.sub("{}", each.name), []).append(each)
     for name, some in [(name, some) for name, some in found.items() if name.count("{}") == 1]:
         last = max((index for each in some for index in each.layers), default=0)
         for each in some:
@@ -300,15 +305,18 @@ def _compared(
             given = hidden // heads if hidden and heads else None
         return given if type(given) is int and prefix not in others else None
 
-    for expression, name, axis in rows:
-        part = _part(config, next(iter(WORD.findall(expression))).rpartition(".")[0])
+    for expression, name, axis, *conditions in rows:
+        if any(value(key, {}) != usual for condition in conditions for key, usual in condition.items()):
+            continue
+        prefix = next(iter(WORD.findall(expression))).rpartition(".")[0]
+        part = _part(config, prefix)
         if axis < 0 and "-" in expression and name not in by_name and _front(name) in fronts:
             count = number_of(expression, partial(value, own={})) or 0
             if count > 0:
                 shown = WORD.sub(lambda key: path + key[0], expression)
                 yield shown, name, f"the files hold no {name}, config.json's {shown} is {count:,}"
-        if name not in by_name or ("//" in expression and any(str(key).endswith(HEAD_WIDTHS) for key in part)):
-            continue  # where the file says how wide a head is, that is no quotient
+        if name not in by_name or ("//" in expression and _head_is_told(part, prefix, names)):
+            continue
         layers = ({}, *_own_values(part))
         expected = {size for own in layers if (size := number_of(expression, partial(value, own=own))) is not None}
         found = _sizes(by_name[name], axis)
@@ -316,6 +324,12 @@ def _compared(
             shown = WORD.sub(lambda key: path + key[0], expression)
             what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
             yield shown, name, f"{what}, config.json's {shown} is {_listed(expected)}"
+
+
+def _head_is_told(part: Mapping[str, Any], prefix: str, names: Mapping[str, list[str]]) -> bool:
+    """Whether a part says how wide a head is, which is then no quotient; not where the class makes that itself."""
+    told = (f"{prefix}.{key}" if prefix else str(key) for key in part if str(key).endswith(HEAD_WIDTHS))
+    return any(names.get(key) != [] for key in told)
 
 
 def _front(name: str) -> str:
@@ -338,7 +352,7 @@ def _inside(
 ) -> Mapping[str, list[TensorGroup]]:
     """A part's tensors by their names below it: below what most of the names that its type knows begin with."""
     fronts = Counter(
-        name.removesuffix(own) for own in {own for _, own, _ in row[0]} for name in by_name if name.endswith(f".{own}")
+        name.removesuffix(own) for own in {own for _, own, *_ in row[0]} for name in by_name if name.endswith(f".{own}")
     )
     media = path.startswith(("vision", "audio"))
     fitting = [
@@ -370,5 +384,6 @@ def _sizes(groups: Sequence[TensorGroup], axis: int) -> set[int]:
         return {each.group.shape[axis] for each in groups} if plain else set()
     if axis == -1:
         layers = {layer for each in groups for layer in each.layers}
+        layers |= {int(found[0]) for each in groups for found in [RECURRENT.search(each.name)] if found}
         return {len(layers)} if layers and len(layers) == 1 + max(layers) - min(layers) else set()
     return {count for each in groups for count in each.layers.values()}

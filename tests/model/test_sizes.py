@@ -143,6 +143,57 @@ def test_layers_that_the_config_makes_sparse_and_no_file_has_have_a_note() -> No
     assert "the files hold no" not in notes(1)
 
 
+def notes_on(config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> str:
+    """What is said of files of these shapes under a config."""
+    tensors = tuple(Tensor(name, "BF16", shape) for name, shape in shapes.items())
+    return " ".join(build_model(Checkpoint("a/b", None, "local", config, tensors)).parameters.notes)
+
+
+def test_recurrent_layers_are_counted_by_the_numbers_at_the_end_of_their_names() -> None:
+    shapes = {f"decoder.lstm.weight_hh_l{index}": (2560, 640) for index in range(2)}
+
+    def notes(layers: int) -> str:
+        config = {"model_type": "nemotron3_5_asr", "architectures": ["Nemotron3_5AsrForRNNT"]}
+        return notes_on({**config, "num_decoder_layers": layers}, shapes)
+
+    assert "num_decoder_layers is 3" in notes(3)
+    assert "num_decoder_layers" not in notes(2)
+
+
+def test_a_head_is_a_quotient_where_the_class_makes_its_width_itself_whatever_the_file_says() -> None:
+    def notes(heads: int) -> str:
+        config = {"model_type": "blt_patcher", "architectures": ["BltPatcher"], "hidden_size": 96, "head_dim": 8}
+        sizes = {"num_attention_heads": heads, "num_key_value_heads": 2, "num_hidden_layers": 1}
+        return notes_on({**config, **sizes}, {"layers.0.self_attn.k_proj.weight": (16, 96)})
+
+    assert "num_key_value_heads*(hidden_size//num_attention_heads) is 24" in notes(8)
+    assert "num_key_value_heads" not in notes(12)
+
+
+def test_a_spectrum_is_compared_where_the_strides_are_those_that_the_expression_holds_for() -> None:
+    def notes(**sizes: int) -> str:
+        config: dict[str, Any] = {"model_type": "nemotron_asr_streaming_encoder", "num_hidden_layers": 1}
+        config |= {"architectures": ["NemotronAsrStreamingEncoder"], "hidden_size": 64, "num_attention_heads": 4}
+        return notes_on({**config, **sizes}, {"subsampling.linear.weight": (64, 256 * (64 // 8 + 1))})
+
+    assert "num_mel_bins" in notes(num_mel_bins=96)
+    assert "num_mel_bins" not in notes(num_mel_bins=64)
+    assert "num_mel_bins" not in notes(num_mel_bins=96, subsampling_conv_stride=4)
+
+
+def tied_encoder(*names: str) -> int:
+    """How much is counted of these tensors of the audio encoder and of the one that is tied to it, 8 values each."""
+    places = ("audio_model.audio_encoder", "audio_video_encoder.embedder.audio_encoder")
+    shapes = {f"{place}.{name}": (8, 1 + number) for place in places for number, name in enumerate(names)}
+    config = {"model_type": "pe_audio_video", "architectures": ["PeAudioVideoModel"], "tie_word_embeddings": True}
+    tensors = tuple(Tensor(name, "BF16", shape) for name, shape in shapes.items())
+    return build_model(Checkpoint("a/b", None, "local", config, tensors)).parameters.total
+
+
+def test_tied_layers_of_several_shapes_count_once_each() -> None:
+    assert tied_encoder("embedder.dac_encoder.block.0.conv1.weight", "embedder.dac_encoder.block.1.conv1.weight") == 24
+
+
 def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
     config: dict[str, Any] = {"model_type": "zamba2", "architectures": ["Zamba2Model"], "num_attention_heads": 2}
     config |= {"hidden_size": 8, "vocab_size": 10}

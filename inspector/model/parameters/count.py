@@ -328,7 +328,8 @@ class _Counter:
 
     def _drop_twins(self, tensor_groups: list[TensorGroup]) -> None:
         """Counts every tied weight once, whichever of its names the file has; adds a head that is in no file."""
-        by_name = {tensor_group.name: tensor_group for tensor_group in tensor_groups if tensor_group.role == PARAMETER}
+        held = [tensor_group for tensor_group in tensor_groups if tensor_group.role == PARAMETER]
+        by_name = {tensor_group.name: tensor_group for tensor_group in held}
         ties = self._ties(by_name)
         renamed = {}  # the kept weight may have the name that it gets only as it is loaded (Emu3)
         if self.model_class and any(name in by_name and kept not in by_name for name, kept in ties.items()):
@@ -340,7 +341,9 @@ class _Counter:
             if twin is None:
                 continue
             if kept in by_name or renamed.get(kept, twin) is not twin:
-                twin.role = DUPLICATE_HEAD if component(name) == "head" else DUPLICATE_EMBEDDING
+                for each in held:  # a name has several groups where its layers differ in shape
+                    if each.name == name:
+                        each.role = DUPLICATE_HEAD if component(name) == "head" else DUPLICATE_EMBEDDING
             else:
                 by_name[kept] = twin  # the file has the weight under this name only
         if self.model_class and not self._tied() and not self.model_class.always_tied:
