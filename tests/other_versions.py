@@ -9,16 +9,16 @@ from pathlib import Path
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib  # pytest needs it there
+    import tomli as tomllib
 
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 
 def asked() -> list[str]:
-    """The requirements of the package and of its tests, but the release of the tables."""
+    """The requirements of the package and of its tests, but the release of the tables, and what old Pythons need."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     found = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    return [requirement for requirement in found if "==" not in requirement]
+    return [requirement for requirement in found if "==" not in requirement and "python_version" not in requirement]
 
 
 def oldest() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -82,9 +83,9 @@ def _parsed(name: str, text: str) -> Any:
 
 def _toml(name: str, text: str) -> Any:
     try:
-        reader = import_module("tomllib")  # Python 3.11
+        reader = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ImportError:
-        raise UsageError(f"{name}: TOML is read with Python 3.11 or newer") from None
+        raise UsageError(f"{name}: Python before 3.11 reads no TOML by itself", "pip install tomli") from None
     try:
         return reader.loads(text)
     except (ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from inspector.trainers.registry import TRAINERS
 from inspector.trainers.run import run_of as run_of_documents
 from inspector.verdict.changes import Change
 from tests.conftest import Run as Command
+from tests.other_versions import tomllib
 
 EXAMPLES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("configs.json").read_text("utf-8"))
 """The keys of public example files, without comments and lists of data: facts, with where they stand."""
@@ -144,6 +146,18 @@ def test_an_objective_that_is_given_otherwise_is_read_with_the_files_keys(tmp_pa
         read_run([path])
     found = read_run([path], given=("objective",), objective="dpo").settings
     assert (found["objective"], found["context"], found["fp32_outputs"]) == ("dpo", 1024, True)
+
+
+def test_toml_is_read_by_what_this_python_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.10 has no tomllib: tomli, which is the same code, is asked for there."""
+    path = tmp_path / "run.toml"
+    path.write_text(TITAN)
+    monkeypatch.setattr("inspector.trainers.files.sys.version_info", (3, 10, 14))
+    monkeypatch.setitem(sys.modules, "tomli", tomllib)
+    assert read_run([path]).trainer.name == "torchtitan"
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    with pytest.raises(UsageError, match="reads no TOML"):
+        read_run([path])
 
 
 def test_torchtunes_older_key_of_offload_counts(tmp_path: Path) -> None:
