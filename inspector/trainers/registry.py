@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inspector.trainers import axolotl, deepspeed, llama_factory, llama_factory_v1, torchtitan, torchtune, trl, unsloth
+from inspector.trainers import (
+    axolotl,
+    deepspeed,
+    llama_factory,
+    llama_factory_v1,
+    torchtitan,
+    torchtune,
+    trl,
+    unsloth,
+    unsloth_script,
+)
 from inspector.trainers.reading import Trainer
 
 TRAINERS: tuple[Trainer, ...] = (
@@ -12,6 +22,7 @@ TRAINERS: tuple[Trainer, ...] = (
     torchtitan.TRAINER,
     axolotl.TRAINER,
     unsloth.TRAINER,
+    unsloth_script.TRAINER,
     llama_factory.TRAINER,
     llama_factory_v1.TRAINER,
     deepspeed.ACCELERATE,

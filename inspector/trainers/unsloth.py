@@ -30,30 +30,29 @@ def read(reading: Reading) -> None:
         reading.refuse("training.training_type", "Unsloth's full fine-tuning, whose precision its loader decides")
         return
     _adapters(reading)
-    _checkpointing(reading)
+    checkpointing(reading, "training.gradient_checkpointing")
 
 
 def _adapters(reading: Reading) -> None:
     """fp32 adapters (prepare_model_for_training) on a base in nf4 with double quantization, or in bf16."""
     reading.assume("precision", "bf16", "the base's; adapters are fp32 (unsloth_zoo/training_utils.py)")
     four = reading.flag("training.load_in_4bit", default=True)
-    _tell(reading, "method", "qlora" if four else "lora", "training.load_in_4bit")
+    tell(reading, "method", "qlora" if four else "lora", "training.load_in_4bit")
     reading.take("lora_rank", "lora.lora_r", 64)
     reading.take("lora_dropout", "lora.lora_dropout", 0.0)
     names = reading.names("lora.target_modules").replace(" ", "") or TARGETS
     every = set(names.split(",")) == set(TARGETS.split(","))
-    _tell(reading, "lora_targets", "all-linear" if every else names, "lora.target_modules")
+    tell(reading, "lora_targets", "all-linear" if every else names, "lora.target_modules")
     if reading.flag("lora.use_dora"):
         reading.put("dora", True, "lora.use_dora")
 
 
-def _checkpointing(reading: Reading) -> None:
+def checkpointing(reading: Reading, key: str) -> None:
     """unsloth: the blocks' inputs wait on the CPU (unsloth_zoo/gradient_checkpointing.py)."""
-    key = "training.gradient_checkpointing"
     how = str(reading.get(key, "unsloth")).strip().lower()
     if how == "unsloth":
-        _tell(reading, "checkpointing", "full", key)
-        _tell(reading, "offload", ("activations",), key)
+        tell(reading, "checkpointing", "full", key)
+        tell(reading, "offload", ("activations",), key)
     elif how in ("true", "1", "yes"):
         reading.put("checkpointing", "full", key)
     elif how in ("none", "false", "0", "no", "off"):
@@ -62,7 +61,7 @@ def _checkpointing(reading: Reading) -> None:
         reading.refuse(key, f"'{how}' is not known here")
 
 
-def _tell(reading: Reading, setting: str, value: object, key: str) -> None:
+def tell(reading: Reading, setting: str, value: object, key: str) -> None:
     """A setting that a key gives, or its default."""
     if reading.get(key) is None:
         reading.assume(setting, value)
