@@ -11,6 +11,7 @@ from inspector.devices.table import list_devices
 from inspector.engines.registry import engines
 from inspector.memory.precision import FILE_TYPE_NAMES, PRECISION_BITS, RECIPE_NAMES, STORED
 from inspector.memory.training import Sharding, TrainingSetup
+from inspector.memory.training.objectives.registry import OBJECTIVES, objective_of
 from inspector.settings import About, Setting, settings_of
 from inspector.version import __version__
 
@@ -39,6 +40,7 @@ def form() -> dict[str, Any]:
         "training": _controls(TrainingSetup),
         "sharding": _controls(Sharding),
         "article": [_control(TRAINABLE)],
+        "objectives": {name: objective_of(name).settings for name in OBJECTIVES},
         "engines": [
             {
                 "name": each.name,

@@ -99,6 +99,7 @@ LINKS: list[tuple[dict[str, Any], int]] = [
     ({"model": LLAMA, "gpu": "24GiB", "engine": "llama.cpp", "dtype": "Q4_K_M", "serving.n_ubatch": 256}, 15),
     ({"model": LLAMA, "task": "training", "method": "qlora", "gpu": "RTX 4090", "checkpointing": "full"}, 18),
     ({"model": LLAMA, "task": "training", "sharding.fsdp": 8, "article": 1}, 12),
+    ({"model": LLAMA, "task": "training", "objective": "grpo", "completion_tokens": 512, "gpu": "H200"}, 12),
 ]
 
 
@@ -158,6 +159,7 @@ def move(control: Any) -> None:
         {"model": LLAMA, "gpu": "M4 Max 64GB", "engine": "mlx"},
         *({"model": LLAMA, "task": "training", "method": method} for method in ("full", "lora")),
         {"model": LLAMA, "task": "training", "method": "frozen-except", "trained": "*norm*"},
+        {"model": LLAMA, "task": "training", "method": "lora", "objective": "grpo"},
     ],
     ids=lambda link: "-".join(filter(None, (link["model"][:4], link.get("engine"), link.get("method")))),
 )
@@ -183,6 +185,19 @@ def test_every_control_changes_what_is_asked(open_page: Open, link: dict[str, An
             arg=before,
         )
         settled(page)
+
+
+def test_an_objective_brings_its_settings_and_takes_them_along(open_page: Open) -> None:
+    page = open_page(link={"model": LLAMA, "task": "training", "method": "lora"})
+    assert not page.locator("#set-completion_tokens").count()
+    after(page, lambda: page.select_option("#set-objective", "grpo"))
+    page.fill("#set-completion_tokens", "512")
+    line = after(page, lambda: page.keyboard.press("Tab"))
+    assert "--objective grpo --completion-tokens 512" in line
+    line = after(page, lambda: page.select_option("#set-objective", "dpo"))
+    assert line.endswith("--objective dpo --method lora")
+    assert page.locator("#set-reference").is_visible()
+    assert not page.locator("#set-completion_tokens").count()
 
 
 def test_a_link_restores_the_state(open_page: Open) -> None:

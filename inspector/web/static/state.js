@@ -54,13 +54,19 @@ export function controlsOf(form, state) {
   } else if (state.task === "training") {
     add(form.inference.filter((each) => ["context", "batch", "formulas"].includes(each.name)));
     add(form.design);
-    add(form.training);
+    add(form.training.filter((each) => isOfObjective(form, state, each.name)));
     add(form.sharding, "sharding.");
   } else {
     add(form.inference.filter((each) => !["gpus", "all_gpus"].includes(each.name)));
     add(engineOf(form, state).serving, "serving.");
   }
   return found;
+}
+
+/** Whether a setting of training means something for a state's objective, if it is of objectives alone. */
+function isOfObjective(form, state, name) {
+  const own = form.objectives[state.values.objective ?? "sft"] ?? [];
+  return own.includes(name) || !Object.values(form.objectives).flat().includes(name);
 }
 
 /** The engine that a state asks for, as `form` has it. */

@@ -73,6 +73,16 @@ class Objective:
     notes: tuple[str, ...] = ()
     logits_text: str = "logits and the copies that the loss makes of them"
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The fields of `ObjectiveSetup` that mean something here: what a form offers."""
+        generation = ("completion_tokens", "generation", "vllm_gpu_memory_utilization")
+        return (
+            *(("fp32_outputs",) if self.logits else ()),
+            *(("reference",) if self.references else ()),
+            *(generation if self.generates else ()),
+        )
+
     def reference(self, asked: str, *, adapters: bool) -> str:
         """Where the reference model is: "copy", "adapters-off", "precomputed" or "none".
 
