@@ -238,7 +238,8 @@ def test_expressions_say_nothing_of_what_a_config_does_not() -> None:
     assert size_of("len(kinds)+1", config) == 3
     assert size_of("kinds[i]", config, (0,)) is None
     assert size_of("part.c*2**(i+1)", config, (2,)) == 32
-    assert size_of("3**i", config, (3,)) is None
+    assert size_of("3**i", config, (3,)) == 27
+    assert size_of("3**a", {"a": 10**9}) is None
     assert size_of("2**a", {"a": 10**9}) is None
     assert holds("kinds[i] == 'y'", config, (1,))
     assert not holds("i >= b", config, (1,))
@@ -247,6 +248,28 @@ def test_expressions_say_nothing_of_what_a_config_does_not() -> None:
     assert holds("'x' in kinds and not missing", config)
     assert holds("(i+1) % a == 0", config, (5,))
     assert not holds("i % b == 0", config, (5,))
+
+
+def test_expressions_calculate_as_classes_do() -> None:
+    config = {"width": 64, "ratio": 3.5, "scale": 1e300, "rates": [8, 5, 2], "rate": 24000, "huge": [2**40, 2**40]}
+    assert size_of("int(width*ratio)", config) == 224
+    assert size_of("width*ratio", config) is None
+    assert size_of("round(width/ratio)", config) == 18
+    assert size_of("ceil(width/ratio)+floor(width/ratio)", config) == 19 + 18
+    assert size_of("max(width//8,16)+min(rates)", config) == 16 + 2
+    assert size_of("-(-rate//prod(rates))*int(log2(width))", config) == 300 * 6
+    assert size_of("int(sqrt(width))", config) == 8
+    assert holds("width/ratio > 18", config)
+    for text in (
+        "prod(huge)",
+        "int(scale*scale)",
+        "int(width/0)",
+        "int(log2(0))",
+        "prod(width,2)",
+        "int(rates)",
+        "len(width)",
+    ):
+        assert size_of(text, config) is None, text
 
 
 def test_layers_with_values_of_their_own_are_told_as_lists() -> None:

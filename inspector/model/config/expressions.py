@@ -11,6 +11,7 @@ code: the syntax tree is walked, and holds no more than is listed here. Tables w
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -23,23 +24,49 @@ LETTERS = "ijk"
 MAX_VALUE = 2**62
 """No size of a tensor is larger."""
 
-MAX_EXPONENT = 40
-"""Of 2."""
+MAX_BITS = 124
+"""Of a power."""
 
-_ARITHMETIC: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+Number = int | float
+
+_ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Number]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
 }
-_ORDER: Mapping[type[ast.cmpop], Callable[[int, int], bool]] = {
+_ORDER: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_OF_LISTS: Mapping[str, Callable[[list[Any]], int]] = {"len": len, "sum": sum, "max": max}
+
+
+def _product(values: list[Number]) -> Number | None:
+    found: Number | None = 1
+    for value in values:
+        found = None if found is None else _bounded(found * value)
+    return found
+
+
+_FUNCTIONS: Mapping[str, Callable[..., Number | None]] = {
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "int": int,
+    "len": len,
+    "log2": math.log2,
+    "max": max,
+    "min": min,
+    "prod": _product,
+    "round": round,
+    "sqrt": math.sqrt,
+    "sum": sum,
+}
+_OF_ONE, _OF_POSITIVE, _OF_LISTS = ("ceil", "floor", "int", "log2", "round", "sqrt"), ("log2", "sqrt"), ("prod", "sum")
 
 
 class _Dotted(ast.NodeTransformer):
@@ -83,7 +110,7 @@ def names_in(text: str) -> tuple[str, ...]:
     """The dotted names of an expression, in their order."""
     names = [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Name)] if text else []
     found = dict.fromkeys(node.id for node in names)
-    return tuple(name for name in found if name not in LETTERS and name not in _OF_LISTS)
+    return tuple(name for name in found if name not in LETTERS and name not in _FUNCTIONS)
 
 
 def _keys_of(config: Mapping[str, Any] | Keys) -> Keys:
@@ -109,7 +136,7 @@ def _value(node: ast.expr, keys: Keys, indices: tuple[int, ...]) -> Any:
         value = _value(node.operand, keys, indices)
         if isinstance(node.op, ast.Not):
             return value is not True
-        return -value if type(value) is int else None
+        return -value if _is_number(value) else None
     if isinstance(node, ast.Compare):
         return _compared(node, keys, indices)
     if isinstance(node, ast.BinOp):
@@ -119,24 +146,45 @@ def _value(node: ast.expr, keys: Keys, indices: tuple[int, ...]) -> Any:
         inside = isinstance(some, list) and type(at) is int and (at >= 0 or isinstance(node.slice, ast.UnaryOp))
         return some[at] if inside and -len(some) <= at < len(some) else None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        some = _value(node.args[0], keys, indices)
-        plain = isinstance(some, list) and (node.func.id == "len" or (some and all(type(each) is int for each in some)))
-        return _OF_LISTS[node.func.id](some) if plain else None
+        return _called(node.func.id, [_value(each, keys, indices) for each in node.args])
     raise ValueError(f"no expression of a table: {ast.dump(node)[:80]}")
 
 
-def _calculated(node: ast.BinOp, keys: Keys, indices: tuple[int, ...]) -> int | None:
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _called(name: str, values: list[Any]) -> Number | None:
+    """A function of one number, of a list, or of several numbers: int(1.5), max(depths), max(8, hidden_size//4)."""
+    if name == "len":
+        return len(values[0]) if isinstance(values[0], list) else None
+    of_list = len(values) == 1 and name not in _OF_ONE
+    some = values[0] if of_list else values
+    if not isinstance(some, list) or not some or None in map(_bounded, some):
+        return None
+    if (not of_list and name in _OF_LISTS) or (name in _OF_ONE and len(some) > 1):
+        return None
+    if name in _OF_POSITIVE and some[0] <= 0:
+        return None
+    return _bounded(_FUNCTIONS[name](*some) if name in _OF_ONE else _FUNCTIONS[name](some))
+
+
+def _bounded(value: Any) -> Number | None:
+    """What can be calculated with: a number, none beyond all sizes."""
+    return value if _is_number(value) and abs(value) <= MAX_VALUE else None
+
+
+def _calculated(node: ast.BinOp, keys: Keys, indices: tuple[int, ...]) -> Number | None:
     left, right = _value(node.left, keys, indices), _value(node.right, keys, indices)
     left, right = (int(each) if isinstance(each, bool) else each for each in (left, right))
-    if type(left) is not int or type(right) is not int or max(abs(left), abs(right)) > MAX_VALUE:
+    left, right = _bounded(left), _bounded(right)
+    if left is None or right is None:
         return None
-    if isinstance(node.op, ast.Pow):
-        if left == 2 and 0 <= right <= MAX_EXPONENT:
-            return 1 << right
-        return left * left if right == 2 else None
-    if isinstance(node.op, ast.FloorDiv | ast.Mod) and right == 0:
+    if isinstance(node.op, ast.Pow) and (right < 0 or right * math.log2(max(2, abs(left))) > MAX_BITS):
         return None
-    return _ARITHMETIC[type(node.op)](left, right)
+    if isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod) and right == 0:
+        return None
+    return _bounded(_ARITHMETIC[type(node.op)](left, right))
 
 
 def _compared(node: ast.Compare, keys: Keys, indices: tuple[int, ...]) -> bool:
@@ -151,4 +199,4 @@ def _compared(node: ast.Compare, keys: Keys, indices: tuple[int, ...]) -> bool:
             return False
         same = type(left) is type(right) and left == right
         return same == (kind is ast.Eq)
-    return type(left) is int and type(right) is int and _ORDER[kind](left, right)
+    return _is_number(left) and _is_number(right) and _ORDER[kind](left, right)
