@@ -237,6 +237,8 @@ def _kernels(reading: Reading) -> None:
     if any([*kernels, reading.flag("fused_attn_kernel")]):
         reading.notes.append("Axolotl's own kernels keep less than is counted: a bound")
     reading.taken |= {"use_kernels", "use_scattermoe", "use_sonicmoe", "experts_implementation"}
+    for key in ("output_router_logits", "router_aux_loss_coef"):
+        common.router_loss(reading, f"model_config.{key}")
     common.compiled(reading, "torch_compile")
     reading.taken |= {"torch_compile_backend", "torch_compile_mode"}
 

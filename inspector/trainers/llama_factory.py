@@ -56,7 +56,6 @@ UNMODELLED = {
     "use_asft_loss": "a loss with a reference model",
     "use_dft_loss": "a loss with weights of its own",
     "use_eaft_loss": "a loss with weights of its own",
-    "moe_aux_loss_coef": "the routers' own loss",
     "neftune_noise_alpha": "noise on embeddings",
     "oft_*": "OFT",
     "freeze_*": "parts of the model that are frozen",
@@ -99,6 +98,7 @@ def read(reading: Reading) -> None:
         reading.assume("logits", "all")
     if reading.flag("use_v1_kernels"):
         reading.notes.append("LLaMA-Factory's own kernels keep less than is counted: a bound")
+    common.router_loss(reading, "moe_aux_loss_coef")
     common.compiled(reading, "torch_compile")
 
 

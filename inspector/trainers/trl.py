@@ -29,7 +29,6 @@ UNMODELLED = {
     "loss_type": "a loss of its own",
     "ref_model*": "a reference model of its own",
     "lora_target_parameters": "adapters on stacked experts by name",
-    "router_aux_loss_coef": "the routers' own loss",
     "bnb_4bit_quant_storage": "4-bit values stored as another type",
     "auto_find_batch_size": "a batch that is looked for",
 }
@@ -71,6 +70,7 @@ def read(reading: Reading) -> None:
         reading.taken.add("loss_type")
     elif objective == "sft" and not liger:
         reading.notes.append(CHUNKED)
+    common.router_loss(reading, "router_aux_loss_coef")
     common.compiled(reading, "torch_compile")
     reading.taken |= {"torch_compile_backend", "torch_compile_mode"}
     common.spread(reading)

@@ -105,3 +105,19 @@ def test_without_torch_the_command_says_what_to_install(
 def test_only_one_card_is_measured() -> None:
     with pytest.raises(UsageError, match="one GPU"):
         inspector.train("meta-llama/Llama-3.2-1B", offline=True, measure=True, sharding={"fsdp": 2})
+
+
+def test_the_routers_own_loss_keeps_4_bytes_a_token_layer_and_expert_at_most() -> None:
+    """What `inspector.trainers.common.router_loss` says, on a mixture of 16 experts with 4 a token."""
+    pytest.importorskip("torch")
+    from inspector.measure.step import Step, measure
+
+    sizes = {key: value for key, value in CONFIG.items() if key not in ("model_type", "architectures")}
+    mixture = {"num_experts": 16, "num_experts_per_tok": 4, "moe_intermediate_size": 256}
+    plain, told = (
+        measure("qwen3_moe", {**sizes, **mixture, "output_router_logits": on}, Step(batch=2, context=512))
+        for on in (False, True)
+    )
+    most = 4 * 2 * 512 * 3 * 16
+    assert 0 < told["forward"] - plain["forward"] <= most
+    assert told["peak"] - plain["peak"] <= most

@@ -160,6 +160,16 @@ def test_toml_is_read_by_what_this_python_has(tmp_path: Path, monkeypatch: pytes
         read_run([path])
 
 
+def test_the_routers_own_loss_is_told_and_takes_next_to_nothing(tmp_path: Path) -> None:
+    on = run_of(tmp_path, AXOLOTL + "model_config: {output_router_logits: true}\n")
+    off = run_of(tmp_path, AXOLOTL + "model_config: {output_router_logits: false}\n")
+    assert [note for note in on.notes if note not in off.notes] == [
+        "model_config.output_router_logits: the routers' own loss keeps 4 B a token, layer and expert at most:"
+        " not counted"
+    ]
+    assert on.settings == off.settings
+
+
 def test_torchtunes_older_key_of_offload_counts(tmp_path: Path) -> None:
     path = tmp_path / "70B_qlora.yaml"
     path.write_text(

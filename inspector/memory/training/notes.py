@@ -39,7 +39,10 @@ def _objective(model: Model, setup: TrainingSetup) -> list[str]:
     if setup.generates == "colocated-sleep":
         found.append("vLLM asleep: its CUDA graphs and context, which stay, are not counted")
     if model.architecture.experts is not None:
-        found.append("the routers' own loss, which TRL adds where the config asks for it, is not counted")
+        found.append(
+            "the routers' own loss, which TRL adds where the config asks for it, is not counted: 4 B a token, layer"
+            " and expert at most"
+        )
     return found
 
 
