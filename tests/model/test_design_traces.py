@@ -97,11 +97,12 @@ def test_of_what_is_proposed_that_is_taken_which_is_right_in_all_builds(monkeypa
     from fixtures import design_proposals
     from fixtures.design_fit import Point
 
-    texts = [["a*b", "a+b"], ["n"], ["first <= i"], ["flag", "first"], ["wide", "narrow"]]
+    texts = [["a*b", "a+b"], ["n"], ["first <= i"], ["flag", "first"], ["wide", "narrow"], ["a", "n"]]
     trace = {
         "texts": texts,
         "sizes": {"l.{}.w": [0], "l.{}.v": [4]},
         "counts": {"l": 1},
+        "others": {"l": 5},
         "compared": {"l.{}.v": 2},
         "read": {"l.{}.v": 3, "l.{}.w": 3},
     }
@@ -109,11 +110,13 @@ def test_of_what_is_proposed_that_is_taken_which_is_right_in_all_builds(monkeypa
     fulls = [
         {"a": 2, "b": 2, "n": 3, "first": 1, "flag": True, "wide": 9, "narrow": 7},
         {"a": 3, "b": 4, "n": 2, "first": 0, "flag": False, "wide": 8, "narrow": 6},
+        {"a": 4, "b": 4, "n": 5, "first": 0, "flag": False, "wide": 8, "narrow": 6},
     ]
-    found = design_proposals.Proposals({"C": lambda name: f"~{name}"}, fulls, ["C", "C"])
+    found = design_proposals.Proposals({"C": lambda name: f"~{name}"}, fulls, ["C"] * 3)
     once = [Point(0), Point(1)]
     assert found.cases(found.sizes("~l.{}.w", 0), "~l.{}.w", once, [4, 7]) == [["a+b", ""]]
     assert found.cases(found.counts("~l"), "~l", once, [3, 2]) == [["n", ""]]
+    assert found.multiple("~l", [*once, Point(2)], [5, 3, 9]) == [["2*(n)-1", ""]]
     layers = [Point(0, (0,)), Point(0, (1,)), Point(1, (0,))]
     cases = found.cases(found.sizes("~l.{}.v", 0), "~l.{}.v", layers, [7, 9, 8])
     assert cases == [["wide", "first <= i"], ["narrow", ""]]
