@@ -24,7 +24,6 @@ UNMODELLED = {
     "parallelism.pipeline_parallel_split_points": "stages of a pipeline by hand",
     "parallelism.pipeline_parallel_schedule_csv": "a schedule of a file",
     "parallelism.module_fqns_per_model_part": "stages of a pipeline by hand",
-    "parallelism.pipeline_parallel_*_less_layers": "stages of a pipeline by hand",
     "parallelism.pipeline_parallel_layers_per_stage": "stages of a pipeline by hand",
     "float8.moe_fqns*": "experts in fp8",
     "experimental.custom_*": "code of one's own",
@@ -133,6 +132,11 @@ def _spread(reading: Reading) -> None:
             reading.refuse("parallelism.pipeline_parallel_schedule", f"the schedule {schedule}")
         reading.settings |= {"batch": size, "grad_accum": batch // max(size, 1), "reshard": False}
         reading.settings |= {"schedule": known.get(schedule, "1f1b"), "torch_pipeline": True}
+        ends = [f"parallelism.pipeline_parallel_{name}_stage_less_layers" for name in ("first", "last")]
+        less = [reading.whole(key, 1) for key in ends]
+        if less not in ([0, 0], [1, 1]):
+            reading.refuse(ends[0], f"{less[0]} layers less in the first stage, {less[1]} in the last")
+        reading.settings["ends_less"] = less == [1, 1]
     again = str(reading.get("parallelism.fsdp_reshard_after_forward", "default"))
     if again == "never":
         reading.put("reshard", False, "parallelism.fsdp_reshard_after_forward")

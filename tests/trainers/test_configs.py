@@ -170,6 +170,16 @@ def test_the_routers_own_loss_is_told_and_takes_next_to_nothing(tmp_path: Path) 
     assert on.settings == off.settings
 
 
+def test_torchtitans_ends_of_a_pipeline_have_a_layer_less(tmp_path: Path) -> None:
+    """Its default since 2025 (config/job_config.py)."""
+    text = TITAN.replace("= -1", "= -1\npipeline_parallel_degree = 4")
+    assert run_of(tmp_path, text, "a.toml", processes=8).sharding["ends_less"] is True
+    more = "\npipeline_parallel_first_stage_less_layers = 0\npipeline_parallel_last_stage_less_layers = 0"
+    assert run_of(tmp_path, text.replace("degree = 4", f"degree = 4{more}"), "b.toml").sharding["ends_less"] is False
+    with pytest.raises(UnreadableModel, match="0 layers less in the first stage, 1 in the last"):
+        run_of(tmp_path, text.replace("degree = 4", f"degree = 4{more.rpartition(chr(10))[0]}"), "c.toml")
+
+
 def test_torchtunes_older_key_of_offload_counts(tmp_path: Path) -> None:
     path = tmp_path / "70B_qlora.yaml"
     path.write_text(

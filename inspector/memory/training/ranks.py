@@ -7,6 +7,7 @@ two processes the shares of DDP, ZeRO-1, FSDP2 and tensor parallel, and the micr
 - tensor parallel (Megatron-LM, arXiv 1909.08053): heads, intermediate size and vocabulary are divided; norms, and what
   is as wide as the hidden size, are not. Its sequence form (arXiv 2205.05198) divides those, too.
 - pipeline (1F1B, arXiv 2104.04473): the first stage keeps the activations of as many microbatches as there are stages.
+  DualPipe (arXiv 2412.19437, table 2): two stages a GPU, and activations of one more microbatch than there are stages.
 - ZeRO (arXiv 1910.02054): states, then gradients, then parameters divided by the GPUs.
 - FSDP2 (torch/distributed/fsdp/_fully_shard): units are the blocks, and all that is outside them; one unit is at work
   and the next on its way, what is outside stays gathered until the backward pass is over, and a unit's gradients are
@@ -38,7 +39,8 @@ GATHERED = {"forward": 3, "loss": 1, "backward": 2}
 GATHERED_APART = {"forward": 3, "loss": 0, "backward": 2}
 """The same where embedding and head are units of their own."""
 
-FIRST, LAST, ONLY = "first", "last", "only"
+FIRST, MIDDLE, LAST, ENDS, ONLY = "first", "middle", "last", "ends", "only"
+"""Which stage of a pipeline a GPU has: under DualPipe `ENDS`, the first and the last, or two of the `MIDDLE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,11 @@ def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
     inside, experts = total - outside, counts.get("experts", 0)
     largest = max(layers, default=0) or _up(inside, number)
     having = sum(size > largest // 2 for size in layers) or number  # layers with experts, where there are some
-    held = number if stage == ONLY else _up(number, sharding.pp)
-    kept = inside if stage == ONLY else sum(sorted(layers)[-held:]) if layers else _up(inside, sharding.pp)
+    held = layers_of(number, sharding, stage)
+    kept = inside if stage == ONLY else sum(sorted(layers)[-held:]) if layers else _up(inside * held, number)
     of_experts = experts if stage == ONLY else _up(experts * min(held, having), having)
-    if stage != ONLY:
-        outside = (head or embedding) if stage == LAST else counts.get("embedding", outside)
+    if stage not in (ONLY, ENDS):
+        outside = (head or embedding) if stage == LAST else counts.get("embedding", outside) if stage == FIRST else 0
     whole = sum(count for name, count in counts.items() if name in WHOLE)
 
     def divided(size: int, of_experts: int) -> int:
@@ -117,8 +119,8 @@ def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
         undivided = rest * whole // max(1, inside - experts)
         return undivided + _up(rest - undivided, sharding.tp) + _up(of_experts, sharding.tp * sharding.ep)
 
-    outside, head = _up(outside, sharding.tp), _up(0 if stage == FIRST else head, sharding.tp)
-    norms = _up(counts.get("norm", 0), 1 if stage == ONLY else sharding.pp)
+    outside, head = _up(outside, sharding.tp), _up(0 if stage in (FIRST, MIDDLE) else head, sharding.tp)
+    norms = _up(counts.get("norm", 0) * held, number)
     return Rank(
         divided(kept, of_experts) + outside,
         divided(largest, _up(experts, having)),
@@ -127,6 +129,29 @@ def rank_of(model: Model, sharding: Sharding, stage: str) -> Rank:
         _up(of_experts, sharding.tp * sharding.ep),
         norms,
     )
+
+
+def stages_of(sharding: Sharding) -> tuple[str, ...]:
+    """The stages of which one is the fullest."""
+    if sharding.pp == 1:
+        return (ONLY,)
+    ends = (ENDS,) if sharding.schedule == "dualpipe" else (FIRST, LAST)
+    return (*ends, MIDDLE) if sharding.ends_less and sharding.pp > 2 else ends
+
+
+def layers_of(number: int, sharding: Sharding, stage: str) -> int:
+    """Layers of a GPU, of so many; of `ENDS` and DualPipe's `MIDDLE` those of two stages.
+
+    >>> [layers_of(126, Sharding(pp=16, ends_less=True), stage) for stage in (FIRST, MIDDLE, LAST)]
+    [7, 8, 7]
+    >>> layers_of(61, Sharding(pp=16, grad_accum=32, schedule="dualpipe"), ENDS)
+    8
+    """
+    if stage == ONLY:
+        return number
+    held = _up(number + 2 * sharding.ends_less, sharding.pp)
+    held -= sharding.ends_less and stage != MIDDLE
+    return min(number, 2 * held) if sharding.schedule == "dualpipe" else held
 
 
 def rank_sizes(sizes: Sizes, sharding: Sharding) -> Sizes:
@@ -230,16 +255,21 @@ def in_flight(stage: str, sharding: Sharding) -> float:
     (8, 1)
     >>> in_flight(LAST, Sharding(pp=8, grad_accum=8, schedule="interleaved"))
     4.5
+    >>> in_flight(ENDS, Sharding(pp=16, grad_accum=32, schedule="dualpipe"))  # of two stages each
+    8.5
     """
     count = sharding.grad_accum if sharding.grad_accum > 1 else sharding.pp
     if stage == ONLY:
         return 1
     if sharding.schedule == "gpipe":
         return count
+    if sharding.schedule == "dualpipe":
+        return min(sharding.pp + 1, count) / 2
+    place = {FIRST: 0, MIDDLE: 1}.get(stage, sharding.pp - 1)  # of the middle ones the second stage has most
     if sharding.schedule == "interleaved":
-        later = 2 * (sharding.pp - 1) if stage == FIRST else 0
+        later = 2 * (sharding.pp - 1 - place)
         return min((CHUNKS - 1) * sharding.pp + later + 1, CHUNKS * count) / CHUNKS
-    return min(sharding.pp, count) if stage == FIRST else 1
+    return min(sharding.pp - place, count)
 
 
 def pipeline_bytes(stage: str, sharding: Sharding, sizes: Sizes) -> int:

@@ -10,7 +10,7 @@ from inspector.settings import setting, settings_of
 
 OFFLOADS = ("optimizer", "params", "activations")
 NVME = ("optimizer", "params")
-SCHEDULES = ("1f1b", "interleaved", "gpipe")
+SCHEDULES = ("1f1b", "interleaved", "gpipe", "dualpipe")
 CHUNKS = 2
 """Stages of one GPU under the interleaved schedule: torchtitan's default (pipeline_parallel.py)."""
 
@@ -30,7 +30,10 @@ class Sharding(ZeroSettings):
         tp: tensor parallel (arXiv 1909.08053); sp: its sequence parallel form (arXiv 2205.05198).
         pp: pipeline stages, with `grad_accum` microbatches.
         schedule: "1f1b", where the first stage has as many microbatches in flight as there are stages, or "gpipe",
-            where every stage has all; "interleaved" (arXiv 2104.04473, section 2.2), where a GPU has `CHUNKS` stages.
+            where every stage has all; "interleaved" (arXiv 2104.04473, section 2.2), where a GPU has `CHUNKS` stages;
+            "dualpipe" (DeepSeek-V3, arXiv 2412.19437, table 2), where it has a stage and the one opposite.
+        ends_less: the first and the last stage have a layer less than the others (Llama 3, arXiv 2407.21783, section
+            3.3.2; torchtitan since 2025; Megatron-LM's account-for-embedding-in-pipeline-split and its twin).
         torch_pipeline: the stages are torch.distributed.pipelining's: a buffer to receive each microbatch, and every
             microbatch's logits kept on the last stage and put together after the step.
         cp: context parallel: each GPU has a share of every sequence.
@@ -100,8 +103,15 @@ class Sharding(ZeroSettings):
         rare=True,
         choices=SCHEDULES,
         help="Schedule of the pipeline.",
-        docs="of a pipeline: `1f1b` (default); `interleaved`, with two stages a GPU; or `gpipe`, which keeps every"
-        " microbatch",
+        docs="of a pipeline: `1f1b` (default); `interleaved`, with two stages a GPU; `gpipe`, which keeps every"
+        " microbatch; or `dualpipe`, with a stage and the one opposite on each GPU (DeepSeek-V3)",
+    )
+    ends_less: bool = setting(
+        False,
+        option="--pp-ends-less",
+        rare=True,
+        help="The first and the last stage have a layer less.",
+        docs="the first and the last stage have a layer less than the others, as in Llama 3 405B's training",
     )
     torch_pipeline: bool = setting(
         False,
@@ -165,6 +175,10 @@ class Sharding(ZeroSettings):
             raise UsageError(f"there is no schedule '{self.schedule}'", known_hint(self.schedule, SCHEDULES))
         if self.schedule != "1f1b" and (self.pp == 1 or self.grad_accum == 1):
             raise UsageError("a schedule orders the microbatches of a pipeline", "Add --pp STAGES --grad-accum COUNT.")
+        if self.schedule == "dualpipe" and self.pp % 2:
+            raise UsageError("DualPipe pairs a pipeline's stages", "Give --pp an even number.")
+        if self.ends_less and self.pp == 1:
+            raise UsageError("stages are of a pipeline", "Add --pp STAGES.")
         unknown = [name for name in self.nvme if name not in NVME]
         if unknown:
             raise UsageError(f"cannot put '{unknown[0]}' on disk", known_hint(unknown[0], NVME))
@@ -215,7 +229,11 @@ class Sharding(ZeroSettings):
             ("FSDP", self.fsdp),
             ("HSDP groups", self.hsdp),
             ("tensor" + (" and sequence" if self.sp else "") + " parallel", self.tp),
-            ({"gpipe": "GPipe ", "interleaved": "interleaved "}.get(self.schedule, "") + "pipeline", self.pp),
+            (
+                {"gpipe": "GPipe ", "interleaved": "interleaved ", "dualpipe": "DualPipe "}.get(self.schedule, "")
+                + "pipeline",
+                self.pp,
+            ),
             ("context parallel", self.cp),
             ("expert parallel", self.ep),
         ]

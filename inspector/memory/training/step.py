@@ -20,6 +20,7 @@ from inspector.memory.training.optimizers import Trained, optimizer_states, page
 from inspector.memory.training.phases import PHASES, Moment, Passes, Scored, moments
 from inspector.memory.training.profiles import Found, find_profile
 from inspector.memory.training.ranks import (
+    ENDS,
     FIRST,
     LAST,
     ONLY,
@@ -27,11 +28,13 @@ from inspector.memory.training.ranks import (
     Rank,
     communication_text,
     in_flight,
+    layers_of,
     pipeline_bytes,
     rank_of,
     rank_sizes,
     refuse_layout,
     sharded,
+    stages_of,
 )
 from inspector.memory.training.recompute import recomputed_blocks
 from inspector.memory.training.reserved import Holes, knows_reserved, reserved_bytes, usually_reserved
@@ -98,7 +101,7 @@ def training_estimate(
         sizes = with_tensors(sizes, tensors)
     try:
         what = what_trains(model, setup, tensors, found.layers, sizes)
-        stages = (ONLY,) if sharding.pp == 1 else (FIRST, LAST)
+        stages = stages_of(sharding)
         cards = [
             _Card(model, workload, setup, sharding, tensors, found, what, rank_sizes(sizes, sharding), stage).estimate()
             for stage in stages
@@ -350,12 +353,14 @@ class _Card:
             for block, again in zip(blocks, recomputed, strict=True)
         ]
         start = profile.start
-        if self.stage != ONLY:
-            count = _up(len(blocks), sharding.pp)
-            if self.stage == FIRST:
-                blocks, head = blocks[:count], NOTHING
-            else:
-                blocks, start, embedding = blocks[-count:], NOTHING, NOTHING
+        if self.stage == ENDS:
+            half = _up(layers_of(len(blocks), sharding, ENDS), 2)
+            blocks = blocks if 2 * half > len(blocks) else [*blocks[:half], *blocks[-half:]]
+        elif self.stage != ONLY:
+            count = layers_of(len(blocks), sharding, self.stage)
+            blocks = blocks[:count] if self.stage == FIRST else blocks[-count:]
+            head = head if self.stage == LAST else NOTHING
+            start, embedding = (start, embedding) if self.stage == FIRST else (NOTHING, NOTHING)
         found_moments = moments(
             Profile(start, profile.layers, head, profile.embedding),
             blocks,
