@@ -114,6 +114,10 @@ class InferenceCells:
         return next((note for note in fit.notes if "cannot tell" in note or "not known" in note), "cannot tell")
 
 
+def _cell(values: Mapping[str, Any], found: TrainingEstimate) -> Cell:
+    return Cell(values, parts={part.name: part.bytes for part in found.parts}, total=found.peak)
+
+
 class TrainingCells:
     """The cells of training: a step's estimate each."""
 
@@ -132,18 +136,28 @@ class TrainingCells:
         from inspector.memory.training import training_estimate
         from inspector.verdict.training import check_training
 
-        workload = asked.inference.workload(self._model)
-        found = training_estimate(self._model, workload, asked.setup, asked.over, self._weights)
-        self.notes += found.warnings
+        workload, setup = asked.inference.workload(self._model), asked.setup
         values = values_of(TrainingSettings, asked) | {"context": workload.context}
-        values |= {} if asked.setup.adapters else {"lora_rank": None}
-        cell = Cell(values, parts={part.name: part.bytes for part in found.parts}, total=found.peak)
+        values |= {} if setup.adapters else {"lora_rank": None}
+        try:
+            setup.check_lengths(workload.context)
+        except UsageError as error:
+            refused = Cell(values, why=error.message)
+            yield from (on_device(refused, spec) for spec in specs or (None,))
+            return
+        found = training_estimate(self._model, workload, setup, asked.over, self._weights)
+        self.notes += found.warnings
+        cell = _cell(values, found)
         if not specs:
             yield cell
         for spec in specs:
             try:
+                own = setup.on_gpu(spec.capacity)
+                if own is not setup:
+                    found = training_estimate(self._model, workload, own, asked.over, self._weights)
+                    cell = _cell(values, found)
                 fit = check_training(
-                    self._model, workload, asked.setup, asked.over, self._weights, spec, searches=False, known=found
+                    self._model, workload, own, asked.over, self._weights, spec, searches=False, known=found
                 )
             except UsageError as error:
                 yield dataclasses.replace(on_device(cell, spec), why=error.message)

@@ -125,8 +125,11 @@ def train_grid(question: TrainingGridQuestion) -> Grid:
     Raises:
         InspectError: as of `grid`.
     """
-    plan = training_plan(question)
-    return plan.answer(read(question))
+    from inspector.api.companions import with_companions
+
+    _ = training_plan(question)  # refused here, before anything is read
+    checkpoint = read(question)
+    return training_plan(with_companions(question, question)).answer(checkpoint)
 
 
 @dataclass(frozen=True)

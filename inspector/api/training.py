@@ -69,7 +69,7 @@ class TrainingSettings(TrainingSetup, RunSettings):
             UsageError: no run can have these settings together.
         """
         try:
-            return TrainingSetup(**chosen(TrainingSetup, self))
+            return TrainingSetup(**chosen(TrainingSetup, self), companions=self.companions)
         except TypeError as error:
             raise no_such_setting(error) from None
 
@@ -157,6 +157,10 @@ def train(question: TrainingQuestion) -> Trained:
     if question.formulas != "article":
         _ = question.setup, question.over, device_specs(question.gpus)  # all is refused before anything is read
     checkpoint = read(question)
+    if question.formulas != "article":
+        from inspector.api.companions import with_companions
+
+        question = with_companions(question, question)
     inspection = inspect_checkpoint(checkpoint, question.inference, ())
     tensors = None if question.formulas == "article" else read_weights(checkpoint, inspection.model.architecture)
     return train_inspected(inspection, tensors, question)
@@ -215,9 +219,14 @@ def train_model(
     if tensors is None:
         return article_training(model, workload, asked.optimizer, asked.trainable_parameters)
     setup, sharding = asked.setup, asked.over
-    if len(gpus := getattr(asked, "gpus", ())) == 1:
-        setup = setup.on_gpu(device_specs(gpus)[0].capacity)
+    setup.check_lengths(workload.context)
+    specs, plain = device_specs(getattr(asked, "gpus", ())), setup
+    if specs:
+        setup = setup.on_gpu(specs[0].capacity)
     training = training_estimate(model, workload, setup, sharding, tensors)
+    if setup is not plain and len(specs) > 1:
+        first = f"the account is that of {specs[0].name}: vLLM takes a share of each GPU's own memory"
+        training = dataclasses.replace(training, warnings=(*training.warnings, first))
     if asked.measure:
         from inspector.api.measured import measured
 

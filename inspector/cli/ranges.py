@@ -51,7 +51,14 @@ def train_ranges(
 
     _refuse(alone)
     question = TrainingGridQuestion(model="", ranges=ranges, **settings)
-    for grid in _printed((model,), training_plan(question), question, out, access):
+    plan = training_plan(question)
+    if question.reference_repo is not None:
+        from inspector.api.companions import with_companions
+        from inspector.api.settings import Access
+
+        named = Access(token=access["token"], offline=access["offline"])
+        plan = training_plan(with_companions(question, named))
+    for grid in _printed((model,), plan, question, out, access):
         if check:
             return out.verdicts(grid.fits)
         return out.comes_to(0 if any(cell.total is not None for cell in grid.cells) else EXIT_CANNOT_TELL)

@@ -161,6 +161,7 @@ class _Trial:
             own = {name: value for name, value in other.settings.items() if name not in given}
             spread = {name: value for name, value in other.sharding.items() if name not in given}
             asked = {**settings, **own, "sharding": {**settings["sharding"], **spread}}
+            asked["companions"] = self.trained.training.setup.companions
             question = TrainingQuestion(model=checkpoint.repo_id, **self.access, **asked)
             inspection = inspect_checkpoint(checkpoint, question.inference, ())
             weights = read_weights(checkpoint, inspection.model.architecture)

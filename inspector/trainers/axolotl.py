@@ -62,9 +62,7 @@ UNMODELLED = {
     "load_in_8bit": "a base in 8 bits (LLM.int8)",
     "gptq*": "adapters on a GPTQ base",
     "rl": "an objective that is not known",
-    "dpo_padding_free": "sequences of a batch in one row",
     "dpo_use_liger_kernel": "Liger's loss over pairs",
-    "rpo_alpha": "a part of SFT's loss beside DPO's",
     "reward_model": "reward models",
     "process_reward_model": "reward models",
     "relora*": "ReLoRA",
@@ -140,15 +138,21 @@ def _objective(reading: Reading, name: str) -> None:
     if reading.flag("rl_adapter_ref_model") and place == "auto":
         place = "copy"
     objectives.put_objective(reading, objective, "rl", reference=place)
+    if objective == "dpo":
+        losses = reading.names("dpo_loss_type").split(",")
+        reading.settings["objective"] = objectives.with_sft(reading, losses)
+        if reading.flag("dpo_padding_free"):
+            reading.notes.append(objectives.PADDED)
     if objective == "simpo" and reading.number("cpo_alpha", 0.0):
         reading.settings["objective"] = "cpo"
     for loss in reading.names("dpo_loss_type").split(","):
-        if loss and loss not in objectives.DPO_LOSSES:
+        if loss and loss not in (*objectives.DPO_LOSSES, "sft"):
             reading.refuse("dpo_loss_type", f"DPO with the loss '{loss}'")
     if objective == "grpo":
         objectives.completions(reading, "grpo", "trl.", "vllm.gpu_memory_utilization")
     if reading.settings.get("logits") == "chunked":
         reading.settings["logits"] = "all"  # fused cross entropies are of SFT's loss
+    reading.settings["whole_logits"] = True
 
 
 def _precision(reading: Reading) -> None:

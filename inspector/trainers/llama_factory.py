@@ -128,6 +128,7 @@ def _preferences(reading: Reading) -> None:
         if reading.get(key) is not None:
             reading.refuse(key, "a reference model of its own")
     reading.settings["fp32_outputs"] = True  # and by its own cast (concatenated_forward)
+    reading.settings["whole_logits"] = True
     reading.notes.append(OWN_LOSS)
 
 

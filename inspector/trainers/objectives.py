@@ -6,6 +6,8 @@ handed to.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from inspector.trainers.reading import Reading
 
 DPO_LOSSES = (
@@ -15,6 +17,9 @@ DPO_LOSSES = (
 """Losses that are functions of the sums of log-probabilities: all take the same memory."""
 
 FUSED = "since 1.14 TRL's fused head makes no logits for this: --logits chunked"
+
+PADDED = "padding_free: TRL's DPOTrainer pads all the same (1.12 and 1.16), and what is counted has no padding"
+"""trainer/dpo_trainer.py, __init__."""
 
 LENGTHS = "how long prompts are: --context N, prompt and completion together"
 
@@ -28,13 +33,14 @@ def objective_of(reading: Reading) -> str:
         return reading.objective
     losses = reading.names("loss_type").split(",") if reading.get("loss_type") else []
     signs = (
+        ("gkd", ("lmbda", "seq_kd", "teacher_model_name_or_path")),
         ("rloo", ("normalize_advantages", "reward_clip_range")),
         ("grpo", ("num_generations", "max_completion_length", "use_vllm", "vllm_mode", "scale_rewards")),
         ("kto", ("desirable_weight", "undesirable_weight")),
         ("reward", ("center_rewards_coefficient",)),
         ("simpo", ("simpo_gamma",)),
         ("cpo", ("cpo_alpha",)),
-        ("dpo", ("precompute_ref_log_probs", "f_divergence_type", "ld_alpha", "discopop_tau")),
+        ("dpo", ("rpo_alpha", "precompute_ref_log_probs", "f_divergence_type", "ld_alpha", "discopop_tau")),
     )
     found = next((name for name, keys in signs if any(reading.get(key) is not None for key in keys)), "")
     if not found:
@@ -44,9 +50,15 @@ def objective_of(reading: Reading) -> str:
         return "cpo"
     if found == "dpo":
         for loss in losses:
-            if loss not in DPO_LOSSES:
+            if loss not in (*DPO_LOSSES, "sft"):
                 reading.refuse("loss_type", f"DPO with the loss '{loss}'")
+        return with_sft(reading, losses)
     return found
+
+
+def with_sft(reading: Reading, losses: Iterable[str] = ()) -> str:
+    """DPO, or DPO with SFT's loss beside it: by rpo_alpha, or as one of several losses."""
+    return "rpo" if reading.get("rpo_alpha") is not None or "sft" in losses else "dpo"
 
 
 def put_objective(reading: Reading, name: str, key: str, *, reference: str = "auto") -> None:
@@ -61,6 +73,17 @@ def put_objective(reading: Reading, name: str, key: str, *, reference: str = "au
         reading.assume("objective", name, "by the keys that only its trainer has")
     if reference != "auto":
         reading.settings["reference"] = reference
+
+
+def distillation(reading: Reading) -> str:
+    """GKD by TRL's keys, "kd" where its divergence is one of Kullback and Leibler; and the teacher."""
+    if reading.get("teacher_model_name_or_path") is not None:
+        reading.put("reference_repo", reading.get("teacher_model_name_or_path"), "teacher_model_name_or_path")
+    if reading.get("max_completion_length") is not None:
+        reading.refuse("max_completion_length", "TRL's DistillationTrainer, whose loss makes no whole logits")
+    reading.taken |= {"lmbda", "seq_kd", "temperature", "max_new_tokens", "disable_dropout"}
+    reading.taken |= {"teacher_model_init_kwargs", "teacher_model_init_kwargs.*"}
+    return "gkd" if 0 < reading.number("beta", 0.5) < 1 else "kd"
 
 
 def preferences(reading: Reading) -> str:
@@ -83,9 +106,7 @@ def preferences(reading: Reading) -> str:
     reading.taken |= {"f_divergence_type", "f_alpha_divergence_coef", "ld_alpha", "discopop_tau", "reference_free"}
     reading.taken |= {"precompute_ref_batch_size", "sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"}
     if reading.flag("padding_free"):
-        reading.refuse("padding_free", "sequences of a batch in one row")
-    if reading.get("rpo_alpha") is not None:
-        reading.refuse("rpo_alpha", "a part of SFT's loss beside DPO's")
+        reading.notes.append(PADDED)
     if reading.flag("use_liger_loss"):
         reading.refuse("use_liger_loss", "Liger's loss over pairs")
     return "precomputed" if reading.flag("precompute_ref_log_probs") else "auto"
@@ -105,7 +126,7 @@ def completions(reading: Reading, name: str, before: str = "", share: str = "vll
         reading.put("context", reading.whole(f"{before}max_prompt_length", 512) + length, f"{before}max_prompt_length")
     else:
         reading.settings.pop("context", None)
-        reading.refuse(f"{before}max_completion_length", LENGTHS, unless="context")
+        reading.refuse(f"{before}max_prompt_length", LENGTHS, unless="context")
     beta = reading.number(f"{before}beta", 0.0 if name == "grpo" else 0.05)
     reading.settings["reference"] = "auto" if beta and name == "rloo" else "none" if not beta else "copy"
     if beta and name == "grpo":

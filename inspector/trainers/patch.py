@@ -24,6 +24,8 @@ def edits_of(run: Run, option: str) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for part in re.split(r" (?=--)", option):
         name, _, value = part.partition(" ")
+        if not _of_run(run, (part,)):
+            return None
         if name == "--batch" and value.isdigit():
             value, steps = _micro_batch(run, int(value))
             kept = run.trainer.edits.get("--grad-accum", {"gradient_accumulation_steps": "{}"})
@@ -55,9 +57,10 @@ def patches(run: Run, changes: Iterable[Change]) -> Iterator[str]:
     """
     alone = [change.option for change in changes if "--context" not in change.option]
     alone.sort(key=lambda option: len(edits_of(run, option) or ()))
-    both = [f"{option} {more}" for more in MORE for option in alone if more not in option]
-    sizes = (0, 1, 2, len(SETTINGS))
-    together = [" ".join((*_one(run), *pick)) for size in sizes for pick in combinations(SETTINGS, size)]
+    both = [f"{option} {more}" for more in _of_run(run, MORE) for option in alone if more not in option]
+    settings = _of_run(run, SETTINGS)
+    sizes = (0, 1, 2, len(settings))
+    together = [" ".join((*_one(run), *pick)) for size in sizes for pick in combinations(settings, size)]
     methods = ["--method qlora", *(f"{option} --method qlora" for option in together)]
     options = sorted((*alone, *both, *together), key=lambda option: "--method" in option)
     seen = {run.document.text}
@@ -70,11 +73,17 @@ def patches(run: Run, changes: Iterable[Change]) -> Iterator[str]:
 
 def shorter(run: Run, context: int) -> Iterator[str]:
     """The file with so many tokens a sequence: with a micro-batch of one, with all of `SETTINGS` beside, and alone."""
-    one, all_of_them = " ".join(_one(run)), " ".join((*_one(run), *SETTINGS))
+    one, all_of_them = " ".join(_one(run)), " ".join((*_one(run), *_of_run(run, SETTINGS)))
     for option in dict.fromkeys((one, all_of_them, "")):
         text = _changed(run, f"{option} --context {context}".strip())
         if text is not None:
             yield text
+
+
+def _of_run(run: Run, options: Iterable[str]) -> tuple[str, ...]:
+    """Those of the options that the run can have: the keys of fused cross entropies are of SFT's loss alone."""
+    sft = run.settings.get("objective", "sft") == "sft"
+    return tuple(option for option in options if sft or not option.startswith("--logits "))
 
 
 def _one(run: Run) -> tuple[str, ...]:

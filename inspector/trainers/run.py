@@ -188,6 +188,8 @@ def _finish(
     if missing:
         key, why = next(iter(missing.items()))
         more = f" (and of {len(missing) - 1} more: {', '.join(list(missing)[1:4])})" if len(missing) > 1 else ""
+        if key not in document.values:
+            raise UnreadableModel(f"{document.name}: without '{key}' it is not known: {why}{more}")
         raise UnreadableModel(
             f"{document.name}: what '{key}' takes is not modelled: {why}{more}", f"Without it: --ignore-key {key}"
         )

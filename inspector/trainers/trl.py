@@ -87,7 +87,9 @@ def _objective(reading: Reading, objective: str) -> None:
     reading.taken |= {"loss_type", "packing"}
     if reading.settings.get("precision") == "bf16" and common.half(reading, default=True):
         reading.settings["fp32_outputs"] = True
-    if objective in ("grpo", "rloo"):
+    if objective == "gkd":
+        objectives.put_objective(reading, objectives.distillation(reading), "lmbda")
+    elif objective in ("grpo", "rloo"):
         objectives.put_objective(reading, objective, "num_generations")
         objectives.completions(reading, objective)
     else:

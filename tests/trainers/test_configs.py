@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -558,6 +559,14 @@ bf16: true
     [
         (f"{TRL}loss_type: [sigmoid]\nbeta: 0.1", {"objective": "dpo", "reference": None}),
         (f"{TRL}loss_type: ipo\nprecompute_ref_log_probs: true", {"objective": "dpo", "reference": "precomputed"}),
+        (f"{TRL}loss_type: [sigmoid, sft]", {"objective": "rpo"}),
+        (f"{TRL}rpo_alpha: 1.0\npadding_free: true", {"objective": "rpo"}),
+        (f"{AXOLOTL}rl: dpo\nrpo_alpha: 0.5\ndpo_padding_free: true", {"objective": "rpo"}),
+        (
+            f"{TRL}lmbda: 0.0\nbeta: 0.5\nteacher_model_name_or_path: Qwen/Qwen3-8B",
+            {"objective": "gkd", "reference_repo": "Qwen/Qwen3-8B"},
+        ),
+        (f"{TRL}lmbda: 0.0\nbeta: 1.0", {"objective": "kd", "reference_repo": None}),
         (f"{TRL}loss_type: kto\ndesirable_weight: 1.0", {"objective": "kto"}),
         (f"{TRL}loss_type: simpo\ncpo_alpha: 0.5", {"objective": "cpo"}),
         (f"{TRL}loss_type: simpo\nsimpo_gamma: 0.5", {"objective": "simpo"}),
@@ -586,13 +595,30 @@ def test_objectives_are_read(text: str, found: dict[str, Any], tmp_path: Path) -
     ("text", "key", "setting"),
     [
         (f"{TRL}beta: 0.1", "beta", "objective"),
-        (f"{TRL}num_generations: 8\nmax_completion_length: 512", "max_completion_length", "context"),
+        (f"{TRL}num_generations: 8\nmax_completion_length: 512", "max_prompt_length", "context"),
     ],
 )
 def test_what_a_file_leaves_open_an_option_may_say(text: str, key: str, setting: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableModel, match=key):
         run_of(tmp_path, text)
     assert run_of(tmp_path, text, given={setting})
+
+
+def test_a_key_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    """The key that would say it is named, and not one of the file's own; leaving it out of account is no way out."""
+    with pytest.raises(UnreadableModel, match=r"without 'trl\.max_prompt_length' it is not known") as refused:
+        run_of(tmp_path, f"{AXOLOTL}rl: grpo\ntrl:\n  use_vllm: false\n")
+    assert "--ignore-key" not in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("text", [f"{FACTORY}stage: dpo", f"{AXOLOTL}rl: dpo"])
+def test_whole_logits_are_not_advised_away_where_the_trainer_reads_them(text: str, tmp_path: Path) -> None:
+    run = run_of(tmp_path, text)
+    setup = TrainingSetup(**{name: value for name, value in run.settings.items() if name in settings_of(TrainingSetup)})
+    with pytest.raises(UsageError, match="over whole logits"):
+        dataclasses.replace(setup, logits="chunked")
+    for changed in patches(run, [Change("--logits chunked", "", 0), Change("--checkpointing full", "", 0)]):
+        assert "liger" not in changed
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,7 @@ def moments(
         found.append(Moment(phase, live - freed, kept, piece.logits, piece.peak - piece.logits - less + freed))
 
     def keeps(block: Block, gone: int = 0) -> int:
-        """What a block keeps; what it lets go of when autocast is left, `gone`, goes in both cases."""
-        whole = measured(block.layer.forward).end - gone
-        if not block.reached:
-            return max(0, sizes.bytes_of(block.layer.released) - gone)
-        return whole if block.recomputed else whole - block.spared
+        return _keeps(block, sizes, gone)
 
     start, head = measured(profile.start), measured(profile.head)
     note("forward", start, 0, 0)
@@ -176,6 +172,21 @@ def moments(
     else:
         note("backward", measured(embedding), kept, gradients)
     return found
+
+
+def _keeps(block: Block, sizes: Sizes, gone: int = 0) -> int:
+    """What a block keeps; what it lets go of when autocast is left, `gone`, goes in both cases."""
+    if not block.reached:
+        return max(0, sizes.bytes_of(block.layer.released) - gone)
+    whole = sizes.bytes_of(block.layer.forward.end) - gone
+    return whole if block.recomputed else whole - block.spared
+
+
+def kept_by_pass(profile: Profile, blocks: Sequence[Block], sizes: Sizes) -> int:
+    """What one whole forward pass keeps for its backward pass once autocast is left."""
+    released = [sizes.bytes_of(block.layer.released) for block in blocks]
+    kept = sum(_keeps(block, sizes, gone) for block, gone in zip(blocks, released, strict=True))
+    return sizes.bytes_of(profile.start.end) + kept
 
 
 def _all_but_two(sizes: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
+from inspector.memory.training.objectives.embeddings import embedding_moments
 from inspector.memory.training.objectives.generation import generating, generation_text
 from inspector.memory.training.objectives.heads import objective_head
 from inspector.memory.training.objectives.models import beside, why_not, with_own_head
@@ -92,10 +93,10 @@ def training_estimate(
     found = find_profile(model.architecture, workload, table_setup, tensors, scattered=sharding.sp)
     if isinstance(found, str):
         return states_only(model, workload, setup, sharding, found)
-    if reason := why_not(model, setup, sharding, found):
+    if reason := why_not(model, workload, setup, sharding, found):
         return states_only(model, workload, setup, sharding, reason)
     refuse_on_experts(found.layers, setup)
-    rows = workload.batch * setup.aim.rows
+    rows = setup.rows(workload.batch)
     sizes = sizes_of(model.architecture, batch=rows, context=workload.context, rank=setup.lora_rank)
     if tensors is not None:
         sizes = with_tensors(sizes, tensors)
@@ -361,20 +362,21 @@ class _Card:
             blocks = blocks[:count] if self.stage == FIRST else blocks[-count:]
             head = head if self.stage == LAST else NOTHING
             start, embedding = (start, embedding) if self.stage == FIRST else (NOTHING, NOTHING)
-        found_moments = moments(
-            Profile(start, profile.layers, head, profile.embedding),
-            blocks,
-            embedding,
-            self.sizes,
-            Passes(
-                old_gradients=gradient_bytes if sharding.grad_accum > 1 or sharding.main_grads else None,
-                let_go=self._waiting if setup.optimizer_in_backward else None,
-                kept_copies=in_flight(self.stage, sharding),
-                offloaded="activations" in sharding.away,
-                head_gradients=head_gradients,
-                scored=scores,
-            ),
+        passes = Passes(
+            old_gradients=gradient_bytes if sharding.grad_accum > 1 or sharding.main_grads else None,
+            let_go=self._waiting if setup.optimizer_in_backward else None,
+            kept_copies=in_flight(self.stage, sharding),
+            offloaded="activations" in sharding.away,
+            head_gradients=head_gradients,
+            scored=scores,
         )
+        whole = Profile(start, profile.layers, head, profile.embedding)
+        if setup.aim.headless:
+            found_moments = embedding_moments(
+                whole, blocks, embedding, self.sizes, passes, self.workload, setup, gradient_bytes
+            )
+        else:
+            found_moments = moments(whole, blocks, embedding, self.sizes, passes)
         beside = pipeline_bytes(self.stage, sharding, self.sizes)
         return [replace(moment, rest=moment.rest + beside) for moment in found_moments]
 
@@ -382,7 +384,8 @@ class _Card:
         """The head's stretch under the setup's loss, and the passes of models that score beside."""
         setup, sizes = self.setup, self.sizes
         if setup.objective != "sft":
-            own = objective_head(head, sizes, setup, trains=trains)
+            encodes = any(layer.kind == "no_cache" for layer in self.model.architecture.layers)
+            own = objective_head(head, sizes, setup, trains=trains, encodes=encodes)
             return own.piece, scored(self.model.architecture, self.workload, setup, sizes, self.tensors, own.kept)
         return chunked_head(head, sizes, setup, trains=trains) if setup.logits != "all" else head, []
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from inspector.memory import Workload
+from inspector.memory.training.objectives.companion import Companion
 from inspector.memory.training import TrainingEstimate, TrainingSetup, training_estimate
 from tests.memory.training.replay import SETUP, model_of
 
@@ -21,10 +24,19 @@ def read_cases(path: Path = PEAKS) -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=1)
+def stored_models() -> dict[str, dict[str, Any]]:
+    """The models of the stored cases by their names."""
+    return {model["name"]: model for model in read_cases()["models"]}
+
+
 def estimate_of(stored: dict[str, Any], case: dict[str, Any]) -> TrainingEstimate:
     """The estimate for a stored model and one of its cases."""
     setup = TrainingSetup(**{"optimizer_impl": "foreach"} | {key: case[key] for key in case if key in SETUP})
     model, weights = model_of(stored)
+    if "teacher" in case:
+        companion = Companion("reference_repo", case["teacher"], *model_of(stored_models()[case["teacher"]]))
+        setup = replace(setup, reference_repo=companion.name, companions=(companion,))
     workload = Workload(case.get("context", 512), case.get("batch", 1))
     return training_estimate(model, workload, setup, tensors=weights)
 

@@ -87,6 +87,12 @@ def test_a_copy_is_divided_as_the_weights_are() -> None:
         ({"objective": "orpo", "reference": "copy"}, "has no reference model"),
         ({"objective": "dpo", "completion_tokens": 512}, "generates no completions"),
         ({"generation": "server"}, "generates no completions"),
+        ({"objective": "grpo", "completion_tokens": 2048}, "do not fit into 1,024"),
+        ({"objective": "grpo", "vllm_gpu_memory_utilization": 0.5}, "what a vLLM on the same GPU takes"),
+        ({"objective": "dpo", "method": "lora", "reference_repo": LLAMA}, "keeps no reference model of its own"),
+        ({"reference_repo": LLAMA}, "sft has no reference model"),
+        ({"objective": "gkd", "reference_repo": "Qwen/Qwen3-8B"}, "compares logits of one vocabulary"),
+        ({"texts": 3}, "are of embedding models"),
         ({"objective": "dpo", "measure": True}, "--measure runs the class's own loss"),
     ],
 )
@@ -181,3 +187,76 @@ def test_a_vllm_whose_share_does_not_hold_its_weights_does_not_start(run: Run) -
         assert result.code == 2
         assert "does not start in 0.3 of the GPU's 24.00 GiB" in result.err
     assert run(*command, *lora[:-1], "H100").code == 0
+
+
+def test_a_teacher_is_another_model_that_scores_the_same_tokens() -> None:
+    """Llama-3.1-8B beside Llama-3.2-1B: its weights, and its pass while the student's logits are kept."""
+    small = "meta-llama/Llama-3.2-1B"
+    own, taught = (
+        inspector.train(small, offline=True, objective="gkd", context=1024, reference_repo=teacher).training
+        for teacher in (None, LLAMA)
+    )
+    parts = [own.part("frozen_models"), taught.part("frozen_models")]
+    assert [part.bytes for part in parts if part] == [2 * 1_235_814_400, 2 * PARAMETERS]
+    more = 2 * (PARAMETERS - 1_235_814_400)
+    assert taught.phases["loss"] == own.phases["loss"] + more
+    assert taught.phases["reference"] > own.phases["reference"] + more  # wider blocks
+    record = inspector.train(small, offline=True, objective="gkd", reference_repo=LLAMA).to_dict()["training"]
+    assert record["reference_model"] == LLAMA
+
+
+def test_a_teacher_of_no_known_type_leaves_the_peak_unknown() -> None:
+    loaded = inspector.load("meta-llama/Llama-3.2-1B", offline=True)
+    training = loaded.train(objective="gkd", reference_repo=LLAMA)
+    assert training.peak is None
+    assert any(f"{LLAMA} was not read" in warning for warning in training.warnings)
+
+
+def test_a_table_over_settings_has_the_teacher_in_each_cell() -> None:
+    grid = inspector.train_grid(
+        "meta-llama/Llama-3.2-1B",
+        ranges={"batch": [1, 2]},
+        offline=True,
+        objective="gkd",
+        context=512,
+        reference_repo=LLAMA,
+    )
+    assert {cell.parts["frozen_models"] for cell in grid.cells} == {2 * PARAMETERS}
+
+
+BERT = "google-bert/bert-base-uncased"
+HEAD = 768 * 768 + 768 + 30522  # the transform and the bias; the vocabulary's weight is the embedding's
+
+
+def embedding(**settings: Any) -> inspector.TrainingEstimate:
+    return inspector.train(BERT, offline=True, objective="embedding", context=128, **settings).training
+
+
+def test_embeddings_train_without_a_head() -> None:
+    whole = inspector.train(BERT, offline=True, context=128).training
+    step = embedding(batch=32)
+    assert whole.trainable_parameters is not None
+    assert step.trainable_parameters == whole.trainable_parameters - HEAD
+    assert step.part("logits").bytes == 0  # type: ignore[union-attr]
+
+
+def test_every_text_of_a_row_keeps_its_activations_and_mini_batches_only_theirs() -> None:
+    two, three = embedding(batch=32), embedding(batch=32, texts=3)
+    one = inspector.train(BERT, offline=True, context=128, batch=32).training
+    kept = [step.phases["forward"] - step.part("weights").bytes for step in (two, three)]  # type: ignore[union-attr, operator]
+    assert kept[1] / kept[0] == pytest.approx(1.5, rel=0.06)
+    assert two.phases["forward"] > one.phases["forward"]
+    cached = [embedding(batch=batch, mini_batch=32).peak for batch in (64, 4096)]
+    assert cached[0] is not None
+    assert cached[1] is not None
+    assert two.peak is not None
+    assert cached[0] < two.peak
+    assert cached[1] - cached[0] < 200 * 2**20  # embeddings, their gradients and copies alone
+
+
+def test_with_several_gpus_the_account_is_the_first_ones(run: Run) -> None:
+    model = ("meta-llama/Llama-3.2-1B", "--offline", "--method", "lora")
+    both = run("train", *model, "--objective", "grpo", "--generation", "colocated", "--context", "1k", "--gpu", "H100,RTX 4090")
+    share = inspector.train(LLAMA, offline=True, gpus="H100").fits[0].capacity * 0.3 / 2**30
+    assert f"inference engine {share:.2f}" in " ".join(both.out.split())
+    assert "the account is that of H100" in both.err

@@ -28,13 +28,16 @@ from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build
 from inspector.memory.training.objectives.registry import OBJECTIVES
 from tests.memory.training.objectives_replay import PEAKS, read_cases, table_of
-from tests.oracles.objectives.harness import FUSED, measure
+from tests.oracles.objectives.harness import FUSED, Case, measure
 from tests.oracles.training import UNREAD
 from tests.oracles.training_grid import GRID, GridModel
 
 MODELS = ("llama-3.2-1b", "qwen2.5-7b", "qwen3-0.6b", "gemma-3-4b", "gemma-2-9b", "qwen3-30b-a3b")
 UNSEEN = ("granite-3-8b", "olmo-2-7b", "smollm3-3b", "glm-4-9b")
 """Types that nobody looked at while the objectives were written."""
+
+ENCODERS = ("bert-base", "distilbert", "modernbert-base", "roberta-base")
+"""Of which embeddings alone are trained; the last is unseen, too."""
 
 WAYS = (
     {"precision": "bf16"},
@@ -59,11 +62,11 @@ def steps(model: GridModel) -> Iterator[Step]:
 
 def described(model: GridModel) -> dict[str, Any]:
     """The model as the estimate reads it: its config and the names and shapes of its tensors."""
-    built = build(model.model_type, model.config(), Step(attention="eager"))
+    built = build(model.model_type, model.config(), Step(attention="eager"), encoder=model.encoder)
     full = AutoConfig.for_model(model.model_type, **model.config()).to_dict()
     return {
         "name": model.name,
-        "unseen": model.name in UNSEEN,
+        "unseen": model.name in (*UNSEEN, ENCODERS[-1]),
         "config": {
             key: value
             for key, value in full.items()
@@ -87,8 +90,10 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
             continue  # from source
         if not getattr(oracle, "measures", lambda: True)():
             continue
+        if model.encoder and name != "embedding":
+            continue
         for step in steps(model):
-            for case in oracle.cases(step):
+            for case in _with_teacher(oracle.cases(step), getattr(oracle, "TEACHERS", {}).get(model.name)):
                 start = time.monotonic()
                 peaks = measure(model.model_type, model.config(), case, oracle)
                 defaults = dataclasses.asdict(Step())
@@ -96,7 +101,7 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
                     key: value for key, value in dataclasses.asdict(case.step).items() if value != defaults[key]
                 }
                 own = {
-                    key: value for key, value in vars(case).items() if key != "step" and value not in ("auto", 0, False)
+                    key: value for key, value in vars(case).items() if key != "step" and value not in ("auto", 0, False, "")
                 }
                 settings |= own | {"logits": "chunked" if FUSED else "all"}
                 found.append(settings | {"measured": peaks})
@@ -104,10 +109,18 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
     return found
 
 
+def _with_teacher(cases: Iterator[Case], teacher: str | None) -> Iterator[Case]:
+    """The cases, and where the objective has a larger model for this one the same with that beside it."""
+    for case in cases:
+        yield case
+        if teacher is not None:
+            yield dataclasses.replace(case, teacher=teacher)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objectives", nargs="*", default=[name for name in OBJECTIVES if name != "sft"])
-    parser.add_argument("--models", nargs="*", default=[*MODELS, *UNSEEN])
+    parser.add_argument("--models", nargs="*", default=[*MODELS, *UNSEEN, *ENCODERS])
     parser.add_argument("--out", type=Path, default=PEAKS)
     parser.add_argument("--known", type=Path, help="cases of an earlier --out that are kept, but for those made again")
     options = parser.parse_args()
@@ -116,7 +129,7 @@ def main() -> None:
     models = {model["name"]: model for model in known["models"]}
     names = ("torch", "transformers", "peft", "accelerate")
     versions = known["versions"] | {name: version(name) for name in names} | {f"trl ({kind})": trl.__version__}
-    order = [*MODELS, *UNSEEN]
+    order = [*MODELS, *UNSEEN, *ENCODERS]
     for model in (model for model in GRID if model.name in options.models):
         earlier = models.get(model.name, {"cases": []})["cases"]
         kept = [case for case in earlier if case["logits"] != kind or case["objective"] not in options.objectives]

@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from inspector.measure.gpu import DEVICE, MemoryLog, pretend_training_gpu
 from inspector.measure.step import Step, build, make_optimizer, move_to_gpu
+from tests.oracles.training_grid import GRID
 
 FUSED = Version(trl.__version__) >= Version("1.14")
 """Whether this TRL makes log-probabilities in a fused head; the ones before it make all logits."""
@@ -30,6 +31,8 @@ class MaskedLog(MemoryLog):
 
     share = 1.0
     """Of the tokens, those of completions."""
+    weights: frozenset[torch.Size] = frozenset()
+    """Shapes of what trains."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and not args[0].dtype.is_floating_point:
@@ -41,6 +44,10 @@ class MaskedLog(MemoryLog):
                 chosen = args[0].new_empty((count, *args[0].shape[mask.dim() :]))
                 self._follow(chosen.untyped_storage(), str(func))
                 return chosen
+        if func is torch.ops.aten.add.Tensor and args[0].shape in self.weights and args[0].is_contiguous():
+            # The engine sums what two uses of a weight give; it does so in place, but for fakes and for transposed
+            # gradients (torch/csrc/autograd/input_buffer.cpp, seen with torch.profiler).
+            return super().__torch_dispatch__(torch.ops.aten.add_.Tensor, types, args, kwargs)
         if func is torch.ops.aten.nonzero.default:  # which rows are chosen: half of them
             return args[0].new_empty((max(1, args[0].numel() // 2), args[0].dim()), dtype=torch.long)
         return super().__torch_dispatch__(func, types, args, kwargs)
@@ -80,12 +87,17 @@ class Case:
     fp32_outputs: bool = False
     completion_tokens: int = 0
     """Of the context; 0 for all of it."""
+    teacher: str = ""
+    """Name in tests/oracles/training_grid.py of a reference model of its own."""
+    texts: int = 2
+    mini_batch: int = 0
+    """Texts that are embedded at a time; 0 for all."""
 
     @property
     def copies(self) -> bool:
         """Whether a reference model is on the GPU beside the one that trains."""
         adapters = self.step.method in ("lora", "qlora")
-        if self.objective in ("orpo", "cpo", "simpo", "reward"):
+        if self.objective in ("orpo", "cpo", "simpo", "reward", "embedding"):
             return False
         return self.reference == "copy" or (self.reference == "auto" and not adapters)
 
@@ -139,6 +151,12 @@ def _without_triton() -> None:
     chunked_logprob.triton = types.SimpleNamespace(cdiv=lambda size, by: -(-size // by))
 
 
+def of_grid(name: str) -> tuple[str, dict[str, Any]]:
+    """The type and the config of a model of the grid."""
+    model = next(model for model in GRID if model.name == name)
+    return model.model_type, model.config()
+
+
 Loss = Callable[[Any, Any, Case], Callable[[], Any]]
 """The model that trains, the reference or None, the case -> what computes the loss."""
 
@@ -158,8 +176,9 @@ def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) ->
         whole = "full" if step.precision != "mixed" or step.method == "full" else step.method
         precision = step.precision if whole == "full" else "bf16"
         frozen = replace(step, method="full", precision=precision, checkpointing="none")
-        reference = build(model_type, config, frozen).eval()
+        reference = build(*(of_grid(case.teacher) if case.teacher else (model_type, config)), frozen).eval()
     memory = MaskedLog()
+    memory.weights = frozenset(parameter.shape for parameter in model.parameters() if parameter.requires_grad)
     if case.completion_tokens:
         memory.share = case.completion_tokens / (step.context - 1)
     with pretend_training_gpu(memory) as log:
@@ -177,7 +196,8 @@ def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) ->
         optimizer.zero_grad()
         between = log.live
         peaks["optimizer_states"] = between - sum(peaks.values())
-        computed = oracle.loss_of(prepared(model, case, **oracle.HEAD), reference, case)
+        own = getattr(oracle, "prepared", prepared)
+        computed = oracle.loss_of(own(model, case, **oracle.HEAD), reference, case)
         log.reset_peak()
         loss = computed()
         peaks["forward"] = log.peak

@@ -27,13 +27,16 @@ class Head:
     kept: Sum
 
 
-def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Head:
+def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool, encodes: bool = False) -> Head:
     """The head's stretch under an objective.
 
     Args:
         head: the table's, under the model's own loss.
         trains: the head's weight gets a gradient.
+        encodes: the model is an encoder, whose own head is more than norms and the vocabulary's weight.
     """
+    if setup.aim.headless:
+        return Head(_pooled(head, setup, encodes=encodes), {})
     if setup.aim.scalar_head:
         return Head(Piece(_narrow(head.end), tuple(map(_narrow, head.peaks))), {})
     if not (sizes.letters.get("V") and sizes.letters.get("h")):
@@ -56,6 +59,18 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         ]
         kept = {**beside, "TV": share * (each.kept + capped)}
     return Head(Piece(head.end, (*peaks, *later)), kept)
+
+
+def _pooled(head: Piece, setup: TrainingSetup, *, encodes: bool) -> Piece:
+    """Mean pooling in the place of the head: the mask as wide as the last hidden state, and their product."""
+    if encodes:
+        key = setup.compute, setup.adapters
+        return Piece({}, ({"Th": POOLED.get(key, 4)},))
+    return Piece(_narrow(head.end), ({"Th": 2 * _hidden(setup)}, *map(_narrow, head.peaks)))
+
+
+POOLED = {("bf16", False): 2, ("bf16", True): 6, ("mixed", False): 12, ("mixed", True): 8}
+"""Bytes for each value of an encoder's last hidden state while its texts are pooled; 4 in fp32."""
 
 
 def _narrow(moment: Sum) -> Sum:

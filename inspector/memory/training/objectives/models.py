@@ -8,33 +8,63 @@ from inspector.errors import UsageError
 from inspector.memory.estimate import Part, Workload
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.objectives.generation import engine
-from inspector.memory.training.profiles import Found
+from inspector.memory.training.objectives.scoring import frozen_setup
+from inspector.memory.training.objectives.settings import REPOS
+from inspector.memory.training.profiles import Found, find_profile
 from inspector.memory.training.sharding import Sharding
 from inspector.model.model import Model
 
 
-def why_not(model: Model, setup: TrainingSetup, sharding: Sharding, found: Found) -> str:
+def why_not(model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, found: Found) -> str:
     """Why nothing is known of an objective other than the model's own loss; "" where it is.
 
     Raises:
-        UsageError: pipeline stages, whose schedules no trainer of such objectives has.
+        UsageError: pipeline stages, whose schedules no trainer of such objectives has; see `_why_not_beside`.
     """
     if setup.objective == "sft":
         return ""
     if sharding.pp > 1:
         raise UsageError(f"pipeline stages are known for sft alone, not for {setup.objective}", "Leave out --pp.")
     encodes = any(layer.kind == "no_cache" for layer in model.architecture.layers)
-    return f"{setup.objective} is known for decoders" if encodes or "bridge" in found.profile.layers else ""
+    if (encodes and not setup.aim.headless) or "bridge" in found.profile.layers:
+        return f"{setup.objective} is known for decoders"
+    return _why_not_beside(model, workload, setup, sharding)
+
+
+def _why_not_beside(model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding) -> str:
+    """Why nothing is known of a model of its own beside this one.
+
+    Raises:
+        UsageError: the two cannot be compared, or are split.
+    """
+    for name in REPOS:
+        repo, companion = getattr(setup, name), setup.companion(name)
+        if repo is not None and companion is None:
+            return f"{repo} was not read"
+        if companion is None:
+            continue
+        if sharding.tp > 1:
+            raise UsageError("a model of its own beside the one that trains is known without --tp")
+        own, other = model.architecture.vocab_size, companion.model.architecture.vocab_size
+        if setup.aim.shares_vocabulary and own != other:
+            raise UsageError(
+                f"{setup.aim.title} compares logits of one vocabulary: the model has {own or 0:,} values,"
+                f" {companion.name} {other or 0:,}"
+            )
+        found = find_profile(companion.model.architecture, workload, frozen_setup(setup), companion.tensors)
+        if isinstance(found, str):
+            return f"{companion.name}: {found}"
+    return ""
 
 
 def with_own_head(model: Model, setup: TrainingSetup) -> Model:
-    """The model that trains: where the objective's head gives one value, without the vocabulary's."""
+    """The model that trains: without the vocabulary's head where the objective has none, or one of one value."""
     hidden = model.architecture.hidden_size
-    if not setup.aim.scalar_head or hidden is None:
+    if not (setup.aim.scalar_head or setup.aim.headless) or hidden is None:
         return model
-    counts = dict(model.parameters.by_component)
-    total = model.parameters.total - counts.pop("head", 0) + hidden
-    parameters = replace(model.parameters, total=total, by_component={**counts, "head": hidden})
+    counts, own = dict(model.parameters.by_component), hidden if setup.aim.scalar_head else 0
+    total = model.parameters.total - counts.pop("head", 0) + own
+    parameters = replace(model.parameters, total=total, by_component={**counts, "head": own})
     return replace(model, architecture=replace(model.architecture, tie_word_embeddings=False), parameters=parameters)
 
 
@@ -58,9 +88,11 @@ def frozen_models(model: Model, setup: TrainingSetup, sharding: Sharding, share:
     """
     if setup.reference_model != "copy":
         return ()
-    count, size = model.parameters.total, setup.frozen_bytes if setup.method != "full" else setup.trained_bytes
+    other = setup.companion("reference_repo")
+    count = (other.model if other else model).parameters.total
+    size = setup.frozen_bytes if setup.method != "full" else setup.trained_bytes
     divided = sharding.shards[0]
-    formula = f"{count:,} frozen parameters x {size} B"
+    formula = f"{count:,} frozen parameters x {size} B" + (f" of {other.name}" if other else "")
     if share != 1 or divided > 1:
         formula = f"({formula}) x {share:.4g} / {divided}"
     held = -(-int(count * size * share) // divided)

@@ -52,10 +52,13 @@ class Objective:
         references: where its frozen reference model can be, the default first; empty where it has none.
         logits: precision of the passes ("bf16", "mixed", "fp32") -> what a loss over whole logits holds.
         scalar_head: the model has a head of one value in the place of the vocabulary's.
+        headless: the model is the class without a head; its loss is over one embedding of each text, and encoders
+            train by it, too.
         fused: the library whose head makes log-probabilities a tile at a time, for `--logits chunked`; "" for none.
         generates: completions are made in the step, and scored before it trains on them; else a reference scores a
             batch after the policy's own pass, whose activations are kept meanwhile.
         scores_itself: the policy scores its completions before it trains, whoever generated them.
+        shares_vocabulary: its loss compares the logits of both models, value by value.
         notes: what the reader should know.
         logits_text: what lives of logits at the peak, in words.
     """
@@ -67,9 +70,11 @@ class Objective:
     references: tuple[str, ...] = ()
     logits: Mapping[str, LogitBytes] = field(default_factory=dict)
     scalar_head: bool = False
+    headless: bool = False
     fused: str = ""
     generates: bool = False
     scores_itself: bool = False
+    shares_vocabulary: bool = False
     notes: tuple[str, ...] = ()
     logits_text: str = "logits and the copies that the loss makes of them"
 
@@ -98,4 +103,4 @@ class Objective:
                 raise UsageError(f"{self.name} has no reference model '{asked}'", f"It can have {known}.")
             return asked
         first = self.references[0] if self.references else "none"
-        return "adapters-off" if first == "copy" and adapters else first
+        return "adapters-off" if first == "copy" and adapters and "adapters-off" in self.references else first

@@ -12,6 +12,7 @@ from inspector.memory.training.objectives.objective import Objective
 OBJECTIVES = {
     "sft": "sft",
     "dpo": "dpo",
+    "rpo": "rpo",
     "orpo": "orpo",
     "cpo": "cpo",
     "simpo": "simpo",
@@ -19,6 +20,9 @@ OBJECTIVES = {
     "reward": "reward",
     "grpo": "grpo",
     "rloo": "rloo",
+    "gkd": "gkd",
+    "kd": "kd",
+    "embedding": "embedding",
 }
 """The option's value -> module in this folder, which has an `OBJECTIVE`."""
 

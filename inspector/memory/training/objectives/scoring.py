@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from inspector.memory.estimate import Workload
 from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.objectives.companion import Companion
 from inspector.memory.training.objectives.heads import scoring_heads
 from inspector.memory.training.phases import Scored
 from inspector.memory.training.profiles import find_profile
-from inspector.memory.training.sizes import Sizes
+from inspector.memory.training.sizes import Sizes, sizes_of, with_tensors
 from inspector.memory.training.table import Sum
 from inspector.memory.training.tensors import Weights
 from inspector.model.model import Architecture
@@ -47,11 +48,22 @@ def scored(
     """
     found = []
     if setup.reference_model in ("copy", "adapters-off"):
-        found += _pass(architecture, workload, setup, frozen_setup(setup), sizes, tensors, kept)
+        frozen, other = frozen_setup(setup), setup.companion("reference_repo")
+        if other is None:
+            found += _pass(architecture, workload, setup, frozen, sizes, tensors, kept)
+        else:
+            theirs = _sizes_beside(other, sizes)
+            found += _pass(other.model.architecture, workload, setup, frozen, theirs, other.tensors, kept)
     if setup.aim.scores_itself or setup.generates not in ("none", "generate"):
         own = replace(setup, checkpointing="full", checkpoint_every=2)
         found += _pass(architecture, workload, setup, own, sizes, tensors, kept)
     return found
+
+
+def _sizes_beside(other: Companion, sizes: Sizes) -> Sizes:
+    """Another model's sizes with the same sequences."""
+    rows, context = sizes.letters["b"], sizes.letters["s"]
+    return with_tensors(sizes_of(other.model.architecture, batch=rows, context=context, rank=1), other.tensors)
 
 
 def _pass(
