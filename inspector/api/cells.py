@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
     from inspector.hub import Checkpoint
     from inspector.memory import Estimate, Workload
+    from inspector.memory.training.estimate import TrainingEstimate
     from inspector.memory.training.tensors import Weights
     from inspector.model import Model
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from inspector.memory import Workload
-from inspector.memory.training.objectives.companion import Companion
 from inspector.memory.training import TrainingEstimate, TrainingSetup, training_estimate
+from inspector.memory.training.objectives.companion import Companion
 from tests.memory.training.replay import SETUP, model_of
 
 PEAKS = Path(__file__).parents[1] / "data" / "objective_peaks.json"

@@ -256,7 +256,8 @@ def test_every_text_of_a_row_keeps_its_activations_and_mini_batches_only_theirs(
 
 def test_with_several_gpus_the_account_is_the_first_ones(run: Run) -> None:
     model = ("meta-llama/Llama-3.2-1B", "--offline", "--method", "lora")
-    both = run("train", *model, "--objective", "grpo", "--generation", "colocated", "--context", "1k", "--gpu", "H100,RTX 4090")
+    how = ("--objective", "grpo", "--generation", "colocated", "--context", "1k")
+    both = run("train", *model, *how, "--gpu", "H100,RTX 4090")
     share = inspector.train(LLAMA, offline=True, gpus="H100").fits[0].capacity * 0.3 / 2**30
     assert f"inference engine {share:.2f}" in " ".join(both.out.split())
     assert "the account is that of H100" in both.err

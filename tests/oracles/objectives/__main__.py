@@ -100,9 +100,8 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
                 settings = {
                     key: value for key, value in dataclasses.asdict(case.step).items() if value != defaults[key]
                 }
-                own = {
-                    key: value for key, value in vars(case).items() if key != "step" and value not in ("auto", 0, False, "")
-                }
+                usual = ("auto", 0, False, "")
+                own = {key: value for key, value in vars(case).items() if key != "step" and value not in usual}
                 settings |= own | {"logits": "chunked" if FUSED else "all"}
                 found.append(settings | {"measured": peaks})
                 print(f"{model.name} {settings} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

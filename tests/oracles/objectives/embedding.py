@@ -21,6 +21,7 @@ __all__ = ["HEAD", "built", "cases", "loss_of", "measures", "prepared"]
 
 HEAD: dict[str, Any] = {}
 
+
 class _Headless:
     """The class without a head, and without a pooler that no embedding comes from."""
 

@@ -89,7 +89,7 @@ class Case:
     """Of the context; 0 for all of it."""
     teacher: str = ""
     """Name in tests/oracles/training_grid.py of a reference model of its own."""
-    texts: int = 2
+    texts: int = 0
     mini_batch: int = 0
     """Texts that are embedded at a time; 0 for all."""
 

@@ -1,4 +1,4 @@
-"""Generalized knowledge distillation (arXiv 2306.13649) as TRL's GKDTrainer has it: a teacher's logits beside one's own.
+"""Generalized knowledge distillation (arXiv 2306.13649) as TRL's GKDTrainer has it: a teacher's logits, too.
 
 The teacher scores the batch while the student's logits and activations are kept; the loss is over all of both models'
 logits, those of prompts among them. With beta between 0 and 1 it is the generalized Jensen-Shannon divergence.
@@ -8,7 +8,7 @@ from inspector.memory.training.objectives.objective import LogitBytes, Objective
 
 TEACHER = (
     "the teacher is --reference-model; where that is left out, a copy of the model itself",
-    "completions that the student or the teacher makes (lmbda, seq_kd) take a KV cache of one batch, less than the loss",
+    "completions that the student or the teacher makes (lmbda, seq_kd) take a batch's KV cache, less than the loss",
 )
 """Notes of distillation."""
 

@@ -55,13 +55,14 @@ class ObjectiveSetup:
         "sft",
         several=True,
         choices=tuple(OBJECTIVES),
-        help="What the step trains for: the model's own loss (sft); preferences (dpo, rpo, orpo, cpo, simpo, kto); a reward"
-        " model (reward); completions of its own (grpo, rloo); a teacher's logits (gkd,"
-        " kd); or embeddings (embedding).",
-        docs="`sft`: the model's own loss; preferences with a reference model: `dpo`, `rpo` (with SFT's loss"
-        " beside it), `kto`; without: `orpo`, `cpo`,"
-        " `simpo`; `reward`: a reward model; completions: `grpo`, `rloo`; a teacher's logits: `gkd`, or `kd`"
-        " with a Kullback-Leibler divergence; embeddings of texts: `embedding` ([as TRL has them](training.md#dpo-grpo-what-they-add))",
+        help="What the step trains for: the model's own loss (sft); preferences (dpo, rpo, orpo, cpo, simpo, kto); a"
+        " reward model (reward); completions of its own (grpo, rloo); a teacher's logits (gkd, kd); or embeddings"
+        " (embedding).",
+        docs="`sft`: the model's own loss; preferences with a reference model: `dpo`, `rpo` (with SFT's loss beside"
+        " it), `kto`; without: `orpo`, `cpo`, `simpo`; `reward`: a reward model; completions: `grpo`, `rloo`; a"
+        " teacher's logits: `gkd`, or `kd` with a Kullback-Leibler divergence; texts: `embedding` ([as TRL and"
+        " sentence-transformers have them](training.md#dpo-grpo-what-they-add))",
+        metavar="NAME",
     )
     reference: str = setting(
         "auto",
@@ -107,8 +108,8 @@ class ObjectiveSetup:
         None,
         rare=True,
         help="Texts embedded at a time (GradCache, mini_batch_size) for --objective embedding. Default: the batch.",
-        docs="texts embedded at a time for `embedding`: the cached loss's `mini_batch_size` (GradCache); the whole batch"
-        " where left out",
+        docs="texts embedded at a time for `embedding`: the cached loss's `mini_batch_size` (GradCache); the whole"
+        " batch where left out",
         metavar="N",
         least=1,
     )
@@ -192,7 +193,8 @@ class ObjectiveSetup:
             raise UsageError("sft generates no completions", "Add --objective grpo.")
         if self.vllm_gpu_memory_utilization != VLLM_SHARE and self.generates not in COLOCATED:
             raise UsageError(
-                "a share of the GPU is what a vLLM on the same GPU takes", "Add --generation colocated or colocated-sleep."
+                "a share of the GPU is what a vLLM on the same GPU takes",
+                "Add --generation colocated or colocated-sleep.",
             )
         if not self.aim.headless and (self.texts != 2 or self.mini_batch is not None):
             raise UsageError("--texts and --mini-batch are of embedding models", "Add --objective embedding.")
