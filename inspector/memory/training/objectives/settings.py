@@ -55,9 +55,8 @@ class ObjectiveSetup:
         "sft",
         several=True,
         choices=tuple(OBJECTIVES),
-        help="What the step trains for: the model's own loss (sft); preferences (dpo, rpo, orpo, cpo, simpo, kto); a"
-        " reward model (reward); completions of its own (grpo, rloo); a teacher's logits (gkd, kd); or embeddings"
-        " (embedding).",
+        help="What the step trains for: the model's own loss (sft), preferences, rewards, completions of its own, a"
+        f" teacher's logits, embeddings. One of {', '.join(OBJECTIVES)}.",
         docs="`sft`: the model's own loss; preferences with a reference model: `dpo`, `rpo` (with SFT's loss beside"
         " it), `kto`; without: `orpo`, `cpo`, `simpo`; `reward`: a reward model; completions: `grpo`, `rloo`; a"
         " teacher's logits: `gkd`, or `kd` with a Kullback-Leibler divergence; texts: `embedding` ([as TRL and"
