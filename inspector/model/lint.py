@@ -82,7 +82,8 @@ def suspicious(groups: Sequence[TensorGroup], architecture: Architecture, layers
         name = each.group.template if not each.packed else each.name
         if each.role != "parameter" or not name.endswith((*_KEYS, *_ROWS, *_STATES)) or not name.startswith(front):
             continue
-        if "_attn." in name and "self_attn." not in name and "linear_attn." not in name:
+        above = name.rsplit(".", 2)[0] + "."  # a projection may be called c_attn itself
+        if "_attn." in above and "self_attn." not in above and "linear_attn." not in above:
             continue
         if "indexer" not in name:
             seen.update(each.layers)
@@ -206,6 +207,7 @@ part. An axis below 0 is the number of layers or experts that a name counts."""
 WORD = re.compile(r"[A-Za-z_][\w.]*")
 RECURRENT = re.compile(r"(?<=\.weight_hh_l)\d+$")
 """A layer's number in the names of torch's recurrent modules: "decoder.lstm.weight_hh_l1" is of the second of them."""
+QUOTIENT = re.compile(r"//[A-Za-z_]")
 HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size", "kv_channels")
 """Ends of keys that say how wide a head is."""
 
@@ -268,7 +270,8 @@ def wrong_rows(
 
 def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
     """Groups by their names, and those of lists of different modules also by a member's own: "list.3.weight", that of
-    the last one also as "list.-1.weight"; those of recurrent layers also by that of all: "lstm.weight_hh_l{}"."""
+    the last one also as "list.-1.weight"; those of recurrent layers also by that of all: "lstm.weight_hh_l{}"; all of a
+    list by its own: "layers.{}"."""
     found: dict[str, list[TensorGroup]] = {}
     for each in held:
         found.setdefault(each.name, []).append(each)
@@ -281,6 +284,8 @@ def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
             several = {"0": 0, "-1": last}.items() if len(some) > 1 else ()
             for index in single | {index for index, layer in several if layer in each.layers}:
                 found.setdefault(name.replace("{}", index), []).append(each)
+    for name, some in [(name, some) for name, some in found.items() if "{}" in name and some[0].layers]:
+        found.setdefault(list_of(name), []).extend(some)
     return found
 
 
@@ -315,7 +320,7 @@ def _compared(
             if count > 0:
                 shown = WORD.sub(lambda key: path + key[0], expression)
                 yield shown, name, f"the files hold no {name}, config.json's {shown} is {count:,}"
-        if name not in by_name or ("//" in expression and _head_is_told(part, prefix, names)):
+        if name not in by_name or (QUOTIENT.search(expression) and _head_is_told(part, prefix, names)):
             continue
         layers = ({}, *_own_values(part))
         expected = {size for own in layers if (size := number_of(expression, partial(value, own=own))) is not None}
@@ -335,6 +340,11 @@ def _head_is_told(part: Mapping[str, Any], prefix: str, names: Mapping[str, list
 def _front(name: str) -> str:
     """The list that a name's first number counts: "layers.{}.mlp.gate.weight" -> "layers."."""
     return name.partition("{}")[0]
+
+
+def list_of(name: str) -> str:
+    """The same as the name of all of the list's members: "layers.{}"."""
+    return _front(name) + "{}"
 
 
 def _own_values(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -378,10 +388,8 @@ def _sizes(groups: Sequence[TensorGroup], axis: int) -> set[int]:
     """The sizes along an axis of all groups of a name (layers may differ), or how many its numbers are, if none of them
     is missing; empty where that is not known."""
     if axis >= 0:
-        plain = all(
-            not each.packed and each.numel == each.group.numel and axis < len(each.group.shape) for each in groups
-        )
-        return {each.group.shape[axis] for each in groups} if plain else set()
+        plain = all(not each.packed and each.numel == each.group.numel for each in groups)
+        return {each.group.shape[axis] for each in groups if axis < len(each.group.shape)} if plain else set()
     if axis == -1:
         layers = {layer for each in groups for layer in each.layers}
         layers |= {int(found[0]) for each in groups for found in [RECURRENT.search(each.name)] if found}

@@ -181,6 +181,80 @@ def test_a_spectrum_is_compared_where_the_strides_are_those_that_the_expression_
     assert "num_mel_bins" not in notes(num_mel_bins=96, subsampling_conv_stride=4)
 
 
+@pytest.mark.parametrize(
+    ("config", "shapes", "key", "right", "wrong"),
+    [
+        pytest.param(
+            {"model_type": "oneformer", "architectures": ["OneFormerModel"]},
+            {f"transformer_module.decoder.layers.{index}.ffn.norm.weight": (256,) for index in range(2)},
+            *("decoder_layers", 3, 2),
+            id="one layer less than the key says",
+        ),
+        pytest.param(
+            {"model_type": "molmo2_text", "architectures": ["Molmo2TextModel"], "hidden_size": 64},
+            {"wte.embedding": (76_032, 64), "wte.new_embedding": (76_032, 64)},
+            *("vocab_size", 151_936, 300_007),
+            id="half a vocabulary with some more",
+        ),
+        pytest.param(
+            {"model_type": "dinov3_convnext", "architectures": ["DINOv3ConvNextModel"]},
+            {
+                "stages.0.downsample_layers.0.weight": (96, 3, 4, 4),
+                "stages.0.downsample_layers.1.weight": (96,),
+                "stages.1.downsample_layers.0.weight": (96,),
+                "stages.1.downsample_layers.1.weight": (192, 96, 2, 2),
+            },
+            *("num_channels", 3, 1),
+            id="modules of a list of several ranks",
+        ),
+        pytest.param(
+            {"model_type": "recurrent_gemma", "architectures": ["RecurrentGemmaModel"], "hidden_size": 64},
+            {"layers.0.mlp_block.down_proj.weight": (64, 48)},
+            *("intermediate_size", 96, 128),
+            id="half of the key",
+        ),
+        pytest.param(
+            {"model_type": "efficientloftr", "architectures": ["EfficientLoFTRModel"], "num_attention_heads": 8},
+            {"local_feature_transformer.layers.0.self_attention.attention.k_proj.weight": (128, 256)},
+            *("num_key_value_heads", 4, 8),
+            id="heads of a width that no config changes",
+        ),
+        pytest.param(
+            {"model_type": "gpt_bigcode", "architectures": ["GPTBigCodeModel"], "n_embd": 768, "n_layer": 1},
+            {"h.0.attn.c_attn.weight": (896, 768), "h.0.attn.c_proj.weight": (768, 768)},
+            *("n_head", 12, 8),
+            id="a fused projection called c_attn",
+        ),
+    ],
+)
+def test_a_size_is_compared_however_the_tensors_show_it(
+    config: dict[str, Any], shapes: dict[str, tuple[int, ...]], key: str, right: int, wrong: int
+) -> None:
+    def said(value: int) -> str:
+        tensors = tuple(Tensor(name, "BF16", shape) for name, shape in shapes.items())
+        model = build_model(Checkpoint("a/b", None, "local", {**config, key: value}, tensors))
+        notes = (*model.parameters.notes, *model.architecture.notes)
+        return " ".join(note for note in notes if "config.json's" in note)
+
+    assert "weight" in said(wrong) or "embedding" in said(wrong)
+    assert not said(right)
+
+
+def test_another_tie_flag_of_the_class_keeps_the_embeddings_apart() -> None:
+    def total(flag: bool) -> int:
+        names = ("backbone_model.embed_tokens.embed_audio_tokens", "depth_decoder.model.embed_tokens")
+        tensors = tuple(Tensor(f"{name}.weight", "BF16", (10, 4)) for name in names)
+        config = {
+            "model_type": "csm",
+            "architectures": ["CsmForConditionalGeneration"],
+            "tie_codebooks_embeddings": flag,
+        }
+        return build_model(Checkpoint("a/b", None, "local", config, tensors)).parameters.total
+
+    assert total(True) == 40
+    assert total(False) == 80
+
+
 def tied_encoder(*names: str) -> int:
     """How much is counted of these tensors of the audio encoder and of the one that is tied to it, 8 values each."""
     places = ("audio_model.audio_encoder", "audio_video_encoder.embedder.audio_encoder")
@@ -220,6 +294,14 @@ def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
         ({"model_type": "inkling2_text", "layer_types": ["hybrid"] * 3, "num_hidden_layers": 2}, "3 layer_types of 2"),
         ({"model_type": "csm_depth_decoder_model", "tie_word_embeddings": True}, "tie_word_embeddings is true"),
         ({"model_type": "mvp", "architectures": ["MvpForCausalLM"], "is_encoder_decoder": None}, "is null"),
+        (
+            {
+                "model_type": "fun_asr_nano",
+                "adaptor_config": {"hidden_size": 1024},
+                "text_config": {"model_type": "qwen3"},
+            },
+            "adaptor_config.hidden_size is 1024, text_config.hidden_size is 4096",
+        ),
     ],
 )
 def test_what_transformers_refuses_has_a_note(changes: dict[str, Any], said: str) -> None:

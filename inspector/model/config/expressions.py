@@ -114,13 +114,14 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def _keys_of(config: Mapping[str, Any] | Keys) -> Keys:
-    return partial(_key, config) if isinstance(config, Mapping) else config
+    return partial(key_of, config) if isinstance(config, Mapping) else config
 
 
-def _key(config: Mapping[str, Any], name: str) -> Any:
+def key_of(config: Mapping[str, Any], name: str) -> Any:
+    """A config's value under a dotted name; None where it has none."""
     first, _, rest = name.partition(".")
     value = config.get(first)
-    return (_key(value, rest) if isinstance(value, Mapping) else None) if rest else value
+    return (key_of(value, rest) if isinstance(value, Mapping) else None) if rest else value
 
 
 def _value(node: ast.expr, keys: Keys, indices: tuple[int, ...]) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspector.model.config.derive import LEGACY_LAYER_TYPES, apply_rule, overrides_of_full_layers
-from inspector.model.config.expressions import holds, names_in
+from inspector.model.config.expressions import holds, key_of, names_in
 from inspector.model.config.text import KEYS, TextConfig
 from inspector.tables import table_text
 
@@ -204,6 +204,10 @@ def read_light(
     as_written = raw.get(types[model_type].get("text", ("",))[0], part)
     as_written = as_written if isinstance(as_written, Mapping) and part is not config else part
     notes = list(refusals(text_type, entry, as_written, values))
+    if part is not config:
+        front = f"{types[model_type]['text'][0]}."
+        inside = {front + key: value for key, value in values.items()}
+        notes += failed_checks(model_type, raw, inside)
     if part is not config and untold and not takes_null(model_type, TIES):
         notes.append(f"config.json: {TIES} is null, which transformers refuses")
     if "text" not in entry and part is config and isinstance(config.get("text_config"), Mapping):
@@ -319,9 +323,18 @@ def refusals(text_type: str, entry: Entry, part: Mapping[str, Any], values: Mapp
     kinds = kinds if isinstance(kinds, list) and isinstance(count, int) and len(kinds) != count else ()
     if set(map(str, kinds)) & set(_refusals()["layer_types"].split()):
         yield f"config.json: {len(kinds)} layer_types of {count} layers, which transformers refuses"
+    yield from failed_checks(text_type, part, values)
+
+
+def failed_checks(model_type: str, config: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """Notes on numbers of a config, or of its parts, that do not go together.
+
+    Args:
+        values: by their dotted names, what the class fills in too.
+    """
     for condition, types in _refusals()["checks"].items():
-        if text_type in types.split():
-            known = {key: ({**part, **values}).get(key) for key in names_in(condition)}
-            if all(type(value) is int for value in known.values()) and holds(condition, known):
-                shown = ", ".join(f"{key} is {value}" for key, value in known.items())
+        if model_type in types.split():
+            known = {key: values[key] if key in values else key_of(config, key) for key in names_in(condition)}
+            if all(type(each) is int for each in known.values()) and holds(condition, known.get):
+                shown = ", ".join(f"{key} is {each}" for key, each in known.items())
                 yield f"config.json: {shown}: transformers refuses {condition}"
