@@ -259,6 +259,8 @@ def test_expressions_calculate_as_classes_do() -> None:
     assert size_of("max(width//8,16)+min(rates)", config) == 16 + 2
     assert size_of("-(-rate//prod(rates))*int(log2(width))", config) == 300 * 6
     assert size_of("int(sqrt(width))", config) == 8
+    assert [size_of("stage(rates,i-1)", config, (at,)) for at in (0, 8, 9, 14, 15)] == [0, 0, 1, 2, 2]
+    assert size_of("stage(rates,i)", config, (15,)) is None
     assert holds("width/ratio > 18", config)
     for text in (
         "prod(huge)",

@@ -11,6 +11,7 @@ code: the syntax tree is walked, and holds no more than is listed here. Tables w
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -53,7 +54,16 @@ def _product(values: list[Number]) -> Number | None:
     return found
 
 
-_FUNCTIONS: Mapping[str, Callable[..., Number | None]] = {
+def _stage(counts: Any, block: Any) -> int | None:
+    """In which stage a block is, of stages of so many blocks each: blocks 0 to 2 of [3, 4] are in 0. What is before the
+    first is in 0, too."""
+    if not isinstance(counts, list) or type(block) is not int or not all(type(count) is int for count in counts):
+        return None
+    ends = itertools.accumulate(counts)
+    return next((at for at, end in enumerate(ends) if block < end), None)
+
+
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "ceil": math.ceil,
     "floor": math.floor,
     "int": int,
@@ -64,6 +74,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Number | None]] = {
     "prod": _product,
     "round": round,
     "sqrt": math.sqrt,
+    "stage": _stage,
     "sum": sum,
 }
 _OF_ONE, _OF_POSITIVE, _OF_LISTS = ("ceil", "floor", "int", "log2", "round", "sqrt"), ("log2", "sqrt"), ("prod", "sum")
@@ -159,6 +170,8 @@ def _called(name: str, values: list[Any]) -> Number | None:
     """A function of one number, of a list, or of several numbers: int(1.5), max(depths), max(8, hidden_size//4)."""
     if name == "len":
         return len(values[0]) if isinstance(values[0], list) else None
+    if name == "stage":
+        return _stage(*values) if len(values) == 2 else None
     of_list = len(values) == 1 and name not in _OF_ONE
     some = values[0] if of_list else values
     if not isinstance(some, list) or not some or None in map(_bounded, some):
