@@ -45,6 +45,7 @@ class Step:
     trained: str = ""
     checkpoint_every: int = 2
     lora_dropout: float = 0.0
+    kbit_upcast: bool = True
     optimizer_in_backward: bool = False
     batch: int = 1
     context: int = 512
@@ -67,7 +68,7 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
     dtype = torch.float32 if single else torch.bfloat16
     model = _empty_model(auto, made, dtype, step.attention)
     if step.method == "qlora":
-        quantize(model, fp32_rest=step.precision == "mixed")
+        quantize(model, fp32_rest=step.precision == "mixed" and step.kbit_upcast)
     if step.method in ("lora", "qlora"):
         model = add_lora(model, step)
     if step.method == "frozen-except":

@@ -89,6 +89,7 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
         trained=setup.trained,
         checkpoint_every=setup.checkpoint_every,
         lora_dropout=setup.lora_dropout,
+        kbit_upcast=setup.kbit_upcast,
         optimizer_in_backward=setup.optimizer_in_backward,
         batch=workload.batch,
         context=workload.context,

@@ -180,6 +180,7 @@ def _adapters(reading: Reading) -> None:
     reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "adapter")
     if adapter == "qlora" and not four:
         reading.refuse("adapter", "qlora without load_in_4bit")
+    common.stays_bf16(reading)  # loaders/model.py, _configure_embedding_dtypes: what peft made fp32 is bf16 again
     common.adapters(reading, rank="lora_r", dropout="lora_dropout", default_rank=8, default_dropout=0.0)
     names = reading.get("lora_target_modules")
     if reading.flag("lora_target_linear"):

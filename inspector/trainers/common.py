@@ -123,6 +123,12 @@ def targets(reading: Reading, key: str, value: Any) -> None:
         reading.refuse(key, "targets of adapters by a pattern")
 
 
+def stays_bf16(reading: Reading) -> None:
+    """What a base in 4 bits leaves unquantized is not made fp32."""
+    if reading.settings.get("method") == "qlora" and reading.settings.get("precision") == "mixed":
+        reading.settings["kbit_upcast"] = False
+
+
 def checkpointing(reading: Reading, *, on: bool, key: str, offload: bool = False) -> None:
     """Gradient checkpointing of every block, and its inputs on the CPU."""
     there = key in reading.values and reading.values[key] is not None

@@ -158,6 +158,7 @@ def _method(reading: Reading) -> None:
     reading.put("method", "qlora" if bits is not None else "lora", "quantization_bit" if bits else "finetuning_type")
     if bits is not None:
         reading.take("double_quant", "double_quantization", True)
+        common.stays_bf16(reading)  # model/model_utils/checkpointing.py: norms are fp32 by upcast_layernorm alone
     common.adapters(reading, rank="lora_rank", dropout="lora_dropout", default_rank=8, default_dropout=0.0)
     common.targets(reading, "lora_target", reading.get("lora_target", "all"))
     if reading.flag("use_dora"):

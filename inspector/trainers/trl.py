@@ -118,7 +118,11 @@ def _method(reading: Reading) -> None:
     reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "use_peft")
     if loaded == "fp32" and not four:
         reading.refuse("dtype", "adapters on a base in fp32 under autocast: give dtype: bfloat16")
-    common.precision(reading, loaded="fp32", computes=computes, key="bf16")
+    # sft_trainer.py: adapters on 4 bits are made bf16, and what is not quantized stays as it was loaded.
+    whole = four and loaded == "bf16" and computes
+    common.precision(reading, loaded=loaded if whole else "fp32", computes=computes, key="bf16")
+    if whole:
+        reading.settings["adapter_dtype"] = "bf16"
     if four:
         reading.take("double_quant", "use_bnb_nested_quant", False)
     common.adapters(reading, rank="lora_r", dropout="lora_dropout", default_rank=16, default_dropout=0.05)

@@ -155,7 +155,13 @@ WITH_MORE = (
     "granite-3-8b",
     "smollm3-3b",
 )
-RARE = ({"method": "lora", "dora": True}, {"method": "lora", "precision": "fp32"})
+_STAYS = {"method": "qlora", "precision": "mixed", "kbit_upcast": False}
+RARE = (
+    {"method": "lora", "dora": True},
+    {"method": "lora", "precision": "fp32"},
+    {**_STAYS, "checkpointing": "full", "optimizer_impl": "fused"},
+    _STAYS,
+)
 ONLY_QUANTIZED = ("gpt2", "gemma-2-9b", "phi-3-mini", "bert-base", "gemma-3-4b", "qwen3-30b-a3b", "olmo-2-7b")
 
 

@@ -79,6 +79,8 @@ class TrainingSetup(ObjectiveSetup):
         checkpoint_every: for "selective".
         lora_dropout: of the adapters' inputs; any but 0 keeps its mask.
         double_quant: qlora's scales are quantized in turn (bnb_4bit_use_double_quant).
+        kbit_upcast: under "mixed" what qlora leaves unquantized is fp32 (peft's prepare_model_for_kbit_training, which
+            Axolotl undoes and LLaMA-Factory does not call); without, it stays in bf16.
         fp8: the blocks' linear layers multiply in fp8: by "torchao" (dynamic scaling), or Transformer Engine: "te", or
             "te-primary" on weights that are fp8 themselves (fp8_model_init).
         compiled: blocks run under torch.compile, each by itself, which keeps less for the backward pass.
@@ -218,6 +220,14 @@ class TrainingSetup(ObjectiveSetup):
         option="--no-double-quant",
         help="Do not quantize qlora's scales in turn.",
     )
+    kbit_upcast: bool = setting(
+        True,
+        rare=True,
+        option="--no-kbit-upcast",
+        help="What qlora leaves unquantized stays in bf16 under --precision mixed.",
+        docs="what qlora leaves unquantized (embeddings, norms, head) stays in bf16 under `--precision mixed`, as"
+        " Axolotl and LLaMA-Factory have it; peft's `prepare_model_for_kbit_training` makes it fp32",
+    )
     old_bitsandbytes: bool = setting(
         False,
         rare=True,
@@ -293,7 +303,7 @@ class TrainingSetup(ObjectiveSetup):
             or self.lora_dropout
         ):
             raise UsageError("these settings are of adapters", "Add --method lora or qlora.")
-        if self.method != "qlora" and (self.old_bitsandbytes or not self.double_quant):
+        if self.method != "qlora" and (self.old_bitsandbytes or not (self.double_quant and self.kbit_upcast)):
             raise UsageError("these settings are of a base in 4 bits", "Add --method qlora.")
         if self.adapter_dtype == "bf16" and (self.dora or self.precision != "bf16"):
             raise UsageError("adapters in bf16 are known with --precision bf16 and without --dora alone")
@@ -362,9 +372,8 @@ class TrainingSetup(ObjectiveSetup):
     @property
     def frozen_bytes(self) -> int:
         """Bytes of one parameter that does not train and is not quantized."""
-        if self.precision == "fp32" or (self.precision == "mixed" and self.method in ("qlora", "frozen-except")):
-            return 4
-        return 2
+        upcast = self.method == "frozen-except" or (self.method == "qlora" and self.kbit_upcast)
+        return 4 if self.precision == "fp32" or (self.precision == "mixed" and upcast) else 2
 
     @property
     def compute(self) -> str:

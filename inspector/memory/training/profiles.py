@@ -71,7 +71,7 @@ def find_profile(
     profile, layers = entries
     if setup.checkpointing == "selective-op":
         layers = each(layers, lambda layer: with_saved_ops(layer, compiled=setup.compiled, scattered=scattered))
-    if setup.method == "qlora" and setup.adapter_dtype == "bf16":
+    if setup.method == "qlora" and _word(setup) != "qlora":
         layers = each(layers, _with_working_copy)
     if setup.fp8 == "torchao":
         layers = each(layers, with_fused_casts if setup.compiled else with_casts)
@@ -119,6 +119,8 @@ def _word(setup: TrainingSetup) -> str:
     if setup.method == "lora":
         return "dora" if setup.dora else "lora-bf16" if setup.adapter_dtype == "bf16" else "lora"
     if setup.method == "qlora":
+        if setup.precision == "mixed" and not setup.kbit_upcast:
+            return "lora"
         return "qlora" if setup.adapter_dtype == "fp32" else "lora-bf16"
     return "full"
 
@@ -128,8 +130,8 @@ WORKING_COPY = 2.0625
 
 
 def _with_working_copy(layer: Layer) -> Layer:
-    """A block on a 4-bit base whose adapters have the base's precision: that of an unpacked base, whose linear layers
-    keep nothing either, with the copy of one weight at every moment."""
+    """A block on a 4-bit base that stays in bf16 but for that: that of an unpacked base, whose linear layers keep
+    nothing either, with the copy of one weight at every moment."""
     name = "hf" if mentions(layer, "f") else "hq"
 
     def more(piece: Piece) -> Piece:

@@ -38,7 +38,7 @@ def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
 
 
 def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
-    """Bytes of a base in nf4; what the recipe leaves alone is bf16, or fp32 under "mixed"."""
+    """Bytes of a base in nf4; what the recipe leaves alone is bf16, or under "mixed" fp32 where it is upcast."""
     name = "nf4-dq" if setup.double_quant else "nf4"
     recipe, counts = RECIPES[name], model.parameters.by_component
     keeps = recipe.keeps
@@ -50,9 +50,8 @@ def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
         f"{values:,} parameters x {float(recipe.bits):.4g} bits ({kind})"
         f" + {kept:,} unquantized x {setup.frozen_bytes} B"
     )
-    source = (
-        f"{recipe.source}; peft 0.21, prepare_model_for_kbit_training" if setup.precision == "mixed" else recipe.source
-    )
+    upcast = "; peft 0.21, prepare_model_for_kbit_training" if setup.frozen_bytes == 4 else ""
+    source = f"{recipe.source}{upcast}"
     return sum(packed.values()) + kept * setup.frozen_bytes, formula, source
 
 

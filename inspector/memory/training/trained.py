@@ -166,6 +166,9 @@ def blocks_of(
     spared: dict[int, int] = {}
     if setup.compiled:
         spared = {index: spared_by_compiling(layer, model_type, sizes) for index, layer in enumerate(layers)}
+    if setup.method == "qlora" and setup.frozen_bytes == 2 and setup.compute == "mixed" and not setup.lora_dropout:
+        for index, fewer in _uncopied(weights.linears(setup.lora_targets) if weights else [], sizes).items():
+            spared[index] = spared.get(index, 0) + fewer
     if not setup.adapters or weights is None or (every and not setup.lora_dropout and not setup.old_bitsandbytes):
         return [Block(layer, spared.get(index, 0)) for index, layer in enumerate(layers)]
     chosen = weights.linears(setup.lora_targets)
@@ -245,6 +248,22 @@ def _dropout(group: Weight, setup: TrainingSetup, sizes: Sizes, model_type: str 
         return 0
     output = setup.frozen_bytes if _shares(setup) else 0
     return sizes.letters["T"] * _width(group, model_type) * (1 + output)
+
+
+def _uncopied(chosen: Sequence[Weight], sizes: Sizes) -> dict[int, int]:
+    """Layer -> bytes of the adapters' inputs that plain linear layers copy and 4-bit ones share: under autocast peft
+    casts none of these (peft/tuners/lora/bnb.py, Linear4bit.forward). The input of o_proj attention keeps in any case.
+    """
+    found: dict[int, int] = {}
+    kept: set[tuple[int, str]] = set()
+    for group in chosen:
+        name = group.module.rpartition(".")[2]
+        first = next((names[0] for names in SHARED if name in names), name)
+        for index in group.layers if group.component != "experts" else ():
+            alone = name != "o_proj" and (index, first) not in kept
+            kept.add((index, first))
+            found[index] = found.get(index, 0) + (0 if alone else sizes.letters["T"] * group.shape[1] * 2)
+    return found
 
 
 def _inputs(weights: Weights, chosen: Sequence[Weight], setup: TrainingSetup, sizes: Sizes) -> dict[int, int]:
