@@ -49,7 +49,7 @@ def read_document(path: Path) -> Document:
             read = file.read(MAX_CHARACTERS + 1)
         if len(read) > MAX_CHARACTERS:
             raise UsageError(f"{path.name} is larger than any trainer's config")
-        text = read.decode("utf-8")
+        text = read.decode("utf-8-sig")  # Windows' editors write a mark before it
     except (OSError, ValueError) as error:
         raise FileMissing(f"{path}: cannot be read", str(getattr(error, "strerror", "") or "not UTF-8")) from None
     return Document(path, text, values_of(path.name, text))

@@ -2,7 +2,7 @@
 
 `SFTConfig(per_device_train_batch_size=2)` gives {"args.per_device_train_batch_size": 2}: "load." stands for the class
 that loads a model, "adapters." for what puts adapters on it, "args." for the trainer's arguments, "trainer." for its
-own; "load.class" and "trainer.class" are their names. Values are literals, names that were given one before, and simple
+own; "load.class" and "trainer.class" are their names. Values are literals, names that have one and no other, and simple
 arithmetic of them; what is more than that is its own text, which is no number and no yes.
 """
 
@@ -12,6 +12,7 @@ import ast
 import json
 import re
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,12 +69,9 @@ def _cells(name: str, text: str) -> list[str]:
 
 def _arguments(tree: ast.Module) -> dict[str, Any]:
     """Each kind's first call; "args.again" where the trainer's arguments stand there twice."""
-    names: dict[str, Any] = {}
+    names = _names(tree)
     found: dict[str, Any] = {}
     seen: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            names.setdefault(node.targets[0].id, _value(node.value, names))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -84,23 +82,70 @@ def _arguments(tree: ast.Module) -> dict[str, Any]:
             seen.add(kind)
             found[f"{kind}.class"] = title
             found |= {f"{kind}.{key}": _value(value, names) for key, value in _given(node, positions)}
+    return found | _set_later(tree)
+
+
+def _names(tree: ast.Module) -> dict[str, Any]:
+    """The names that have one value: none of a loop, of a function's arguments, or changed later."""
+    values: dict[str, list[ast.expr]] = defaultdict(list)
+    given = Counter[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    values[target.id].append(node.value)
+                    given[target.id] -= 1
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            given[node.id] += 1
+        elif isinstance(node, ast.arg):
+            given[node.arg] += 1
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in CHANGES:
+            given[node.value.id] += 1
+    names: dict[str, Any] = {}
+    for name, nodes in values.items():
+        if not given[name] and len({ast.dump(node) for node in nodes}) == 1:
+            names[name] = _value(nodes[0], names)
+    return names
+
+
+CHANGES = ("append", "extend", "insert", "remove", "pop", "clear")
+"""Methods that change a list."""
+
+
+def _set_later(tree: ast.Module) -> dict[str, Any]:
+    """What is set as an attribute of what an arguments' class made, or of a trainer's `args`: its own text."""
+    holders: set[str] = set()
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign | ast.AugAssign):
+            continue
+        if isinstance(node.value, ast.Call) and _kind(node.value)[0] == "args":
+            holders.update(_last(target) for target in getattr(node, "targets", ()))
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            owner = target.value if isinstance(target, ast.Attribute) else None
+            if owner and ((isinstance(owner, ast.Attribute) and owner.attr == "args") or _last(owner) in holders):
+                found[f"args.{_last(target)}"] = _text(node)
     return found
 
 
 def _kind(call: ast.Call) -> tuple[str, str, tuple[str, ...]]:
     """What a call is: the kind's prefix, the class's name, the names of its first arguments; "" for any other."""
     function = call.func
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-        owner = function.value.id
-        if owner.startswith("Fast") and function.attr == "from_pretrained":
-            return "load", owner, ("model_name", "max_seq_length", "dtype", "load_in_4bit")
-        if owner.startswith("Fast") and function.attr == "get_peft_model":
-            return "adapters", owner, ("", "r")
-    if isinstance(function, ast.Name) and function.id.endswith("Trainer") and not function.id.startswith("Patch"):
-        return "trainer", function.id, ()
-    if isinstance(function, ast.Name) and function.id in ARGUMENTS:
-        return "args", function.id, ()
+    name, owner = _last(function), _last(function.value) if isinstance(function, ast.Attribute) else ""
+    if owner.startswith("Fast") and name == "from_pretrained":
+        return "load", owner, ("model_name", "max_seq_length", "dtype", "load_in_4bit")
+    if owner.startswith("Fast") and name == "get_peft_model":
+        return "adapters", owner, ("", "r")
+    if name.endswith("Trainer") and not name.startswith("Patch"):
+        return "trainer", name, ()
+    if name in ARGUMENTS:
+        return "args", name, ()
     return "", "", ()
+
+
+def _last(node: ast.expr | None) -> str:
+    """The last of a dotted name: SFTConfig of trl.SFTConfig."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 ARGUMENTS = (
@@ -133,9 +178,7 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.BinOp):
         return _computed(node, names)
     if isinstance(node, ast.Call):
-        function = node.func
-        called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        return True if called in SUPPORTED else _text(node)
+        return True if _last(node.func) in SUPPORTED else _text(node)
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch":
         return node.attr
     return _text(node)
@@ -154,5 +197,5 @@ def _computed(node: ast.BinOp, names: Mapping[str, Any]) -> Any:
     return _text(node)
 
 
-def _text(node: ast.expr) -> str:
+def _text(node: ast.expr | ast.stmt) -> str:
     return ast.unparse(node)[:LONGEST]

@@ -22,6 +22,8 @@ def read(reading: Reading) -> None:
         reading.put("model", whole, "load.model_name")
     for kind in ("load", "trainer", "adapters"):
         reading.taken.add(f"{kind}.class")
+    if "load.max_seq_length" in reading.values and reading.get("load.max_seq_length") is None:
+        reading.refuse("load.max_seq_length", "None, the model's own maximum", unless="context")
     reading.take("context", "load.max_seq_length", 2048)
     for key in ("args.max_seq_length", "args.max_length", "trainer.max_seq_length"):
         if reading.get(key) is not None:

@@ -69,6 +69,23 @@ def test_a_notebook_is_its_cells_without_the_shells_lines(tmp_path: Path) -> Non
         ("trainer.train()", "SFTConfig(max_steps = 2)", "a second training run"),
         ("get_peft_model", "get_base_model", "nothing trains in it"),
         ("dtype = None", "load_in_2bit = True", "load.load_in_2bit"),
+        (
+            "model, tokenizer = Fast",
+            "max_seq_length *= 4\nmodel, tokenizer = Fast",
+            "'max_seq_length' is no whole number",
+        ),
+        (
+            "model, tokenizer = Fast",
+            "if big:\n    max_seq_length = 8192\nmodel, tokenizer = Fast",
+            "'max_seq_length' is no whole number",
+        ),
+        (
+            "model, tokenizer = Fast",
+            "def cut(max_seq_length): pass\nmodel, tokenizer = Fast",
+            "'max_seq_length' is no whole number",
+        ),
+        ("trainer.train()", "trainer.args.per_device_train_batch_size = 64", "is no whole number"),
+        ("= max_seq_length", "= None", "the model's own maximum"),
     ],
 )
 def test_what_is_not_modelled_or_not_told_is_refused(old: str, new: str, words: str, tmp_path: Path) -> None:
@@ -94,6 +111,16 @@ def test_what_is_no_script_is_refused_in_words(name: str, text: str, words: str,
     with pytest.raises(UsageError) as refused:
         run_of(tmp_path, text, name)
     assert words in refused.value.message
+
+
+def test_names_with_one_value_and_dotted_names_are_read(tmp_path: Path) -> None:
+    """Also with the mark that Windows' editors write, in a file and in two assignments of the same value."""
+    text = SCRIPT.replace("max_seq_length = 2 * 1024", "max_seq_length: int = 4096\nmax_seq_length = 4096")
+    text = text.replace(" FastLanguageModel.", " unsloth.FastLanguageModel.").replace(
+        "args = Train", "args = transformers.Train"
+    )
+    settings = run_of(tmp_path, "\ufeff" + text).settings
+    assert (settings["context"], settings["batch"], settings["lora_rank"]) == (4096, 2, 32)
 
 
 def test_long_chains_of_operators_end_in_words() -> None:
