@@ -126,7 +126,7 @@ def main() -> None:
     known = read_cases(options.known) if options.known and options.known.exists() else {"models": [], "versions": {}}
     kind = "chunked" if FUSED else "all"
     models = {model["name"]: model for model in known["models"]}
-    names = ("torch", "transformers", "peft", "accelerate")
+    names = ("torch", "transformers", "peft", "accelerate", "sentence-transformers")
     versions = known["versions"] | {name: version(name) for name in names} | {f"trl ({kind})": trl.__version__}
     order = [*MODELS, *UNSEEN, *ENCODERS]
     for model in (model for model in GRID if model.name in options.models):
