@@ -228,6 +228,7 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
         "objective": None if article else setup.objective,
         "reference": setup.reference_model,
         "reference_model": setup.reference_repo,
+        "reward_model": setup.reward_repo,
         "texts": setup.texts if setup.aim.headless else None,
         "mini_batch": setup.mini_batch,
         "generation": setup.generates,

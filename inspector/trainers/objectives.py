@@ -33,6 +33,7 @@ def objective_of(reading: Reading) -> str:
         return reading.objective
     losses = reading.names("loss_type").split(",") if reading.get("loss_type") else []
     signs = (
+        ("ppo", ("num_ppo_epochs", "response_length", "local_rollout_forward_batch_size", "cliprange_value")),
         ("gkd", ("lmbda", "seq_kd", "teacher_model_name_or_path")),
         ("rloo", ("normalize_advantages", "reward_clip_range")),
         ("grpo", ("num_generations", "max_completion_length", "use_vllm", "vllm_mode", "scale_rewards")),
@@ -84,6 +85,31 @@ def distillation(reading: Reading) -> str:
     reading.taken |= {"lmbda", "seq_kd", "temperature", "max_new_tokens", "disable_dropout"}
     reading.taken |= {"teacher_model_init_kwargs", "teacher_model_init_kwargs.*"}
     return "gkd" if 0 < reading.number("beta", 0.5) < 1 else "kd"
+
+
+def rollouts(reading: Reading) -> None:
+    """PPO by TRL's keys (experimental/ppo/ppo_config.py)."""
+    if reading.get("sft_model_path") is not None and "model" not in reading.settings:
+        reading.put("model", reading.get("sft_model_path"), "sft_model_path")
+    if reading.get("reward_model_path") is not None:
+        reading.put("reward_repo", reading.get("reward_model_path"), "reward_model_path")
+    reading.take("completion_tokens", "response_length", 53)
+    reading.take("mini_batch", "local_rollout_forward_batch_size", 64)
+    reading.settings.pop("context", None)
+    reading.refuse("max_prompt_length", LENGTHS, unless="context")
+    reading.assume("checkpointing", "none", "PPOTrainer does not turn it on, whatever gradient_checkpointing says")
+    reading.taken |= {"num_ppo_epochs", "num_mini_batches", "total_episodes", "num_sample_generations", "stop_token"}
+    reading.taken |= {
+        "stop_token_id",
+        "temperature",
+        "missing_eos_penalty",
+        "whiten_rewards",
+        "kl_coef",
+        "kl_estimator",
+    }
+    reading.taken |= {"cliprange", "cliprange_value", "vf_coef", "gamma", "lam", "ds3_gather_for_generation"}
+    if reading.number("num_mini_batches", 1) != 1:
+        reading.notes.append("num_mini_batches: the optimizer steps more often; an update's sequences are as many")
 
 
 def preferences(reading: Reading) -> str:

@@ -34,8 +34,8 @@ IGNORED = (
 
 UNMODELLED = {
     "ac_mode": "selective checkpointing by torchtune's own numbers: --checkpointing selective says it",
-    "teacher_*": "distillation",
-    "kd_*": "distillation",
+    "teacher_*": "distillation by another recipe",
+    "kd_*": "distillation by another recipe",
     "ref_*": "a reference model",
     "quantizer*": "quantization-aware training",
     "policy_*": "reinforcement methods",
@@ -106,7 +106,11 @@ def read(reading: Reading) -> None:
     reading.choose("precision", "dtype", {"bf16": "bf16", "fp32": "fp32"}, "bf16")
     _optimizer(reading)
     loss = str(reading.get("loss._component_", "CrossEntropyLoss")).rpartition(".")[2]
-    if loss in LOSSES:
+    if reading.get("kd_loss._component_") is not None:
+        _distillation(reading)
+    elif loss in DPO_LOSSES:
+        _preferences(reading)
+    elif loss in LOSSES:
         reading.put("logits", LOSSES[loss], "loss._component_")
     else:
         reading.refuse("loss._component_", f"the loss {loss}")
@@ -124,6 +128,34 @@ def read(reading: Reading) -> None:
             reading.notes.append("compile: what compiled blocks keep is not modelled here: a bound")
     reading.assume("attention", "sdpa")
     _spread(reading)
+
+
+DPO_LOSSES = ("DPOLoss", "RSOLoss")
+"""torchtune/rlhf/loss: functions of sums of log-probabilities."""
+
+
+def _preferences(reading: Reading) -> None:
+    """recipes/lora_dpo_*.py: the base under the adapters is the reference; full_dpo_distributed.py: a frozen copy."""
+    reading.put("objective", "dpo", "loss._component_")
+    reading.settings["whole_logits"] = True
+    reading.assume("logits", "all", "log-probabilities are of whole logits (rlhf.get_batch_log_probs)")
+    reading.taken |= {key for key in reading.values if key.startswith(("ref_checkpointer", "loss.", "ref_policy_"))}
+    reading.notes.append("torchtune's DPO holds of logits what TRL's does: from source, not measured")
+
+
+def _distillation(reading: Reading) -> None:
+    """recipes/knowledge_distillation_*.py: a teacher's logits and the student's, both in chunks."""
+    reading.put("objective", "kd", "kd_loss._component_")
+    reading.settings["whole_logits"] = True
+    reading.assume("logits", "all", "the model gives all logits, in chunks")
+    builder = str(reading.get("teacher_model._component_", "")).rpartition(".")[2]
+    if builder in MODELS:
+        reading.put("reference_repo", MODELS[builder], "teacher_model._component_")
+    else:
+        which = f"the teacher {builder}: --reference-model ID"
+        reading.refuse("teacher_model._component_", which, unless="reference_repo")
+    reading.taken |= {key for key in reading.values if key.startswith(("teacher_checkpointer", "kd_", "loss."))}
+    reading.notes.append("torchtune's losses upcast logits by chunks: what is counted for distillation is a bound")
 
 
 def _model(reading: Reading) -> tuple[str, str]:

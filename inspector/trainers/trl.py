@@ -89,6 +89,9 @@ def _objective(reading: Reading, objective: str) -> None:
         reading.settings["fp32_outputs"] = True
     if objective == "gkd":
         objectives.put_objective(reading, objectives.distillation(reading), "lmbda")
+    elif objective == "ppo":
+        objectives.put_objective(reading, objective, "num_ppo_epochs")
+        objectives.rollouts(reading)
     elif objective in ("grpo", "rloo"):
         objectives.put_objective(reading, objective, "num_generations")
         objectives.completions(reading, objective)

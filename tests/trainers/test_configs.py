@@ -554,6 +554,17 @@ bf16: true
 """
 
 
+TUNE = """model:
+  _component_: torchtune.models.llama3_2.lora_llama3_2_1b
+  lora_attn_modules: [q_proj, v_proj]
+  lora_rank: 8
+tokenizer:
+  max_seq_len: 1024
+batch_size: 4
+dtype: bf16
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -565,6 +576,15 @@ bf16: true
         (
             f"{TRL}lmbda: 0.0\nbeta: 0.5\nteacher_model_name_or_path: Qwen/Qwen3-8B",
             {"objective": "gkd", "reference_repo": "Qwen/Qwen3-8B"},
+        ),
+        (
+            f"{TUNE}loss:\n  _component_: torchtune.rlhf.loss.DPOLoss\n  beta: 0.1\n",
+            {"objective": "dpo", "logits": "all", "whole_logits": True},
+        ),
+        (
+            f"{TUNE}teacher_model:\n  _component_: torchtune.models.llama3_1.llama3_1_8b\n"
+            "kd_loss:\n  _component_: torchtune.modules.loss.ForwardKLWithChunkedOutputLoss\nkd_ratio: 0.5\n",
+            {"objective": "kd", "reference_repo": "meta-llama/Llama-3.1-8B"},
         ),
         (f"{TRL}lmbda: 0.0\nbeta: 1.0", {"objective": "kd", "reference_repo": None}),
         (f"{TRL}loss_type: kto\ndesirable_weight: 1.0", {"objective": "kto"}),
@@ -602,6 +622,15 @@ def test_what_a_file_leaves_open_an_option_may_say(text: str, key: str, setting:
     with pytest.raises(UnreadableModel, match=key):
         run_of(tmp_path, text)
     assert run_of(tmp_path, text, given={setting})
+
+
+def test_ppo_takes_the_length_of_its_prompts_from_an_option(tmp_path: Path) -> None:
+    text = f"{TRL}num_ppo_epochs: 4\nresponse_length: 128\nreward_model_path: Qwen/Qwen3-0.6B\n"
+    with pytest.raises(UnreadableModel, match="how long prompts are"):
+        run_of(tmp_path, text)
+    run = run_of(tmp_path, text, given={"context"})
+    found = {"objective": "ppo", "completion_tokens": 128, "reward_repo": "Qwen/Qwen3-0.6B", "checkpointing": "none"}
+    assert {name: run.settings.get(name) for name in found} == found
 
 
 def test_a_key_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:

@@ -349,11 +349,22 @@ class TrainingSetup(ObjectiveSetup):
         Raises:
             UsageError: in this precision that is not known.
         """
-        precision = "mixed" if self.fp32_outputs and self.compute == "bf16" else self.compute
-        if precision not in self.aim.logits:
+        if self.outputs not in self.aim.logits:
             known = ", ".join(self.aim.logits)
-            raise UsageError(f"what {self.objective} holds of logits in {precision} is not known", f"Known: {known}.")
-        return self.aim.logits[precision]
+            raise UsageError(
+                f"what {self.objective} holds of logits in {self.outputs} is not known", f"Known: {known}."
+            )
+        return self.aim.logits[self.outputs]
+
+    @property
+    def prompt_bytes(self) -> LogitBytes | None:
+        """The same of every token, where an objective makes logits of prompts, too."""
+        return self.aim.prompts.get(self.outputs)
+
+    @property
+    def outputs(self) -> str:
+        """The precision by which what the loss holds of logits is told: that of the passes and of what they return."""
+        return "mixed" if self.fp32_outputs and self.compute == "bf16" else self.compute
 
     @property
     def variant(self) -> str:

@@ -96,6 +96,7 @@ class Passes:
 
     Attributes:
         old_gradients: bytes of gradients left by earlier microbatches; new ones are added to them in place.
+        tied: bytes of a tied head's new gradient, which autograd keeps beside old ones until the embedding's is there.
         let_go: gradients go as soon as they are there, but for so many bytes of a tied head's, which wait for those of
             the embedding; None where they stay.
         kept_copies: microbatches in flight, each with all that it keeps (pipelines); under interleaved schedules those
@@ -106,6 +107,7 @@ class Passes:
     """
 
     old_gradients: int | None = None
+    tied: int = 0
     let_go: int | None = None
     kept_copies: float = 1
     offloaded: bool = False
@@ -131,7 +133,7 @@ def moments(
     old, waiting = passes.old_gradients, passes.let_go
 
     def note(phase: str, piece: _Measured, kept: int, gradients: int, less: int = 0) -> None:
-        live = gradients if old is None else old
+        live = gradients if old is None else old + min(passes.tied, gradients)
         if waiting is not None:
             live = min(waiting, gradients)
         freed = min(0, live)  # the head's passes let go of more than its gradients take

@@ -11,6 +11,7 @@ from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
+from inspector.memory.training.objectives.critic import critic_setup, with_critic
 from inspector.memory.training.objectives.embeddings import embedding_moments
 from inspector.memory.training.objectives.generation import generating, generation_text
 from inspector.memory.training.objectives.heads import objective_head
@@ -78,8 +79,21 @@ def training_estimate(
     """
     if workload.context < 1 or workload.batch < 1:
         raise UsageError("context and batch must be at least 1")
-    model = with_own_head(model, setup)
     sharding = sharding or Sharding()
+    policy = _alone(model, workload, setup, sharding, tensors)
+    if setup.aim.critic is None or policy.peak is None:
+        return policy
+    other = setup.companion("reward_repo")
+    theirs = (other.model, other.tensors) if other else (model, tensors)
+    value = _alone(theirs[0], workload, critic_setup(setup), sharding, theirs[1])
+    return with_critic(model, policy, value)
+
+
+def _alone(
+    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights | None
+) -> TrainingEstimate:
+    """The step of one model that trains, and of what is frozen beside it."""
+    model = with_own_head(model, setup)
     if sharding.fp8_gather and setup.fp8 != "torchao":
         raise UsageError("torchao's layers gather in fp8", "Add --fp8 torchao.")
     refuse_layout(model, setup, sharding)
@@ -364,6 +378,7 @@ class _Card:
             start, embedding = (start, embedding) if self.stage == FIRST else (NOTHING, NOTHING)
         passes = Passes(
             old_gradients=gradient_bytes if sharding.grad_accum > 1 or sharding.main_grads else None,
+            tied=self._waiting,
             let_go=self._waiting if setup.optimizer_in_backward else None,
             kept_copies=in_flight(self.stage, sharding),
             offloaded="activations" in sharding.away,
@@ -386,7 +401,9 @@ class _Card:
         if setup.objective != "sft":
             encodes = any(layer.kind == "no_cache" for layer in self.model.architecture.layers)
             own = objective_head(head, sizes, setup, trains=trains, encodes=encodes)
-            return own.piece, scored(self.model.architecture, self.workload, setup, sizes, self.tensors, own.kept)
+            steps = self.sharding.grad_accum
+            beside = scored(self.model.architecture, self.workload, setup, sizes, self.tensors, own.kept, steps)
+            return own.piece, beside
         return chunked_head(head, sizes, setup, trains=trains) if setup.logits != "all" else head, []
 
     def _parts_of(self, peak: Moment, step: Part, gradient_bytes: int, source: str, more: str) -> tuple[Part, ...]:

@@ -261,3 +261,49 @@ def test_with_several_gpus_the_account_is_the_first_ones(run: Run) -> None:
     share = inspector.train(LLAMA, offline=True, gpus="H100").fits[0].capacity * 0.3 / 2**30
     assert f"inference engine {share:.2f}" in " ".join(both.out.split())
     assert "the account is that of H100" in both.err
+
+
+SMALL, SMALL_PARAMETERS, SMALL_HEAD = "meta-llama/Llama-3.2-1B", 1_235_814_400, 2048
+
+
+def ppo(**settings: Any) -> inspector.TrainingEstimate:
+    return inspector.train(SMALL, offline=True, objective="ppo", context=512, batch=2, **settings).training
+
+
+def test_ppo_trains_a_value_model_and_keeps_two_frozen_ones() -> None:
+    step = ppo(completion_tokens=128)
+    both = 2 * SMALL_PARAMETERS + SMALL_HEAD  # the head is the embedding; the value model's is one of one value
+    assert step.trainable_parameters == both
+    assert step.part("weights").bytes == 2 * both  # type: ignore[union-attr]
+    assert step.part("optimizer_states").bytes == 4 * both  # type: ignore[union-attr]
+    assert step.part("frozen_models").bytes == 2 * both  # type: ignore[union-attr]
+    assert sum(part.bytes or 0 for part in step.parts) == step.peak == max(step.phases.values())
+
+
+def test_the_scores_of_an_updates_completions_stay() -> None:
+    """fp32, of all its micro-batches, in every phase."""
+    short, long = ppo(completion_tokens=128), ppo(completion_tokens=256)
+    scores = 2 * 128 * 128256 * 4
+    assert long.phases["optimizer"] - short.phases["optimizer"] == scores
+    two = ppo(completion_tokens=128, sharding={"grad_accum": 2})
+    assert two.phases["optimizer"] - short.phases["optimizer"] == scores
+
+
+def test_a_reward_model_of_its_own_is_the_value_models_shape_too() -> None:
+    step = ppo(completion_tokens=128, reward_repo=LLAMA, method="lora")
+    other = PARAMETERS - 128256 * 4096 + 4096
+    assert step.part("frozen_models").bytes == 2 * other  # type: ignore[union-attr]
+    assert step.trainable_parameters == other + 11_272_192
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"sharding": {"tp": 2}}, "two models that train are known without"),
+        ({"generation": "server"}, "generates by itself"),
+        ({"completion_tokens": 1024}, "do not fit into 512"),
+    ],
+)
+def test_ppo_refuses_what_was_not_looked_at(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        ppo(**settings)

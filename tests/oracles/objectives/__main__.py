@@ -95,13 +95,19 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
         for step in steps(model):
             for case in _with_teacher(oracle.cases(step), getattr(oracle, "TEACHERS", {}).get(model.name)):
                 start = time.monotonic()
-                peaks = measure(model.model_type, model.config(), case, oracle)
+                own_way = getattr(oracle, "measure", None)
+                how = (model.model_type, model.config(), case)
+                peaks = own_way(*how) if own_way else measure(*how, oracle)
                 defaults = dataclasses.asdict(Step())
                 settings = {
                     key: value for key, value in dataclasses.asdict(case.step).items() if value != defaults[key]
                 }
                 usual = ("auto", 0, False, "")
-                own = {key: value for key, value in vars(case).items() if key != "step" and value not in usual}
+                own = {
+                    key: value
+                    for key, value in vars(case).items()
+                    if key != "step" and value not in usual and (key, value) != ("accumulated", 1)
+                }
                 settings |= own | {"logits": "chunked" if FUSED else "all"}
                 found.append(settings | {"measured": peaks})
                 print(f"{model.name} {settings} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)

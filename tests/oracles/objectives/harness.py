@@ -91,7 +91,9 @@ class Case:
     """Name in tests/oracles/training_grid.py of a reference model of its own."""
     texts: int = 0
     mini_batch: int = 0
-    """Texts that are embedded at a time; 0 for all."""
+    """Texts that are embedded at a time, or sequences that are scored at a time; 0 for all."""
+    accumulated: int = 1
+    """Micro-batches of an update."""
 
     @property
     def copies(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.logits import LOGITS, WHOLE_LOSS
+from inspector.memory.training.objectives.objective import LogitBytes
 from inspector.memory.training.sizes import MissingSize, Sizes
 from inspector.memory.training.table import Piece, Sum
 
@@ -50,6 +51,8 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         later = [peak for peak in later if not any(name in peak for name in LOGITS)]
     else:
         each, share = setup.logit_bytes, setup.scored_share(sizes.letters["s"])
+        if (prompts := setup.prompt_bytes) is not None:
+            return Head(_with_prompts(head.end, beside, later, each, prompts, share), {})
         capped = max(0, loss.get("TV", 0) - WHOLE_LOSS)  # logits that are capped keep what they were before
         scores = setup.reference_model in ("copy", "adapters-off")
         peaks = [
@@ -59,6 +62,16 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
         ]
         kept = {**beside, "TV": share * (each.kept + capped)}
     return Head(Piece(head.end, (*peaks, *later)), kept)
+
+
+def _with_prompts(
+    end: Sum, beside: Sum, later: list[Sum], each: LogitBytes, prompts: LogitBytes, share: float
+) -> Piece:
+    """The head's moments where logits of prompts are made, too, and `each` is of completions alone."""
+    names = ("made", "loss", "backward")
+    whole = [getattr(prompts, name) + share * getattr(each, name) for name in names]
+    stay = [{**peak, "TV": peak.get("TV", 0) + prompts.kept} for peak in later]  # the trainer holds on to what is made
+    return Piece(end, (*({**beside, "TV": size} for size in whole), *stay))
 
 
 def _pooled(head: Piece, setup: TrainingSetup, *, encodes: bool) -> Piece:
@@ -88,7 +101,10 @@ def scoring_heads(sizes: Sizes, setup: TrainingSetup, cast: int) -> list[tuple[i
     if setup.logits == "chunked":
         return [(0, sizes.bytes_of(_plus({"Th": (1 + share) * hidden}, _tile(sizes, setup, share))))]
     rest = sizes.bytes_of({"Th": hidden})
-    whole = sizes.bytes_of({"TV": share * setup.logit_bytes.scored}), rest
+    each = share * setup.logit_bytes.scored
+    if (prompts := setup.prompt_bytes) is not None:
+        each, share = each + prompts.scored, 1.0
+    whole = sizes.bytes_of({"TV": each}), rest
     if setup.compute != "mixed" or setup.adapters:
         return [whole]
     product = sizes.bytes_of({"TV": 2 * share}), rest + cast + sizes.bytes_of({"Vh": 2})

@@ -77,6 +77,14 @@ def beside(
     return (*found, own) if own else found
 
 
+def _rewards(model: Model, setup: TrainingSetup) -> int:
+    """Parameters of a frozen reward model: without the vocabulary's head, with one of one value."""
+    if setup.aim.critic is None:
+        return 0
+    other = setup.companion("reward_repo")
+    return with_own_head(other.model if other else model, replace(setup, is_critic=True)).parameters.total
+
+
 def frozen_models(model: Model, setup: TrainingSetup, sharding: Sharding, share: float) -> tuple[Part, ...]:
     """A part for each model beside the one that trains, as large as it is on one GPU.
 
@@ -86,10 +94,11 @@ def frozen_models(model: Model, setup: TrainingSetup, sharding: Sharding, share:
     Args:
         share: of the parameters that one GPU has, before data parallelism divides them.
     """
-    if setup.reference_model != "copy":
+    other, rewards = setup.companion("reference_repo"), _rewards(model, setup)
+    copied = setup.reference_model == "copy"
+    if not copied and not rewards:
         return ()
-    other = setup.companion("reference_repo")
-    count = (other.model if other else model).parameters.total
+    count = (other.model if other else model).parameters.total * copied + rewards
     size = setup.frozen_bytes if setup.method != "full" else setup.trained_bytes
     divided = sharding.shards[0]
     formula = f"{count:,} frozen parameters x {size} B" + (f" of {other.name}" if other else "")

@@ -51,6 +51,8 @@ class Objective:
         rows: sequences in a forward pass for each one of the batch: 2 where an example is a chosen and a rejected one.
         references: where its frozen reference model can be, the default first; empty where it has none.
         logits: precision of the passes ("bf16", "mixed", "fp32") -> what a loss over whole logits holds.
+        prompts: the same of every token, where logits of prompts are made, too; `logits` are of completions then.
+        critic: the value model that trains beside the policy.
         scalar_head: the model has a head of one value in the place of the vocabulary's.
         headless: the model is the class without a head; its loss is over one embedding of each text, and encoders
             train by it, too.
@@ -69,6 +71,8 @@ class Objective:
     rows: int = 1
     references: tuple[str, ...] = ()
     logits: Mapping[str, LogitBytes] = field(default_factory=dict)
+    prompts: Mapping[str, LogitBytes] = field(default_factory=dict)
+    critic: Objective | None = None
     scalar_head: bool = False
     headless: bool = False
     fused: str = ""

@@ -20,6 +20,7 @@ OBJECTIVES = {
     "reward": "reward",
     "grpo": "grpo",
     "rloo": "rloo",
+    "ppo": "ppo",
     "gkd": "gkd",
     "kd": "kd",
     "embedding": "embedding",

@@ -37,6 +37,7 @@ def scored(
     sizes: Sizes,
     tensors: Weights | None,
     kept: Sum,
+    grad_accum: int = 1,
 ) -> list[Scored]:
     """The moments of the passes without gradients.
 
@@ -45,8 +46,11 @@ def scored(
 
     Args:
         kept: what the policy's head keeps while the reference scores.
+        grad_accum: micro-batches that are scored together, where an update's are.
     """
     found = []
+    if setup.aim.critic is not None:
+        workload, sizes = _rollout(workload, setup, sizes, grad_accum)
     if setup.reference_model in ("copy", "adapters-off"):
         frozen, other = frozen_setup(setup), setup.companion("reference_repo")
         if other is None:
@@ -58,6 +62,17 @@ def scored(
         own = replace(setup, checkpointing="full", checkpoint_every=2)
         found += _pass(architecture, workload, setup, own, sizes, tensors, kept)
     return found
+
+
+def _rollout(workload: Workload, setup: TrainingSetup, sizes: Sizes, grad_accum: int) -> tuple[Workload, Sizes]:
+    """The sequences that are scored at a time of all of an update."""
+    rows = min(workload.batch * grad_accum, setup.mini_batch or ROLLOUT)
+    tokens = rows * workload.context
+    return replace(workload, batch=rows), Sizes(sizes.letters | {"b": rows, "T": tokens, "G": tokens}, sizes.sequence)
+
+
+ROLLOUT = 64
+"""PPOConfig's local_rollout_forward_batch_size."""
 
 
 def _sizes_beside(other: Companion, sizes: Sizes) -> Sizes:

@@ -23,7 +23,7 @@ VLLM_SHARE = 0.3
 
 REFERENCES = ("auto", "copy", "adapters-off", "precomputed", "none")
 
-REPOS = ("reference_repo",)
+REPOS = ("reference_repo", "reward_repo")
 """Settings that name a model of its own beside the one that trains."""
 
 
@@ -36,6 +36,7 @@ class ObjectiveSetup:
         reference: the reference model of an objective that has one: "copy", a frozen copy on the GPU; "adapters-off",
             the base under the adapters; "precomputed", its log-probabilities alone; "none"; "auto", as the trainer
             takes it: the base under adapters, a copy else; under grpo none (beta 0).
+        reward_repo: the repository of PPO's reward model and value model, where they are another model's.
         reference_repo: the repository of a reference model or teacher that is another model.
         fp32_outputs: what the model returns is cast to fp32, as accelerate does wherever bf16 is on, though its weights
             are bf16; "mixed" implies it.
@@ -49,6 +50,7 @@ class ObjectiveSetup:
         vllm_gpu_memory_utilization: a colocated vLLM's share of the GPU.
         gpu_bytes: of the GPU, where it is known.
         companions: the models that `REPOS` name, read.
+        is_critic: this is how the objective's value model trains, beside the policy.
     """
 
     objective: str = setting(
@@ -80,10 +82,20 @@ class ObjectiveSetup:
         metavar="ID",
     )
 
+    reward_repo: str | None = setting(
+        None,
+        option="--reward-model",
+        rare=True,
+        help="Repository of PPO's reward and value model, where that is another model.",
+        docs="repository that `ppo` has its reward model and its value model from, where that is another model's",
+        metavar="ID",
+    )
+
     @property
     def aim(self) -> Objective:
-        """What is known of the objective."""
-        return objective_of(self.objective)
+        """What is known of the objective, or of the model beside the policy that this is of."""
+        found = objective_of(self.objective)
+        return found.critic if self.is_critic and found.critic else found
 
     fp32_outputs: bool = setting(
         False,
@@ -106,9 +118,10 @@ class ObjectiveSetup:
     mini_batch: int | None = setting(
         None,
         rare=True,
-        help="Texts embedded at a time (GradCache, mini_batch_size) for --objective embedding. Default: the batch.",
+        help="Texts embedded at a time (GradCache, mini_batch_size) for --objective embedding. Default: the batch."
+        " Of ppo, sequences scored at a time.",
         docs="texts embedded at a time for `embedding`: the cached loss's `mini_batch_size` (GradCache); the whole"
-        " batch where left out",
+        " batch where left out; of `ppo` sequences that are scored at a time (`local_rollout_forward_batch_size`, 64)",
         metavar="N",
         least=1,
     )
@@ -141,6 +154,7 @@ class ObjectiveSetup:
     )
     gpu_bytes: int | None = None
     companions: tuple[Companion, ...] = ()
+    is_critic: bool = False
 
     def companion(self, setting: str) -> Companion | None:
         """The model that a setting of `REPOS` names."""
@@ -195,8 +209,11 @@ class ObjectiveSetup:
                 "a share of the GPU is what a vLLM on the same GPU takes",
                 "Add --generation colocated or colocated-sleep.",
             )
-        if not self.aim.headless and (self.texts != 2 or self.mini_batch is not None):
+        own = objective_of(self.objective)
+        if not own.headless and (self.texts != 2 or (self.mini_batch is not None and own.critic is None)):
             raise UsageError("--texts and --mini-batch are of embedding models", "Add --objective embedding.")
+        if self.reward_repo is not None and own.critic is None:
+            raise UsageError(f"{self.objective} has no reward model on the GPU", "Add --objective ppo.")
         if self.objective == "sft" and self.fp32_outputs:
             raise UsageError("SFT's loss is computed before outputs are cast", "Leave out --fp32-outputs.")
         if self.objective == "sft":
@@ -205,9 +222,11 @@ class ObjectiveSetup:
             if self.reference_repo is not None:
                 raise UsageError("sft has no reference model", "Add --objective dpo, or gkd for a teacher.")
             return
-        if not self.aim.generates and (self.completion_tokens is not None or self.generation != "auto"):
-            raise UsageError(f"{self.objective} generates no completions", "They are of --objective grpo or rloo.")
-        place = self.aim.reference(self.reference, adapters=adapters)
+        if not own.generates and (self.completion_tokens is not None or self.generation != "auto"):
+            raise UsageError(f"{self.objective} generates no completions", "They are of --objective grpo, rloo or ppo.")
+        if own.critic is not None and self.generation not in ("auto", "generate"):
+            raise UsageError(f"{self.objective}'s policy generates by itself", "Leave out --generation.")
+        place = own.reference(self.reference, adapters=adapters)
         if self.reference_repo is not None and place != "copy":
             raise UsageError(
                 f"{self.objective} keeps no reference model of its own here ({place})",
