@@ -1,12 +1,13 @@
 """Counts every model class of transformers from its config alone, and compares with the class's own count.
 
-    python -m tests.oracles.designs              every class, each from its default config and two random ones
+    python -m tests.oracles.designs              every class, each from its default config, two random ones, and some
+                                                 in which one switch or small number alone is another
     python -m tests.oracles.designs llama bert   those of some model folders
     python -m tests.oracles.designs --write      also docs/oracles/designs.json
     python -m tests.oracles.designs --every 8    of the model folders each eighth
     python -m tests.oracles.designs --mark       also marks what differs as not exact in inspector/data/designs/
 
-The same configs as in parameters.py, as config.json has them; none of them is one that the tables were made from. Needs
+Random configs as in parameters.py, as config.json has them; none of them is one that the tables were made from. Needs
 torch; timm, torchvision and pillow for some.
 """
 
@@ -15,10 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import random
 import sys
 import time
 import warnings
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -36,6 +39,7 @@ from transformers import PreTrainedModel  # noqa: E402
 
 from fixtures import make_classes, meta  # noqa: E402
 from fixtures.class_variants import default_config  # noqa: E402
+from fixtures.design_builds import few_layers, switches  # noqa: E402
 from inspector.errors import InspectError  # noqa: E402
 from inspector.hub.resolver import design_of  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
@@ -43,9 +47,13 @@ from inspector.model.design import designed  # noqa: E402
 from inspector.model.parameters.classes import class_folders  # noqa: E402
 from tests.oracles import table  # noqa: E402
 from tests.oracles.parameters import VARIATIONS, one_line, varied, written_config  # noqa: E402
-from tests.oracles.variations import variations  # noqa: E402
+from tests.oracles.variations import base_config, variations  # noqa: E402
 
 MODELS = Path(transformers.__file__).parent / "models"
+SALT = "designs"
+"""Of the random configs: others than those of any other oracle."""
+ALONE = 1
+"""Of the switches, of the places and of the small numbers of a class, how many are changed, each alone."""
 
 
 @dataclass
@@ -86,6 +94,22 @@ def check(model: PreTrainedModel, found: Found, label: str) -> None:
         found.not_exact.setdefault(name, f"{label}: {counted.total:,} told and marked, {truth:,} held")
 
 
+def tried(model_class: type[PreTrainedModel]) -> Iterator[tuple[str, PreTrainedModel]]:
+    """Builds of a class beside its default one, and what is changed in them."""
+    for number, changes in enumerate(variations(model_class, VARIATIONS, SALT), 1):
+        model, _, _ = varied(model_class, changes)
+        if model is not None:
+            yield f"variation {number}", model
+    base = base_config(model_class)
+    layers = few_layers(base)
+    rng = random.Random(zlib.crc32(f"{model_class.__name__} {SALT}".encode()))
+    for changes in switches(base):
+        for key in rng.sample(sorted(changes), min(len(changes), ALONE)):
+            model, _, _ = varied(model_class, layers | {key: changes[key]})
+            if model is not None:
+                yield f"{key}={changes[key]!r} alone", model
+
+
 def run(folders: list[str]) -> Found:
     """Every class of some model folders."""
     found = Found()
@@ -99,10 +123,8 @@ def run(folders: list[str]) -> Found:
                     continue
                 found.classes.add(name)
                 check(model, found, "default")
-                for number, changes in enumerate(variations(model_class, VARIATIONS), 1):
-                    model_or_none, _, _ = varied(model_class, changes)
-                    if model_or_none is not None:
-                        check(model_or_none, found, f"variation {number}")
+                for label, other in tried(model_class):
+                    check(other, found, label)
             except Exception as error:
                 found.not_built[name] = one_line(error)
                 found.classes.discard(name)

@@ -50,7 +50,7 @@ def by_tables(config: Mapping[str, Any], changes: Sequence[Change], before: Mapp
     """
     design, assumed = _class_of(config)
     model_type = config.get("model_type")
-    full = full_config(config, design.model_type, changes, before)
+    full = full_config(config, design.config_type, changes, before)
     full = {**full, "class_name": design.name}
     _check_parts(design, full)
     doubts = (*_inexact(design, full), *_never_seen(design, full))
@@ -131,8 +131,8 @@ def _never_seen(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]
     if known is None:
         return ()
     names = {NUMBER.sub(".{}.", row.name.removeprefix(f"{known.base}.")) for row in design.rows}
-    for tensor in sorted(frozenset().union(*known.optional.values()) - names):
-        if known.switched_on(tensor, full):
+    for switch, tensors in sorted(known.switches_on(full).items()):
+        for tensor in sorted(tensors - names) if switch not in design.seen else ():
             return (f"the tables do not know the sizes of {tensor[:80]}",)
     return ()
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 from inspector.errors import InvalidConfig, UsageError
@@ -33,12 +34,13 @@ OF_HEADS = ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_d
 
 
 def full_config(
-    config: Mapping[str, Any], model_type: str, changes: Iterable[Change] = (), before: Mapping[str, Any] | None = None
+    config: Mapping[str, Any], config_type: str, changes: Iterable[Change] = (), before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What the class has of a config, as JSON: defaults and derived values, parts as objects, and `num_labels`. Where
     transformers is not installed, by a table, and of the keys that the tables of designs read.
 
     Args:
+        config_type: a model type, or one of `ClassDesign.config_type`.
         changes: which keys were changed, and have to be ones that the class knows, or that were there `before`.
 
     Raises:
@@ -46,9 +48,9 @@ def full_config(
         InvalidConfig: the class refuses the config.
         UnreadableModel: without transformers, a type that the table does not have.
     """
-    config_class = _config_class(model_type) if installed() is not None else None
+    config_class = config_class_of(config_type) if installed() is not None else None
     if config_class is None:  # a browser, or a transformers that does not load
-        full = full_without_class(config, model_type, changes, before)
+        full = full_without_class(config, config_type, changes, before)
     else:
         full = _full_by_class(config, config_class, changes, before)
     for change in changes:
@@ -58,14 +60,19 @@ def full_config(
     return full
 
 
-def _config_class(model_type: str) -> Any:
-    """A type's config class; None where transformers, or what it wants of other packages, does not load.
+def config_class_of(config_type: str) -> Any:
+    """The config class of a type of the tables; None where transformers, or what it wants of other packages, does not
+    load.
 
     Raises:
         InvalidConfig: it has no such type.
     """
+    model_type, _, place = config_type.partition("@")
+    folder, _, name = place.partition(".")
     with quiet():
         try:
+            if place and hasattr(module := import_module(f"transformers.models.{folder}.configuration_{folder}"), name):
+                return getattr(module, name)
             if known_model_type(model_type):
                 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

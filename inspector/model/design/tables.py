@@ -46,19 +46,27 @@ class ClassDesign:
     """What one class holds.
 
     Attributes:
-        model_type: of its config.
+        config_type: of its config. Of a part of others that has a class of its own, with "@", its folder and its config
+            class: "fine_acoustics@bark.BarkFineConfig".
         wrong: builds in which some tensor was otherwise when the table was made: then nothing is exact.
         fixed: keys that the class reads and that were the same in all builds, dotted -> what they were: of another
             value nothing is known.
         parts: part of the config -> its model type.
+        seen: switches of the class tables that were set in some build, and whose tensors are called otherwise in files.
     """
 
     name: str
-    model_type: str
+    config_type: str
     rows: tuple[Row, ...]
     wrong: int
     fixed: Mapping[str, Any]
     parts: Mapping[str, str]
+    seen: frozenset[str]
+
+    @property
+    def model_type(self) -> str:
+        """As the config has it; "" where it has none."""
+        return self.config_type.partition("@")[0]
 
 
 @lru_cache(maxsize=8)
@@ -74,10 +82,10 @@ def _folder(name: str) -> dict[str, Any]:
 def class_design(name: str) -> ClassDesign | None:
     """What is known of a class; None where the tables do not have it."""
     folder = class_folders().get(name)
-    for model_type, entry in _folder(folder)["types"].items() if folder else ():
+    for config_type, entry in _folder(folder)["types"].items() if folder else ():
         own = entry["classes"].get(name)
         if own is not None:
-            return _design(name, model_type, entry, own)
+            return _design(name, config_type, entry, own)
     return None
 
 
@@ -97,7 +105,7 @@ def _ending(name: str, order: tuple[str, ...]) -> str:
     return next(each for each in order if name.endswith(each))
 
 
-def _design(name: str, model_type: str, entry: Mapping[str, Any], own: Mapping[str, Any]) -> ClassDesign:
+def _design(name: str, config_type: str, entry: Mapping[str, Any], own: Mapping[str, Any]) -> ClassDesign:
     places = [at for some in parse_indices(own["rows"]) for at in some] if own["rows"] else []
     lists = {stack: _cases(cases) for stack, cases in entry["lists"].items()}
 
@@ -109,11 +117,12 @@ def _design(name: str, model_type: str, entry: Mapping[str, Any], own: Mapping[s
 
     return ClassDesign(
         name,
-        model_type,
+        config_type,
         tuple(map(row, places)),
         own.get("wrong", 0),
-        entry["fixed"],
+        entry["fixed"] | own.get("fixed", {}),
         entry["parts"],
+        frozenset(own.get("seen", ())),
     )
 
 

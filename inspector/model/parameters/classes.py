@@ -131,6 +131,10 @@ class ModelClass:
             template in names and _is_set(switch, config) for switch, names in self.optional.items()
         )
 
+    def switches_on(self, config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+        """The switches that are set in this config, and the optional templates that are there for them."""
+        return {switch: names for switch, names in self.optional.items() if _is_set(switch, config)}
+
     def is_buffer(self, template: str, status: Status, rank: int, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, has a tensor of that name and rank as a buffer.
 
