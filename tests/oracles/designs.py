@@ -104,7 +104,8 @@ def tried(model_class: type[PreTrainedModel]) -> Iterator[tuple[str, PreTrainedM
     layers = few_layers(base)
     rng = random.Random(zlib.crc32(f"{model_class.__name__} {SALT}".encode()))
     for changes in switches(base):
-        for key in rng.sample(sorted(changes), min(len(changes), ALONE)):
+        ties = [key for key in sorted(changes) if key.endswith("tie_word_embeddings")]
+        for key in dict.fromkeys([*rng.sample(sorted(changes), min(len(changes), ALONE)), *ties]):
             model, _, _ = varied(model_class, layers | {key: changes[key]})
             if model is not None:
                 yield f"{key}={changes[key]!r} alone", model
