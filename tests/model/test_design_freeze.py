@@ -25,15 +25,13 @@ def item(*values: int, keys: frozenset[str] = READ) -> Item:
 
 def test_the_key_that_a_size_hangs_on_is_frozen_and_no_other() -> None:
     """The length of a list, where that is enough: it leaves more builds."""
-    assert frozen_keys([item(7, 7, 7, 7, 9)], CONFIGS, [0], READ | {"unread"}) in ({"len(depths)": 2}, {"ratio": 4})
-    assert frozen_keys([item(7, 7, 7, 8, 9)], CONFIGS, [0], READ | {"unread"}) == {"depths": [2, 2]}
+    assert frozen_keys([item(7, 7, 7, 7, 9)], CONFIGS, [0], READ) in ({"len(depths)": 2}, {"ratio": 4})
+    assert frozen_keys([item(7, 7, 7, 8, 9)], CONFIGS, [0], READ) == {"depths": [2, 2]}
 
 
 def test_a_key_that_the_class_did_not_look_at_is_not_believed() -> None:
-    assert frozen_keys([item(7, 7, 7, 7, 9, keys=frozenset({"unread"}))], CONFIGS, [0], READ | {"unread"}) == {
-        "unread": 1
-    }
-    assert frozen_keys([item(7, 7, 7, 7, 9, keys=frozenset())], CONFIGS, [0], READ | {"unread"}) == {}
+    assert frozen_keys([item(7, 7, 7, 7, 9)], CONFIGS, [0], frozenset({"unread"})) == {"unread": 1}
+    assert frozen_keys([item(7, 7, 7, 7, 9)], CONFIGS, [0], frozenset()) == {}
 
 
 def test_what_is_the_same_where_others_are_frozen_is_known_of_no_other_value() -> None:
