@@ -288,8 +288,8 @@ oracle-zero: $(VENV)/.deepspeed ## measure what DeepSpeed's ZeRO holds on two pr
 gpu-check: $(VENV)/.oracle ## predictions beside what a GPU holds (docs/gpu.md); without a GPU, small cases on the CPU; ARGS=--dry for no run
 	$(BIN)/python -m tests.gpu --write $(ARGS)
 
-oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors
-	$(BIN)/python -m tests.oracles.training
+oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
+	$(BIN)/python -m tests.oracles.training --known $(VENV)/training.json --out $(VENV)/training.json
 	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --out $(VENV)/objectives.json
 	$(BIN)/python -m tests.oracles.objectives --known $(VENV)/objectives.json --out $(VENV)/objectives.json
 

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ from tests.oracles.training_grid import GRID, GridModel, steps
 
 TYPES = sorted({name.removesuffix("-gated").removesuffix("-direct") for name in known_types()})
 NAMES = [model.name for model in GRID]
+
+VERSIONS = {
+    "Python": platform.python_version(),
+    "torch": torch.__version__,
+    "transformers": transformers.__version__,
+    **{name: version(name) for name in ("peft", "bitsandbytes")},
+}
 
 COMMAND = (
     "python -m tests.oracles.training --out tests/memory/data/training_peaks.json --table docs/training-accuracy.md"
@@ -210,7 +218,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="JSON file for the measured peaks")
     parser.add_argument(
-        "--known", type=Path, help="an earlier --out: its cases are kept, others of --models are measured"
+        "--known",
+        type=Path,
+        help="an earlier --out of the same releases, where it is there: its cases are kept, the others measured",
     )
     parser.add_argument(
         "--again",
@@ -225,23 +235,23 @@ def main() -> None:
         result = together([read_peaks(path) for path in options.again])
     else:
         chosen = [model for model in GRID if not options.models or model.name in options.models]
-        earlier = read_peaks(options.known) if options.known else {"models": [], "seconds": 0}
-        with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-            known = {model["name"]: model for model in earlier["models"]}
-            made = pool.map(run_model, chosen, [known.get(model.name) for model in chosen])
-            models = list({**known, **{model["name"]: model for model in made}}.values())
+        earlier = earlier_run(options.known)
+        models = {model["name"]: model for model in earlier["models"]}
         result = {
             "command": COMMAND,
-            "versions": {
-                "Python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
+            "versions": VERSIONS,
             "machine": f"{platform.machine()} with {options.jobs} processes",
-            "seconds": round(time.monotonic() - start) + earlier["seconds"],
+            "seconds": earlier["seconds"],
             "unit": "bytes",
-            "models": models,
+            "models": earlier["models"],
         }
+        with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+            for made in pool.map(run_model, chosen, [models.get(model.name) for model in chosen]):
+                models[made["name"]] = made
+                ordered = sorted(models.values(), key=lambda model: NAMES.index(model["name"]))
+                result |= {"models": ordered, "seconds": round(time.monotonic() - start) + earlier["seconds"]}
+                if options.out:  # after each model, so that a run that is stopped goes on from there
+                    options.out.write_text(compact(result))
     if options.out:
         options.out.write_text(compact(result))
     rows = errors(result["models"])
@@ -251,6 +261,18 @@ def main() -> None:
         options.table.write_text(text)
     else:
         sys.stdout.write(text)
+
+
+def earlier_run(path: Path | None) -> dict[str, Any]:
+    """What an earlier run measured; nothing where there is none, or one of other releases."""
+    nothing: dict[str, Any] = {"models": [], "seconds": 0}
+    if path is None or not path.exists():
+        return nothing
+    found = read_peaks(path)
+    if found["versions"] != VERSIONS:
+        print(f"{path} is of other releases ({found['versions']}): all is measured again", file=sys.stderr)
+        return nothing
+    return found
 
 
 def together(results: list[dict[str, Any]]) -> dict[str, Any]:
