@@ -155,7 +155,7 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "allocator's 512-byte blocks. The estimate reads the config and the tensors' names and shapes, nothing else.",
         "QLoRA runs bitsandbytes' own layers and peft's own adapters on them.",
         "Of encoder-decoders, `--context` tokens go into the encoder and as many into the decoder.",
-        "A class without sdpa (GPT-J, BLOOM, Gemma 2, gpt-oss) runs eager attention where sdpa is asked for, as",
+        "A class without sdpa (BLOOM, Gemma 2, gpt-oss) runs eager attention where sdpa is asked for, as",
         "transformers has it.",
         "",
         f"Made by `{COMMAND}`",
