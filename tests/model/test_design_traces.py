@@ -122,3 +122,12 @@ def test_of_what_is_proposed_that_is_taken_which_is_right_in_all_builds(monkeypa
     assert cases == [["wide", "first <= i"], ["narrow", ""]]
     assert found.condition("~l.{}.v", layers, 0b110) == "first <= i"
     assert found.condition("~l.{}.v", layers, 0b011) == "flag"
+
+
+def test_a_condition_of_several_is_grown_where_no_pair_tells() -> None:
+    pytest.importorskip("numpy", reason="tables are fitted with numpy")
+    from fixtures.design_proposals import _grown
+
+    every = {0b00111100: "a", 0b01101101: "b", 0b01110110: "c"}
+    assert _grown(every, 0b00100100, 0b11111111) == "a and b and c"
+    assert _grown(every, 0b00000100 | 0b00100000 | 0b10000000, 0b11111111) is None
