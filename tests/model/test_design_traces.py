@@ -122,6 +122,8 @@ def test_of_what_is_proposed_that_is_taken_which_is_right_in_all_builds(monkeypa
     assert cases == [["wide", "first <= i"], ["narrow", ""]]
     assert found.condition("~l.{}.v", layers, 0b110) == "first <= i"
     assert found.condition("~l.{}.v", layers, 0b011) == "flag"
+    assert design_proposals.calculated_keys(["C"]) == {"a", "b", "n", "first", "wide", "narrow"}
+    assert design_proposals.calculated_keys(["C", "D"]) is None
 
 
 def test_a_condition_of_several_is_grown_where_no_pair_tells() -> None:
