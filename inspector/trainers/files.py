@@ -16,6 +16,8 @@ from inspector.trainers.scripts import SUFFIXES, script_values
 
 MAX_DEPTH = 12
 """Of nested values; trainers' files have three."""
+MAX_YAML = 200_000
+"""Characters of a YAML file, which takes a second for each 100,000 of them; the longest have about 10,000."""
 MAX_VALUES = 20_000
 """Of a YAML file with its aliases multiplied out; trainers' files have fewer than 200."""
 MAX_KEY = 200
@@ -77,6 +79,8 @@ def _parsed(name: str, text: str) -> Any:
             raise UsageError(f"{name}: no valid JSON: {error}") from None
     if name.endswith(".toml"):
         return _toml(name, text)
+    if len(text) > MAX_YAML:
+        raise UsageError(f"{name} is larger than any trainer's config")
     root = compose(name, text)
     try:
         return None if root is None else _plain(root, iter(range(MAX_VALUES)))
@@ -106,13 +110,22 @@ def _plain(node: Any, left: Iterator[int], depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         return None
     if pairs is not None:
-        return {str(key.value): _plain(value, left, depth + 1) for key, value in pairs}
+        found = {_key(key): _plain(value, left, depth + 1) for key, value in pairs}
+        merged = found.pop("<<", None)
+        for each in merged if isinstance(merged, list) else [merged]:
+            found = (each | found) if isinstance(each, dict) else found
+        return found
     if getattr(node, "id", "") == "sequence":
         return [_plain(each, left, depth + 1) for each in node.value]
     try:
         return scalar(node)
     except ValueError:
         return None
+
+
+def _key(node: Any) -> str:
+    """A mapping's key; one that is itself a list or a mapping is none of any trainer's."""
+    return node.value if isinstance(node.value, str) else "?"
 
 
 def _flat(values: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,9 @@ UNSET = (None, "", "null", "None")
 YES, NO = ("true", "yes", "on", "1", "auto"), ("false", "no", "off", "0", "[]", "()", "{}")
 """Values of what is on or off, in lower case."""
 
+SHOWN = 80
+"""Characters of a value in a refusal."""
+
 OFF: tuple[Any, ...] = (False, "false", "False", 0, [], {}, *UNSET)
 
 
@@ -83,7 +86,7 @@ class Reading:
         """A key's value as yes or no; anything else is refused."""
         value = str(self.get(key, default)).strip().lower()
         if value not in (*YES, *NO):
-            self.refuse(key, f"'{value}' is neither true nor false")
+            self.refuse(key, f"'{value[:SHOWN]}' is neither true nor false")
         return value in YES
 
     def whole(self, key: str, default: int) -> int:
@@ -94,7 +97,7 @@ class Reading:
                 return number
         except (TypeError, ValueError, OverflowError):
             pass
-        self.refuse(key, f"'{value}' is no whole number")
+        self.refuse(key, f"'{str(value)[:SHOWN]}' is no whole number")
         return default
 
     def names(self, key: str) -> str:
@@ -110,7 +113,7 @@ class Reading:
         try:
             return float(value)
         except (TypeError, ValueError):
-            self.refuse(key, f"'{value}' is no number")
+            self.refuse(key, f"'{str(value)[:SHOWN]}' is no number")
             return default
 
     def put(self, setting: str, value: Any, key: str) -> None:
@@ -157,7 +160,7 @@ class Reading:
         elif str(value).lower() in choices:
             self.put(setting, choices[str(value).lower()], key)
         else:
-            self.refuse(key, f"'{value}' is not known here")
+            self.refuse(key, f"'{str(value)[:SHOWN]}' is not known here")
 
     def finish(self) -> list[str]:
         """Refuse what is not modelled; the keys that nothing is known of are given back."""

@@ -70,3 +70,10 @@ def test_the_class_is_asked_where_the_tables_do_not_have_it(monkeypatch: pytest.
 def test_what_cannot_be_built_is_not_told(class_name: str, config: dict[str, Any]) -> None:
     pytest.importorskip("torch")
     assert built_by_class(class_name, config) is None
+
+
+def test_an_error_does_not_advise_what_is_installed() -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(UnreadableModel, match="the tables do not have") as refused:
+        inspector.inspect({**TINY, "architectures": ["NoSuchModel"]})
+    assert refused.value.hint == by_class.UNBUILT

@@ -221,6 +221,18 @@ def test_files_of_no_trainer_and_broken_ones_are_refused_in_words(tmp_path: Path
         run_of(tmp_path, deep)
 
 
+def test_merged_keys_are_read_and_odd_values_are_cut_short(tmp_path: Path) -> None:
+    lora = "adapter: lora\nlora_target_linear: true\n"
+    merged = f"datasets: &b\n  sequence_len: 512\n  lora_r: 64\n<<: [*b, {{lora_r: 7}}]\n{AXOLOTL}"
+    settings = run_of(tmp_path, f"{merged}sequence_len: 1024\n{lora}").settings
+    assert (settings["context"], settings["lora_rank"]) == (1024, 64)
+    for more in (f"lora_r: {'9' * 5000}", f"lora_r: [{'1,' * 5000}]", "? [a, b]\n: 1"):
+        with pytest.raises(UnreadableModel) as refused:
+            run_of(tmp_path, f"{AXOLOTL}{lora}{more}\n")
+        assert len(refused.value.message) < 250
+        assert "Node" not in refused.value.message
+
+
 def test_a_bomb_of_aliases_and_what_has_no_end_are_refused(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     with pytest.raises(UsageError, match="more values"):

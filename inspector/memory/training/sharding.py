@@ -177,6 +177,12 @@ class Sharding(ZeroSettings):
             raise UsageError("a schedule orders the microbatches of a pipeline", "Add --pp STAGES --grad-accum COUNT.")
         if self.schedule == "dualpipe" and self.pp % 2:
             raise UsageError("DualPipe pairs a pipeline's stages", "Give --pp an even number.")
+        if self.schedule == "dualpipe" and (self.grad_accum % 2 or self.grad_accum < 2 * self.pp):
+            # deepseek-ai/DualPipe, dualpipe/dualpipe.py: step() asserts both.
+            raise UsageError(
+                "DualPipe takes microbatches from both ends: an even number, at least two a stage",
+                f"Give --grad-accum {2 * self.pp} or more.",
+            )
         if self.ends_less and self.pp == 1:
             raise UsageError("stages are of a pipeline", "Add --pp STAGES.")
         unknown = [name for name in self.nvme if name not in NVME]

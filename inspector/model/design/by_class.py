@@ -22,6 +22,7 @@ SECONDS = 60
 """After which a class is not waited for any more: DeepSeek-V3 takes a tenth of it."""
 
 HINT = "Where torch is installed, the class itself is asked: pip install torch."
+UNBUILT = f"The class of the installed transformers was asked: it does not build it, or not in {SECONDS} seconds."
 START = "import sys; sys.path[:] = sys.argv[1:]; from inspector.measure.saved import main; sys.exit(main())"
 """Of the process: this one's path and no other, as the folder that one stands in may be a repo's."""
 

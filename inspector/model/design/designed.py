@@ -14,7 +14,7 @@ from inspector.hub.checkpoint import Checkpoint, Design, Tensor, config_alone
 from inspector.hub.dtypes import plain_dtype
 from inspector.model.config.light import installed
 from inspector.model.config.read import check_layer_counts, find_recipe
-from inspector.model.design.by_class import built_by_class, can_build
+from inspector.model.design.by_class import UNBUILT, built_by_class, can_build
 from inspector.model.design.by_tables import Made, by_tables, named
 from inspector.model.design.changes import Change, changed, old_value
 from inspector.model.design.full import full_config
@@ -97,13 +97,13 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
     name, model_type = named(config)
     try:
         made = by_tables(config, changes, before)
-    except UnreadableModel:
+    except UnreadableModel as error:
         if not ask_class or name is None or model_type is None or not can_build():
             raise
         full_config(config, model_type, changes, before)  # for what it refuses
         asked = _by_class(name, config)
         if asked is None:
-            raise
+            raise UnreadableModel(error.message, UNBUILT) from None
         return asked
     asked = _by_class(made.class_name, config) if ask_class and made.doubts else None
     return made if asked is None else asked._replace(assumed=made.assumed)

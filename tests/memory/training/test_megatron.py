@@ -103,6 +103,11 @@ def test_dualpipe_holds_two_stages_and_one_microbatch_more_than_there_are() -> N
     assert _size(twice, "activations") == pytest.approx((8 + 1) * 4 * inputs, abs=2 * inputs)  # and the head's input
     with pytest.raises(UsageError, match="pairs"):
         inspector.train(f"{LLAMA}8B", offline=True, sharding={"pp": 3, "grad_accum": 6, "schedule": "dualpipe"})
+    for number in (7, 9, 6):
+        with pytest.raises(UsageError, match="an even number, at least two a stage"):
+            inspector.train(
+                f"{LLAMA}8B", offline=True, sharding={"pp": 4, "grad_accum": number, "schedule": "dualpipe"}
+            )
 
 
 def test_keys_and_values_of_all_ranks_are_gathered_by_context_parallelism() -> None:
