@@ -295,7 +295,7 @@ def _compared(
     """One row's wrong sizes. `path`: what stands before the keys of a part, "text_config."."""
     rows, defaults, names, parts = row
     kinds = {prefix: _part(config, prefix).get("model_type") for prefix in parts}
-    others = {prefix for prefix, kind in kinds.items() if kind is not None and kind not in parts[prefix].split()}
+    others = {prefix for prefix, kind in kinds.items() if kind and kind not in parts[prefix].split()}
 
     fronts = set(map(_front, by_name))
 

@@ -191,6 +191,16 @@ def test_a_spectrum_is_compared_where_the_strides_are_those_that_the_expression_
             id="one layer less than the key says",
         ),
         pytest.param(
+            {"model_type": "esmfold2", "architectures": ["EsmFold2Model"]},
+            {f"confidence_head.folding_trunk.layers.{index}.tri_mul_in.norm_mix.weight": (8,) for index in range(3)},
+            *(
+                "confidence_head",
+                {"model_type": "", "num_hidden_layers": 3},
+                {"model_type": "", "num_hidden_layers": 5},
+            ),
+            id="a part without a type",
+        ),
+        pytest.param(
             {"model_type": "molmo2_text", "architectures": ["Molmo2TextModel"], "hidden_size": 64},
             {"wte.embedding": (76_032, 64), "wte.new_embedding": (76_032, 64)},
             *("vocab_size", 151_936, 300_007),
@@ -228,9 +238,9 @@ def test_a_spectrum_is_compared_where_the_strides_are_those_that_the_expression_
     ],
 )
 def test_a_size_is_compared_however_the_tensors_show_it(
-    config: dict[str, Any], shapes: dict[str, tuple[int, ...]], key: str, right: int, wrong: int
+    config: dict[str, Any], shapes: dict[str, tuple[int, ...]], key: str, right: Any, wrong: Any
 ) -> None:
-    def said(value: int) -> str:
+    def said(value: Any) -> str:
         tensors = tuple(Tensor(name, "BF16", shape) for name, shape in shapes.items())
         model = build_model(Checkpoint("a/b", None, "local", {**config, key: value}, tensors))
         notes = (*model.parameters.notes, *model.architecture.notes)

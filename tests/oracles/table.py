@@ -221,9 +221,10 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
         SURPRISES,
     ),
     "surprises_unseen": (
-        "Surprises: another sample, of other configs, changes and classes, drawn after the mends (folders a to p)",
+        "Surprises: another sample, of other configs, changes and classes, drawn after the mends",
         SURPRISES,
     ),
+    "surprises_before": ("Surprises: the sample before that one, from which the mends came", SURPRISES),
     "facts": (
         "Facts: every config class, from its config.json",
         {
