@@ -278,6 +278,10 @@ def test_tied_layers_of_several_shapes_count_once_each() -> None:
     assert tied_encoder("embedder.dac_encoder.block.0.conv1.weight", "embedder.dac_encoder.block.1.conv1.weight") == 24
 
 
+def test_what_a_switch_adds_to_tied_modules_is_tied() -> None:
+    assert tied_encoder("layers.0.self_attn.q_proj.weight", "layers.0.self_attn.q_proj.bias") == 24
+
+
 def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
     config: dict[str, Any] = {"model_type": "zamba2", "architectures": ["Zamba2Model"], "num_attention_heads": 2}
     config |= {"hidden_size": 8, "vocab_size": 10}
