@@ -61,6 +61,25 @@ def test_another_layer_costs_what_a_layer_has(offline: Resolver) -> None:
     assert more.total - whole.total == whole.layers[0].parameters
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma", "gemma3_text", "glm4_moe", "deepseek_v2", "modernbert", "exaone4"])
+def test_ties_are_of_the_class_and_its_config(name: str) -> None:
+    """Whichever the class's default is: an untied head has a tensor, a tied one none, and none is stored twice."""
+    head = "MaskedLM" if name == "modernbert" else "CausalLM"
+    names = {"glm4_moe": "Glm4Moe", "deepseek_v2": "DeepseekV2", "gemma3_text": "Gemma3", "modernbert": "ModernBert"}
+    config = {
+        "model_type": name,
+        "architectures": [f"{names.get(name, name.capitalize())}For{head}"],
+        "dtype": "bfloat16",
+    }
+    tied, untied = (inspector.inspect(config, set={"tie_word_embeddings": flag}) for flag in (True, False))
+    embedding = tied.model.parameters.by_component["embedding"]
+    for each in (tied, untied):
+        assert not [note for note in each.to_dict()["warnings"] if "head" in note or "twice" in note]
+    stored = [each.to_dict()["design"]["tensor_bytes"] for each in (tied, untied)]
+    assert stored[1] - stored[0] == 2 * embedding
+    assert untied.model.parameters.total - tied.model.parameters.total == embedding
+
+
 def test_training_and_fits_follow(offline: Resolver) -> None:
     loaded = inspector.load(LLAMA, resolver=offline)
     small = loaded.inspect(set={"num_hidden_layers": 2}, gpus="RTX 4090")

@@ -16,6 +16,7 @@ from inspector.model.design.changes import Change, old_value
 from inspector.model.design.full import full_config
 from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
 from inspector.model.parameters.classes import class_of, find_class
+from inspector.model.parameters.names import component
 
 NUMBER = re.compile(r"\.\d+(?=\.)\.")
 """A number in a tensor's name."""
@@ -56,7 +57,7 @@ def by_tables(config: Mapping[str, Any], changes: Sequence[Change], before: Mapp
     doubts = (*_inexact(design, full), *_never_seen(design, full))
     if isinstance(model_type, str) and model_type != design.model_type:
         doubts += (f"{model_type[:80]!r} is read as {design.model_type!r}, the type of {design.name}",)
-    tensors = tuple(made_tensors(design, full))
+    tensors = tuple(_with_ties(design, tuple(made_tensors(design, full)), full))
     return Made(design.name, tensors, f"transformers {release()} would write", assumed, doubts)
 
 
@@ -158,6 +159,27 @@ def made_tensors(design: ClassDesign, full: Mapping[str, Any]) -> Iterator[Tenso
                 raise InvalidConfig("the config asks for more tensors than any model has")
             shape = tuple(_size(cases, full, indices, row) for cases in row.shape)
             yield Tensor(_name(row.name, indices), row.dtype, shape)
+
+
+def _with_ties(design: ClassDesign, tensors: tuple[Tensor, ...], full: Mapping[str, Any]) -> Iterator[Tensor]:
+    """The tensors without the twins that are tied under such a config, and with those that are not: which they are the
+    class tables tell, and not the keys that a class reads as it is made."""
+    known = find_class(design.name)
+    if known is None or not known.ties:
+        yield from tensors
+        return
+    tied, apart = known.ties_with(full), known.kept_apart(full)
+    by_name = {known.bare(tensor.name): tensor for tensor in tensors}
+    one = {name for name in known.ties if (tied or (known.always_tied and component(name) != "head"))} - apart
+    for name, tensor in by_name.items():
+        if name not in one or known.ties[name] not in by_name:
+            yield tensor
+    for name, kept in known.ties.items():
+        head = name not in one and name in known.held and component(name) == "head"
+        others = {other for other, same in known.ties.items() if same == kept and component(other) == "head"}
+        if head and kept in by_name and not others & by_name.keys() and not known.always_tied:
+            yield by_name[kept]._replace(name=name)
+            by_name[name] = by_name[kept]  # a head of two spellings is one
 
 
 def _indices(row: Row, full: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
