@@ -293,9 +293,11 @@ oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's t
 	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --out $(VENV)/objectives.json
 	$(BIN)/python -m tests.oracles.objectives --known $(VENV)/objectives.json --out $(VENV)/objectives.json
 
-# Two releases of TRL: the newest, whose heads are fused, and the last whose losses are over whole logits.
+# Two releases of TRL: the newest, whose heads are fused, and the last whose losses are over whole logits. Embedding
+# models by sentence-transformers, whose own requirements would bring a torchvision.
 $(VENV)/.trl: $(VENV)/.oracle
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'trl==1.16.0' requests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'trl==1.16.0' requests scipy scikit-learn
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'sentence-transformers==6.2.0'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/trl-whole 'trl==1.12.0'
 	@touch $@
 
