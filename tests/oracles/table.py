@@ -176,7 +176,7 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "folders": "model folders of transformers (a run on each Nth is a sample)",
             "classes": "model classes built from their default config",
-            "configs": "configs of them: the default one and random ones, none that the tables were made from",
+            "configs": "configs of them: default, random, single changed keys; none that a table was made from",
             "equal_configs": "of these, the total is `model.num_parameters()`",
             "equal": "classes that are told as exact, and right, in all their configs",
             "differs": "told as exact, and another number",
