@@ -5,14 +5,14 @@ import { byArticle, controlsOf, engineOf, nearest, steps } from "./state.js";
 
 const LABELS = {
   dtype: "Weights", kv_dtype: "KV cache", engine: "Engine", images: "Images per sequence", image_size: "Image size", price: "US$ per GPU-hour",
-  objective: "Trains by", reference: "Reference model", completion_tokens: "Tokens of a completion", generation: "Completions by", fp32_outputs: "Logits cast to fp32", vllm_gpu_memory_utilization: "vLLM's share of the GPU",
+  objective: "Trains by", reference: "Reference model", reference_repo: "Another model as reference", reward_repo: "Another model as reward", texts: "Texts of a row", mini_batch: "Embedded at a time", completion_tokens: "Tokens of a completion", generation: "Completions by", fp32_outputs: "Logits cast to fp32", vllm_gpu_memory_utilization: "vLLM's share of the GPU",
   all_options: "All ways to run it", formulas: "Formulas", method: "Method", precision: "Precision", optimizer: "Optimizer",
   checkpointing: "Checkpointing", attention: "Attention", lora_rank: "LoRA rank", lora_targets: "LoRA targets", trained: "Train only",
   compiled: "torch.compile", set: "Config keys", config_only: "Leave the weights out", trainable_parameters: "Trainable, or a share", logits: "Logits", "sharding.fsdp": "GPUs, by FSDP", "sharding.grad_accum": "Microbatches per step",
 };
 const FIRST = {
   inference: ["dtype", "kv_dtype", "engine"],
-  training: ["trainable_parameters", "dtype", "objective", "reference", "completion_tokens", "generation", "method", "precision", "optimizer", "checkpointing", "lora_rank", "sharding.fsdp"],
+  training: ["trainable_parameters", "dtype", "objective", "reference", "texts", "mini_batch", "completion_tokens", "generation", "method", "precision", "optimizer", "checkpointing", "lora_rank", "sharding.fsdp"],
 };
 const ADAPTERS = ["lora", "qlora"];
 const OF_METHOD = {

@@ -85,12 +85,18 @@ class Objective:
     @property
     def settings(self) -> tuple[str, ...]:
         """The fields of `ObjectiveSetup` that mean something here: what a form offers."""
-        generation = ("completion_tokens", "generation", "vllm_gpu_memory_utilization")
-        return (
-            *(("fp32_outputs",) if self.logits else ()),
-            *(("reference",) if self.references else ()),
-            *(generation if self.generates else ()),
-        )
+        known = {
+            "fp32_outputs": bool(self.logits),
+            "reference": bool(self.references),
+            "reference_repo": "copy" in self.references,
+            "reward_repo": self.critic is not None,
+            "texts": self.headless,
+            "mini_batch": self.headless or self.critic is not None,
+            "completion_tokens": self.generates,
+            "generation": self.generates and self.critic is None,
+            "vllm_gpu_memory_utilization": self.generates and self.critic is None,
+        }
+        return tuple(name for name, here in known.items() if here)
 
     def reference(self, asked: str, *, adapters: bool) -> str:
         """Where the reference model is: "copy", "adapters-off", "precomputed" or "none".
