@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from inspector.errors import InvalidConfig, UnreadableModel
 from inspector.hub.cache.snapshot import MAX_TENSORS
 from inspector.hub.checkpoint import PLACEHOLDER, Tensor
-from inspector.model.config.expressions import holds, size_of
+from inspector.model.config.expressions import holds, key_of, size_of
 from inspector.model.config.light import release
 from inspector.model.design.by_class import HINT
-from inspector.model.design.changes import Change, old_value
+from inspector.model.design.changes import Change
 from inspector.model.design.full import full_config
 from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
 from inspector.model.parameters.classes import class_of, find_class
@@ -105,7 +105,7 @@ def _check_parts(design: ClassDesign, full: Mapping[str, Any]) -> None:
         UnreadableModel: with the part.
     """
     for part, model_type in design.parts.items():
-        found = old_value(full, f"{part}.model_type")
+        found = key_of(full, f"{part}.model_type")
         if found is not None and found != model_type:
             raise UnreadableModel(
                 f"cannot tell the parameters from the config alone: its {part} is of type {str(found)[:80]!r}, and the"
@@ -120,7 +120,7 @@ def _inexact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
     if design.wrong:
         doubts.append(f"the tables of {design.name} are not right for every config: parameters may differ")
     for path, value in design.fixed.items():
-        found = size_of(path, full) if path.startswith("len(") else old_value(full, path)
+        found = size_of(path, full) if path.startswith("len(") else key_of(full, path)
         if found != value and not (found is None and "." in path):
             doubts.append(f"config.json: {path} is {str(found)[:40]}; the tables know {str(value)[:40]} alone")
     return tuple(doubts[:3])
@@ -176,12 +176,9 @@ def _with_ties(design: ClassDesign, tensors: tuple[Tensor, ...], full: Mapping[s
     if known is None or not known.ties:
         yield from tensors
         return
-    tied, apart = known.ties_with(full), known.kept_apart(full)
     by_name = {known.bare(tensor.name): tensor for tensor in tensors}
-    one = {name for name in known.ties if (tied or (known.always_tied and component(name) != "head"))} - apart
-    for name, tensor in by_name.items():
-        if name not in one or known.ties[name] not in by_name:
-            yield tensor
+    one = known.twins(full, tied=known.ties_with(full))
+    yield from (tensor for tensor in tensors if one.get(known.bare(tensor.name)) not in by_name)
     for name, kept in known.ties.items():
         head = name not in one and name in known.held and component(name) == "head"
         others = {other for other, same in known.ties.items() if same == kept and component(other) == "head"}

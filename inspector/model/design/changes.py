@@ -86,11 +86,3 @@ def changed(config: Mapping[str, Any], changes: Iterable[Change]) -> dict[str, A
             target = inner
         target[key] = change.value
     return made
-
-
-def old_value(config: Mapping[str, Any], key: str) -> Any:
-    """What a config has under a dotted key; None where it has nothing."""
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value

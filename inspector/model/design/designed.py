@@ -12,11 +12,12 @@ from inspector.errors import InvalidConfig, UnreadableModel, UsageError
 from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Checkpoint, Design, Tensor, config_alone
 from inspector.hub.dtypes import plain_dtype
+from inspector.model.config.expressions import key_of
 from inspector.model.config.light import installed
 from inspector.model.config.read import check_layer_counts, find_recipe
 from inspector.model.design.by_class import UNBUILT, built_by_class, can_build
 from inspector.model.design.by_tables import Made, by_tables, named
-from inspector.model.design.changes import Change, changed, old_value
+from inspector.model.design.changes import Change, changed
 from inspector.model.design.full import full_config
 from inspector.model.design.packed import packed
 
@@ -166,9 +167,9 @@ def _without_recipe(config: dict[str, Any]) -> dict[str, Any]:
 def _hint(before: Mapping[str, Any], after: Mapping[str, Any], changes: Iterable[Change]) -> str:
     """What to do where a list has an entry a layer and the number of layers was changed."""
     for change in changes:
-        old = old_value(before, change.key)
+        old = key_of(before, change.key)
         *parts, _ = change.path
-        where = old_value(after, ".".join(parts)) if parts else after
+        where = key_of(after, ".".join(parts)) if parts else after
         if type(old) is not int or not isinstance(where, Mapping):
             continue
         prefix = ".".join((*parts, ""))

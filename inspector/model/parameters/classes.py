@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from inspector.hub.cache.snapshot import parse_indices, split_name
 from inspector.hub.checkpoint import PLACEHOLDER
+from inspector.model.parameters.names import component
 from inspector.tables import table_text
 
 Status = Literal["parameter", "buffer", "not_loaded", "unknown"]
@@ -147,6 +148,20 @@ class ModelClass:
     def kept_apart(self, config: Mapping[str, Any]) -> frozenset[str]:
         """Names that share no tensor with this config, though they do by default."""
         return frozenset(name for switch, names in self.untied.items() if _is_set(switch, config) for name in names)
+
+    def twins(self, config: Mapping[str, Any], *, tied: bool) -> dict[str, str]:
+        """Twin -> the name that is kept, of what is tied with this config.
+
+        Args:
+            tied: the class ties what it can.
+        """
+        apart = self.kept_apart(config)
+        # A class that always ties its embeddings (T5) still has a head of its own where the config says so
+        return {
+            name: kept
+            for name, kept in self.ties.items()
+            if (tied or (self.always_tied and component(name) != "head")) and name not in apart
+        }
 
     def rows_of(self, template: str, config: Mapping[str, Any]) -> int | None:
         """How many rows of a stored weight the class loads; None: all of them."""

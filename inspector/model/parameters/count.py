@@ -378,11 +378,7 @@ class _Counter:
             if note := missing_head(by_name, self.architecture, self.config):
                 self.notes.append(note)
             return dict(tied(by_name, self.config))
-        ties = dict(self.model_class.shared)
-        for name, kept in self.model_class.ties.items():
-            # A class that always ties its embeddings (T5) still has a head of its own where the config says so
-            if self._tied() or (self.model_class.always_tied and component(name) != "head"):
-                ties[name] = kept
+        ties = {**self.model_class.shared, **self.model_class.twins(self.config, tied=self._tied())}
         for name in self.model_class.kept_apart(self.config):
             ties.pop(name, None)
         return ties
