@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache, partial
 from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
-from inspector.model.config.expressions import number_of
+from inspector.model.config.expressions import key_of, number_of
 from inspector.model.config.light import Entry, table
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Architecture
@@ -199,14 +199,16 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-ShapeRow = tuple[list[Sequence[Any]], dict[str, int], dict[str, list[str]], dict[str, str]]
-"""Of a type: [expression of keys, tensor, axis, perhaps values that other keys must have for it], the defaults and the
-names of the keys (of several in a config, the first one counts; of none, the class makes its own), the types of each
-part. An axis below 0 is the number of layers or experts that a name counts."""
+ShapeRow = tuple[list[Sequence[Any]], dict[str, int | bool], dict[str, list[str]], dict[str, str]]
+"""Of a type: [expression of keys, tensor, axis, perhaps values that other keys and switches must have for it], the
+defaults and the names of the keys (of several in a config, the first one counts; of none, the class makes its own), the
+types of each part. An axis below 0 is the number of layers or experts that a name counts."""
 
 WORD = re.compile(r"[A-Za-z_][\w.]*")
 RECURRENT = re.compile(r"(?<=\.weight_hh_l)\d+$")
 """A layer's number in the names of torch's recurrent modules: "decoder.lstm.weight_hh_l1" is of the second of them."""
+LAYER = re.compile(r"[0-9]{1,9}")
+"""A layer's number, a key of `per_layer_config`: "05"."""
 QUOTIENT = re.compile(r"//[A-Za-z_]")
 HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size", "kv_channels")
 """Ends of keys that say how wide a head is."""
@@ -299,19 +301,22 @@ def _compared(
 
     fronts = set(map(_front, by_name))
 
-    def value(key: str, own: Mapping[str, Any]) -> int | None:
+    def given(key: str, own: Mapping[str, Any]) -> Any:
         prefix, _, last = key.rpartition(".")
         part = {**_part(config, prefix), **own}
-        given = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
-        if given is None and last == "head_dim":
-            hidden, heads = (
-                value(key.removesuffix(last) + name, own) for name in ("hidden_size", "num_attention_heads")
-            )
-            given = hidden // heads if hidden and heads else None
-        return given if type(given) is int and prefix not in others else None
+        found = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
+        return found if prefix not in others else None
+
+    def value(key: str, own: Mapping[str, Any]) -> int | None:
+        found = given(key, own)
+        if found is None and key.rpartition(".")[2] == "head_dim":
+            before = key.removesuffix("head_dim")
+            hidden, heads = (value(before + name, own) for name in ("hidden_size", "num_attention_heads"))
+            found = hidden // heads if hidden and heads else None
+        return found if type(found) is int and key.rpartition(".")[0] not in others else None
 
     for expression, name, axis, *conditions in rows:
-        if any(value(key, {}) != usual for condition in conditions for key, usual in condition.items()):
+        if any(given(key, {}) != usual for condition in conditions for key, usual in condition.items()):
             continue
         prefix = next(iter(WORD.findall(expression))).rpartition(".")[0]
         part = _part(config, prefix)
@@ -322,13 +327,15 @@ def _compared(
                 yield shown, name, f"the files hold no {name}, config.json's {shown} is {count:,}"
         if name not in by_name or (QUOTIENT.search(expression) and _head_is_told(part, prefix, names)):
             continue
-        layers = ({}, *_own_values(part))
-        expected = {size for own in layers if (size := number_of(expression, partial(value, own=own))) is not None}
-        found = _sizes(by_name[name], axis)
-        if found and expected and not (found <= expected if len(expected) > 1 else expected <= found):
+        usual = {number_of(expression, partial(value, own={}))}
+        due = {layer: number_of(expression, partial(value, own=own)) for layer, own in _own_values(part).items()}
+        if "{}" not in name or axis == -1:  # a member of a list may be of any of its layers
+            usual, due = usual | {*due.values()}, {}
+        for layers, found, expected in _differing(by_name[name], axis, usual, due):
             shown = WORD.sub(lambda key: path + key[0], expression)
             what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
-            yield shown, name, f"{what}, config.json's {shown} is {_listed(expected)}"
+            where = f" in {_plural(len(layers), 'layer')} {format_indices(sorted(layers))}" if due else ""
+            yield shown, name, f"{what}{where}, config.json's {shown} is {_listed(expected)}"
 
 
 def _head_is_told(part: Mapping[str, Any], prefix: str, names: Mapping[str, list[str]]) -> bool:
@@ -347,10 +354,29 @@ def list_of(name: str) -> str:
     return _front(name) + "{}"
 
 
-def _own_values(part: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What single layers have of their own beside a config's values."""
+def _own_values(part: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Layer -> what it has of its own beside a config's values."""
     layers = part.get("per_layer_config")
-    yield from (each for each in (layers.values() if isinstance(layers, Mapping) else ()) if isinstance(each, Mapping))
+    some = {str(at): own for at, own in layers.items()} if isinstance(layers, Mapping) else {}
+    return {int(at): own for at, own in some.items() if LAYER.fullmatch(at) and isinstance(own, Mapping)}
+
+
+def _differing(
+    groups: Sequence[TensorGroup], axis: int, usual: Set[int | None], due: Mapping[int, int | None]
+) -> Iterator[tuple[set[int], set[int], set[int]]]:
+    """The sizes of a name's tensors that are not as they should be: the layers that have them, those sizes, and what
+    they should be.
+
+    Args:
+        usual: what the size may be.
+        due: layer -> what it is there instead.
+    """
+    every = {layer for each in groups for layer in each.layers}
+    own = [({layer}, {due[layer]}) for layer in sorted(every & due.keys())]
+    for layers, sizes in [(every - due.keys(), usual), *own]:
+        held, told = _sizes(groups, axis, layers), {size for size in sizes if size is not None}
+        if held and told and not held & told:
+            yield layers, held, told
 
 
 def _listed(sizes: set[int]) -> str:
@@ -378,20 +404,18 @@ def _inside(
 
 def _part(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
     """A part of a config by its dotted path; empty where there is none."""
-    part: Any = config
-    for key in prefix.split(".") if prefix else ():
-        part = part.get(key) if isinstance(part, Mapping) else None
+    part = key_of(config, prefix) if prefix else config
     return part if isinstance(part, Mapping) else {}
 
 
-def _sizes(groups: Sequence[TensorGroup], axis: int) -> set[int]:
-    """The sizes along an axis of all groups of a name (layers may differ), or how many its numbers are, if none of them
-    is missing; empty where that is not known."""
-    if axis >= 0:
-        plain = all(not each.packed and each.numel == each.group.numel for each in groups)
-        return {each.group.shape[axis] for each in groups if axis < len(each.group.shape)} if plain else set()
+def _sizes(groups: Sequence[TensorGroup], axis: int, layers: Set[int]) -> set[int]:
+    """The sizes along an axis of those groups of a name (layers may differ) that have one of these layers, or how many
+    its numbers are, if none of them is missing; empty where that is not known."""
     if axis == -1:
-        layers = {layer for each in groups for layer in each.layers}
-        layers |= {int(found[0]) for each in groups for found in [RECURRENT.search(each.name)] if found}
-        return {len(layers)} if layers and len(layers) == 1 + max(layers) - min(layers) else set()
-    return {count for each in groups for count in each.layers.values()}
+        numbers = {*layers, *(int(found[0]) for each in groups for found in [RECURRENT.search(each.name)] if found)}
+        return {len(numbers)} if numbers and len(numbers) == 1 + max(numbers) - min(numbers) else set()
+    if axis < -1:
+        return {each.layers[layer] for each in groups for layer in layers if layer in each.layers}
+    plain = all(not each.packed and each.numel == each.group.numel for each in groups)
+    held = [each for each in groups if not each.layers or any(layer in each.layers for layer in layers)]
+    return {each.group.shape[axis] for each in held if axis < len(each.group.shape)} if plain else set()

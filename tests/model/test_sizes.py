@@ -78,8 +78,12 @@ def test_a_config_that_was_cut_short_has_a_note_on_the_layers_that_are_not_loade
     assert "config.json says 1 layers; the files hold 2: those beyond are not loaded" in notes
 
 
-def gemma(heads: int) -> Model:
-    """Two layers of Gemma 4's unified text model, the second with wider heads, under a config of so many heads."""
+WIDE = {"1": {"head_dim": 32}}
+
+
+def gemma(heads: int, *, wide: Any = WIDE) -> Model:
+    """Two layers of Gemma 4's unified text model, the second with wider heads, of so many heads in the config and these
+    values of single layers."""
     config = {
         "model_type": "gemma4_unified_text",
         "architectures": ["Gemma4UnifiedTextModel"],
@@ -91,7 +95,7 @@ def gemma(heads: int) -> Model:
         "num_hidden_layers": 2,
         "vocab_size": 100,
         "layer_types": ["sliding_attention", "full_attention"],
-        "per_layer_config": {"1": {"head_dim": 32}},
+        "per_layer_config": wide,
     }
     shapes: dict[str, tuple[int, ...]] = {"embed_tokens": (100, 64), "norm": (64,)}
     for index, width in enumerate((16, 32)):
@@ -110,7 +114,15 @@ def test_layers_with_heads_of_their_own_width_are_compared_each_by_its_own() -> 
     assert gemma(4).parameters.exact
     model = gemma(8)
     assert not model.parameters.exact
-    assert any("_proj.weight has 64 and 128" in note and "is 128 and 256" in note for note in model.parameters.notes)
+    notes = model.parameters.notes
+    assert any("_proj.weight has 64 in layer 0" in note and "head_dim is 128" in note for note in notes)
+
+
+def test_the_own_values_of_layers_are_compared_with_the_tensors_of_just_those() -> None:
+    assert not gemma(4, wide={"01": {"head_dim": 32}}).parameters.notes
+    swapped = {"0": {"num_attention_heads": 8}, "1": {"head_dim": 32, "num_attention_heads": 2}}
+    notes = gemma(4, wide=swapped).parameters.notes
+    assert any("_proj.weight has 64 in layer 0" in note and "head_dim is 128" in note for note in notes)
 
 
 def test_a_layer_beyond_the_config_predicts_tokens_only_if_it_has_tensors_for_that() -> None:
@@ -181,6 +193,9 @@ def test_a_spectrum_is_compared_where_the_strides_are_those_that_the_expression_
     assert "num_mel_bins" not in notes(num_mel_bins=96, subsampling_conv_stride=4)
 
 
+KIMI = {"model_type": "deepseek_v3", "moe_intermediate_size": 24, "num_hidden_layers": 2, "first_k_dense_replace": 2}
+
+
 @pytest.mark.parametrize(
     ("config", "shapes", "key", "right", "wrong"),
     [
@@ -235,6 +250,36 @@ def test_a_spectrum_is_compared_where_the_strides_are_those_that_the_expression_
             *("n_head", 12, 8),
             id="a fused projection called c_attn",
         ),
+        pytest.param(
+            {"model_type": "kimi_k25", "architectures": ["Kimi_K25Model"]},
+            {"language_model.blocks.1.mlp.shared_experts.up_proj.weight": (48, 64)},
+            *(
+                "text_config",
+                KIMI | {"n_shared_experts": 2},
+                KIMI | {"n_shared_experts": 3},
+            ),
+            id="a tensor that another class of the type has under another name",
+        ),
+        pytest.param(
+            {"model_type": "gemma4_unified_assistant", "architectures": ["Gemma4UnifiedAssistantForCausalLM"]},
+            {"model.layers.0.mlp.up_proj.weight": (96, 64)},
+            *(
+                "text_config",
+                {"model_type": "gemma4_text", "intermediate_size": 48, "use_double_wide_mlp": True},
+                {"model_type": "gemma4_text", "intermediate_size": 96, "use_double_wide_mlp": True},
+            ),
+            id="twice the key under a switch",
+        ),
+        pytest.param(
+            {"model_type": "gemma4_unified_assistant", "architectures": ["Gemma4UnifiedAssistantForCausalLM"]},
+            {"model.layers.0.mlp.up_proj.weight": (96, 64)},
+            *(
+                "text_config",
+                {"model_type": "gemma4_text", "intermediate_size": 96},
+                {"model_type": "gemma4_text", "intermediate_size": 48},
+            ),
+            id="the key without that switch",
+        ),
     ],
 )
 def test_a_size_is_compared_however_the_tensors_show_it(
@@ -263,6 +308,18 @@ def test_another_tie_flag_of_the_class_keeps_the_embeddings_apart() -> None:
 
     assert total(True) == 40
     assert total(False) == 80
+
+
+def test_a_flag_that_the_config_class_does_not_declare_as_a_field_unties_the_head() -> None:
+    names = ("nomic_bert.embeddings.word_embeddings", "cls.predictions.decoder")
+    tensors = tuple(Tensor(f"{name}.weight", "BF16", (10, 4)) for name in names)
+    config = {"model_type": "nomic_bert", "architectures": ["NomicBertForMaskedLM"]}
+
+    def total(**flag: bool) -> int:
+        return build_model(Checkpoint("a/b", None, "local", config | flag, tensors)).parameters.total
+
+    assert total() == total(tie_word_embeddings=True) == 40
+    assert total(tie_word_embeddings=False) == 80
 
 
 def tied_encoder(*names: str) -> int:
