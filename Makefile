@@ -290,6 +290,7 @@ gpu-check: $(VENV)/.oracle ## predictions beside what a GPU holds (docs/gpu.md);
 
 oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
 	$(BIN)/python -m tests.oracles.training --known $(VENV)/training.json --out $(VENV)/training.json
+	$(BIN)/python -m tests.oracles.training_images --out $(VENV)/training_images.json
 	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --out $(VENV)/objectives.json
 	$(BIN)/python -m tests.oracles.objectives --known $(VENV)/objectives.json --out $(VENV)/objectives.json
 
@@ -325,6 +326,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl
 	$(BIN)/python fixtures/make_snapshots.py
 	$(BIN)/python -m fixtures.make_training
+	$(BIN)/python -m fixtures.make_training_vision
 	$(BIN)/python -m tests.oracles.training_compiled --write
 	$(BIN)/python -m fixtures.make_diffusers
 	$(MAKE) tables-engines

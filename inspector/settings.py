@@ -235,6 +235,20 @@ def split_values(text: str, reads: str = "") -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def reads_as_one(text: str) -> str:
+    """What is said of tokens that could be a list and are one number; "" where nothing else could be meant.
+
+    >>> reads_as_one("128,512")
+    "128,512 is one number, 128512; several are '128, 512'"
+    >>> reads_as_one("4,096"), reads_as_one("4k,8k")
+    ('', '')
+    """
+    found = text.strip().split(",")
+    if not _THOUSANDS.fullmatch(text) or any(each.startswith("0") for each in found):
+        return ""
+    return f"{text.strip()} is one number, {''.join(found)}; several are '{', '.join(found)}'"
+
+
 def read_ranges(kind: Any, ranges: Mapping[str, Any], name: str) -> dict[str, tuple[Any, ...]]:
     """Each setting's values, read as `read_values` does, from a list of them or from a text with commas.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 PACK = DATA / "tables.pack"
-PACKED = ("classes", "designs", "training")
+PACKED = ("classes", "designs", "training", "training_vision")
 """Folders of tables of which a run reads one or two files. What every report reads (classes/index.json) stays out."""
 
 

@@ -127,7 +127,7 @@ def test_a_command_offers_every_setting_that_it_takes(command: str) -> None:
 
 def test_train_offers_nothing_that_it_refuses() -> None:
     shown = {name for each in offered("train") for name in each.opts}
-    assert not shown & {"--kv-dtype", "--images", "--image-size", "--engine"}
+    assert not shown & {"--kv-dtype", "--engine"}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from inspector.memory import Workload
 from inspector.memory.estimate import RunSettings
 from inspector.memory.training import Sharding, TrainingSetup, Weights, training_estimate, training_total
 from inspector.memory.training.layout import Layout, LayoutSettings, Proposal, Reason
+from inspector.memory.training.vision import Images, images_of
 from inspector.model import Model
 from inspector.settings import option_words, settings_of
 
@@ -179,7 +180,8 @@ class _Search:
             "grad_accum": steps,
         }
         if tp > 1:
-            degrees |= {"sp": True, "loss_parallel": self.setup.logits in ("all", "compiled-loss")}
+            divided = self.setup.objective == "sft" and self.setup.logits in ("all", "compiled-loss")
+            degrees |= {"sp": True, "loss_parallel": divided}
         try:
             yield replace(self.sharding, **degrees)
         except UsageError:
@@ -195,12 +197,14 @@ class _Search:
     def _allows(self, kind: str, degree: int) -> bool:
         """Whether the model and the hardware allow such a degree."""
         architecture, context = self.model.architecture, self.workload.context
+        if self._not_known(kind):
+            return False
         if kind == "pp":
             return degree <= (architecture.num_hidden_layers or 0)
         if kind == "cp":
             chunk, rest = divmod(context, 2 * degree)
             whole = all(layer.kind in ("full_attention", "latent_attention") for layer in architecture.layers)
-            return whole and not rest and chunk >= SHORTEST_CHUNK and self.setup.objective == "sft"
+            return whole and not rest and chunk >= SHORTEST_CHUNK
         if kind == "ep":
             return architecture.experts is not None and architecture.experts.total % degree == 0
         sizes = (
@@ -210,17 +214,34 @@ class _Search:
         )
         return degree <= self.asked.node_gpus and all(size and size % degree == 0 for size in sizes)
 
+    @cached_property
+    def _with_images(self) -> bool:
+        found = images_of(self.model, self.setup, Sharding(), self.workload.context, 1)
+        return isinstance(found, Images)
+
+    def _not_known(self, kind: str) -> str:
+        """Why such a step has no degree of a kind; "" where it has, or may have."""
+        if self._with_images and kind in ("tp", "pp", "cp"):
+            return "not known with images; --images 0 for text alone"
+        if self.setup.objective == "sft":
+            return ""
+        if kind in ("pp", "cp"):
+            return f"known for supervised fine-tuning alone, not for {self.setup.aim.title}"
+        if kind == "tp" and self.setup.companions:
+            return "not known beside a model of its own"
+        return ""
+
     def _limits(self, kind: str) -> str:
         """What bounds a degree, in words."""
         architecture = self.model.architecture
+        if reason := self._not_known(kind):
+            return reason
         if kind == "tp":
             heads = f"{architecture.num_attention_heads} heads, {architecture.num_key_value_heads} of keys and values"
             inner = f" and {architecture.intermediate_size:,} inner values" if architecture.intermediate_size else ""
             return f"within a node of {_count(self.asked.node_gpus, 'GPU')}, and divides {heads}{inner}"
         if kind == "pp":
             return f"at most {architecture.num_hidden_layers} stages, and a microbatch for each"
-        if kind == "cp" and self.setup.objective != "sft":
-            return "TRL has it for supervised fine-tuning alone"
         if kind == "cp":
             return f"two chunks of a sequence per GPU, of {SHORTEST_CHUNK} tokens or more, and full attention alone"
         experts = architecture.experts

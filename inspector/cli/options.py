@@ -11,7 +11,7 @@ import click
 from inspector.api.settings import GPU_EXAMPLES, Settings
 from inspector.cli.output import SAID, Output
 from inspector.errors import UsageError
-from inspector.settings import Setting, read_pixels, read_tokens, settings_of, split_values
+from inspector.settings import Setting, read_pixels, read_tokens, reads_as_one, settings_of, split_values
 
 if TYPE_CHECKING:
     from inspector.report.writers import Format
@@ -225,6 +225,8 @@ class Several(click.ParamType[Any]):
             texts = split_values(value, self.reads)
         except UsageError as error:
             self.fail(error.message, param, ctx)
+        if self.reads == "tokens" and (told := reads_as_one(value)):
+            click.echo(f"Note: {told}", err=True)
         found = Range(dict.fromkeys(self.one.convert(each, param, ctx) for each in texts))
         return found if len(found) > 1 else found[0]
 

@@ -102,6 +102,14 @@ def _compile(command: list[str]) -> None:
         ) from None
 
 
+KERNELS = {
+    "bitsandbytes::gemm_4bit": "_four_bit_product",
+    "bitsandbytes::int8_vectorwise_quant": "_eight_bit_rows",
+    "bitsandbytes::int8_mixed_scaled_mm": "_eight_bit_product",
+}
+"""Kernels whose shape functions say less than what they do on CUDA -> the method that does it."""
+
+
 class MemoryLog(TorchDispatchMode):
     """Every birth (+bytes) and death (-bytes) of a storage on the pretend GPU, in order, with named marks between.
 
@@ -134,8 +142,8 @@ class MemoryLog(TorchDispatchMode):
         if func is torch.ops.aten._grouped_mm.default and args[0].dtype is not torch.bfloat16:
             # Its shape function knows bf16 only; the kernel takes the others since torch 2.10.
             result = _grouped_mm_shape(*args[:3], **(kwargs or {}))
-        elif func.name() == "bitsandbytes::gemm_4bit":
-            result = self._four_bit_product(*args, **(kwargs or {}))
+        elif func.name() in KERNELS:
+            result = getattr(self, KERNELS[func.name()])(*args, **(kwargs or {}))
         else:
             result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
@@ -154,6 +162,30 @@ class MemoryLog(TorchDispatchMode):
         for made in (scales, weight):
             self._follow(made.untyped_storage(), "dequantized")
         return torch.nn.functional.linear(left, weight, bias)
+
+    def _eight_bit_rows(self, values: Any, threshold: float = 0.0) -> Any:
+        """Rows in 8 bits with a scale each, of values in fp16 among which none is an outlier; which are is looked up
+        (`int8_vectorwise_quant` of backends/cuda/ops.py)."""
+        scales = values.new_empty(values.numel() // values.shape[-1], dtype=torch.float32)
+        rows = values.new_empty(values.shape, dtype=torch.int8)
+        beside = [values.new_empty(values.shape), values.new_empty(values.shape, dtype=torch.bool)] if threshold else []
+        for made in (scales, rows, *beside):
+            self._follow(made.untyped_storage(), "in 8 bits")
+        return rows, scales, values.new_empty(0, dtype=torch.int64) if threshold else None
+
+    def _eight_bit_product(
+        self, left: Any, rows: Any, packed: Any, scales: Any, more: Any, outliers: Any, bias: Any = None
+    ) -> Any:
+        """A product in int32, in fp16, and as the input is (`int8_mixed_scaled_mm` of backends/default/ops.py)."""
+        del scales, more, outliers, bias
+        shape = (*rows.shape[:-1], packed.shape[0])
+        for dtype in dict.fromkeys((torch.int32, torch.float16, left.dtype)):
+            made = left.new_empty(shape, dtype=dtype)
+            self._follow(made.untyped_storage(), "in 8 bits")
+            if dtype is torch.int32:
+                whole = made
+        del whole
+        return made, left.new_empty(0)
 
     def _follow(self, storage: torch.UntypedStorage, origin: str) -> None:
         key = storage._cdata

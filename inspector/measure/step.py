@@ -14,6 +14,7 @@ from transformers import (
     Adafactor,
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
 )
@@ -21,6 +22,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from inspector.measure.allocator import replay
 from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu
+from inspector.measure.images import freeze, image_inputs, language_linears, tower_blocks
+from inspector.measure.values import ValuesKept
 from inspector.memory.training.recompute import recomputed_blocks
 
 LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
@@ -46,15 +49,22 @@ class Step:
     checkpoint_every: int = 2
     lora_dropout: float = 0.0
     kbit_upcast: bool = True
+    base: str = "nf4"
+    reentrant: bool = False
     optimizer_in_backward: bool = False
     batch: int = 1
     context: int = 512
+    images: int = 0
+    image_size: tuple[int, int] | None = None
+    vision: str = "auto"
 
 
 def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> Any:
     """The class on the meta device, with what trains set to train, in train mode."""
     made = AutoConfig.for_model(model_type, **config)
     auto: Any = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
+    if step.images:
+        auto = AutoModelForImageTextToText
     if made.is_encoder_decoder:
         auto = AutoModelForSeq2SeqLM
         if getattr(made, "decoder_start_token_id", None) is None:  # labels become the decoder's inputs
@@ -68,9 +78,11 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
     dtype = torch.float32 if single else torch.bfloat16
     model = _empty_model(auto, made, dtype, step.attention)
     if step.method == "qlora":
-        quantize(model, fp32_rest=step.precision == "mixed" and step.kbit_upcast)
+        quantize(model, step.base, fp32_rest=step.precision == "mixed" and step.kbit_upcast)
     if step.method in ("lora", "qlora"):
         model = add_lora(model, step)
+    elif step.images:
+        freeze(model, step.vision if step.vision != "auto" else "trained")
     if step.method == "frozen-except":
         for name, parameter in model.named_parameters():
             parameter.requires_grad = fnmatchcase(name, step.trained)
@@ -78,7 +90,7 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
         model.requires_grad_(False)
         model.enable_input_require_grads()
     if step.checkpointing in ("full", "selective"):
-        model.activation_checkpointing_enable()
+        model.activation_checkpointing_enable({"use_reentrant": step.reentrant})
         blocks: list[Any] = blocks_of(model)
         for block, again in zip(
             blocks, recomputed_blocks(len(blocks), step.checkpointing, step.checkpoint_every), strict=True
@@ -121,8 +133,12 @@ def _empty_model(auto: Any, config: Any, dtype: torch.dtype, attention: str) -> 
             return auto.from_config(config, dtype=dtype, attn_implementation="eager")
 
 
-def quantize(model: Any, *, fp32_rest: bool) -> None:
-    """Puts bitsandbytes' 4-bit layers in place, as transformers does for nf4 with double quantization in bf16.
+PACKED = ("Params4bit", "Int8Params")
+"""bitsandbytes' classes of parameters."""
+
+
+def quantize(model: Any, base: str, *, fp32_rest: bool) -> None:
+    """Puts bitsandbytes' layers in place, as transformers does for nf4 with double quantization in bf16, or for int8.
 
     Args:
         fp32_rest: what stays unquantized goes to fp32, as peft's `prepare_model_for_kbit_training` has it.
@@ -132,26 +148,29 @@ def quantize(model: Any, *, fp32_rest: bool) -> None:
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from transformers.quantizers.base import get_keys_to_not_convert
 
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
+    four_bits: dict[str, Any] = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": torch.bfloat16,
+    }
+    config = BitsAndBytesConfig(**(four_bits if base == "nf4" else {"load_in_8bit": True}))
     kept = get_keys_to_not_convert(model) + sorted(model._keep_in_fp32_modules or ())  # T5's wo
     replace_with_bnb_linear(model, kept, config)
     for parameter in model.parameters():
         parameter.requires_grad = False
-        if fp32_rest and type(parameter).__name__ != "Params4bit":
+        if fp32_rest and type(parameter).__name__ not in PACKED:
             parameter.data = parameter.data.to(torch.float32)
-    model.is_loaded_in_4bit = True  # peft asks for it
+    setattr(model, "is_loaded_in_4bit" if base == "nf4" else "is_loaded_in_8bit", True)  # peft asks for it
 
 
 def add_lora(model: Any, step: Step) -> Any:
     """Adapters as peft puts them on."""
     from peft import LoraConfig, get_peft_model
 
-    targets = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
+    targets: Any = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
+    if step.images:
+        targets = language_linears(model, step.lora_targets)
     with torch.device("meta"):
         saved = step.modules_to_save.split(",") if step.modules_to_save else None
         config = LoraConfig(
@@ -185,6 +204,8 @@ def move_to_gpu(model: torch.nn.Module, device: torch.device = DEVICE) -> None:
         for name, tensor in module._parameters.items():
             if type(tensor).__name__ == "Params4bit":
                 module._parameters[name] = four_bit_weight(module.out_features, module.in_features)
+            elif type(tensor).__name__ == "Int8Params":
+                module._parameters[name] = eight_bit_weight(module.out_features, module.in_features)
             elif tensor is not None:
                 module._parameters[name] = twin(tensor, parameter=True)
         for name, tensor in module._buffers.items():
@@ -215,6 +236,13 @@ def four_bit_weight(rows: int, columns: int) -> Any:
         offset=empty(1),
         state2=nested,
     )
+    return weight
+
+
+def eight_bit_weight(rows: int, columns: int) -> Any:
+    """A fake weight of LLM.int8: a byte a value, a scale in fp32 for each row."""
+    weight = torch.nn.Parameter(torch.empty(rows, columns, dtype=torch.int8, device=DEVICE), requires_grad=False)
+    weight.CB, weight.SCB = weight.data, torch.empty(rows, dtype=torch.float32, device=DEVICE)  # type: ignore[attr-defined]
     return weight
 
 
@@ -286,9 +314,9 @@ def blocks_of(model: Any) -> list[torch.nn.Module]:
 
 
 def encoder_blocks(model: Any) -> int:
-    """How many of the blocks, the first ones, are the encoder's of an encoder-decoder."""
+    """How many of the blocks, the first ones, are the encoder's of an encoder-decoder, or of images."""
     if not getattr(model.config, "is_encoder_decoder", False):
-        return 0
+        return len(tower_blocks(model))
     return sum(
         isinstance(module, GradientCheckpointingLayer) and "encoder" in name.split(".")
         for name, module in model.named_modules()
@@ -329,7 +357,8 @@ def marked(model: Any, log: MemoryLog) -> Iterator[None]:
     def note(output: Any, name: str) -> None:
         log.mark(name)
         hidden = output[0] if isinstance(output, tuple) else output
-        hidden.register_hook(lambda _grad: log.mark(f"backward {name}"))
+        if hidden.requires_grad:
+            hidden.register_hook(lambda _grad: log.mark(f"backward {name}"))
 
     handles = [block.register_forward_pre_hook(enter(i), with_kwargs=True) for i, block in enumerate(blocks)]
     handles.append(blocks[-1].register_forward_hook(leave))
@@ -367,24 +396,40 @@ def record(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool
 
 def forward_and_backward(model: Any, step: Step, log: MemoryLog) -> None:
     """Forward with the model's own loss, then backward; marked "start", "loss" (the forward pass is done), "end"."""
-    ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
-    mask = torch.ones_like(ids)
+    if not step.images:
+        given = inputs_of(model, step)
     log.mark("start")
-    with autocast(step.precision == "mixed"):
-        loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
-    log.mark("loss")
-    loss.backward()
-    del loss
+    with values_kept(step):
+        if step.images:  # pixels are of the step
+            given = inputs_of(model, step)
+        with autocast(step.precision == "mixed"):
+            loss = model(**given).loss
+        log.mark("loss")
+        loss.backward()
+        del loss
     log.mark("end")
+
+
+def values_kept(step: Step) -> Any:
+    """What a step with images runs in: its shapes follow from the values of whole numbers."""
+    return ValuesKept() if step.images else contextlib.nullcontext()
+
+
+def inputs_of(model: Any, step: Step) -> dict[str, Any]:
+    """A batch: every token has a label and none is padding."""
+    if step.images:
+        return image_inputs(model, step.batch, step.context, step.images, step.image_size)
+    ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
 
 
 def _first_step(model: Any, optimizer: Any, step: Step, *, whole: bool) -> None:
     """Make the optimizer's states: by a whole step, or of gradients that no pass has made."""
     if whole:
-        ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
-        with autocast(step.precision == "mixed"):
-            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss
-        loss.backward()
+        with values_kept(step):
+            with autocast(step.precision == "mixed"):
+                loss = model(**inputs_of(model, step)).loss
+            loss.backward()
     else:
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -416,14 +461,14 @@ def measure(
             log.reset_peak()
 
         log.reset_peak()
-        ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
-        mask = torch.ones_like(ids)
-        with autocast(step.precision == "mixed"):
-            loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
-        phase("forward")
-        loss.backward()
-        del loss
-        phase("backward")
+        with values_kept(step):
+            given = inputs_of(model, step)
+            with autocast(step.precision == "mixed"):
+                loss = model(**given).loss
+            phase("forward")
+            loss.backward()
+            del loss
+            phase("backward")
         peaks["gradients"] = log.live - between
         if not handles:
             optimizer.step()

@@ -90,6 +90,8 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
         checkpoint_every=setup.checkpoint_every,
         lora_dropout=setup.lora_dropout,
         kbit_upcast=setup.kbit_upcast,
+        base=setup.base,
+        reentrant=setup.reentrant,
         optimizer_in_backward=setup.optimizer_in_backward,
         batch=workload.batch,
         context=workload.context,

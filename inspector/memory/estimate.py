@@ -59,22 +59,14 @@ class RunSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkloadSettings(RunSettings):
-    """What is asked of inference. A field here is an option of every command that tells what inference takes.
+class ImageSettings:
+    """The images of a run, of inference or of training.
 
     Attributes:
-        kv_dtype: the cache's precision, or None for the one the model computes in.
         images: images in each sequence, for models that take some; None for one where its tokens fit the context.
         image_size: (width, height) of each in pixels; None for the largest that the processor's class makes.
     """
 
-    kv_dtype: str | None = setting(
-        None,
-        help="Precision of the KV cache. Default: what the model computes in.",
-        docs="precision of the KV cache; default the one that the model computes in",
-        metavar="TYPE",
-        several=True,
-    )
     images: int | None = setting(
         None,
         help="Images per sequence, with a vision encoder (vLLM: the most). Default: one, if it fits the context.",
@@ -91,6 +83,23 @@ class WorkloadSettings(RunSettings):
         unit="pixels",
         reads="pixels",
         metavar="WxH",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadSettings(ImageSettings, RunSettings):
+    """What is asked of inference. A field here is an option of every command that tells what inference takes.
+
+    Attributes:
+        kv_dtype: the cache's precision, or None for the one the model computes in.
+    """
+
+    kv_dtype: str | None = setting(
+        None,
+        help="Precision of the KV cache. Default: what the model computes in.",
+        docs="precision of the KV cache; default the one that the model computes in",
+        metavar="TYPE",
+        several=True,
     )
 
 

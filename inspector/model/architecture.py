@@ -139,6 +139,7 @@ def architecture_of(
         audio=audio,
         exact=text.exact,
         outside=text.outside,
+        language_type=text.text_type,
         notes=text.notes + notes,
         vision_tower=vision_tower,
         audio_tower=audio_tower,

@@ -74,6 +74,7 @@ class Architecture:
         is_decoder: generates text token by token and so keeps a KV cache.
         mlp_gated: gate, up and down projections (True), or two plain ones (False); None where unknown.
         logits_softcap: soft-caps its logits (Gemma 2), which costs a second copy of them.
+        language_type: the language part's own model type ("gemma3_text"); the whole's where the config is flat.
         vision / audio: the config has such a part; vision_tower / audio_tower: its facts, where its kind is known.
         exact: False where the model type is not known and the facts were read by common key names.
         outside: the tables do not have the type as the installed transformers has it: no number is exact.
@@ -117,6 +118,7 @@ class Architecture:
     vision_size: tuple[int | None, int | None] | None = None
     """Layers and width of the vision encoder by their usual names; None where the config has none."""
     outside: bool = False
+    language_type: str | None = None
 
     @property
     def longest_context(self) -> int | None:

@@ -59,7 +59,6 @@ IGNORED = (
 )
 
 UNMODELLED = {
-    "load_in_8bit": "a base in 8 bits (LLM.int8)",
     "gptq*": "adapters on a GPTQ base",
     "rl": "an objective that is not known",
     "dpo_use_liger_kernel": "Liger's loss over pairs",
@@ -113,6 +112,8 @@ def read(reading: Reading) -> None:
     _precision(reading)
     _adapters(reading)
     _checkpointing(reading)
+    # utils/config/__init__.py, normalize_config
+    common.reentrant(reading, "gradient_checkpointing_kwargs.use_reentrant", default=reading.get("rl") is None)
     _attention(reading)
     _kernels(reading)
     _spread(reading)
@@ -168,16 +169,19 @@ def _adapters(reading: Reading) -> None:
     adapter = reading.get("adapter")
     if adapter is None:
         reading.assume("method", "full", "no adapter")
-        if reading.flag("load_in_4bit"):
-            reading.refuse("load_in_4bit", "a 4-bit base without adapters")
+        for key, what in (("load_in_4bit", "a 4-bit base"), ("load_in_8bit", "a base in 8 bits")):
+            if reading.flag(key):
+                reading.refuse(key, f"{what} without adapters")
         for key in ("lora_r", "lora_dropout", "lora_target_modules", "lora_target_linear", "lora_modules_to_save"):
             reading.taken.add(key)
         return
     if adapter not in ("lora", "qlora"):
         reading.refuse("adapter", f"the adapter '{adapter}'")
         return
-    four = reading.flag("load_in_4bit")
+    four, eight = reading.flag("load_in_4bit"), reading.flag("load_in_8bit")
     reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "adapter")
+    if eight and adapter == "lora" and not four:  # loaders/model.py, _set_quantization_config
+        common.eight_bits(reading, "load_in_8bit")
     if adapter == "qlora" and not four:
         reading.refuse("adapter", "qlora without load_in_4bit")
     common.stays_bf16(reading)  # loaders/model.py, _configure_embedding_dtypes: what peft made fp32 is bf16 again

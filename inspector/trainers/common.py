@@ -124,7 +124,7 @@ def targets(reading: Reading, key: str, value: Any) -> None:
 
 
 def stays_bf16(reading: Reading) -> None:
-    """What a base in 4 bits leaves unquantized is not made fp32."""
+    """What a quantized base leaves unquantized is not made fp32."""
     if reading.settings.get("method") == "qlora" and reading.settings.get("precision") == "mixed":
         reading.settings["kbit_upcast"] = False
 
@@ -139,6 +139,18 @@ def checkpointing(reading: Reading, *, on: bool, key: str, offload: bool = False
         reading.assume("checkpointing", value)
     if offload:
         reading.settings["offload"] = (*reading.settings.get("offload", ()), "activations")
+
+
+def eight_bits(reading: Reading, key: str) -> None:
+    """Adapters on a base in LLM.int8()."""
+    reading.put("method", "qlora", key)
+    reading.put("base", "int8", key)
+
+
+def reentrant(reading: Reading, key: str, *, default: bool) -> None:
+    """How blocks are checkpointed, which tells what layers in int8 keep, and nothing else."""
+    if reading.settings.get("base") == "int8" and reading.settings.get("checkpointing") == "full":
+        reading.take("reentrant", key, default)
 
 
 def compiled(reading: Reading, key: str) -> None:

@@ -90,6 +90,7 @@ def read(reading: Reading) -> None:
     key = "disable_gradient_checkpointing"
     reading.taken.add("gradient_checkpointing")
     common.checkpointing(reading, on=not off, key=key)
+    common.reentrant(reading, "use_reentrant_gc", default=True)
     reading.choose("attention", "flash_attn", common.ATTENTION, "auto")
     if reading.flag("enable_liger_kernel") and stage != "dpo":
         reading.put("logits", "chunked", "enable_liger_kernel")
@@ -153,10 +154,15 @@ def _method(reading: Reading) -> None:
         return
     if str(reading.get("quantization_method", "bnb")).lower() not in ("bnb", "bitsandbytes"):
         reading.refuse("quantization_method", "a base that bitsandbytes does not quantize")
-    if bits is not None and reading.whole("quantization_bit", 4) != 4:
+    width = reading.whole("quantization_bit", 4)
+    if bits is not None and width not in (4, 8):
         reading.refuse("quantization_bit", f"a base in {bits} bits")
     reading.put("method", "qlora" if bits is not None else "lora", "quantization_bit" if bits else "finetuning_type")
-    if bits is not None:
+    if bits is not None and width == 8:
+        common.eight_bits(reading, "quantization_bit")
+        reading.taken.add("double_quantization")
+        common.stays_bf16(reading)
+    elif bits is not None:
         reading.take("double_quant", "double_quantization", True)
         common.stays_bf16(reading)  # model/model_utils/checkpointing.py: norms are fp32 by upcast_layernorm alone
     common.adapters(reading, rank="lora_rank", dropout="lora_dropout", default_rank=8, default_dropout=0.0)

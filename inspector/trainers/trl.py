@@ -24,7 +24,6 @@ IGNORED = (
 )
 
 UNMODELLED = {
-    "load_in_8bit": "a base in 8 bits (LLM.int8)",
     "beta": "which objective it is of: --objective dpo, kto, orpo, cpo, simpo or grpo",
     "loss_type": "a loss of its own",
     "ref_model*": "a reference model of its own",
@@ -52,6 +51,7 @@ def read(reading: Reading) -> None:
     _method(reading)
     on = reading.flag("gradient_checkpointing", default=True)
     common.checkpointing(reading, on=on, key="gradient_checkpointing", offload=reading.flag("activation_offloading"))
+    common.reentrant(reading, "gradient_checkpointing_kwargs.use_reentrant", default=False)
     reading.choose("attention", "attn_implementation", common.ATTENTION, "sdpa")
     liger = reading.flag("use_liger_kernel") or reading.flag("use_liger")
     if objective != "sft":
@@ -111,7 +111,9 @@ def _method(reading: Reading) -> None:
         loaded = "bf16"
         reading.notes.append(f"{key}: auto is taken as bf16, as most checkpoints have it")
     computes = common.half(reading, default=True)
-    four = reading.flag("load_in_4bit")
+    four, eight = reading.flag("load_in_4bit"), reading.flag("load_in_8bit")
+    if eight and not reading.flag("use_peft"):
+        reading.refuse("load_in_8bit", "a base in 8 bits without adapters")
     if not (reading.flag("use_peft") or four):
         reading.assume("method", "full", "no use_peft")
         for name in ("lora_r", "lora_dropout", "lora_target_modules", "lora_modules_to_save", "use_dora"):
@@ -119,10 +121,13 @@ def _method(reading: Reading) -> None:
         common.precision(reading, loaded=loaded, computes=computes, key=key)
         return
     reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "use_peft")
-    if loaded == "fp32" and not four:
+    if eight and not four:
+        common.eight_bits(reading, "load_in_8bit")
+    packed = four or eight
+    if loaded == "fp32" and not packed:
         reading.refuse("dtype", "adapters on a base in fp32 under autocast: give dtype: bfloat16")
-    # sft_trainer.py: adapters on 4 bits are made bf16, and what is not quantized stays as it was loaded.
-    whole = four and loaded == "bf16" and computes
+    # sft_trainer.py: adapters on a quantized base are made bf16, and what is not quantized stays as it was loaded.
+    whole = packed and loaded == "bf16" and computes
     common.precision(reading, loaded=loaded if whole else "fp32", computes=computes, key="bf16")
     if whole:
         reading.settings["adapter_dtype"] = "bf16"

@@ -198,3 +198,29 @@ def test_a_table_and_a_trainers_file_have_no_layout_proposed(capsys: pytest.Capt
     assert "no table has it" in capsys.readouterr().err
     assert run(["train", "--offline", "--config", "docs/examples/torchtitan.toml", "--gpus", "8"]) == 2
     assert "--processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objective", ["dpo", "embedding"])
+def test_an_objective_is_proposed_nothing_that_it_refuses(objective: str) -> None:
+    """A loss over divided logits was proposed to embedding models, which make none."""
+    found = inspector.train(QWEN, offline=True, objective=objective, total_gpus=4).training.layout
+    assert found is not None
+    assert "loss-parallel" not in found.least.options
+    texts = {reason.choice: reason.text for reason in found.reasons}
+    assert "known for supervised fine-tuning alone" in texts["pp"]
+    assert "known for supervised fine-tuning alone" in texts["cp"]
+
+
+def test_a_teacher_of_its_own_is_why_there_is_no_tensor_parallel() -> None:
+    found = inspector.train(QWEN, offline=True, objective="gkd", reference_repo="Qwen/Qwen2.5-1.5B", total_gpus=4)
+    assert found.training.layout is not None
+    texts = {reason.choice: reason.text for reason in found.training.layout.reasons}
+    assert "not known beside a model of its own" in texts["tp"]
+
+
+def test_images_are_proposed_data_parallel_layouts_alone() -> None:
+    found = inspector.train("Qwen/Qwen2.5-VL-3B-Instruct", offline=True, total_gpus=4).training.layout
+    assert found is not None
+    assert "--tp" not in found.least.options
+    texts = {reason.choice: reason.text for reason in found.reasons}
+    assert "not known with images" in texts["tp"]

@@ -113,6 +113,8 @@ def label(case: dict[str, Any]) -> str:
     if case.get("lora_targets", "all-linear") != "all-linear":
         words.append(case["lora_targets"])
     words += [case[name] for name in ("trained", "modules_to_save") if case.get(name)]
+    words += ["int8"] if case.get("base") == "int8" else []
+    words += ["reentrant"] if case.get("reentrant") else []
     words += ["DoRA"] if case.get("dora") else []
     words += ["bf16 adapters"] if case.get("adapter_dtype") == "bf16" else []
     return " ".join(words)

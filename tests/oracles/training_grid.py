@@ -165,6 +165,22 @@ RARE = (
 ONLY_QUANTIZED = ("gpt2", "gemma-2-9b", "phi-3-mini", "bert-base", "gemma-3-4b", "qwen3-30b-a3b", "olmo-2-7b")
 
 
+IN_8_BITS = ("llama-3-8b", "mistral-7b", "qwen2.5-7b", "qwen3-8b", "gemma-3-4b")
+"""Models that steps on a base of LLM.int8() are taken of."""
+
+EIGHT_BITS: tuple[dict[str, Any], ...] = tuple(
+    {"method": "qlora", "base": "int8", **way, **again}
+    for way in (
+        {"precision": "bf16"},
+        {"precision": "mixed"},
+        {"precision": "mixed", "kbit_upcast": False},
+        {"precision": "bf16", "adapter_dtype": "bf16"},
+        {"precision": "mixed", "kbit_upcast": False, "lora_targets": "q_proj,v_proj"},
+    )
+    for again in ({}, {"checkpointing": "full"}, {"checkpointing": "full", "reentrant": True})
+)
+
+
 def steps(model: GridModel) -> Iterator[Step]:
     """The cases of one model."""
     yield from _all_ways(model)
@@ -172,6 +188,7 @@ def steps(model: GridModel) -> Iterator[Step]:
     more = MORE if model.name in WITH_MORE else MORE[:3] if model.name in ONLY_QUANTIZED else ()
     if model.name in ("llama-3-8b", "qwen3-8b"):
         more += RARE
+    more += EIGHT_BITS if model.name in IN_8_BITS else ()
     for ways in more:
         batch, context = next(shapes)
         attention = "eager" if model.model_type == "gemma2" else "sdpa"

@@ -100,7 +100,7 @@ def test_what_is_assumed_is_told_with_its_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("load_in_8bit: true", "a base in 8 bits"),
+        ("load_in_8bit: true", "a base in 8 bits without adapters"),
         ("rl: ebft", "the objective 'ebft'"),
         ("optimizer: adamw_of_mine", "adamw_of_mine"),
         ("gradient_chekpointing: true", "not known"),
@@ -675,3 +675,20 @@ def test_values_that_are_no_numbers_are_refused(lines: str, tmp_path: Path) -> N
 def test_stages_that_are_not_modelled_are_refused_by_name(stage: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableModel, match="stage"):
         run_of(tmp_path, f"{FACTORY}stage: {stage}")
+
+
+EIGHT_BITS = {
+    "axolotl": f"{AXOLOTL}adapter: lora\nlora_target_linear: true\nload_in_8bit: true\n",
+    "llama-factory": "model_name_or_path: a/b\nstage: sft\nfinetuning_type: lora\nlora_target: all\nbf16: true\n"
+    "cutoff_len: 2048\nquantization_bit: 8\n",
+    "trl": "model_name_or_path: a/b\noutput_dir: x\nper_device_train_batch_size: 2\nuse_peft: true\ndtype: bfloat16\n"
+    "lora_target_modules: all-linear\nload_in_8bit: true\n",
+}
+
+
+@pytest.mark.parametrize(("trainer", "reentrant"), [("axolotl", True), ("llama-factory", True), ("trl", False)])
+def test_a_base_in_8_bits_and_how_it_is_checkpointed_are_read(trainer: str, reentrant: bool, tmp_path: Path) -> None:
+    """Axolotl's and LLaMA-Factory's checkpointing is reentrant where nothing is said, transformers' is not."""
+    run = run_of(tmp_path, EIGHT_BITS[trainer])
+    assert (run.settings["method"], run.settings["base"]) == ("qlora", "int8")
+    assert run.settings["reentrant"] is reentrant

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inspector.errors import UsageError, known_hint
-from inspector.memory.estimate import Part, Workload
+from inspector.memory.estimate import ImageSettings, Part, Workload
 from inspector.memory.inference.total import OVERHEAD_BYTES
 from inspector.memory.training.layout import Proposal
 from inspector.memory.training.objectives.objective import LogitBytes
@@ -43,7 +43,7 @@ OPTIMIZERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSetup(ObjectiveSetup):
+class TrainingSetup(ImageSettings, ObjectiveSetup):
     """How a model is trained.
 
     Attributes:
@@ -64,6 +64,7 @@ class TrainingSetup(ObjectiveSetup):
             "selective", so of every `checkpoint_every`-th block alone (torchtitan's selective with a number);
             "selective-op", with what every second matrix product and attention give (torchtitan's selective by op);
             "attention", scores and probabilities are computed again (Megatron-LM's selective, arXiv 2205.05198).
+        reentrant: checkpointing runs blocks without a graph first (use_reentrant: true): only int8 layers differ.
         lora_rank: rank of the adapters.
         logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's);
             "chunked-loss", all in 16 bits, and the loss's fp32 copies a chunk at a time in compiled kernels
@@ -84,6 +85,9 @@ class TrainingSetup(ObjectiveSetup):
         fp8: the blocks' linear layers multiply in fp8: by "torchao" (dynamic scaling), or Transformer Engine: "te", or
             "te-primary" on weights that are fp8 themselves (fp8_model_init).
         compiled: blocks run under torch.compile, each by itself, which keeps less for the backward pass.
+        vision: what of a vision encoder and its projector trains: "frozen", nothing; "projector", that alone;
+            "trained", all; "auto", all where all parameters train, else nothing.
+        base: what qlora's base is quantized to: "nf4", or "int8" (LLM.int8(), arXiv 2208.07339; `load_in_8bit`).
         old_bitsandbytes: before 0.44, whose 4-bit layers keep their inputs for the backward pass, which needs none.
     """
 
@@ -191,6 +195,13 @@ class TrainingSetup(ObjectiveSetup):
         " precision, upcast a chunk at a time by a compiled loss (torchtune); `compiled-loss`: the same in one piece"
         " (torchtitan)",
     )
+    reentrant: bool = setting(
+        False,
+        rare=True,
+        help="Checkpointing with use_reentrant: true, which lets go of what a base in int8 keeps.",
+        docs="checkpointing with `use_reentrant: true`, which lets go of what the layers of `--base int8` keep of their"
+        " inputs; without it they keep them",
+    )
     lora_rank: int = setting(16, help="Rank of the adapters.", least=1, most=2**16, several=True)
     lora_targets: str = setting(
         "all-linear",
@@ -228,11 +239,26 @@ class TrainingSetup(ObjectiveSetup):
         docs="what qlora leaves unquantized (embeddings, norms, head) stays in bf16 under `--precision mixed`, as"
         " Axolotl and LLaMA-Factory have it; peft's `prepare_model_for_kbit_training` makes it fp32",
     )
+    base: str = setting(
+        "nf4",
+        option="--base",
+        choices=("nf4", "int8"),
+        help="What qlora's base is quantized to: nf4, or int8 (LLM.int8(), load_in_8bit).",
+        docs="what qlora's base is quantized to: `nf4`, or `int8` (LLM.int8(), `load_in_8bit`)",
+    )
     old_bitsandbytes: bool = setting(
         False,
         rare=True,
         help="bitsandbytes before 0.44, whose 4-bit layers keep their inputs.",
         docs="bitsandbytes before 0.44, whose 4-bit layers keep their inputs",
+    )
+    vision: str = setting(
+        "auto",
+        rare=True,
+        choices=("auto", "frozen", "projector", "trained"),
+        help="What of a vision encoder and its projector trains. auto: all of it with --method full, else nothing.",
+        docs="what of a vision encoder and its projector trains: `frozen`, nothing; `projector`, that alone; `trained`,"
+        " all; `auto`: all where all parameters train, else nothing",
     )
     dora: bool = setting(False, rare=True, help="Adapters with a trained magnitude (DoRA).")
     modules_to_save: str = setting(
@@ -303,8 +329,15 @@ class TrainingSetup(ObjectiveSetup):
             or self.lora_dropout
         ):
             raise UsageError("these settings are of adapters", "Add --method lora or qlora.")
+        if self.vision in ("projector", "trained") and self.method != "full":
+            raise UsageError(
+                f"--vision {self.vision} trains parameters of the model itself",
+                "Add --method full; --modules-to-save trains modules beside adapters.",
+            )
         if self.method != "qlora" and (self.old_bitsandbytes or not (self.double_quant and self.kbit_upcast)):
             raise UsageError("these settings are of a base in 4 bits", "Add --method qlora.")
+        if self.base != "nf4" and (self.method != "qlora" or self.old_bitsandbytes or not self.double_quant):
+            raise UsageError("a base in int8 is of qlora, without what is set of 4 bits", "Add --method qlora.")
         if self.adapter_dtype == "bf16" and (self.dora or self.precision != "bf16"):
             raise UsageError("adapters in bf16 are known with --precision bf16 and without --dora alone")
 
@@ -336,6 +369,11 @@ class TrainingSetup(ObjectiveSetup):
     def adapters(self) -> bool:
         """Whether adapters train, and the model's own parameters do not."""
         return self.method in ADAPTER_METHODS
+
+    @property
+    def vision_part(self) -> str:
+        """What of the vision part trains: "frozen", "projector" or "trained"."""
+        return ("trained" if self.method == "full" else "frozen") if self.vision == "auto" else self.vision
 
     @property
     def reference_model(self) -> str:

@@ -7,16 +7,20 @@ from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
 from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
+from inspector.memory.training.vision import VisionRun
 from inspector.model.model import Model
 
 
-def notes(model: Model, setup: TrainingSetup, sharding: Sharding, paged: int) -> tuple[str, ...]:
-    """One sentence each."""
+def notes(
+    model: Model, setup: TrainingSetup, sharding: Sharding, paged: int, vision: VisionRun | None = None
+) -> tuple[str, ...]:
+    """One sentence each; `vision`: what was counted of images."""
     found = (
         _objective(model, setup)
         + _kernels(model, setup)
         + _optimizer(setup, paged)
         + _model(model, setup)
+        + _media(model, vision)
         + _trained(model, setup)
     )
     if sharding.cards > 1 or sharding.away:
@@ -101,11 +105,18 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
             "transformers 5 stacks a mixture's experts in one parameter, which bitsandbytes does not quantize: they"
             f" stay at {setup.frozen_bytes} B a value"
         )
-    if model.architecture.vision or model.architecture.audio:
-        found.append("only text passes: images or sound would keep more")
     if setup.logits == "chunked" and setup.objective == "sft":
         found.append("chunked logits follow Liger's fused linear cross entropy by its source, and were not measured")
     return found
+
+
+def _media(model: Model, vision: VisionRun | None) -> list[str]:
+    """Images and sound."""
+    if vision is not None:
+        return [f"{vision.note}; see --images"]
+    if model.architecture.vision or model.architecture.audio:
+        return ["only text passes: images or sound would keep more"]
+    return []
 
 
 def _trained(model: Model, setup: TrainingSetup) -> list[str]:
@@ -117,6 +128,13 @@ def _trained(model: Model, setup: TrainingSetup) -> list[str]:
         )
     if setup.adapters and model.architecture.experts is not None and setup.lora_targets != "all-linear":
         found.append("names do not reach stacked experts, which are no modules of their own")
+    if setup.base == "int8":
+        found.append("int8: outliers, whose inputs are kept once more, are taken to be none")
+        if setup.checkpointing != "none" and not setup.reentrant:
+            found.append(
+                "int8: bitsandbytes keeps each layer's input, which checkpointing without reentrance does not let go"
+                " of; with use_reentrant: true (--reentrant) it does"
+            )
     if setup.old_bitsandbytes:
         found.append(
             "inputs that old 4-bit layers keep are counted of gated decoders' own projections, by their source"

@@ -65,6 +65,7 @@ class Block:
         gradients: bytes of its gradients where they are not what the entry leaves behind.
         reached: the gradient gets here; blocks below everything that trains keep nothing.
         recomputed: it keeps its input alone, and is computed again in the backward pass.
+        pinned: bytes that it keeps in any case, outside of what checkpointing lets go of.
     """
 
     layer: Layer
@@ -72,6 +73,7 @@ class Block:
     gradients: int | None = None
     reached: bool = True
     recomputed: bool = False
+    pinned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _keeps(block: Block, sizes: Sizes, gone: int = 0) -> int:
     """What a block keeps; what it lets go of when autocast is left, `gone`, goes in both cases."""
     if not block.reached:
         return max(0, sizes.bytes_of(block.layer.released) - gone)
-    whole = sizes.bytes_of(block.layer.forward.end) - gone
+    whole = sizes.bytes_of(block.layer.forward.end) - gone + block.pinned
     return whole if block.recomputed else whole - block.spared
 
 

@@ -49,6 +49,7 @@ def find_profile(
     tensors: Weights | None = None,
     *,
     scattered: bool = False,
+    masked: bool = False,
 ) -> Found | str:
     """The table's entries for a model, or the reason why there are none.
 
@@ -56,16 +57,17 @@ def find_profile(
         tensors: for types whose blocks differ in what config.json does not tell alike for all: an encoder's beside a
             decoder's, mixtures with plain blocks before them.
         scattered: sequence parallel.
+        masked: attention by a mask in every block, as images may bring it.
     """
     model_type = architecture.model_type or ""
-    table = _table(by_hand("training_language_part").get(model_type, model_type), architecture)
+    table = _table(model_type, architecture) or _table_of_part(architecture)
     if table is None:
         return f"no table for the model type '{model_type}'"
     if not architecture.layers:
         return "config.json does not give num_hidden_layers"
     if tensors is not None and _narrow_embedding(architecture, tensors):
         return f"the table of '{model_type}' is for embeddings as wide as the blocks"
-    entries = _entries(table, _word(setup), architecture, workload, setup, tensors)
+    entries = _entries(table, _word(setup), architecture, workload, setup, tensors, masked=masked)
     if isinstance(entries, str):
         return entries
     profile, layers = entries
@@ -114,6 +116,14 @@ def _table(name: str, architecture: Architecture) -> TypeTable | None:
     return (read_table(f"{name}-gated") if architecture.mlp_gated else None) or read_table(name)
 
 
+def _table_of_part(architecture: Architecture) -> TypeTable | None:
+    """The table of a model's language part, where it has an encoder of images or sound beside."""
+    part = architecture.language_type
+    if part is None or not architecture.is_decoder or not (architecture.vision or architecture.audio):
+        return None
+    return _table(by_hand("training_language_part").get(part, part), architecture)
+
+
 def _word(setup: TrainingSetup) -> str:
     """The first word of the table's name for a setup."""
     if setup.method == "lora":
@@ -148,10 +158,12 @@ def _entries(
     workload: Workload,
     setup: TrainingSetup,
     tensors: Weights | None,
+    *,
+    masked: bool = False,
 ) -> tuple[Profile, list[Layer]] | str:
     """The profile and the entry of each block."""
     if setup.checkpointing in ("none", "full"):
-        return _plain_entries(table, word, architecture, workload, setup, tensors)
+        return _plain_entries(table, word, architecture, workload, setup, tensors, masked=masked)
     if setup.checkpointing == "selective-op":
         names = {group.module.rpartition(".")[2] for group in tensors.linears("all-linear")} if tensors else set()
         if names != set(SAVED_PRODUCTS):
@@ -181,13 +193,18 @@ def _plain_entries(
     workload: Workload,
     setup: TrainingSetup,
     tensors: Weights | None,
+    *,
+    masked: bool = False,
 ) -> tuple[Profile, list[Layer]] | str:
     attention = "sdpa" if setup.attention == "flash" else setup.attention
     if setup.attention == "sdpa" and table.eager_only:
         attention = "eager"
-    windowed = attention == "sdpa" == setup.attention and any(
-        layer.kind == "sliding_attention" and layer.window is not None and workload.context >= layer.window
-        for layer in architecture.layers
+    windowed = masked or (
+        attention == "sdpa" == setup.attention
+        and any(
+            layer.kind == "sliding_attention" and layer.window is not None and workload.context >= layer.window
+            for layer in architecture.layers
+        )
     )
     heads, key_value_heads = architecture.num_attention_heads, architecture.num_key_value_heads
     name = f"{word}/{setup.compute}/{attention}/{setup.checkpointing}"
@@ -199,7 +216,7 @@ def _plain_entries(
     profile = table.profiles.get(name)
     if profile is None:
         return f"no entry {name} in the table of '{architecture.model_type}'"
-    kinds = _kinds(profile, architecture, tensors)
+    kinds = ["sliding_attention"] * len(architecture.layers) if masked else _kinds(profile, architecture, tensors)
     if isinstance(kinds, str):
         return kinds
     missing = next((kind for kind in kinds if kind not in profile.layers), None)

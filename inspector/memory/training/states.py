@@ -38,14 +38,14 @@ def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
 
 
 def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
-    """Bytes of a base in nf4; what the recipe leaves alone is bf16, or under "mixed" fp32 where it is upcast."""
-    name = "nf4-dq" if setup.double_quant else "nf4"
+    """Bytes of a base in nf4 or int8; the rest is bf16, or under "mixed" fp32 where it is upcast."""
+    name = "bnb-int8" if setup.base == "int8" else "nf4-dq" if setup.double_quant else "nf4"
     recipe, counts = RECIPES[name], model.parameters.by_component
     keeps = recipe.keeps
     packed = {component: size for component, size in weight_bytes(model, name).items() if component not in keeps}
     kept = sum(count for name, count in counts.items() if name in keeps)
     values = sum(counts[name] for name in packed)
-    kind = "nf4, double quantization" if setup.double_quant else "nf4"
+    kind = {"nf4-dq": "nf4, double quantization", "bnb-int8": "LLM.int8()"}.get(name, name)
     formula = (
         f"{values:,} parameters x {float(recipe.bits):.4g} bits ({kind})"
         f" + {kept:,} unquantized x {setup.frozen_bytes} B"

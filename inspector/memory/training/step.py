@@ -9,6 +9,7 @@ from inspector.errors import UsageError
 from inspector.memory.estimate import Estimate, Part, Workload
 from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
+from inspector.memory.training.int8 import why_not_int8
 from inspector.memory.training.logits import chunked_head, loss_parallel
 from inspector.memory.training.notes import notes
 from inspector.memory.training.objectives.critic import critic_setup, with_critic
@@ -19,7 +20,7 @@ from inspector.memory.training.objectives.models import beside, why_not, with_ow
 from inspector.memory.training.objectives.scoring import scored
 from inspector.memory.training.offload import off_card
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
-from inspector.memory.training.phases import PHASES, Moment, Passes, Scored, moments
+from inspector.memory.training.phases import PHASES, Block, Moment, Passes, Scored, moments
 from inspector.memory.training.profiles import Found, find_profile
 from inspector.memory.training.ranks import (
     ENDS,
@@ -46,6 +47,7 @@ from inspector.memory.training.states import weights
 from inspector.memory.training.table import Piece, Profile
 from inspector.memory.training.tensors import Weights
 from inspector.memory.training.trained import WhatTrains, blocks_of, refuse_on_experts, what_trains
+from inspector.memory.training.vision import Images, VisionRun, images_of, vision_run
 from inspector.memory.training.without_table import states_only
 from inspector.memory.training.zero import SOURCE as ZERO
 from inspector.memory.training.zero import Zero, with_zero
@@ -104,10 +106,10 @@ def _alone(
         table_setup = setup
     if table_setup.compute == "mixed" and (setup.compiled or setup.logits == "compiled-loss"):
         raise UsageError("what is compiled is known without autocast", "Use --precision bf16, or mixed with --fsdp.")
-    found = find_profile(model.architecture, workload, table_setup, tensors, scattered=sharding.sp)
+    images, found = _entries(model, workload, table_setup, sharding, tensors)
     if isinstance(found, str):
         return states_only(model, workload, setup, sharding, found)
-    if reason := why_not(model, workload, setup, sharding, found):
+    if reason := why_not(model, workload, setup, sharding, found) or why_not_int8(setup, tensors):
         return states_only(model, workload, setup, sharding, reason)
     refuse_on_experts(found.layers, setup)
     rows = setup.rows(workload.batch)
@@ -117,8 +119,10 @@ def _alone(
     try:
         what = what_trains(model, setup, tensors, found.layers, sizes)
         stages = stages_of(sharding)
+        own = rank_sizes(sizes, sharding)
+        run = None if images is None else vision_run(images, model, table_setup, own)
         cards = [
-            _Card(model, workload, setup, sharding, tensors, found, what, rank_sizes(sizes, sharding), stage).estimate()
+            _Card(model, workload, setup, sharding, tensors, found, what, own, stage, run).estimate()
             for stage in stages
         ]
     except MissingSize as missing:
@@ -129,6 +133,20 @@ def _alone(
         return replace(fullest, reserved=max(size or 0 for size in reserved))
     usual = None if fullest.peak is None else usually_reserved(fullest.peak, setup, sharding)
     return fullest if usual is None else replace(fullest, reserved=usual[1], reserved_range=(usual[0], usual[2]))
+
+
+def _entries(
+    model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights | None
+) -> tuple[Images | None, Found | str]:
+    """The images that are counted, and the table's entries for the language part, or why there are none."""
+    images = images_of(model, setup, sharding, workload.context, workload.batch)
+    if isinstance(images, str):
+        return None, images
+    masked = images is not None and images.masked
+    found = find_profile(model.architecture, workload, setup, tensors, scattered=sharding.sp, masked=masked)
+    if isinstance(found, str) and masked and setup.images is None:  # none was asked for
+        images, found = None, find_profile(model.architecture, workload, setup, tensors, scattered=sharding.sp)
+    return images, found
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,7 @@ class _Card:
     what: WhatTrains
     sizes: Sizes
     stage: str
+    vision: VisionRun | None = None
 
     def estimate(self) -> TrainingEstimate:
         model, setup, sharding = self.model, self.setup, self.sharding
@@ -186,7 +205,7 @@ class _Card:
             inference_bytes=estimate(model, self.workload).weights.bytes,
             warnings=(
                 *estimate(model, self.workload).warnings,
-                *notes(model, setup, sharding, paged_bytes(setup, trained)),
+                *notes(model, setup, sharding, paged_bytes(setup, trained), self.vision),
                 *self.found.notes,
             ),
             sharding=sharding,
@@ -352,21 +371,7 @@ class _Card:
         head, scores = self._head(head, trains=trains_head)
         if what.saved_head:
             head_gradients = self.sizes.bytes_of(head.end) + what.saved_head * setup.frozen_bytes
-        blocks = blocks_of(
-            found.layers,
-            found.frozen_layers,
-            what,
-            setup,
-            self.tensors if self.tensors is not None and self.tensors.exact else None,
-            self.sizes,
-            self.model.architecture.model_type,
-        )
-        recomputed = recomputed_blocks(len(blocks), setup.checkpointing, setup.checkpoint_every)
-        blocks = [
-            # What compiling spares is nothing to a block that keeps its input alone.
-            replace(block, recomputed=again, spared=0 if again and setup.compiled else block.spared)
-            for block, again in zip(blocks, recomputed, strict=True)
-        ]
+        blocks = self._blocks()
         start = profile.start
         if self.stage == ENDS:
             half = _up(layers_of(len(blocks), sharding, ENDS), 2)
@@ -376,6 +381,8 @@ class _Card:
             blocks = blocks[:count] if self.stage == FIRST else blocks[-count:]
             head = head if self.stage == LAST else NOTHING
             start, embedding = (start, embedding) if self.stage == FIRST else (NOTHING, NOTHING)
+        if self.vision is not None:
+            start, blocks = self.vision.start, [*self.vision.blocks, *blocks]
         passes = Passes(
             old_gradients=gradient_bytes if sharding.grad_accum > 1 or sharding.main_grads else None,
             tied=self._waiting,
@@ -394,6 +401,25 @@ class _Card:
             found_moments = moments(whole, blocks, embedding, self.sizes, passes)
         beside = pipeline_bytes(self.stage, sharding, self.sizes)
         return [replace(moment, rest=moment.rest + beside) for moment in found_moments]
+
+    def _blocks(self) -> list[Block]:
+        """The language part's blocks as they are trained."""
+        setup, found = self.setup, self.found
+        blocks = blocks_of(
+            found.layers,
+            found.frozen_layers,
+            self.what,
+            setup,
+            self.tensors if self.tensors is not None and self.tensors.exact else None,
+            self.sizes,
+            self.model.architecture.model_type,
+        )
+        recomputed = recomputed_blocks(len(blocks), setup.checkpointing, setup.checkpoint_every)
+        return [
+            # What compiling spares is nothing to a block that keeps its input alone.
+            replace(block, recomputed=again, spared=0 if again and setup.compiled else block.spared)
+            for block, again in zip(blocks, recomputed, strict=True)
+        ]
 
     def _head(self, head: Piece, *, trains: bool) -> tuple[Piece, list[Scored]]:
         """The head's stretch under the setup's loss, and the passes of models that score beside."""

@@ -9,12 +9,14 @@ from inspector.errors import UsageError
 from inspector.memory.training.compiled import spared_by_compiling
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.fp8 import SHARED, kept_by_transformer_engine
+from inspector.memory.training.int8 import in_int8
 from inspector.memory.training.lora import adapter_parameters
 from inspector.memory.training.optimizers import Shapes, Trained
 from inspector.memory.training.phases import Block
 from inspector.memory.training.sizes import Sizes
 from inspector.memory.training.table import Layer
 from inspector.memory.training.tensors import Weight, Weights, adapter_size, only_vectors
+from inspector.memory.training.vision import frozen_parameters
 from inspector.model.config.light import traits_of
 from inspector.model.model import Model
 
@@ -61,7 +63,8 @@ def what_trains(
         return _matching(setup, weights)
     stacked = sizes.letters.get("E", 0) * 2 * sizes.letters.get("m", sizes.letters.get("f", 0)) * sizes.product("h")
     largest = max(sizes.product("Vh"), sizes.product("hf"), stacked)
-    return WhatTrains(Trained(model.parameters.total, largest, *_shapes(shapes)), embedding=True)
+    total = model.parameters.total - frozen_parameters(model, setup)
+    return WhatTrains(Trained(total, largest, *_shapes(shapes)), embedding=True)
 
 
 def _shapes(weights: Weights | None) -> tuple[Shapes | None, Shapes]:
@@ -162,6 +165,9 @@ def blocks_of(
     if setup.fp8.startswith("te") and weights is not None:
         less = kept_by_transformer_engine(weights, sizes, primary=setup.fp8 == "te-primary")
         return [Block(layer, less.get(i, 0)) for i, layer in enumerate(layers)]
+    if setup.base == "int8" and weights is not None:
+        blocks = blocks_of(layers, frozen, what, replace(setup, base="nf4"), weights, sizes, model_type)
+        return in_int8(blocks, weights, weights.linears(setup.lora_targets), setup, sizes)
     every = setup.lora_targets == "all-linear"
     spared: dict[int, int] = {}
     if setup.compiled:

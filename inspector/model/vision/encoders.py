@@ -48,6 +48,7 @@ class Habits:
         max_pixels: of the largest image by the processor's class; 28 * 28 * 1280 is Qwen2VLImageProcessor's.
         published_pixels: the same by preprocessor_config.json of the published repos, which engines load.
         videos: of which vLLM profiles the longest.
+        masked: its language part attends by a mask where there are images, whose tokens see each other.
         profiled: False where vLLM does not serve it, or by limits that differ between versions and repos.
     """
 
@@ -62,6 +63,7 @@ class Habits:
     max_pixels: int = 28 * 28 * 1280
     published_pixels: int | None = None
     videos: bool = False
+    masked: bool = False
     profiled: bool = True
 
 
@@ -85,6 +87,8 @@ class VisionTower:
         tiles: the most tiles of an image; 0 where it is not cut up.
         pinpoints: LLaVA-NeXT's grids, (height, width) in pixels.
         tokens: tokens of the language model for an image of the encoder, where the config says so.
+        encoder: the encoder's own model type, whose classes it has.
+        feature_layer: whose states the projector gets, counted from the last one (-1); None for the class's default.
         extra: another width: Llama 3.2's output, Command A Vision's projector.
     """
 
@@ -106,6 +110,8 @@ class VisionTower:
     pinpoints: tuple[tuple[int, int], ...] = ()
     tokens: int | None = None
     extra: int = 0
+    encoder: str = ""
+    feature_layer: int | None = None
 
     @property
     def head_dim(self) -> int:
@@ -168,6 +174,8 @@ def vision_tower(config: Values, out_hidden_size: int | None) -> VisionTower | N
     out = (_whole(values, rules["out"]) if "out" in rules else None) or out_hidden_size
     own = {field.name: rules[field.name] for field in dataclasses.fields(Habits) if field.name in rules}
     sizes = {"class_tokens": rules.get("class_tokens", 0), "tiles": rules.get("tiles", 0), **sizes}
+    layer = config.get("vision_feature_layer")
+    sizes |= {"encoder": encoder, "feature_layer": layer if type(layer) is int and -256 < layer < 0 else None}
     return _tower(model_type, rules["family"], values, out, merge=merge, habits=Habits(**own), **sizes)
 
 

@@ -17,7 +17,7 @@ const FIRST = {
 const ADAPTERS = ["lora", "qlora"];
 const OF_METHOD = {
   lora_rank: ADAPTERS, lora_targets: ADAPTERS, adapter_dtype: ADAPTERS, lora_dropout: ADAPTERS, dora: ADAPTERS, modules_to_save: ADAPTERS,
-  double_quant: ["qlora"], old_bitsandbytes: ["qlora"], trained: ["frozen-except"],
+  double_quant: ["qlora"], base: ["qlora"], old_bitsandbytes: ["qlora"], trained: ["frozen-except"],
 };
 const DESIGN = ["set", "config_only"];
 const LEAST_CONTEXT = 128;

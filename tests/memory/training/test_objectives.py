@@ -83,6 +83,8 @@ def test_a_copy_is_divided_as_the_weights_are() -> None:
         ({"reference": "copy"}, "is of an objective that has one"),
         ({"objective": "dpo", "logits": "chunked-loss"}, "known for sft alone"),
         ({"objective": "dpo", "sharding": {"pp": 2}}, "pipeline stages"),
+        ({"objective": "dpo", "sharding": {"cp": 2}}, "context parallelism is known for sft alone"),
+        ({"objective": "embedding", "sharding": {"tp": 4, "loss_parallel": True}}, "divided logits is known for sft"),
         ({"objective": "orpo", "logits": "chunked"}, "over whole logits"),
         ({"objective": "orpo", "reference": "copy"}, "has no reference model"),
         ({"objective": "dpo", "completion_tokens": 512}, "generates no completions"),

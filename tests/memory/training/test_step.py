@@ -162,6 +162,8 @@ def possible(setup: dict[str, str]) -> bool:
     autocast = setup["precision"] == "mixed"  # of which no compiled loss is known
     if setup["checkpointing"] == "selective-op" or (autocast and setup["logits"] == "compiled-loss"):
         return False
+    if setup["base"] == "int8":
+        return False
     return setup["optimizer"] not in NEEDS_SHAPES
 
 

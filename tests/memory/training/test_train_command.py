@@ -58,3 +58,10 @@ def test_the_text_names_the_phase_and_the_rule_of_thumb(capsys: pytest.CaptureFi
 def test_trainable_parameters_are_the_articles_alone() -> None:
     with pytest.raises(UsageError, match="follows from the method"):
         inspector.train(LLAMA, offline=True, trainable_parameters=1000)
+
+
+def test_tokens_that_could_be_a_list_are_said_to_be_one_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--context 128,512` is 128,512 tokens, while `--batch 64,256` is two batches."""
+    for context, told in (("32,512", True), ("32, 512", False), ("4,096", False), ("1k,2k", False)):
+        assert run(["train", "Qwen/Qwen3-0.6B", "--offline", "--context", context]) == 0
+        assert ("is one number" in capsys.readouterr().err) is told

@@ -108,3 +108,32 @@ def test_names_that_are_not_there_are_refused_with_a_hint(how: dict[str, Any], w
     with pytest.raises(UsageError) as refused:
         train(**how)
     assert words in str(refused.value)
+
+
+def test_a_base_in_8_bits_takes_a_byte_a_weight_of_linear_layers() -> None:
+    """Embedding and head stay in bf16; norms, 266,240 values, too."""
+    plain = 2 * HEAD + 266_240
+    training = train(method="qlora", base="int8")
+    adapters = 4 * (training.trainable_parameters or 0)
+    assert size(training, "weights") == (P - plain) + 2 * plain + adapters
+
+
+def test_checkpointing_lets_go_of_what_layers_in_8_bits_keep_only_with_reentrance() -> None:
+    """The inputs of q, k and v; of o; of gate and up; and of down, in 32 blocks, in bf16."""
+    setup: dict[str, Any] = {"method": "qlora", "base": "int8", "checkpointing": "full"}
+    kept, gone = train(**setup), train(**setup, reentrant=True)
+    assert kept.phases["loss"] - gone.phases["loss"] == 32 * 512 * 2 * (4096 + 4096 + 4096 + 14336)
+    assert any("use_reentrant" in note for note in kept.warnings)
+
+
+def test_what_layers_in_8_bits_keep_of_a_layer_norms_output_is_not_known() -> None:
+    """Under autocast it is fp32 in Phi, and 16 bits in Llama."""
+    setup: dict[str, Any] = {"method": "qlora", "base": "int8", "precision": "mixed", "kbit_upcast": False}
+    found = inspector.train("microsoft/phi-2", offline=True, **setup).training
+    assert found.peak is None
+    assert "known for gated decoders" in found.warnings[-1]
+
+
+def test_a_base_in_8_bits_is_of_qlora() -> None:
+    with pytest.raises(UsageError, match="a base in int8 is of qlora"):
+        train(method="lora", base="int8")

@@ -19,12 +19,19 @@ def why_not(model: Model, workload: Workload, setup: TrainingSetup, sharding: Sh
     """Why nothing is known of an objective other than the model's own loss; "" where it is.
 
     Raises:
-        UsageError: pipeline stages, whose schedules no trainer of such objectives has; see `_why_not_beside`.
+        UsageError: what no trainer of such objectives has: pipeline stages, context parallelism, a loss over divided
+            logits; see `_why_not_beside`.
     """
     if setup.objective == "sft":
         return ""
-    if sharding.pp > 1:
-        raise UsageError(f"pipeline stages are known for sft alone, not for {setup.objective}", "Leave out --pp.")
+    known_for_sft = (
+        (sharding.pp > 1, "pipeline stages are", "--pp"),
+        (sharding.cp > 1, "context parallelism is", "--cp"),
+        (sharding.loss_parallel, "a loss over divided logits is", "--loss-parallel"),
+    )
+    for asked, what, option in known_for_sft:
+        if asked:
+            raise UsageError(f"{what} known for sft alone, not for {setup.objective}", f"Leave out {option}.")
     encodes = any(layer.kind == "no_cache" for layer in model.architecture.layers)
     if (encodes and not setup.aim.headless) or "bridge" in found.profile.layers:
         return f"{setup.objective} is known for decoders"

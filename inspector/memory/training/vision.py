@@ -1,0 +1,218 @@
+"""The vision part of a training step: the encoder's blocks and the projector before the language part's first block.
+
+Its tables (inspector/data/training_vision, made by fixtures/make_training_vision.py) say what lives at the borders of
+the encoder's blocks, as sums of products of sizes: N patches that go through the layers, M rows that take the place of
+image tokens, X pixel values, I images or tiles, S pairs of patches that attend to each other; H, F, A, D the encoder's
+hidden size, intermediate size, heads and head dimension; J the projector's own width; U, W, Z parameters of a block, of
+the projector, and of the encoder outside its blocks; beside the language part's T, h, d, b, s.
+
+An encoder in which nothing trains keeps nothing for the backward pass, but for one case: with gradient checkpointing,
+adapters make transformers' `enable_input_require_grads` mark what the encoder's patch embedding gives, too, and so the
+gradient passes through the whole encoder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from inspector.memory.inference.images import Pictures, cut_up, default_size
+from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.phases import Block
+from inspector.memory.training.sharding import Sharding
+from inspector.memory.training.sizes import Sizes
+from inspector.memory.training.table import Layer, Piece, Sum
+from inspector.model.model import Model
+from inspector.model.parameters.names import component
+from inspector.model.vision.encoders import VisionTower
+from inspector.tables import table_names, table_text
+
+
+@dataclass(frozen=True, slots=True)
+class VisionRun:
+    """What stands before the language part's first block, in bytes.
+
+    Attributes:
+        start: pixels, and all that comes before the encoder's first block.
+        blocks: the encoder's that run, and one for all between them and the language part.
+        note: what was counted.
+    """
+
+    start: Piece
+    blocks: tuple[Block, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of one forward pass, and the table of their encoder."""
+
+    tower: VisionTower
+    pictures: Pictures
+    table: Mapping[str, Any]
+    profile: Mapping[str, Any]
+    counted: str
+
+    @property
+    def masked(self) -> bool:
+        return self.tower.habits.masked
+
+
+def frozen_parameters(model: Model, setup: TrainingSetup) -> int:
+    """Parameters of the vision part that do not train, where the language part does."""
+    left = {"frozen": ("vision", "projector"), "projector": ("vision",)}.get(setup.vision_part, ())
+    return sum(model.parameters.by_component.get(name, 0) for name in left)
+
+
+def images_of(model: Model, setup: TrainingSetup, sharding: Sharding, context: int, batch: int) -> Images | str | None:
+    """The images of a step; None where text alone passes; or why what they take is not known.
+
+    Args:
+        batch: sequences of one forward pass.
+    """
+    architecture, asked = model.architecture, setup.images is not None
+    if not architecture.vision or setup.images == 0:
+        return None
+    found = _images(model, setup, sharding, context, batch)
+    return found if asked or not isinstance(found, str) else None
+
+
+def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int, batch: int) -> Images | str:
+    tower, model_type = model.architecture.vision_tower, model.architecture.model_type
+    if tower is None:
+        return f"no rule is known for the images of '{model_type}'"
+    table = read_vision_table(tower)
+    if table is None:
+        return f"no table of training steps with images for '{model_type}'"
+    if setup.objective != "sft":
+        return f"images are not known with --objective {setup.objective}"
+    if sharding.tp > 1 or sharding.pp > 1 or sharding.cp > 1:
+        return "images are not known with tensor, pipeline or context parallelism"
+    word = setup.vision_part if setup.method == "full" else "adapters"
+    attention = "sdpa" if setup.attention == "flash" else setup.attention
+    name = f"{word}/{setup.compute}/{attention}/{setup.checkpointing}"
+    profile = table["profiles"].get(name)
+    if profile is None:
+        return f"no entry {name} in the table of images of '{model_type}'"
+    count, size = 1 if setup.images is None else setup.images, setup.image_size or default_size(tower)
+    pictures = cut_up(tower, count * batch, size)
+    tokens = pictures.tokens // batch
+    counted = f"{count} image{'s' * (count > 1)} of {size[0]} x {size[1]} pixels a sequence ({tokens:,} tokens of it)"
+    if tokens > context:
+        return f"{counted} are more than the context of {context:,}"
+    return Images(tower, pictures, table, profile, counted)
+
+
+def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes) -> VisionRun:
+    """The stretches of the vision part."""
+    tower, profile = images.tower, images.profile
+    parts = _parameters(model, tower)
+    known = Sizes(sizes.letters | letters_of(tower, images.pictures) | parts)
+
+    def size(name: str) -> int:
+        terms: Sum = profile.get(name, {})
+        return known.bytes_of(terms)
+
+    layers = tower.num_hidden_layers
+    higher = tower.feature_layer - images.table["feature_layer"] if tower.feature_layer is not None else 0
+    used = max(0, min(layers, layers - int(profile["unused"]) + higher))
+    kept, left, begun = size("block kept"), size("block left"), size("start end")
+    passing = max(0, size("block end") - kept)
+    back = "block back" in profile
+    each = setup.trained_bytes if setup.vision_part == "trained" and setup.method == "full" else 0
+    blocks = [
+        _block(
+            (kept, left if index < used else 0),
+            size("block peak") + index * passing,
+            size("block back") if index < used else 0,
+            each * parts["U"] if index < used else 0,
+            reached=back,
+        )
+        for index in range(layers)
+    ]
+    gradients = each * parts["Z"] + _projector_bytes(setup) * parts["W"]
+    held, after = size("bridge held") - begun, size("bridge left") - begun
+    whole = layers * kept
+    if not back:  # the encoder's blocks keep nothing: they are moments of the stretch before the language part
+        blocks = []
+        peak = max(whole + layers * passing + size("bridge peak"), layers * passing + size("block peak"))
+        bridge = _block((held + whole, after), peak, size("bridge back"), gradients, reached=True)
+    else:
+        peak = size("bridge peak") + layers * passing
+        bridge = _block((held, after), peak, size("bridge back"), gradients, reached=True)
+    note = f"{images.counted}: the vision part {_trains(setup)}; {SOURCE}"
+    return VisionRun(Piece({"1": begun}, ({"1": size("start peak")},)), (*blocks, bridge), note)
+
+
+SOURCE = "its sizes are fitted on small models of the class"
+
+
+def _trains(setup: TrainingSetup) -> str:
+    words = {"trained": "trains", "projector": "is frozen but for its projector", "frozen": "is frozen"}
+    return words[setup.vision_part]
+
+
+def _projector_bytes(setup: TrainingSetup) -> int:
+    return setup.trained_bytes if setup.method == "full" and setup.vision_part != "frozen" else 0
+
+
+def _block(kept: tuple[int, int], forward: int, backward: int, gradients: int, *, reached: bool) -> Block:
+    """A stretch that keeps `kept` bytes, while the forward pass goes on and after it, and has these largest moments."""
+    during, after = kept
+    layer = Layer(
+        Piece({"1": during}, ({"1": forward}, {"1": during})),
+        Piece({"1": gradients - after}, ({"1": backward},)),
+        {"1": during - after},
+    )
+    return Block(layer, gradients=gradients, reached=reached)
+
+
+def _parameters(model: Model, tower: VisionTower) -> dict[str, int]:
+    """Parameters of a block of the encoder (U), of the projector (W), of the encoder outside its blocks (Z)."""
+    counts = model.parameters.by_component
+    stacks = [
+        share.parameters
+        for share in model.parameters.outside.values()
+        if "{}" in share.first and component(share.first) == "vision"
+    ]
+    inside = max(stacks, default=counts.get("vision", 0))
+    whole = counts.get("vision", 0)
+    return {"U": inside // tower.num_hidden_layers, "W": counts.get("projector", 0), "Z": max(0, whole - inside)}
+
+
+@lru_cache(maxsize=4)
+def _table(name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(table_text(f"training_vision/{name}.json"))
+    return found
+
+
+def read_vision_table(tower: VisionTower) -> Mapping[str, Any] | None:
+    """ "what trains/precision/attention/checkpointing" -> quantities of the stretches, by name."""
+    known = table_names("training_vision")
+    names = (f"{tower.model_type}-{tower.encoder}", tower.model_type)
+    return next((_table(name) for name in names if name in known), None)
+
+
+def letters_of(tower: VisionTower, pictures: Pictures) -> dict[str, int]:
+    """The sizes that the vision part's tables count in, but for those of parameters and of the language part."""
+    return {
+        "N": pictures.patches,
+        "M": features(tower, pictures),
+        "X": pictures.values,
+        "I": sum(count for _, count in pictures.runs),
+        "S": pictures.pairs,
+        "H": tower.hidden_size,
+        "F": tower.intermediate_size,
+        "A": tower.num_attention_heads,
+        "D": tower.head_dim,
+        "J": tower.extra,
+    }
+
+
+def features(tower: VisionTower, pictures: Pictures) -> int:
+    """Rows that the language model gets in place of image tokens. A ragged encoder's images have breaks between rows,
+    which are tokens of text."""
+    return pictures.patches // tower.merge**2 if tower.family == "ragged" else pictures.tokens

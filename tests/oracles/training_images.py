@@ -1,0 +1,191 @@
+"""Measures training steps with images, with no GPU and no weights, and how far the estimate is from them.
+
+    python -m tests.oracles.training_images [--models NAME ...] [--jobs N] [--out FILE] [--again FILE] [--table FILE]
+
+As tests/oracles/training.py, of vision-language classes at published widths, with few layers in both parts: the vision
+part trains, or its projector alone, or nothing of it; all of the language part trains, or adapters on it. --out stores
+the peaks that the tests replay without torch (tests/memory/data/training_image_peaks.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from inspector.hub.cache.snapshot import encode_tensors
+from inspector.hub.checkpoint import Tensor
+from inspector.measure.step import Step, build, measure
+from tests.memory.training.replay import read_peaks
+from tests.oracles.training import UNREAD, VERSIONS, compact, errors, summary
+from tests.oracles.vision_models import MODELS
+
+OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """A model of tests/oracles/vision_models.py with a language part of its published width.
+
+    Attributes:
+        text: sizes of the language part, which stand over those of the vision oracle.
+        shapes: (batch, context, images a sequence, their (width, height)).
+    """
+
+    name: str
+    text: dict[str, Any]
+    shapes: tuple[tuple[int, int, int, tuple[int, int]], ...]
+
+    @property
+    def model_type(self) -> str:
+        return next(model for model in MODELS if model.name == self.name).model_type
+
+    def config(self) -> dict[str, Any]:
+        source = next(model for model in MODELS if model.name == self.name)
+        config: dict[str, Any] = json.loads(json.dumps(source.config))
+        vision = config["vision_config"]
+        vision |= {key: 6 for key in ("num_hidden_layers", "depth") if key in vision}
+        if "fullatt_block_indexes" in vision:
+            vision["fullatt_block_indexes"] = [2, 5]
+        if "deepstack_visual_indexes" in vision:
+            vision["deepstack_visual_indexes"] = [1, 3, 5]
+        config["text_config"] |= {"num_hidden_layers": 3, **self.text}
+        return config
+
+
+def _text(inner: int, heads: int, shared: int, vocab: int, **more: Any) -> dict[str, Any]:
+    return {
+        "intermediate_size": inner,
+        "num_attention_heads": heads,
+        "num_key_value_heads": shared,
+        "vocab_size": vocab,
+        **more,
+    }
+
+
+_SQUARE = (336, 336)
+GRID: tuple[ImageModel, ...] = (
+    ImageModel("llava-1.5-7b", _text(11008, 32, 32, 32064), ((1, 2048, 1, _SQUARE), (2, 1536, 2, _SQUARE))),
+    ImageModel(
+        "llava-v1.6-mistral-7b", _text(14336, 32, 8, 32064), ((1, 4096, 1, (672, 672)), (2, 3200, 1, (672, 336)))
+    ),
+    ImageModel("qwen2-vl-7b", _text(18944, 28, 4, 152064), ((1, 2048, 1, (1008, 1008)), (2, 2048, 2, (448, 672)))),
+    ImageModel("qwen2.5-vl-7b", _text(18944, 28, 4, 152064), ((1, 2048, 1, (1008, 1008)), (2, 2048, 2, (448, 672)))),
+    ImageModel(
+        "qwen3-vl-8b", _text(12288, 32, 8, 151936, head_dim=128), ((1, 2048, 1, (1024, 1024)), (2, 2048, 2, (448, 672)))
+    ),
+    ImageModel("internvl3-8b", _text(18944, 28, 4, 151674), ((1, 2048, 1, (448, 448)), (1, 4096, 1, (1344, 896)))),
+    ImageModel("idefics3-8b", _text(14336, 32, 8, 128259), ((1, 4096, 1, (1456, 1456)), (2, 2048, 1, (1456, 728)))),
+    ImageModel(
+        "smolvlm-256m", _text(1536, 9, 3, 49280, head_dim=64), ((2, 2048, 1, (2048, 2048)), (4, 1024, 1, (2048, 1024)))
+    ),
+    ImageModel(
+        "mistral-small-3.1-24b",
+        _text(32768, 32, 8, 131072, head_dim=128),
+        ((1, 4096, 1, (1540, 1540)), (2, 2048, 1, (784, 784))),
+    ),
+    ImageModel(
+        "pixtral-12b", _text(14336, 32, 8, 131072, head_dim=128), ((1, 4096, 1, (768, 768)), (2, 2048, 1, (512, 512)))
+    ),
+    ImageModel("gemma-3-4b", _text(10240, 8, 4, 262208), ((1, 2048, 1, (896, 896)), (2, 1024, 2, (896, 896)))),
+    ImageModel("aya-vision-8b", _text(14336, 32, 8, 256000), ((1, 4096, 1, (728, 728)), (2, 2048, 1, (364, 364)))),
+)
+
+WAYS = (("full", "trained"), ("full", "projector"), ("full", "frozen"), ("lora", "auto"), ("qlora", "auto"))
+
+
+def steps(model: ImageModel) -> Iterator[Step]:
+    """Every case of a model."""
+    plain = [(method, vision, precision, "none") for (method, vision), precision in product(WAYS, ("bf16", "mixed"))]
+    again = [(*way[:3], "full") for way in plain]
+    for (method, vision, precision, checkpointing), shape in product([*plain, *again], model.shapes):
+        if method == "qlora" and shape is not model.shapes[0]:
+            continue
+        batch, context, images, size = shape
+        yield Step(
+            method=method,
+            vision=vision,
+            precision=precision,
+            checkpointing=checkpointing,
+            optimizer="sgd" if method == "full" else "adamw",
+            batch=batch,
+            context=context,
+            images=images,
+            image_size=size,
+        )
+
+
+def run_model(model: ImageModel) -> dict[str, Any]:
+    """The model's config and size, and every case with its measured peaks."""
+    warnings.simplefilter("ignore")
+    config, cases = model.config(), []
+    for step in steps(model):
+        start = time.monotonic()
+        peaks = measure(model.model_type, config, step)
+        cases.append({**dataclasses.asdict(step), "measured": peaks})
+        print(f"{model.name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    built = build(model.model_type, config, replace(next(steps(model)), method="full"))
+    full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
+    return {
+        "name": model.name,
+        "held_out": False,
+        "config": {key: value for key, value in full.items() if key not in UNREAD},
+        "parameters": sum(parameter.numel() for parameter in built.parameters()),
+        "tensors": encode_tensors(
+            Tensor(name, "BF16", tuple(parameter.shape)) for name, parameter in built.named_parameters()
+        ),
+        "cases": cases,
+    }
+
+
+def label(case: dict[str, Any]) -> str:
+    """One case in a few words."""
+    width, height = case["image_size"]
+    vision = case["vision"] if case["method"] == "full" else "frozen"
+    words = [case["method"], f"vision {vision}", case["precision"], f"{case['batch']} x {case['context']}"]
+    words.append(f"{case['images']} of {width} x {height}")
+    return " ".join([*words, "checkpointing"] if case["checkpointing"] == "full" else words)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--again", type=Path, help="measured peaks of an earlier --out; no new measurement")
+    options = parser.parse_args()
+    start = time.monotonic()
+    if options.again:
+        result = read_peaks(options.again)
+    else:
+        chosen = [model for model in GRID if not options.models or model.name in options.models]
+        earlier = read_peaks(options.out)["models"] if options.out and options.out.exists() else []
+        models = {model["name"]: model for model in earlier}
+        result = {"command": "python -m tests.oracles.training_images", "versions": VERSIONS, "unit": "bytes"}
+        with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+            for made in pool.map(run_model, chosen):
+                models[made["name"]] = made
+                result |= {"models": list(models.values()), "seconds": round(time.monotonic() - start)}
+                if options.out:
+                    options.out.write_text(compact(result))
+    rows = errors(result["models"])
+    for row in sorted(rows, key=lambda row: -abs(row["error"] or 9)):
+        told = f"{row['error']:+.2%} passes {row['passes']:+.2%}" if row["error"] is not None else row["reason"]
+        print(row["model"], label(row["case"]), told)
+    print(summary(rows), "|", summary(rows, "passes"))
+
+
+if __name__ == "__main__":
+    main()
