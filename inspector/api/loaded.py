@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from inspector.api.inspection import Inspection, device_specs, inspect_model, read, verdicts
-from inspector.api.settings import DesignSettings, DeviceQuestion, EngineSettings, Settings, Source, chosen
+from inspector.api.settings import Access, DesignSettings, DeviceQuestion, EngineSettings, Settings, Source, chosen
 from inspector.api.training import TrainingSettings, no_such_setting, train_model
 from inspector.memory.estimate import Estimate, WorkloadSettings
 from inspector.settings import asking, asking_it
@@ -27,10 +27,12 @@ class LoadedModel:
     Attributes:
         checkpoint: what was read.
         model: what it means.
+        access: how the Hub is asked for another model that a question names (`reference_repo`).
     """
 
     checkpoint: Checkpoint
     model: Model
+    access: Access = field(default_factory=Access, compare=False)
 
     def __repr__(self) -> str:
         return f"<LoadedModel {self.checkpoint.repo_id}: {self.model.parameters.total:,} parameters>"
@@ -58,7 +60,10 @@ class LoadedModel:
 
     @asking_it(TrainingSettings, no_such_setting)
     def train(self, settings: TrainingSettings) -> TrainingEstimate:
-        """The memory that one training step takes on the fullest GPU."""
+        """The memory that one training step takes on the fullest GPU; a model that it names beside is read for it."""
+        from inspector.api.companions import with_companions
+
+        settings = with_companions(settings, self.access)
         tensors = None if settings.formulas == "article" else self.weights
         return train_model(self.checkpoint, self.model, tensors, settings.inference.workload(self.model), settings)
 
@@ -76,7 +81,7 @@ class LoadedModel:
 
         checkpoint = config_alone(self.checkpoint) if asked.config_only else self.checkpoint
         checkpoint = designed(checkpoint, asked.changes)
-        return LoadedModel(checkpoint, build_model(checkpoint))
+        return LoadedModel(checkpoint, build_model(checkpoint), self.access)
 
     @cached_property
     def weights(self) -> Weights:
@@ -100,4 +105,5 @@ def load(source: Source) -> LoadedModel:
     from inspector.model import build_model
 
     checkpoint = read(source)
-    return LoadedModel(checkpoint, build_model(checkpoint))
+    access = Access(token=source.token, offline=source.offline, resolver=source.resolver)
+    return LoadedModel(checkpoint, build_model(checkpoint), access)

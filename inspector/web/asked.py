@@ -57,8 +57,8 @@ class Asked:
 
     @cached_property
     def training_question(self) -> TrainingQuestion:
-        """Of training."""
-        return read_training(self.model, revision=self.revision, **self.settings)
+        """Of training, with the models that it names beside the one that trains."""
+        return self.models.with_companions(read_training(self.model, revision=self.revision, **self.settings))
 
     @cached_property
     def inspection(self) -> Inspection:

@@ -16,6 +16,7 @@ from inspector.errors import UsageError
 from inspector.hub import Resolver
 from inspector.hub.repo_id import LocalPath, model_text, parse_model
 from inspector.memory.training import Weights
+from inspector.model import Model
 
 KEPT = 16
 """Models: DeepSeek-V3's 91,991 tensors take the most of those that are bundled."""
@@ -77,6 +78,16 @@ class Models:
     def train(self, question: TrainingQuestion) -> Trained:
         """What `inspector.train` answers."""
         return train_inspected(self.trained_on(question), self.weights(question), question)
+
+    def with_companions(self, question: TrainingQuestion) -> TrainingQuestion:
+        """The question with the models that it names beside the one that trains, read as that is."""
+        from inspector.api.companions import with_models
+
+        def read_one(repo: str) -> tuple[Model, Weights]:
+            loaded = self.of(Source(repo))
+            return loaded.model, loaded.weights
+
+        return with_models(question, read_one)
 
     def trained_on(self, question: TrainingQuestion) -> Inspection:
         """The model, without the step."""

@@ -43,6 +43,7 @@ def asked(models: Models, settings: Any = None, *want: str, model: str = LLAMA, 
         ("training", {"set": ["num_hidden_layers=16"], "method": "lora"}),
         ("training", {"method": "qlora", "lora_rank": 8, "gpus": ["RTX 4090"], "double_quant": False}),
         ("training", {"formulas": "article", "optimizer": "sgd", "trainable_parameters": "50%", "dtype": "fp32"}),
+        ("training", {"objective": "gkd", "reference_repo": "meta-llama/Llama-3.1-8B", "method": "lora"}),
         ("training", {"sharding": {"fsdp": 8, "offload": ["optimizer"]}, "checkpointing": "full", "context": 2048}),
     ],
 )

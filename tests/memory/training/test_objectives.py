@@ -9,6 +9,8 @@ import pytest
 
 import inspector
 from inspector.errors import UsageError
+from inspector.memory import Workload
+from inspector.memory.training import TrainingSetup, training_estimate
 from inspector.memory.training.objectives.registry import OBJECTIVES, objective_of
 from tests.conftest import Run
 from tests.memory.training.objectives_replay import errors, read_cases
@@ -207,9 +209,9 @@ def test_a_teacher_is_another_model_that_scores_the_same_tokens() -> None:
     assert record["reference_model"] == LLAMA
 
 
-def test_a_teacher_of_no_known_type_leaves_the_peak_unknown() -> None:
-    loaded = inspector.load("meta-llama/Llama-3.2-1B", offline=True)
-    training = loaded.train(objective="gkd", reference_repo=LLAMA)
+def test_a_teacher_that_was_not_read_leaves_the_peak_unknown() -> None:
+    model = inspector.load("meta-llama/Llama-3.2-1B", offline=True).model
+    training = training_estimate(model, Workload(1024), TrainingSetup(objective="gkd", reference_repo=LLAMA))
     assert training.peak is None
     assert any(f"{LLAMA} was not read" in warning for warning in training.warnings)
 
@@ -309,3 +311,10 @@ def test_a_reward_model_of_its_own_is_the_value_models_shape_too() -> None:
 def test_ppo_refuses_what_was_not_looked_at(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         ppo(**settings)
+
+
+def test_a_loaded_model_reads_the_teacher_that_a_question_names() -> None:
+    asked: dict[str, Any] = {"objective": "gkd", "reference_repo": "meta-llama/Meta-Llama-3-8B", "method": "lora"}
+    found = inspector.load(LLAMA, offline=True).train(**asked)
+    assert found.peak is not None
+    assert found.peak == inspector.train(LLAMA, offline=True, **asked).peak
