@@ -42,7 +42,6 @@ IGNORED = (
     *(
         "cosine_*",
         "optim_args",
-        "image_size",
         "image_resize_algorithm",
         "experimental_skip_move_to_device",
         "base_model_*",
@@ -78,7 +77,6 @@ UNMODELLED = {
     "expert_parallel_size": "Axolotl's expert parallelism",
     "neftune_noise_alpha": "noise on embeddings",
     "multipack_real_batches": "packing without one long sequence",
-    "freeze_mm_modules": "a frozen vision encoder",
     "tiled_mlp": "an MLP in tiles",
     "model_config.*": "settings of the model itself",
     "model_quantization_config*": "a base that its own files quantize",
@@ -111,6 +109,7 @@ def read(reading: Reading) -> None:
     common.optimizer(reading, "optimizer", "adamw_torch_fused")
     _precision(reading)
     _adapters(reading)
+    _images(reading)
     _checkpointing(reading)
     # utils/config/__init__.py, normalize_config
     common.reentrant(reading, "gradient_checkpointing_kwargs.use_reentrant", default=reading.get("rl") is None)
@@ -199,6 +198,18 @@ def _adapters(reading: Reading) -> None:
         reading.put("modules_to_save", saved, "lora_modules_to_save")
     if reading.flag("peft_use_dora"):
         reading.put("dora", True, "peft_use_dora")
+
+
+def _images(reading: Reading) -> None:
+    """utils/freeze.py; processing_strategies.py, which resizes images where it is told a size."""
+    if reading.flag("freeze_mm_modules"):
+        common.vision(reading, "frozen", "freeze_mm_modules")
+    size = reading.get("image_size")
+    sides = size if isinstance(size, list) else [size, size]
+    if size is not None and len(sides) == 2 and all(type(side) is int and side > 0 for side in sides):
+        reading.put("image_size", tuple(sides), "image_size")
+    elif size is not None:
+        reading.refuse("image_size", "no size of an image")
 
 
 def _checkpointing(reading: Reading) -> None:

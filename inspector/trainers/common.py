@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from inspector.trainers.reading import NO, Reading
@@ -111,8 +112,17 @@ def adapters(reading: Reading, *, rank: str, dropout: str, default_rank: int, de
     reading.take("lora_dropout", dropout, default_dropout)
 
 
+PROJECTIONS = re.compile(r"(?:model\\?\.)?language_model\\?\.layers[\w.\[\]\\+*()|]*\.\(([a-z|]+)\)_proj")
+"""Axolotl's pattern for the language part's blocks: model.language_model.layers.[\\d]+.(mlp|self_attn).(q|k|v)_proj."""
+
+
 def targets(reading: Reading, key: str, value: Any) -> None:
-    """Modules with adapters: "all", a list, or names with commas; patterns are refused."""
+    """Modules with adapters: "all", a list, or names with commas; of patterns those of `PROJECTIONS` alone."""
+    if isinstance(value, str) and (found := PROJECTIONS.fullmatch(value.strip())):
+        ends = found[1].split("|")
+        every = set(ends) == {"up", "down", "gate", "q", "k", "v", "o"}
+        reading.put("lora_targets", "all-linear" if every else ",".join(f"{end}_proj" for end in ends), key)
+        return
     names = [str(each).strip() for each in value] if isinstance(value, list) else str(value).split(",")
     names = [name.strip() for name in names if str(name).strip()]
     if names in (["all"], ["all-linear"], ["all_linear"]):
@@ -121,6 +131,14 @@ def targets(reading: Reading, key: str, value: Any) -> None:
         reading.put("lora_targets", ",".join(name.rpartition(".")[2] for name in names), key)
     else:
         reading.refuse(key, "targets of adapters by a pattern")
+
+
+def vision(reading: Reading, part: str, key: str) -> None:
+    """What of the vision part trains, where all parameters do; adapters are on the language part alone."""
+    if reading.settings.get("method") == "full":
+        reading.put("vision", part, key)
+    else:
+        reading.taken.add(key)
 
 
 def stays_bf16(reading: Reading) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from inspector.trainers import common, objectives
 from inspector.trainers.reading import Reading, Trainer
 
@@ -58,7 +60,7 @@ UNMODELLED = {
     "use_eaft_loss": "a loss with weights of its own",
     "neftune_noise_alpha": "noise on embeddings",
     "oft_*": "OFT",
-    "freeze_*": "parts of the model that are frozen",
+    "freeze_*": "layers that are frozen",
 }
 
 
@@ -85,6 +87,7 @@ def read(reading: Reading) -> None:
     reading.taken.add("fsdp_transformer_layer_cls_to_wrap")
     common.spread(reading)
     _method(reading)
+    _images(reading)
     _optimizer(reading)
     off = reading.flag("disable_gradient_checkpointing")
     key = "disable_gradient_checkpointing"
@@ -171,6 +174,25 @@ def _method(reading: Reading) -> None:
         reading.put("dora", True, "use_dora")
     if pure:
         reading.put("adapter_dtype", "bf16", "pure_bf16")
+
+
+def _images(reading: Reading) -> None:
+    """hparams/finetuning_args.py: frozen where nothing is said; hparams/model_args.py: image_max_pixels."""
+    names = ("freeze_vision_tower", "freeze_multi_modal_projector", "freeze_language_model", "image_max_pixels")
+    if all(reading.get(name) is None for name in names):
+        return
+    if reading.flag("freeze_language_model"):
+        reading.refuse("freeze_language_model", "a frozen language model")
+    tower, projector = (reading.flag(name, default=True) for name in names[:2])
+    common.vision(reading, "frozen" if projector else "projector", names[1])
+    if not tower:
+        common.vision(reading, "trained", names[0])
+        if projector and reading.settings["method"] == "full":
+            reading.refuse(names[1], "a frozen projector behind an encoder that trains")
+        if reading.settings["method"] != "full":
+            reading.refuse(names[0], "adapters on the vision encoder")
+    side = math.isqrt(reading.whole("image_max_pixels", 768 * 768))
+    reading.put("image_size", (side, side), "image_max_pixels")
 
 
 def _optimizer(reading: Reading) -> None:

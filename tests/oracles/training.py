@@ -33,7 +33,7 @@ from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from inspector.memory.training.table import known_types
 from tests.memory.training.objectives_replay import read_cases, table_of
-from tests.memory.training.replay import estimate_of, read_peaks
+from tests.memory.training.replay import PEAKS, estimate_of, read_peaks
 from tests.oracles.training_grid import GRID, GridModel, steps
 
 TYPES = sorted({name.removesuffix("-gated").removesuffix("-direct") for name in known_types()})
@@ -58,9 +58,13 @@ UNREAD = (
 """Keys of every config that say nothing of the model."""
 
 OBJECTIVES = (
-    "Steps of TRL's own trainers (`--objective`; tests/oracles/objectives): each trainer computes its own loss on the",
+    "Steps of TRL's own trainers (`--objective`; tests/oracles/objectives), and of sentence-transformers' own losses",
+    "over its own modules (`embedding`): each trainer computes its own loss on the",
     "same pretend GPU, with what it logs beside, and under autocast with the fp32 outputs that accelerate makes. TRL",
     "1.12 has whole logits (`--logits all`), TRL 1.16 a fused head (`--logits chunked`), whose kernels work in place.",
+    "",
+    "PPO runs the trainer's own `train` for two updates, with completions that are already there in the place of",
+    "generation, which is from source; of the models below it was run on qwen2.5-7b alone.",
 )
 
 
@@ -206,12 +210,38 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     lines += ["", "## The twenty worst cases", "", "| model | case | peak | passes only |", "|---|---|---|---|"]
     known = sorted((row for row in rows if row["error"] is not None), key=lambda row: -abs(row["error"]))
     lines += [f"| {row['model']} | {row['label']} | {row['error']:+.2%} | {row['passes']:+.2%} |" for row in known[:20]]
+    lines += ["", "## Images", "", *IMAGES, "", *images_table()]
     lines += ["", "## Objectives", "", *OBJECTIVES, "", *table_of(read_cases()).splitlines()]
     unknown = [row for row in rows if row["error"] is None]
     if unknown:
         lines += ["", "## Cases without an estimate", ""]
         lines += [f"- {row['model']} {row['label']}: {row['reason']}" for row in unknown]
     return "\n".join(lines) + "\n"
+
+
+IMAGES = (
+    "Steps of vision-language classes with images (tests/oracles/training_images.py), bf16 and autocast, sdpa, with",
+    "and without checkpointing: three layers of the language part and six of the encoder at published widths.",
+)
+
+
+def images_table() -> list[str]:
+    """The errors of steps with images, by what trains and by model."""
+    rows = errors(read_peaks(PEAKS.with_name("training_image_peaks.json"))["models"])
+    lines = ["| cases of | number | median | 95 % are under | worst |", "|---|---|---|---|---|"]
+    lines.append(f"| all {len({row['model'] for row in rows})} models | {summary(rows)} |")
+    for method, vision, what in (
+        ("full", "trained", "all trains"),
+        ("full", "projector", "all but the encoder trains"),
+        ("full", "frozen", "the language part trains"),
+        ("lora", "auto", "LoRA on the language part"),
+        ("qlora", "auto", "QLoRA on the language part"),
+    ):
+        ways = [row for row in rows if (row["case"]["method"], row["case"]["vision"]) == (method, vision)]
+        lines.append(f"| {what} | {summary(ways)} |")
+    for model in dict.fromkeys(row["model"] for row in rows):
+        lines.append(f"| {model} | {summary([row for row in rows if row['model'] == model])} |")
+    return lines
 
 
 def main() -> None:

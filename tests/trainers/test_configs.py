@@ -692,3 +692,38 @@ def test_a_base_in_8_bits_and_how_it_is_checkpointed_are_read(trainer: str, reen
     run = run_of(tmp_path, EIGHT_BITS[trainer])
     assert (run.settings["method"], run.settings["base"]) == ("qlora", "int8")
     assert run.settings["reentrant"] is reentrant
+
+
+LANGUAGE = r"model.language_model.layers.[\d]+.(mlp|cross_attn|self_attn).({})_proj"
+
+
+@pytest.mark.parametrize(
+    ("ends", "targets"), [("up|down|gate|q|k|v|o", "all-linear"), ("q|v", "q_proj,v_proj"), ("q|v|o_x", None)]
+)
+def test_axolotls_pattern_of_the_language_parts_layers_is_read(ends: str, targets: str | None, tmp_path: Path) -> None:
+    text = f"{AXOLOTL}adapter: lora\nlora_target_modules: '{LANGUAGE.format(ends)}'\n"
+    if targets is None:
+        with pytest.raises(InspectError, match="by a pattern"):
+            run_of(tmp_path, text)
+    else:
+        assert run_of(tmp_path, text).settings["lora_targets"] == targets
+
+
+VISION = "model_name_or_path: a/b\nstage: sft\ncutoff_len: 2048\nbf16: true\nfinetuning_type: "
+
+
+@pytest.mark.parametrize(
+    ("text", "vision", "size"),
+    [
+        (f"{AXOLOTL}freeze_mm_modules: true\nimage_size: 512\n", "frozen", (512, 512)),
+        (f"{VISION}full\nfreeze_vision_tower: true\nimage_max_pixels: 262144\n", "frozen", (512, 512)),
+        (f"{VISION}full\nfreeze_multi_modal_projector: false\n", "projector", (768, 768)),
+        (f"{VISION}full\nfreeze_vision_tower: false\nfreeze_multi_modal_projector: false\n", "trained", (768, 768)),
+        (f"{VISION}lora\nlora_target: all\nfreeze_vision_tower: true\n", None, (768, 768)),
+    ],
+)
+def test_what_trains_of_a_vision_part_and_the_size_of_images_are_read(
+    text: str, vision: str | None, size: tuple[int, int], tmp_path: Path
+) -> None:
+    settings = run_of(tmp_path, text).settings
+    assert (settings.get("vision"), settings["image_size"]) == (vision, size)
