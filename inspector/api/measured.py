@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from inspector.errors import UsageError
 from inspector.hub import Checkpoint
 from inspector.memory.estimate import Workload
 from inspector.memory.training import Sharding, TrainingSetup
+from inspector.memory.training.vision import images_of
+from inspector.model import Model
 
 
-def measured(checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, sharding: Sharding) -> Mapping[str, int]:
+def measured(
+    checkpoint: Checkpoint, model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding
+) -> Mapping[str, int]:
     """The peaks of a step of the model's class, run on one GPU.
 
     Raises:
@@ -24,4 +29,8 @@ def measured(checkpoint: Checkpoint, workload: Workload, setup: TrainingSetup, s
         from inspector.measure.training import measure_training
     except ImportError as error:
         raise UsageError(f"--measure needs {error.name or 'torch'}", "pip install 'torch>=2.13' 'peft>=0.21'") from None
-    return measure_training(checkpoint.config, workload, setup)
+    images = images_of(model, setup, sharding, workload.context, workload.batch)
+    if isinstance(images, str):
+        raise UsageError(f"--measure: {images}", "Use --images 0 for text alone.")
+    counted = (0, None) if images is None else (images.count, images.size)
+    return measure_training(checkpoint.config, workload, replace(setup, images=counted[0], image_size=counted[1]))

@@ -230,7 +230,7 @@ def train_model(
     if asked.measure:
         from inspector.api.measured import measured
 
-        training = dataclasses.replace(training, measured=measured(checkpoint, workload, setup, sharding))
+        training = dataclasses.replace(training, measured=measured(checkpoint, model, workload, setup, sharding))
     return training
 
 

@@ -63,7 +63,7 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
     """The class on the meta device, with what trains set to train, in train mode."""
     made = AutoConfig.for_model(model_type, **config)
     auto: Any = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
-    if step.images:
+    if step.images or _sees(made):
         auto = AutoModelForImageTextToText
     if made.is_encoder_decoder:
         auto = AutoModelForSeq2SeqLM
@@ -102,6 +102,12 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
         model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": saved_operations})
     model.config.use_cache = False
     return model.train()
+
+
+def _sees(config: Any) -> bool:
+    """Whether a config's class is one of images and text alone."""
+    kind = type(config)
+    return kind in AutoModelForImageTextToText._model_mapping and kind not in AutoModelForCausalLM._model_mapping
 
 
 def saved_operations() -> Any:
@@ -169,7 +175,7 @@ def add_lora(model: Any, step: Step) -> Any:
     from peft import LoraConfig, get_peft_model
 
     targets: Any = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
-    if step.images:
+    if tower_blocks(model):
         targets = language_linears(model, step.lora_targets)
     with torch.device("meta"):
         saved = step.modules_to_save.split(",") if step.modules_to_save else None

@@ -95,4 +95,7 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
         optimizer_in_backward=setup.optimizer_in_backward,
         batch=workload.batch,
         context=workload.context,
+        images=setup.images or 0,
+        image_size=setup.image_size,
+        vision=setup.vision_part,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,3 +123,41 @@ def test_the_routers_own_loss_keeps_4_bytes_a_token_layer_and_expert_at_most() -
     most = 4 * 2 * 512 * 3 * 16
     assert 0 < told["forward"] - plain["forward"] <= most
     assert told["peak"] - plain["peak"] <= most
+
+
+VISION: dict[str, Any] = {
+    "model_type": "qwen2_5_vl",
+    "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+    "image_token_id": 7,
+    "text_config": {
+        "model_type": "qwen2_5_vl_text",
+        "hidden_size": 512,
+        "intermediate_size": 1408,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 8192,
+    },
+    "vision_config": {
+        "depth": 3,
+        "hidden_size": 320,
+        "intermediate_size": 864,
+        "out_hidden_size": 512,
+        "num_heads": 4,
+        "window_size": 112,
+        "fullatt_block_indexes": [2],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"method": "lora"}, {"vision": "projector"}, {"vision": "trained", "checkpointing": "full"}, {"images": 0}],
+    ids=str,
+)
+def test_a_step_with_images_is_measured_as_it_is_estimated(asked: dict[str, Any], tmp_path: Path) -> None:
+    needs_torch()
+    (tmp_path / "config.json").write_text(json.dumps(VISION), "utf-8")
+    how = {"images": 1, "image_size": (448, 448), "context": 1024, "optimizer": "sgd", "offline": True, **asked}
+    training = inspector.train(tmp_path, measure=True, **how).training
+    assert training.peak == pytest.approx(training.measured["peak"], rel=0.04)

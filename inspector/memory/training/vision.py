@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from inspector.memory.inference.images import Pictures, cut_up, default_size
+from inspector.memory.inference.images import Pictures, Size, cut_up, default_size
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.phases import Block
 from inspector.memory.training.sharding import Sharding
@@ -48,8 +48,14 @@ class VisionRun:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of one forward pass, and the table of their encoder."""
+    """The images of one forward pass, and the table of their encoder.
 
+    Attributes:
+        count / size: images a sequence, and their (width, height) in pixels.
+    """
+
+    count: int
+    size: Size
     tower: VisionTower
     pictures: Pictures
     table: Mapping[str, Any]
@@ -103,7 +109,7 @@ def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int
     counted = f"{count} image{'s' * (count > 1)} of {size[0]} x {size[1]} pixels a sequence ({tokens:,} tokens of it)"
     if tokens > context:
         return f"{counted} are more than the context of {context:,}"
-    return Images(tower, pictures, table, profile, counted)
+    return Images(count, size, tower, pictures, table, profile, counted)
 
 
 def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes) -> VisionRun:
@@ -144,6 +150,8 @@ def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes)
         peak = size("bridge peak") + layers * passing
         bridge = _block((held, after), peak, size("bridge back"), gradients, reached=True)
     note = f"{images.counted}: the vision part {_trains(setup)}; {SOURCE}"
+    if setup.adapters and setup.lora_targets == "all-linear":
+        note += "; peft's own all-linear would adapt the vision part, too, if exclude_modules did not name it"
     return VisionRun(Piece({"1": begun}, ({"1": size("start peak")},)), (*blocks, bridge), note)
 
 
