@@ -183,6 +183,7 @@ $(VENV)/.oracle: $(VENV)/.test
 oracle: $(VENV)/.oracle ## compare with transformers: parameters, caches, unknown names, inference peaks (30 minutes)
 	$(BIN)/python -m tests.oracles.parameters --write
 	$(BIN)/python -m tests.oracles.designs --write
+	$(BIN)/python -m tests.oracles.designs --tables --write
 	$(BIN)/python -m tests.oracles.facts --write
 	$(BIN)/python -m tests.oracles.surprises --every 4 --write
 	$(BIN)/python -m tests.oracles.caches --write

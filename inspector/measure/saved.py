@@ -1,21 +1,16 @@
-"""What a transformers class writes, told by building it on torch's meta device: every tensor has a shape and no data.
+"""What a transformers class writes, told by building it without memory: on torch's meta device, or, in a process of its
+own (inspector/measure/worker.py), on a torch of shapes alone. Only transformers' own classes are built.
 
-    python -m inspector.measure.saved < {"class": "LlamaForCausalLM", "config": {...}}
-
-prints the tensors as rows (inspector/hub/cache/snapshot.py), or {"error": "..."}. A process of its own
-(inspector/model/design/by_class.py starts it): a config may ask for more than can be built, and torch is slow to load.
-Only transformers' own classes are built. Needs torch and transformers.
+Needs transformers, and torch or what stands for it.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+import transformers
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
@@ -35,6 +30,7 @@ DTYPES = {
     torch.complex64: "C64",
 }
 MOST_LABELS = 1_000_000
+NOT_OF_TENSORS = ("attn_implementation", "_attn_implementation", "auto_map")
 
 
 class _Bound:
@@ -64,8 +60,57 @@ def saved_state(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return dict(revert_weight_conversion(model, state))
 
 
-def rows_of(class_name: str, config: Mapping[str, Any]) -> list[list[Any]]:
-    """The tensors of a class with a config, as rows.
+def own_name(base: type[PreTrainedModel], config_class: type[PretrainedConfig]) -> str | None:
+    """What the repos of a type call a class of another type that transformers makes of it: SarvamMLAForCausalLM of a
+    DeepseekV3ForCausalLM with a SarvamMLAConfig. None for a class that is not named after its config."""
+    if not isinstance(base, type) or not issubclass(base, PreTrainedModel) or not base.config_class:
+        return None
+    prefix = base.config_class.__name__.removesuffix("Config")
+    if not base.__name__.startswith(prefix):
+        return None
+    return config_class.__name__.removesuffix("Config") + base.__name__.removeprefix(prefix)
+
+
+def made_of(model_type: object) -> tuple[type[PretrainedConfig] | None, list[type[PreTrainedModel]]]:
+    """The config class of a model type, and the classes that transformers makes with it."""
+    from transformers.models.auto import modeling_auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        return None, []
+    mappings = [classes for name, classes in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES")]
+    names = dict.fromkeys(classes.get(model_type) for classes in mappings)
+    found = (getattr(transformers, name, None) for name in names if isinstance(name, str))
+    return CONFIG_MAPPING[model_type], [each for each in found if isinstance(each, type)]
+
+
+def class_and_config(name: str, model_type: object) -> tuple[type[PreTrainedModel], type[PretrainedConfig]]:
+    """A model class, and the class that reads its config: the type's where transformers makes the class of it.
+
+    Raises:
+        LookupError: the installed transformers has no such class.
+    """
+    found: Any = getattr(transformers, name, None)
+    config_class, classes = made_of(model_type)
+    if config_class is not None:
+        for each in classes:
+            if found is each or own_name(each, config_class) == name:
+                return each, config_class
+    if not isinstance(found, type) or not issubclass(found, PreTrainedModel) or found.config_class is None:
+        raise LookupError(f"the installed transformers has no class {name[:80]}")
+    return found, found.config_class
+
+
+def _without_engines(config: Any) -> Any:
+    """A config without what asks for a package or for code of its own, and changes no tensor."""
+    if isinstance(config, Mapping):
+        return {key: _without_engines(value) for key, value in config.items() if key not in NOT_OF_TENSORS}
+    return config
+
+
+def rows_of(class_name: str, config: Mapping[str, Any]) -> tuple[list[list[Any]], str]:
+    """The tensors of a class with a config, as rows (inspector/hub/cache/snapshot.py), and the model type that it was
+    read as.
 
     Args:
         config: as config.json has it.
@@ -74,38 +119,19 @@ def rows_of(class_name: str, config: Mapping[str, Any]) -> list[list[Any]]:
         LookupError: the installed transformers has no such class.
         Exception: whatever the class raises for values that it refuses.
     """
-    import transformers
-
     from inspector.hub.cache.snapshot import MAX_TENSORS, encode_tensors
     from inspector.hub.checkpoint import Tensor
     from inspector.model.config.from_class import arguments
 
-    model_class = getattr(transformers, class_name, None)
-    if not isinstance(model_class, type) or not issubclass(model_class, PreTrainedModel):
-        raise LookupError(f"the installed transformers has no class {class_name[:80]}")
+    model_class, config_class = class_and_config(class_name, config.get("model_type"))
     labels, count = config.get("id2label"), config.get("num_labels")
     count = len(labels) if isinstance(labels, Mapping) and labels else count
     given = arguments(config) | ({"num_labels": min(count, MOST_LABELS)} if type(count) is int else {})
-    config_class: Any = model_class.config_class
-    made = config_class(**given)
+    made = config_class(**_without_engines(given))
     hook = register_module_parameter_registration_hook(_Bound(MAX_TENSORS))
     try:
         state = saved_state(build(model_class, made))
     finally:
         hook.remove()
-    return encode_tensors(Tensor(name, DTYPES[value.dtype], tuple(value.shape)) for name, value in state.items())
-
-
-def main() -> int:
-    logging.disable(logging.WARNING)
-    asked = json.load(sys.stdin)
-    try:
-        answer: dict[str, Any] = {"rows": rows_of(asked["class"], asked["config"])}
-    except Exception as error:  # whatever a class raises
-        answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-    json.dump(answer, sys.stdout)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    rows = encode_tensors(Tensor(name, DTYPES[value.dtype], tuple(value.shape)) for name, value in state.items())
+    return rows, config_class.model_type

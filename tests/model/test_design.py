@@ -14,7 +14,7 @@ import inspector
 from inspector.errors import InspectError, UnreadableModel, UsageError
 from inspector.hub.cache.bundled import bundled_models, read_bundled
 from inspector.hub.checkpoint import config_alone
-from inspector.hub.resolver import Resolver
+from inspector.hub.resolver import Resolver, design_of
 from inspector.model.build import build_model
 from inspector.model.config.expressions import holds, size_of
 from inspector.model.design import designed, read_changes
@@ -305,11 +305,13 @@ def test_layers_with_values_of_their_own_are_told_as_lists() -> None:
 
 def test_a_list_of_another_length_than_the_tables_know_is_not_told_as_exact() -> None:
     config = {"architectures": ["ConvNextModel"], "model_type": "convnext"}
-    assert inspector.inspect(config).model.parameters.exact
     longer = {"hidden_sizes": [96, 192, 384, 768, 1536], "depths": [3, 3, 9, 3, 1], "num_stages": 5}
-    told = inspector.inspect({**config, **longer})
-    assert not told.model.parameters.exact
-    assert any("len(" in warning for warning in told.checkpoint.warnings)
+    assert inspector.inspect({**config, **longer}).model.parameters.exact  # by the class
+    by_tables = build_model(designed(design_of(config), ask=False))
+    assert by_tables.parameters.exact
+    told = designed(design_of({**config, **longer}), ask=False)
+    assert not build_model(told).parameters.exact
+    assert any("len(" in warning for warning in told.warnings)
 
 
 def test_a_hostile_config_is_refused() -> None:
@@ -325,14 +327,15 @@ def test_a_hostile_config_is_refused() -> None:
         assert "\x1b" not in str(error.value)
 
 
-def test_bundled_models_are_told_from_their_configs_alone() -> None:
+@pytest.mark.parametrize("ask", [True, False], ids=["by the class", "by the tables"])
+def test_bundled_models_are_told_from_their_configs_alone(ask: bool) -> None:
     """All of them: the total that their headers give, and marked as exact."""
     wrong = []
     for listed in bundled_models():
         checkpoint = read_bundled(listed.name, "")
         assert checkpoint is not None
         whole = build_model(checkpoint).parameters
-        alone = build_model(designed(config_alone(checkpoint))).parameters
+        alone = build_model(designed(config_alone(checkpoint), ask=ask)).parameters
         if (alone.total, alone.exact) != (whole.total, True):
             wrong.append(listed.name)
         if whole.stored_bytes != alone.stored_bytes and whole.overhead_bytes:  # packed: as its recipe has it
@@ -393,5 +396,5 @@ def test_the_docs_name_how_many_classes_the_tables_have() -> None:
     classes = [own for table in tables for entry in table["types"].values() for own in entry["classes"].values()]
     marked = sum("wrong" in own for own in classes)
     text = (Path(__file__).parents[2] / "docs" / "designs.md").read_text("utf-8")
-    assert f"The tables have {len(classes):,} of " in text
+    assert f"  have {len(classes):,} of " in text
     assert f"classes, {marked} of them marked as not exact" in text

@@ -5,7 +5,8 @@
     python -m tests.oracles.designs llama bert   those of some model folders
     python -m tests.oracles.designs --write      also docs/oracles/designs.json
     python -m tests.oracles.designs --every 8    of the model folders each eighth
-    python -m tests.oracles.designs --mark       also marks what differs as not exact in inspector/data/designs/
+    python -m tests.oracles.designs --tables     by the tables, as where transformers is not installed
+    python -m tests.oracles.designs --tables --mark    also marks what differs there as not exact
 
 Random configs as in parameters.py, as config.json has them; none of them is one that the tables were made from. Needs
 torch; timm, torchvision and pillow for some.
@@ -74,12 +75,12 @@ class Found:
         return self.classes - self.differs.keys() - self.not_exact.keys() - self.untold.keys()
 
 
-def check(model: PreTrainedModel, found: Found, label: str) -> None:
-    """Compares one build with what its config alone tells."""
+def check(model: PreTrainedModel, found: Found, label: str, tables: bool = False) -> None:
+    """Compares one build with what its config alone tells: by its class, built without torch, or by the tables."""
     name = type(model).__name__
     found.configs += 1
     try:
-        counted = build_model(designed(design_of(written_config(model)), ask_class=False)).parameters
+        counted = build_model(designed(design_of(written_config(model)), ask=not tables)).parameters
     except InspectError as error:
         found.untold.setdefault(name, f"{label}: {error.message[:200]}")
         return
@@ -111,7 +112,7 @@ def tried(model_class: type[PreTrainedModel]) -> Iterator[tuple[str, PreTrainedM
                 yield f"{key}={changes[key]!r} alone", model
 
 
-def run(folders: list[str]) -> Found:
+def run(folders: list[str], tables: bool = False) -> Found:
     """Every class of some model folders."""
     found = Found()
     for folder in folders:
@@ -123,9 +124,9 @@ def run(folders: list[str]) -> Found:
                 if not any(True for _ in model.parameters()):  # a base class
                     continue
                 found.classes.add(name)
-                check(model, found, "default")
+                check(model, found, "default", tables)
                 for label, other in tried(model_class):
-                    check(other, found, label)
+                    check(other, found, label, tables)
             except Exception as error:
                 found.not_built[name] = one_line(error)
                 found.classes.discard(name)
@@ -158,11 +159,11 @@ def mark(names: Iterable[str]) -> None:
         path.write_text(written(table), "utf-8")
 
 
-def head(every: int, folders: list[str]) -> dict[str, Any]:
+def head(every: int, folders: list[str], tables: bool) -> dict[str, Any]:
     """How the findings came about: on all model folders, or on each so many."""
     some = f" --every {every}" if every > 1 else ""
     return {
-        "command": f"python -m tests.oracles.designs{some} --write",
+        "command": f"python -m tests.oracles.designs{some}{' --tables' if tables else ''} --write",
         "transformers": transformers.__version__,
         "folders": len(folders),
     }
@@ -171,7 +172,8 @@ def head(every: int, folders: list[str]) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the table's rows")
-    parser.add_argument("--mark", action="store_true", help="mark the classes that differ as not exact in the tables")
+    parser.add_argument("--tables", action="store_true", help="by the tables, not by the class")
+    parser.add_argument("--mark", action="store_true", help="with --tables: mark the classes that differ there")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of the model folders each Nth")
     parser.add_argument("folders", nargs="*", metavar="FOLDER")
     options = parser.parse_args(arguments)
@@ -180,7 +182,7 @@ def main(arguments: list[str]) -> int:
     start = time.time()
     every = sorted(path.name for path in MODELS.iterdir() if path.is_dir() and path.name not in ("auto", "__pycache__"))
     folders = options.folders or every[options.every // 2 :: options.every]
-    found = run(folders)
+    found = run(folders, options.tables)
     for title in ("differs", "not_exact", "untold", "not_built"):
         for name, problem in sorted(getattr(found, title).items()):
             print(f"  {title}: {name}: {problem}")
@@ -188,10 +190,11 @@ def main(arguments: list[str]) -> int:
         f"transformers {transformers.__version__}: {len(found.equal)} of {len(found.classes)} classes agree,"
         f" {found.equal_configs} of {found.configs} configs, {time.time() - start:.0f} s"
     )
-    if options.mark:
+    if options.mark and options.tables:
         mark(found.differs)
     if options.write:
-        table.keep("designs", head(options.every, folders) | rows(found))
+        name = "designs_by_tables" if options.tables else "designs"
+        table.keep(name, head(options.every, folders, options.tables) | rows(found))
     return 1 if found.differs else 0
 
 

@@ -102,6 +102,17 @@ SURPRISES = {
     "tried_again": "folders tried again after the mends, and so no longer unseen",
 }
 
+DESIGNS = {
+    "folders": "model folders of transformers (a run on each Nth is a sample)",
+    "classes": "model classes built from their default config",
+    "configs": "configs of them: default, random, single changed keys; none that a table was made from",
+    "equal_configs": "of these, the total is `model.num_parameters()`",
+    "equal": "classes that are told as exact, and right, in all their configs",
+    "differs": "told as exact, and another number",
+    "not_exact": "told, and marked as not exact",
+    "untold": "cannot tell",
+}
+
 TITLES: dict[str, tuple[str, dict[str, str]]] = {
     "llama_cpp": (
         "llama.cpp: a small GGUF file of every architecture that it names, and the contexts that it makes for it",
@@ -172,17 +183,12 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "designs": (
-        "Designs: every model class, from its config alone",
-        {
-            "folders": "model folders of transformers (a run on each Nth is a sample)",
-            "classes": "model classes built from their default config",
-            "configs": "configs of them: default, random, single changed keys; none that a table was made from",
-            "equal_configs": "of these, the total is `model.num_parameters()`",
-            "equal": "classes that are told as exact, and right, in all their configs",
-            "differs": "told as exact, and another number",
-            "not_exact": "told, and marked as not exact",
-            "untold": "cannot tell",
-        },
+        "Designs: every model class, from its config alone, by its own code built without torch",
+        DESIGNS,
+    ),
+    "designs_by_tables": (
+        "Designs where transformers is not installed, as on the page without a server: by tables",
+        DESIGNS,
     ),
     "caches": (
         "Caches: what small models of every language part really hold, run on the CPU",

@@ -1,62 +1,137 @@
-"""The tensors of a design by its class itself, where the tables do not tell them and torch is installed.
+"""The tensors of a design by its class itself: the installed transformers' own code builds it, on a torch of shapes.
 
-A process of its own builds the class of the installed transformers on torch's meta device
-(inspector/measure/saved.py): some seconds, no weights, no network, no code of a repo.
+A process of its own does it (inspector/measure/worker.py): a second and a half to start, milliseconds a model. No
+torch, no weights, no network, no code of a repo.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import queue
+import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
-from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from inspector.hub.cache.snapshot import decode_tensors
 from inspector.hub.checkpoint import Tensor
 from inspector.model.config.light import installed
+from inspector.model.design.full import one_line
 
-SECONDS = 60
-"""After which a class is not waited for any more: DeepSeek-V3 takes a tenth of it."""
+SECONDS = 30
+"""After which a class is not waited for any more: DeepSeek-V3 takes a tenth of it, its start a fifteenth."""
 
-HINT = "Where torch is installed, the class itself is asked: pip install torch."
-UNBUILT = f"The class of the installed transformers was asked: it does not build it, or not in {SECONDS} seconds."
-START = "import sys; sys.path[:] = sys.argv[1:]; from inspector.measure.saved import main; sys.exit(main())"
+START = "import sys; sys.path[:] = sys.argv[1:]; from inspector.measure.worker import main; sys.exit(main())"
 """Of the process: this one's path and no other, as the folder that one stands in may be a repo's."""
 
 
-def can_build() -> bool:
-    """Whether torch and transformers are installed."""
-    return installed() is not None and find_spec("torch") is not None
+class Asked(NamedTuple):
+    """What a class said.
+
+    Attributes:
+        tensors: that it writes, in 32 bits but for what always has another dtype; None where it said none.
+        model_type: that it read the config as.
+        error: why it said none.
+        refused: the class itself takes no such config; else it could not be built here.
+    """
+
+    tensors: tuple[Tensor, ...] | None
+    model_type: str = ""
+    error: str = ""
+    refused: bool = False
 
 
-def built_by_class(class_name: str, config: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
-    """The tensors that a class writes with a config, in 32 bits; None where it cannot be asked, or refuses.
+def ask_class(class_name: str, config: Mapping[str, Any]) -> Asked:
+    """The tensors that a class writes with a config.
 
     Args:
         class_name: one of the installed transformers'.
         config: as config.json has it.
     """
-    return _built(json.dumps({"class": class_name, "config": dict(config)})) if can_build() else None
+    if installed() is None:
+        return Asked(None, error="transformers is not installed")
+    return _asked(json.dumps({"class": class_name, "config": dict(config)}))
 
 
 @lru_cache(maxsize=8)
-def _built(asked: str) -> tuple[Tensor, ...] | None:
-    import subprocess
+def _asked(question: str) -> Asked:
+    answer = WORKER.answer(question)
+    if "error" in answer:
+        return Asked(None, error=one_line(answer["error"]), refused=bool(answer.get("refused")))
+    return Asked(tuple(decode_tensors(answer["rows"])), answer["type"])
 
-    path = [each for each in sys.path if each]
-    environ = {name: value for name, value in os.environ.items() if "TOKEN" not in name} | {"HF_HUB_OFFLINE": "1"}
-    try:
-        result = subprocess.run(
+
+class Worker:
+    """The process: started by the first question, for one question at a time, and ended with this process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._one = threading.Lock()
+
+    def answer(self, question: str) -> dict[str, Any]:
+        """One line's answer, or {"error": ...}."""
+        with self._one:
+            try:
+                process = self._process if self._process and self._process.poll() is None else self._begin()
+                assert process.stdin is not None
+                process.stdin.write(question + "\n")
+                process.stdin.flush()
+                line = self._answers.get(timeout=SECONDS)
+                answer: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
+                return answer
+            except queue.Empty:
+                self.end()
+                return {"error": f"it took more than {SECONDS} seconds"}
+            except (OSError, ValueError) as error:
+                self.end()
+                return {"error": f"its process failed: {error}"}
+            except BaseException:  # Ctrl-C: the answer that is still to come is to no later question
+                self.end()
+                raise
+
+    def _begin(self) -> subprocess.Popen[str]:
+        self.end()
+        path = [each for each in sys.path if each]
+        environ = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
+        self._process = process = subprocess.Popen(
             [sys.executable, "-c", START, *path],
-            input=asked.encode(),
-            env=environ,
-            capture_output=True,
-            timeout=SECONDS,
-            check=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            env=environ | {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1"},
+            cwd=Path(__file__).parent,
+            start_new_session=True,
         )
-        return tuple(decode_tensors(json.loads(result.stdout)["rows"]))
-    except (OSError, subprocess.SubprocessError, ValueError, LookupError):
-        return None
+        self._answers = queue.Queue()
+        threading.Thread(target=self._read, args=(process, self._answers), daemon=True).start()
+        return process
+
+    @staticmethod
+    def _read(process: subprocess.Popen[str], answers: queue.Queue[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                answers.put(line)
+        answers.put("")
+
+    def end(self) -> None:
+        """Ends the process, if there is one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            with suppress(OSError):
+                process.stdin.close()
+
+
+WORKER = Worker()
+atexit.register(WORKER.end)

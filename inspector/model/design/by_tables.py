@@ -11,13 +11,13 @@ from inspector.hub.cache.snapshot import MAX_TENSORS
 from inspector.hub.checkpoint import PLACEHOLDER, Tensor
 from inspector.model.config.expressions import holds, key_of, size_of
 from inspector.model.config.light import release
-from inspector.model.design.by_class import HINT
 from inspector.model.design.changes import Change
 from inspector.model.design.full import full_config
 from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
 from inspector.model.parameters.classes import class_of, find_class
 from inspector.model.parameters.names import component
 
+HINT = "A model with weights is counted from their headers."
 NUMBER = re.compile(r"\.\d+(?=\.)\.")
 """A number in a tensor's name."""
 
@@ -49,53 +49,67 @@ def by_tables(config: Mapping[str, Any], changes: Sequence[Change], before: Mapp
         InvalidConfig: the class refuses the config, or it does not tell a size.
         UnreadableModel: the tables do not have the class, or not with such a part.
     """
-    design, assumed = _class_of(config)
-    model_type = config.get("model_type")
+    name, _, assumed = class_of_config(config)
+    design = _design_of(name)
     full = full_config(config, design.config_type, changes, before)
     full = {**full, "class_name": design.name}
     _check_parts(design, full)
     doubts = (*_inexact(design, full), *_never_seen(design, full))
-    if isinstance(model_type, str) and model_type != design.model_type:
-        doubts += (f"{model_type[:80]!r} is read as {design.model_type!r}, the type of {design.name}",)
+    doubts += read_as(config, design.model_type, design.name)
     tensors = tuple(_with_ties(design, tuple(made_tensors(design, full)), full))
     return Made(design.name, tensors, f"transformers {release()} would write", assumed, doubts)
 
 
-def named(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The class and the model type that a config names."""
-    names, model_type = config.get("architectures"), config.get("model_type")
-    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
-    return name, model_type if isinstance(model_type, str) else None
+def read_as(config: Mapping[str, Any], model_type: str, class_name: str) -> tuple[str, ...]:
+    """A doubt where a config's model type is not the one that its class has."""
+    own = config.get("model_type")
+    if not isinstance(own, str) or own == model_type:
+        return ()
+    return (f"{own[:80]!r} is read as {model_type!r}, the type of {class_name}",)
 
 
-def _class_of(config: Mapping[str, Any]) -> tuple[ClassDesign, tuple[str, ...]]:
-    """The class that a config names, and what had to be assumed of it.
+def class_of_config(config: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    """The class that a config names, the type of its config (inspector/model/design/full.py), and what was assumed.
 
     Raises:
-        UnreadableModel: the tables do not have it, or several would do.
+        UnreadableModel: it names none, and its model type has none of the tables'.
     """
-    name, kind = named(config)
+    names, kind = config.get("architectures"), config.get("model_type")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
     if name is not None:
-        known = class_of(name, kind)
+        known = class_of(name, kind if isinstance(kind, str) else None)
         design = class_design(known.name) if known is not None else None
         if design is not None:
-            return design, ()
-        raise UnreadableModel(
-            f"cannot tell the parameters of {name[:80]!r} from its config alone: the tables do not have this class",
-            f"A model with weights is counted from their headers. {HINT}",
-        )
-    if kind is None:
+            return design.name, design.config_type, ()
+        return known.name if known is not None else name, str(kind), ()
+    if not isinstance(kind, str):
         raise UnreadableModel(
             "the config names neither a class (architectures) nor a model_type", "Is this a model's config.json?"
         )
     for each in classes_of(kind):
         design = class_design(each)
         if design is not None:
-            return design, (f"the config names no class (architectures): taken for {each}, as is usual of {kind!r}",)
+            assumed = f"the config names no class (architectures): taken for {each}, as is usual of {kind!r}"
+            return each, design.config_type, (assumed,)
     raise UnreadableModel(
         f"the config names no class (architectures), and the tables have none for model type {kind[:80]!r}",
         "Name it: --set 'architectures=[\"LlamaForCausalLM\"]'.",
     )
+
+
+def _design_of(name: str) -> ClassDesign:
+    """The tables' entry of a class.
+
+    Raises:
+        UnreadableModel: they have none.
+    """
+    design = class_design(name)
+    if design is None:
+        raise UnreadableModel(
+            f"cannot tell the parameters of {name[:80]!r} from its config alone: the tables do not have this class",
+            HINT,
+        )
+    return design
 
 
 def _check_parts(design: ClassDesign, full: Mapping[str, Any]) -> None:
@@ -110,7 +124,7 @@ def _check_parts(design: ClassDesign, full: Mapping[str, Any]) -> None:
             raise UnreadableModel(
                 f"cannot tell the parameters from the config alone: its {part} is of type {str(found)[:80]!r}, and the"
                 f" tables have {design.name} with {model_type!r}",
-                f"A model with weights is counted from their headers. {HINT}",
+                HINT,
             )
 
 

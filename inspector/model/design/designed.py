@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,8 @@ from inspector.hub.dtypes import plain_dtype
 from inspector.model.config.expressions import key_of
 from inspector.model.config.light import installed
 from inspector.model.config.read import check_layer_counts, find_recipe
-from inspector.model.design.by_class import UNBUILT, built_by_class, can_build
-from inspector.model.design.by_tables import Made, by_tables, named
+from inspector.model.design.by_class import ask_class
+from inspector.model.design.by_tables import Made, by_tables, class_of_config, read_as
 from inspector.model.design.changes import Change, changed
 from inspector.model.design.full import full_config
 from inspector.model.design.packed import packed
@@ -27,14 +28,15 @@ ASSUMED_DTYPE, BESIDE_PACKED = "F32", "BF16"
 MADE_IN = "F32"
 
 
-def designed(checkpoint: Checkpoint, changes: Sequence[Change] = (), *, ask_class: bool = True) -> Checkpoint:
+def designed(checkpoint: Checkpoint, changes: Sequence[Change] = (), *, ask: bool = True) -> Checkpoint:
     """The checkpoint with the tensors that the class of its config would write, the config changed first.
 
     Where the weights were read, their dtypes are kept. A recipe in the config packs them; where it is not known how,
     they are plain, which a note says.
 
     Args:
-        ask_class: whether the class itself may be asked where the tables do not tell (inspector.model.design.by_class).
+        ask: whether the class itself may be asked (inspector.model.design.by_class): else the tables tell, as where
+            transformers is not installed.
 
     Raises:
         UsageError: a change of a key that the config's class does not know, or to a value that it refuses.
@@ -46,7 +48,7 @@ def designed(checkpoint: Checkpoint, changes: Sequence[Change] = (), *, ask_clas
         )
     config = changed(checkpoint.config, changes)
     try:
-        return _designed(checkpoint, config, changes, ask_class)
+        return _designed(checkpoint, config, changes, ask)
     except InvalidConfig as error:
         if not changes:
             raise
@@ -56,9 +58,9 @@ def designed(checkpoint: Checkpoint, changes: Sequence[Change] = (), *, ask_clas
         ) from None
 
 
-def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[Change], ask_class: bool) -> Checkpoint:
+def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[Change], ask: bool) -> Checkpoint:
     check_layer_counts(config)
-    made = _made(config, changes, checkpoint.config, ask_class)
+    made = _made(config, changes, checkpoint.config, ask)
     dtype, kept, of_dtype = _dtypes(config, checkpoint, changes)
     tensors, assumed = tuple(_stored(made.tensors, dtype, kept)), made.assumed
     recipe = find_recipe(config)
@@ -89,33 +91,33 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
     )
 
 
-def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str, Any], ask_class: bool) -> Made:
-    """By the tables; where they do not have the class, or may be wrong of it, by the class itself, if it can be asked.
+def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str, Any], ask: bool) -> Made:
+    """By the class itself; where it cannot be built here, by the tables.
 
     Raises:
+        UsageError: a change of a key that the class does not know.
+        InvalidConfig: the class refuses the config.
         UnreadableModel: neither tells them.
     """
-    name, model_type = named(config)
-    try:
-        made = by_tables(config, changes, before)
-    except UnreadableModel as error:
-        if not ask_class or name is None or model_type is None or not can_build():
-            raise
-        full_config(config, model_type, changes, before)  # for what it refuses
-        asked = _by_class(name, config)
-        if asked is None:
-            raise UnreadableModel(error.message, UNBUILT) from None
-        return asked
-    asked = _by_class(made.class_name, config) if ask_class and made.doubts else None
-    return made if asked is None else asked._replace(assumed=made.assumed)
-
-
-def _by_class(name: str, config: Mapping[str, Any]) -> Made | None:
-    """By the class itself; None where it cannot be asked, or refuses."""
-    tensors, here = built_by_class(name, config), installed()
-    if tensors is None or here is None:
-        return None
-    return Made(name, tensors, f"transformers {here.release} writes, built on torch's meta device")
+    if not ask or installed() is None:
+        return by_tables(config, changes, before)
+    name, config_type, assumed = class_of_config(config)
+    with ThreadPoolExecutor(1) as beside:  # the process starts while transformers is loaded here
+        answer = beside.submit(ask_class, name, config)
+        if changes:
+            full_config(config, config_type, changes, before)  # for the keys that it does not know
+        asked = answer.result()
+    if asked.refused:
+        raise InvalidConfig(f"{name} of transformers refuses this config: {asked.error}", "Check its values.")
+    if asked.tensors is None:
+        try:
+            return by_tables(config, changes, before)
+        except UnreadableModel as error:
+            why = f"cannot tell the parameters of {name[:80]!r} from its config alone: {asked.error}"
+            raise UnreadableModel(why, error.hint) from None
+    here = installed()
+    doubts = read_as(config, asked.model_type, name)
+    return Made(name, asked.tensors, f"transformers {here.release if here else ''} writes", assumed, doubts)
 
 
 def _stored(tensors: Iterable[Tensor], dtype: str, kept: Mapping[str, str]) -> Iterator[Tensor]:

@@ -91,7 +91,7 @@ def _full_by_class(
             full: dict[str, Any] = json.loads(made.to_json_string(use_diff=False))
         except Exception as error:  # whatever a class raises for values that it does not like
             raise InvalidConfig(
-                f"transformers refuses this config: {_one_line(error.__cause__ or error)}",
+                f"transformers refuses this config: {one_line(error.__cause__ or error)}",
                 "Check the values that belong together.",
             ) from None
     for change in changes:
@@ -190,6 +190,7 @@ def _where_else(made: Any, key: str) -> str:
     return "Give a key of the config, or of a part of it: text_config.hidden_size."
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: object) -> str:
+    """What an error says, which may quote a config: no control characters, no more than a line or two."""
     text = " ".join(str(error).split())
     return "".join(each if each.isprintable() else " " for each in text)[:300]

@@ -1,0 +1,1 @@
+"""transformers' classes built without torch: see torch.py."""

@@ -1,0 +1,338 @@
+"""torch.nn's modules by their parameters: what torch's documentation says of the shapes that each of them holds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from inspector.measure.shapes.anything import Unknown
+from inspector.measure.shapes.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from inspector.measure.shapes.dtypes import DTYPES
+from inspector.measure.shapes.module import Buffer, Module, Parameter, empty
+
+
+class Plain(Module):
+    """A module without parameters. Its arguments are attributes where code reads them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        for name, value in kwargs.items():
+            object.__setattr__(self, name, value)
+        for name, value in zip(self.NAMES, args, strict=False):
+            object.__setattr__(self, name, value)
+
+    NAMES: tuple[str, ...] = ()
+
+
+PLAIN = """
+Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout ReLU ReLU6 GELU SiLU Mish ELU SELU
+CELU GLU Tanh Sigmoid Softmax Softmax2d LogSoftmax Softmin Softplus Softsign Softshrink Tanhshrink Hardswish
+Hardsigmoid Hardtanh Hardshrink LeakyReLU RReLU LogSigmoid Threshold Flatten Unflatten Upsample UpsamplingBilinear2d
+UpsamplingNearest2d PixelShuffle PixelUnshuffle ChannelShuffle Fold Unfold MaxPool1d MaxPool2d MaxPool3d AvgPool1d
+AvgPool2d AvgPool3d LPPool1d LPPool2d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d
+AdaptiveMaxPool2d AdaptiveMaxPool3d ZeroPad1d ZeroPad2d ZeroPad3d ConstantPad1d ConstantPad2d ConstantPad3d
+ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d LocalResponseNorm
+CosineSimilarity PairwiseDistance CrossEntropyLoss NLLLoss MSELoss L1Loss SmoothL1Loss HuberLoss BCELoss
+BCEWithLogitsLoss KLDivLoss CTCLoss GaussianNLLLoss PoissonNLLLoss CosineEmbeddingLoss MarginRankingLoss
+TripletMarginLoss MultiLabelMarginLoss SoftMarginLoss
+"""
+
+
+class Linear(Module):
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(empty(out_features, in_features, kind=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, kind=dtype)) if bias else None)
+
+
+class Bilinear(Module):
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, **_: Any) -> None:
+        super().__init__()
+        self.weight = Parameter(empty(out_features, in1_features, in2_features))
+        self.register_parameter("bias", Parameter(empty(out_features)) if bias else None)
+
+
+class Embedding(Module):
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        _weight: Any = None,
+        _freeze: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise AssertionError("Padding_idx must be within num_embeddings")
+        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
+        if _weight is not None and tuple(_weight.shape) != (num_embeddings, embedding_dim):
+            raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
+        self.weight = Parameter(empty(num_embeddings, embedding_dim, kind=dtype) if _weight is None else _weight)
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, **_: Any
+    ) -> Embedding:
+        rows, width = embeddings.shape
+        return cls(rows, width, padding_idx=padding_idx, _weight=embeddings)
+
+
+class EmbeddingBag(Embedding):
+    pass
+
+
+def sizes_of(value: Any, count: int) -> tuple[int, ...]:
+    """One number for each of the dimensions, or the numbers themselves."""
+    return tuple(int(each) for each in value) if isinstance(value, (tuple, list)) else (int(value),) * count
+
+
+class Convolution(Module):
+    DIMS, TRANSPOSED = 2, False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        *more: Any,
+        **named: Any,
+    ) -> None:
+        super().__init__()
+        order: tuple[str, ...] = ("dilation", "groups", "bias", "padding_mode", "device", "dtype")
+        if self.TRANSPOSED:
+            order = ("output_padding", "groups", "bias", "dilation", "padding_mode", "device", "dtype")
+        given = dict(zip(order, more, strict=False)) | named
+        groups, bias = given.get("groups", 1), given.get("bias", True)
+        if groups <= 0 or in_channels % groups or out_channels % groups:
+            raise ValueError("channels must be divisible by groups")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = sizes_of(kernel_size, self.DIMS)
+        self.stride = sizes_of(stride, self.DIMS)
+        self.padding = padding if isinstance(padding, str) else sizes_of(padding, self.DIMS)
+        self.dilation = sizes_of(given.get("dilation", 1), self.DIMS)
+        self.output_padding = sizes_of(given.get("output_padding", 0), self.DIMS)
+        self.padding_mode = given.get("padding_mode", "zeros")
+        one, other = (in_channels, out_channels) if self.TRANSPOSED else (out_channels, in_channels)
+        kind = given.get("dtype")
+        self.weight = Parameter(empty(one, other // groups, *self.kernel_size, kind=kind))
+        self.register_parameter("bias", Parameter(empty(out_channels, kind=kind)) if bias else None)
+
+
+class LayerNorm(Module):
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape, self.eps = sizes_of(normalized_shape, 1), eps
+        self.elementwise_affine = elementwise_affine
+        for name, there in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
+            self.register_parameter(name, Parameter(empty(*self.normalized_shape, kind=dtype)) if there else None)
+
+
+class RMSNorm(LayerNorm):
+    def __init__(self, normalized_shape: Any, eps: Any = None, elementwise_affine: bool = True, **named: Any) -> None:
+        super().__init__(normalized_shape, eps, elementwise_affine, bias=False, dtype=named.get("dtype"))
+
+
+class GroupNorm(Module):
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if num_channels % num_groups:
+            raise ValueError("num_channels must be divisible by num_groups")
+        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
+        for name in ("weight", "bias"):
+            self.register_parameter(name, Parameter(empty(num_channels, kind=dtype)) if affine else None)
+
+
+class BatchNorm(Module):
+    AFFINE = STATISTICS = True
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: Any = 0.1,
+        affine: bool | None = None,
+        track_running_stats: bool | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine = self.AFFINE if affine is None else affine
+        self.track_running_stats = self.STATISTICS if track_running_stats is None else track_running_stats
+        for name in ("weight", "bias"):
+            self.register_parameter(name, Parameter(empty(num_features, kind=dtype)) if self.affine else None)
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, empty(num_features, kind=dtype) if self.track_running_stats else None)
+        self.register_buffer("num_batches_tracked", empty(kind=DTYPES["int64"]) if self.track_running_stats else None)
+
+
+class InstanceNorm(BatchNorm):
+    AFFINE = STATISTICS = False
+
+
+class PReLU(Module):
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, **_: Any) -> None:
+        super().__init__()
+        self.weight = Parameter(empty(num_parameters))
+
+
+class Recurrent(Module):
+    GATES = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first, self.bidirectional, self.proj_size, self.bias = batch_first, bidirectional, proj_size, bias
+        out, ways = proj_size or hidden_size, ("", "_reverse") if bidirectional else ("",)
+        rows = self.GATES * hidden_size
+        for layer in range(num_layers):
+            for way in ways:
+                within = input_size if layer == 0 else out * len(ways)
+                self.register_parameter(f"weight_ih_l{layer}{way}", Parameter(empty(rows, within)))
+                self.register_parameter(f"weight_hh_l{layer}{way}", Parameter(empty(rows, out)))
+                for name in ("bias_ih", "bias_hh") if bias else ():
+                    self.register_parameter(f"{name}_l{layer}{way}", Parameter(empty(rows)))
+                if proj_size:
+                    self.register_parameter(f"weight_hr_l{layer}{way}", Parameter(empty(proj_size, hidden_size)))
+
+    def flatten_parameters(self) -> None:
+        return None
+
+
+class Cell(Module):
+    GATES = 1
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **_: Any) -> None:
+        super().__init__()
+        rows = self.GATES * hidden_size
+        self.weight_ih = Parameter(empty(rows, input_size))
+        self.weight_hh = Parameter(empty(rows, hidden_size))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(name, Parameter(empty(rows)) if bias else None)
+
+
+class MultiheadAttention(Module):
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        **_: Any,
+    ) -> None:
+        super().__init__()
+        if embed_dim <= 0 or num_heads <= 0:
+            raise ValueError("embed_dim and num_heads must be greater than 0")
+        if embed_dim % num_heads:
+            raise AssertionError("embed_dim must be divisible by num_heads")
+        self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
+        self.batch_first = batch_first
+        kdim, vdim = kdim or embed_dim, vdim or embed_dim
+        self._qkv_same_embed_dim = kdim == vdim == embed_dim
+        of = {"in_proj_weight": (3 * embed_dim, embed_dim)} if self._qkv_same_embed_dim else {}
+        apart = {"q_proj_weight": embed_dim, "k_proj_weight": kdim, "v_proj_weight": vdim}
+        of |= {} if self._qkv_same_embed_dim else {name: (embed_dim, size) for name, size in apart.items()}
+        for name in (*apart, "in_proj_weight"):
+            self.register_parameter(name, Parameter(empty(*of[name])) if name in of else None)
+        self.register_parameter("in_proj_bias", Parameter(empty(3 * embed_dim)) if bias else None)
+        self.out_proj = Linear(embed_dim, embed_dim, bias=bias)
+        for name in ("bias_k", "bias_v"):
+            self.register_parameter(name, Parameter(empty(1, 1, embed_dim)) if add_bias_kv else None)
+
+
+class TransformerEncoderLayer(Module):
+    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, *_: Any, **named: Any) -> None:
+        super().__init__()
+        bias = named.get("bias", True)
+        self.self_attn = MultiheadAttention(d_model, nhead, bias=bias)
+        self.linear1, self.linear2 = Linear(d_model, dim_feedforward, bias), Linear(dim_feedforward, d_model, bias)
+        self.norm1, self.norm2 = LayerNorm(d_model, bias=bias), LayerNorm(d_model, bias=bias)
+
+
+class TransformerDecoderLayer(TransformerEncoderLayer):
+    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, *_: Any, **named: Any) -> None:
+        super().__init__(d_model, nhead, dim_feedforward, **named)
+        bias = named.get("bias", True)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, bias=bias)
+        self.norm3 = LayerNorm(d_model, bias=bias)
+
+
+class Layers(Module):
+    def __init__(self, layer: Module, num_layers: int, norm: Any = None, **_: Any) -> None:
+        super().__init__()
+        self.layers = ModuleList(copy.deepcopy(layer) for _ in range(num_layers))
+        self.norm = norm
+
+
+def kinds(base: type[Module], names: Mapping[str, Mapping[str, Any]]) -> dict[str, type[Module]]:
+    return {name: type(name, (base,), dict(values)) for name, values in names.items()}
+
+
+CLASSES: dict[str, Any] = {
+    each.__name__: each
+    for each in (
+        Module, Parameter, Buffer, Linear, Bilinear, Embedding, EmbeddingBag, LayerNorm, RMSNorm, GroupNorm, PReLU,
+        MultiheadAttention, TransformerEncoderLayer, TransformerDecoderLayer, ModuleList, Sequential, ModuleDict,
+        ParameterDict, ParameterList,
+    )
+}  # fmt: skip
+CLASSES |= {name: type(name, (Plain,), {}) for name in PLAIN.split()}
+CLASSES |= kinds(Convolution, {f"Conv{dims}d": {"DIMS": dims} for dims in (1, 2, 3)})
+CLASSES |= kinds(Convolution, {f"ConvTranspose{dims}d": {"DIMS": dims, "TRANSPOSED": True} for dims in (1, 2, 3)})
+CLASSES |= kinds(BatchNorm, {f"BatchNorm{dims}d": {} for dims in (1, 2, 3)} | {"SyncBatchNorm": {}})
+CLASSES |= kinds(InstanceNorm, {f"InstanceNorm{dims}d": {} for dims in (1, 2, 3)})
+CLASSES |= kinds(Recurrent, {"RNN": {}, "GRU": {"GATES": 3}, "LSTM": {"GATES": 4}})
+CLASSES |= kinds(Cell, {"RNNCell": {}, "GRUCell": {"GATES": 3}, "LSTMCell": {"GATES": 4}})
+CLASSES |= kinds(Layers, {"TransformerEncoder": {}, "TransformerDecoder": {}})
+CLASSES["NonDynamicallyQuantizableLinear"] = Linear
+
+
+class Unbuilt(Module):
+    """A module of torch.nn that is not built here: it can be inherited from, and not made."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise Unknown(f"torch.nn.{type(self).__name__} is not built here")

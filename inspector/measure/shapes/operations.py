@@ -1,0 +1,194 @@
+"""What torch's functions make of tensors: values where they are few and known, else shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from inspector.measure.shapes.anything import Unknown
+from inspector.measure.shapes.dtypes import ALIASES, DTYPES, Dtype
+from inspector.measure.shapes.tensor import MOST_VALUES, Tensor, blank, of
+
+
+def result_kind(operands: Sequence[Any], comparison: bool) -> Dtype:
+    if comparison:
+        return DTYPES["bool"]
+    kinds = [each.dtype for each in operands if isinstance(each, Tensor)]
+    rank = {"complex64": 4, "float64": 3, "float32": 2, "bfloat16": 1, "float16": 1}
+    best = max(kinds, key=lambda kind: rank.get(kind.name, 0), default=DTYPES["float32"])
+    numbers = [each for each in operands if isinstance(each, (float, np.floating))]
+    return DTYPES["float32"] if numbers and not (best.is_floating_point or best.is_complex) else best
+
+
+def elementwise(function: Callable[..., Any], comparison: bool = False, floats: bool = False) -> Callable[..., Tensor]:
+    """An operation on each element, by numpy; of shapes alone where a value is not known."""
+
+    def apply(*operands: Any, **_: Any) -> Tensor:
+        kind = result_kind(operands, comparison)
+        if floats and not (kind.is_floating_point or kind.is_complex):
+            kind = DTYPES["float32"]
+        arrays = [each.array if isinstance(each, Tensor) else np.asarray(each) for each in operands]
+        shape = np.broadcast_shapes(*(each.shape for each in arrays))
+        if all(not isinstance(each, Tensor) or each.known for each in operands) and math.prod(shape) <= MOST_VALUES:
+            with np.errstate(all="ignore"):
+                return of(function(*arrays), kind)
+        return blank(shape, kind)
+
+    return apply
+
+
+def reduction(function: Callable[..., Any], kind: Dtype | None = None) -> Callable[..., Any]:
+    def apply(tensor: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
+        axis = tuple(dim) if isinstance(dim, (tuple, list)) else dim
+        if tensor.known:
+            return of(function(tensor.array, axis=axis, keepdims=keepdim), kind or tensor.dtype)
+        axes = range(tensor.ndim) if axis is None else [at % tensor.ndim for at in np.atleast_1d(axis)]
+        kept = [1 if at in axes else size for at, size in enumerate(tensor.shape) if keepdim or at not in axes]
+        return blank(kept, kind or tensor.dtype)
+
+    return apply
+
+
+def cumulative(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    def apply(tensor: Tensor, dim: int = 0, **_: Any) -> Tensor:
+        return of(function(tensor.array, axis=dim), tensor.dtype) if tensor.known else tensor.same()
+
+    return apply
+
+
+def matmul(one: Tensor, other: Tensor) -> Tensor:
+    a, b = one.shape, other.shape
+    if one.known and other.known and one.numel() * (b[-1] if len(b) > 1 else 1) <= MOST_VALUES * 64:
+        return of(np.matmul(one.array, other.array), one.dtype)
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        raise Unknown("a product of tensors without data")
+    return blank((*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]), one.dtype)
+
+
+def joined(tensors: Iterable[Tensor], dim: int = 0, **_: Any) -> Tensor:
+    parts = list(tensors)
+    if all(each.known for each in parts) and sum(each.numel() for each in parts) <= MOST_VALUES:
+        return of(np.concatenate([each.array for each in parts], axis=dim), parts[0].dtype)
+    parts = [each for each in parts if each.shape != (0,)]
+    axis = dim % parts[0].ndim
+    others = {each.shape[:axis] + each.shape[axis + 1 :] for each in parts}
+    if len(others) != 1:
+        raise RuntimeError("tensors of other shapes are not joined")
+    shape = list(parts[0].shape)
+    shape[axis] = sum(each.shape[axis] for each in parts)
+    return blank(shape, parts[0].dtype)
+
+
+def stacked(tensors: Iterable[Tensor], dim: int = 0, **_: Any) -> Tensor:
+    return joined([each.unsqueeze(dim) for each in tensors], dim)
+
+
+def triangle(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    def apply(tensor: Tensor, diagonal: int = 0) -> Tensor:
+        return tensor._view(function(tensor.array, diagonal)) if tensor.known else tensor.same()
+
+    return apply
+
+
+def kept(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Of an operation that changes no shape."""
+    return blank(tensor.shape, tensor.dtype)
+
+
+def where(condition: Tensor, one: Any = None, other: Any = None) -> Tensor:
+    if one is None:
+        raise Unknown("torch.where of one tensor has a shape by its values")
+    return elementwise(np.where)(condition, one, other)
+
+
+def outer(one: Tensor, other: Tensor) -> Tensor:
+    found: Tensor = BY_NAME["mul"](one.unsqueeze(1), other.unsqueeze(0))
+    return found
+
+
+def einsum(*_: Any) -> Tensor:
+    raise Unknown("torch.einsum is not built here")
+
+
+COMPARISONS: dict[str, Any] = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal}
+COMPARISONS |= {"gt": np.greater, "ge": np.greater_equal}
+COMPARISONS |= {
+    "logical_not": np.logical_not,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "isin": np.isin,
+}
+OF_TWO: dict[str, Any] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "pow": np.power,
+    "floor_divide": np.floor_divide,
+}
+OF_TWO |= {"remainder": np.remainder, "maximum": np.maximum, "minimum": np.minimum, "fmod": np.fmod}
+OF_ONE: dict[str, Any] = {
+    "abs": np.abs,
+    "neg": np.negative,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": np.round,
+    "sign": np.sign,
+}
+OF_FLOATS: dict[str, Any] = {
+    "exp": np.exp,
+    "log": np.log,
+    "log2": np.log2,
+    "sqrt": np.sqrt,
+    "sin": np.sin,
+    "cos": np.cos,
+}
+OF_FLOATS |= {"tanh": np.tanh, "log10": np.log10, "expm1": np.expm1, "log1p": np.log1p, "reciprocal": np.reciprocal}
+OF_FLOATS |= {"rsqrt": lambda x: 1 / np.sqrt(x), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tan": np.tan}
+OF_FLOATS |= {"softplus": lambda x: np.log1p(np.exp(x)), "sinc": np.sinc}
+OF_FLOATS |= {"div": np.true_divide, "true_divide": np.true_divide, "atan": np.arctan}
+BY_NAME: dict[str, Callable[..., Any]] = {name: elementwise(function, True) for name, function in COMPARISONS.items()}
+BY_NAME |= {name: elementwise(function) for name, function in (OF_TWO | OF_ONE).items()}
+BY_NAME |= {name: elementwise(function, floats=True) for name, function in OF_FLOATS.items()}
+BY_NAME |= {"cumsum": cumulative(np.cumsum), "cumprod": cumulative(np.cumprod)}
+BY_NAME |= {"sum": reduction(np.sum), "prod": reduction(np.prod), "mean": reduction(np.mean), "std": reduction(np.std)}
+BY_NAME |= {"any": reduction(np.any, DTYPES["bool"]), "all": reduction(np.all, DTYPES["bool"])}
+BY_NAME |= {"max": reduction(np.max), "min": reduction(np.min), "amax": reduction(np.max), "amin": reduction(np.min)}
+BY_NAME |= {"argmax": reduction(np.argmax, DTYPES["int64"]), "argmin": reduction(np.argmin, DTYPES["int64"])}
+BY_NAME |= {"norm": reduction(lambda x, **kw: np.sqrt(np.sum(x * x, **kw)))}
+BY_NAME |= {"tril": triangle(np.tril), "triu": triangle(np.triu), "matmul": matmul, "mm": matmul, "bmm": matmul}
+BY_NAME |= {"outer": outer, "where": lambda self, condition, other: where(condition, self, other)}
+for _name in (
+    "masked_fill",
+    "softmax",
+    "clip",
+    "clamp",
+    "flip",
+    "fill",
+    "roll",
+    "sort",
+    "nan_to_num",
+    "scatter",
+    "index_copy",
+):
+    BY_NAME[_name] = kept
+for _name, _kind in (ALIASES | {"bool": "bool", "bfloat16": "bfloat16"}).items():
+    BY_NAME[_name] = lambda self, kind=_kind, **_: self._cast(DTYPES[kind])
+
+
+def _swapped(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: operation(other, self)
+
+
+OPERATORS = {"truediv": "div", "floordiv": "floor_divide", "mod": "remainder"}
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    _operation = BY_NAME[OPERATORS.get(_name, _name)]
+    setattr(Tensor, f"__{_name}__", _operation)
+    setattr(Tensor, f"__r{_name}__", _swapped(_operation))
+OPERATORS = {"and": "logical_and", "or": "logical_or", "invert": "logical_not"}
+for _name in ("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "invert", "neg", "abs"):
+    setattr(Tensor, f"__{_name}__", BY_NAME[OPERATORS.get(_name, _name)])
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+Tensor.operations = BY_NAME
