@@ -15,8 +15,8 @@ import sys
 import warnings
 from typing import Any
 
-MOST_MEMORY = 6 << 30
-"""Bytes of addresses; DeepSeek-V3 takes a fifth of it."""
+MOST_MEMORY = 2 << 30
+"""Bytes of addresses; DeepSeek-V3 takes a tenth of it."""
 NOT_BUILT = (AttributeError, ImportError, LookupError, MemoryError, NotImplementedError, RecursionError, TypeError)
 """What is raised by what is missing here; all else is a class's own word on a config."""
 
