@@ -184,6 +184,20 @@ class ListedModel(NamedTuple):
     same_as: str | None = None
 
 
+class Held(NamedTuple):
+    """What a class has of a config, as it said itself.
+
+    Attributes:
+        buffers: the names of the tensors that are no parameters.
+        unsaved: elements of the parameters that no file holds.
+        parameters: how many there are, each shared one once.
+    """
+
+    buffers: frozenset[str]
+    unsaved: int
+    parameters: int
+
+
 class Design(NamedTuple):
     """What a checkpoint that was read from a config alone is made of.
 
@@ -193,6 +207,7 @@ class Design(NamedTuple):
         changes: config key, dotted within parts, -> the value that it was changed to.
         exact: its tensors are those that the class would write: the tables have been checked for such configs.
         assumed: what the config does not say, and what is taken instead.
+        held: which tensors are parameters, where the class itself said it.
     """
 
     class_name: str | None = None
@@ -200,6 +215,7 @@ class Design(NamedTuple):
     changes: Mapping[str, Any] = MappingProxyType({})
     exact: bool = False
     assumed: tuple[str, ...] = ()
+    held: Held | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Needs transformers, and torch or what stands for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import transformers
@@ -108,9 +108,26 @@ def _without_engines(config: Any) -> Any:
     return config
 
 
-def rows_of(class_name: str, config: Mapping[str, Any]) -> tuple[list[list[Any]], str]:
-    """The tensors of a class with a config, as rows (inspector/hub/cache/snapshot.py), and the model type that it was
-    read as.
+class Saved(TypedDict):
+    """What a class writes with a config, as JSON.
+
+    Keys:
+        rows: the tensors, as rows (inspector/hub/cache/snapshot.py).
+        buffers: the names of those that are no parameters.
+        unsaved: elements of the parameters that no file holds.
+        parameters: `model.num_parameters()`.
+        type: the model type that the config was read as.
+    """
+
+    rows: list[list[Any]]
+    buffers: list[str]
+    unsaved: int
+    parameters: int
+    type: str
+
+
+def saved(class_name: str, config: Mapping[str, Any]) -> Saved:
+    """What a class writes with a config.
 
     Args:
         config: as config.json has it.
@@ -130,8 +147,23 @@ def rows_of(class_name: str, config: Mapping[str, Any]) -> tuple[list[list[Any]]
     made = config_class(**_without_engines(given))
     hook = register_module_parameter_registration_hook(_Bound(MAX_TENSORS))
     try:
-        state = saved_state(build(model_class, made))
+        model = build(model_class, made)
     finally:
         hook.remove()
-    rows = encode_tensors(Tensor(name, DTYPES[value.dtype], tuple(value.shape)) for name, value in state.items())
-    return rows, config_class.model_type
+    state = saved_state(model)
+    whole = model.state_dict()
+    parameters = {id(value): value.numel() for value in model.parameters()}
+    left = {
+        name: model.get_parameter_or_buffer(name) for name in whole.keys() & set(model._keys_to_ignore_on_save or ())
+    }
+    held = {id(model.get_parameter_or_buffer(name)) for name in whole.keys() - left.keys()}
+    buffers = {
+        name: value for name, value in whole.items() if id(model.get_parameter_or_buffer(name)) not in parameters
+    }
+    return Saved(
+        rows=encode_tensors(Tensor(name, DTYPES[value.dtype], tuple(value.shape)) for name, value in state.items()),
+        buffers=sorted(state.keys() & revert_weight_conversion(model, buffers).keys()),
+        unsaved=sum(parameters.get(each, 0) for each in {id(value) for value in left.values()} - held),
+        parameters=sum(parameters.values()),
+        type=config_class.model_type,
+    )

@@ -1,7 +1,7 @@
 """A process that builds transformers' classes and tells their tensors, without torch.
 
 inspector/model/design/by_class.py starts it. It reads a line for each class from standard input, {"class":
-"LlamaForCausalLM", "config": {...}}, and answers with one: {"rows": [...], "type": "llama"} (saved.py beside it),
+"LlamaForCausalLM", "config": {...}}, and answers with one: {"rows": [...], ...} (saved.py beside it),
 or {"error": "...", "refused": true}. A process of its own, as the torch of shapes stands there in the place of the real
 one (inspector/measure/shapes/), and a config may ask for more than can be built.
 """
@@ -42,14 +42,13 @@ def main() -> int:
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        from inspector.measure.saved import rows_of
+        from inspector.measure.saved import saved
 
-        rows, model_type = rows_of(asked["class"], asked["config"])
+        return dict(saved(asked["class"], asked["config"]))
     except Exception as error:  # whatever a class raises
         own = type(error) in (LookupError, ImportError, ModuleNotFoundError)
         why = str(error).strip().split(". ")[0] if own else f"{type(error).__name__}: {error}"
         return {"error": why, "refused": not isinstance(error, NOT_BUILT) or type(error) is KeyError}
-    return {"rows": rows, "type": model_type}
 
 
 def _bound_memory() -> None:

@@ -20,8 +20,9 @@ class Anything:
     size.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, made: bool = False) -> None:
         self.__dict__["_name"] = self.__dict__["__name__"] = self.__dict__["__qualname__"] = name
+        self.__dict__["_made"] = made
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -32,10 +33,16 @@ class Anything:
         self.__dict__[name] = value
 
     def __call__(self, *args: Any, **_: Any) -> Any:
-        """Of a function or class alone: the same, as by a decorator."""
+        """Of a function or class alone: the same, as by a decorator.
+
+        Raises:
+            Unknown: of a module, as it may give back another one.
+        """
+        if any(hasattr(type(each), "named_modules") for each in args):
+            raise Unknown(f"{self._name} of a module")
         if len(args) == 1 and (isinstance(args[0], type) or hasattr(args[0], "__code__")):
             return args[0]
-        return Anything(f"{self._name}()")
+        return Anything(f"{self._name}()", made=True)
 
     def __mro_entries__(self, _: tuple[Any, ...]) -> tuple[type, ...]:
         return (Base,)

@@ -14,7 +14,8 @@ class Dtype:
         self.name, self.itemsize = name, itemsize
         self.is_floating_point, self.is_complex = kind == "f", kind == "c"
         self.is_signed = kind != "u"
-        self.numpy = {"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64)
+        floats = np.float64 if name == "float64" else np.float32
+        self.numpy: Any = {"f": floats, "c": np.complex64, "b": np.bool_}.get(kind, np.int64)
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"

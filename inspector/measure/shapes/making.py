@@ -9,7 +9,7 @@ import numpy as np
 
 from inspector.measure.shapes.dtypes import DTYPES, OF_PYTHON, Dtype, dtype_of
 from inspector.measure.shapes.module import DEFAULT, empty
-from inspector.measure.shapes.operations import BY_NAME, einsum, joined, outer, stacked, where
+from inspector.measure.shapes.operations import einsum, joined, outer, stacked, where
 from inspector.measure.shapes.tensor import MOST_VALUES, Size, Tensor, of
 
 
@@ -86,12 +86,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(of(each, given[0].dtype) for each in np.meshgrid(*arrays, indexing="xy" if indexing == "xy" else "ij"))
 
 
-def divided(one: Any, other: Any, rounding_mode: str | None = None, **_: Any) -> Tensor:
-    name = {"floor": "floor_divide", "trunc": "floor_divide"}.get(rounding_mode or "", "div")
-    found: Tensor = BY_NAME[name](one, other)
-    return found
-
-
 def pad(tensor: Tensor, pad: Sequence[int], *_: Any, **__: Any) -> Tensor:
     """torch.nn.functional.pad: how much before and after, the last dimension first."""
     shape = list(tensor.shape)
@@ -140,7 +134,7 @@ MAKERS |= {
     "from_numpy": tensor,
 }
 MAKERS |= {"cat": joined, "concat": joined, "concatenate": joined, "stack": stacked, "outer": outer, "ger": outer}
-MAKERS |= {"where": where, "einsum": einsum, "div": divided, "view_as_real": view_as_real}
+MAKERS |= {"where": where, "einsum": einsum, "view_as_real": view_as_real}
 MAKERS |= {"view_as_complex": view_as_complex, "normal": normal}
 MAKERS |= dict.fromkeys(
     ("hann_window", "hamming_window", "kaiser_window", "blackman_window", "bartlett_window"), window

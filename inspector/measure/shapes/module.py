@@ -79,6 +79,8 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
+        if isinstance(value, Anything) and value._made:  # it may be a module, with parameters
+            raise Unknown(f"{type(self).__name__}.{name} of {value!r}")
         if isinstance(value, Parameter):
             self._forget(name)
             self.register_parameter(name, value)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from inspector.measure.shapes.anything import Unknown
 from inspector.measure.shapes.dtypes import ALIASES, DTYPES, Dtype
 from inspector.measure.shapes.tensor import MOST_VALUES, Tensor, blank, of
+
+
+class Extreme(NamedTuple):
+    """What torch.max gives of a dimension."""
+
+    values: Tensor
+    indices: Tensor
 
 
 def result_kind(operands: Sequence[Any], comparison: bool) -> Dtype:
@@ -24,9 +31,12 @@ def result_kind(operands: Sequence[Any], comparison: bool) -> Dtype:
 
 
 def elementwise(function: Callable[..., Any], comparison: bool = False, floats: bool = False) -> Callable[..., Tensor]:
-    """An operation on each element, by numpy; of shapes alone where a value is not known."""
+    """An operation on each element, by numpy; of shapes alone where a value is not known. Settings of it are not known
+    here (`alpha`, `decimals`)."""
 
-    def apply(*operands: Any, **_: Any) -> Tensor:
+    def apply(*operands: Any, **settings: Any) -> Tensor:
+        if settings:
+            raise Unknown(f"{function.__name__} with {', '.join(settings)}")
         kind = result_kind(operands, comparison)
         if floats and not (kind.is_floating_point or kind.is_complex):
             kind = DTYPES["float32"]
@@ -41,13 +51,25 @@ def elementwise(function: Callable[..., Any], comparison: bool = False, floats: 
 
 
 def reduction(function: Callable[..., Any], kind: Dtype | None = None) -> Callable[..., Any]:
-    def apply(tensor: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
+    def apply(tensor: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
         axis = tuple(dim) if isinstance(dim, (tuple, list)) else dim
         if tensor.known:
             return of(function(tensor.array, axis=axis, keepdims=keepdim), kind or tensor.dtype)
         axes = range(tensor.ndim) if axis is None else [at % tensor.ndim for at in np.atleast_1d(axis)]
         kept = [1 if at in axes else size for at, size in enumerate(tensor.shape) if keepdim or at not in axes]
         return blank(kept, kind or tensor.dtype)
+
+    return apply
+
+
+def extreme(name: str) -> Callable[..., Any]:
+    """torch.max and torch.min: of all, of two tensors, or of a dimension, with the places where they stand."""
+    values, places = reduction(getattr(np, name)), reduction(getattr(np, f"arg{name}"), DTYPES["int64"])
+
+    def apply(tensor: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+        if isinstance(dim, Tensor):
+            return BY_NAME[f"{name}imum"](tensor, dim)
+        return values(tensor) if dim is None else Extreme(values(tensor, dim, keepdim), places(tensor, dim, keepdim))
 
     return apply
 
@@ -109,6 +131,12 @@ def outer(one: Tensor, other: Tensor) -> Tensor:
     return found
 
 
+def divided(one: Any, other: Any, rounding_mode: str | None = None) -> Tensor:
+    """torch.div."""
+    found: Tensor = BY_NAME[f"{rounding_mode or 'true'}_divide"](one, other)
+    return found
+
+
 def einsum(*_: Any) -> Tensor:
     raise Unknown("torch.einsum is not built here")
 
@@ -128,6 +156,7 @@ OF_TWO: dict[str, Any] = {
     "pow": np.power,
     "floor_divide": np.floor_divide,
 }
+OF_TWO |= {"trunc_divide": lambda one, other: np.trunc(one / other)}
 OF_TWO |= {"remainder": np.remainder, "maximum": np.maximum, "minimum": np.minimum, "fmod": np.fmod}
 OF_ONE: dict[str, Any] = {
     "abs": np.abs,
@@ -148,32 +177,22 @@ OF_FLOATS: dict[str, Any] = {
 OF_FLOATS |= {"tanh": np.tanh, "log10": np.log10, "expm1": np.expm1, "log1p": np.log1p, "reciprocal": np.reciprocal}
 OF_FLOATS |= {"rsqrt": lambda x: 1 / np.sqrt(x), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tan": np.tan}
 OF_FLOATS |= {"softplus": lambda x: np.log1p(np.exp(x)), "sinc": np.sinc}
-OF_FLOATS |= {"div": np.true_divide, "true_divide": np.true_divide, "atan": np.arctan}
+OF_FLOATS |= {"true_divide": np.true_divide, "atan": np.arctan}
 BY_NAME: dict[str, Callable[..., Any]] = {name: elementwise(function, True) for name, function in COMPARISONS.items()}
 BY_NAME |= {name: elementwise(function) for name, function in (OF_TWO | OF_ONE).items()}
 BY_NAME |= {name: elementwise(function, floats=True) for name, function in OF_FLOATS.items()}
 BY_NAME |= {"cumsum": cumulative(np.cumsum), "cumprod": cumulative(np.cumprod)}
-BY_NAME |= {"sum": reduction(np.sum), "prod": reduction(np.prod), "mean": reduction(np.mean), "std": reduction(np.std)}
+BY_NAME |= {"sum": reduction(np.sum), "prod": reduction(np.prod), "mean": reduction(np.mean)}
+BY_NAME |= {"std": reduction(lambda values, **named: np.std(values, ddof=1, **named))}
 BY_NAME |= {"any": reduction(np.any, DTYPES["bool"]), "all": reduction(np.all, DTYPES["bool"])}
-BY_NAME |= {"max": reduction(np.max), "min": reduction(np.min), "amax": reduction(np.max), "amin": reduction(np.min)}
+BY_NAME |= {"max": extreme("max"), "min": extreme("min"), "amax": reduction(np.max), "amin": reduction(np.min)}
 BY_NAME |= {"argmax": reduction(np.argmax, DTYPES["int64"]), "argmin": reduction(np.argmin, DTYPES["int64"])}
 BY_NAME |= {"norm": reduction(lambda x, **kw: np.sqrt(np.sum(x * x, **kw)))}
 BY_NAME |= {"tril": triangle(np.tril), "triu": triangle(np.triu), "matmul": matmul, "mm": matmul, "bmm": matmul}
-BY_NAME |= {"outer": outer, "where": lambda self, condition, other: where(condition, self, other)}
-for _name in (
-    "masked_fill",
-    "softmax",
-    "clip",
-    "clamp",
-    "flip",
-    "fill",
-    "roll",
-    "sort",
-    "nan_to_num",
-    "scatter",
-    "index_copy",
-):
-    BY_NAME[_name] = kept
+BY_NAME |= {"outer": outer, "div": divided, "where": lambda self, condition, other: where(condition, self, other)}
+BY_NAME |= dict.fromkeys(
+    ["masked_fill", "softmax", "clip", "clamp", "flip", "fill", "roll", "nan_to_num", "scatter", "index_copy"], kept
+)
 for _name, _kind in (ALIASES | {"bool": "bool", "bfloat16": "bfloat16"}).items():
     BY_NAME[_name] = lambda self, kind=_kind, **_: self._cast(DTYPES[kind])
 

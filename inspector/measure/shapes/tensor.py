@@ -66,20 +66,25 @@ class Tensor:
     dtype: Dtype
     operations: ClassVar[dict[str, Callable[..., Any]]] = {}
     """Torch's functions that are methods, too: put here by operations.py."""
-    known: bool
-    """Whether the array has the values, not the shape alone."""
 
     def __init__(self, *given: Any) -> None:
-        if len(given) == 1 and not isinstance(given[0], (int, Size)):
-            values = np.asarray(given[0].array if isinstance(given[0], Tensor) else given[0], np.float64)
+        if len(given) == 1 and not isinstance(given[0], (int, np.integer, Size)):
+            values = np.asarray(given[0].array if isinstance(given[0], Tensor) else given[0], np.float32)
             self._hold(values, DTYPES["float32"], known=values.size <= MOST_VALUES)
         else:
             self._hold(repeated(given[0] if given and isinstance(given[0], Size) else given), DTYPES["float32"], False)
 
     def _hold(self, array: np.ndarray[Any, Any], kind: Dtype, known: bool, base: Tensor | None = None) -> None:
-        self.array, self.dtype, self.known, self.base = array, kind, known, base
+        self.array, self.dtype, self._known, self._base = array, kind, known, base
+        self._changes, self._seen = 0, 0 if base is None else base._changes
         self.requires_grad = False
         self.grad = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the array has the values, not the shape alone. Those of a view are not known any more once what it
+        is a view of was changed."""
+        return self._known and (self._base is None or (self._base.known and self._base._changes == self._seen))
 
     device = META
     is_meta = True
@@ -101,7 +106,8 @@ class Tensor:
 
     @data.setter
     def data(self, other: Tensor) -> None:
-        self.array, self.dtype, self.known = other.array, other.dtype, other.known
+        self.array, self.dtype, self._known, self._base = other.array, other.dtype, other.known, None
+        self._changes += 1
 
     @property
     def T(self) -> Tensor:
@@ -160,19 +166,21 @@ class Tensor:
     def same(self, *_: Any, **__: Any) -> Tensor:
         return self._view(self.array)
 
-    clone = detach = contiguous = cpu = cuda = expand_as_self = requires_grad_same = same
+    detach = contiguous = cpu = cuda = same
+
+    def clone(self, **_: Any) -> Tensor:
+        return of(self.array, self.dtype, self.known)
 
     def in_place(self, *_: Any, **__: Any) -> Tensor:
         """Of an operation that changes values: they are not followed, nor those of what this is a view of."""
         changed: Tensor | None = self
         while changed is not None:
-            changed.known, changed = False, changed.base
+            changed._known, changed._changes, changed = False, changed._changes + 1, changed._base
         return self
 
     fill_ = zero_ = normal_ = uniform_ = copy_ = mul_ = add_ = div_ = sub_ = clamp_ = trunc_normal_ = in_place
-    masked_fill_ = exponential_ = erfinv_ = log_ = exp_ = index_copy_ = scatter_ = triu_ = tril_ = clip_ = sqrt_ = (
-        pow_
-    ) = neg_ = in_place
+    masked_fill_ = exponential_ = erfinv_ = log_ = exp_ = index_copy_ = scatter_ = in_place
+    triu_ = tril_ = clip_ = sqrt_ = pow_ = neg_ = in_place
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         self.requires_grad = requires_grad
@@ -289,8 +297,8 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         given = value.array if isinstance(value, Tensor) else value
-        if self.known and self.base is None and all(getattr(each, "known", True) for each in (value, index)):
-            self.array = self.array.copy()
+        if self.known and self._base is None and all(getattr(each, "known", True) for each in (value, index)):
+            self.array, self._changes = self.array.copy(), self._changes + 1
             self.array[_places(index)] = given
         else:
             self.in_place()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inspector.hub.cache.snapshot import decode_tensors
-from inspector.hub.checkpoint import Tensor
+from inspector.hub.checkpoint import Held, Tensor
 from inspector.model.config.light import installed
 from inspector.model.design.full import one_line
 
@@ -36,12 +36,14 @@ class Asked(NamedTuple):
 
     Attributes:
         tensors: that it writes, in 32 bits but for what always has another dtype; None where it said none.
+        held: which of them are parameters, and how many the class has.
         model_type: that it read the config as.
         error: why it said none.
         refused: the class itself takes no such config; else it could not be built here.
     """
 
     tensors: tuple[Tensor, ...] | None
+    held: Held | None = None
     model_type: str = ""
     error: str = ""
     refused: bool = False
@@ -64,7 +66,8 @@ def _asked(question: str) -> Asked:
     answer = WORKER.answer(question)
     if "error" in answer:
         return Asked(None, error=one_line(answer["error"]), refused=bool(answer.get("refused")))
-    return Asked(tuple(decode_tensors(answer["rows"])), answer["type"])
+    held = Held(frozenset(answer["buffers"]), answer["unsaved"], answer["parameters"])
+    return Asked(tuple(decode_tensors(answer["rows"])), held, answer["type"])
 
 
 class Worker:

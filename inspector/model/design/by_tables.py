@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from inspector.errors import InvalidConfig, UnreadableModel
 from inspector.hub.cache.snapshot import MAX_TENSORS
-from inspector.hub.checkpoint import PLACEHOLDER, Tensor
+from inspector.hub.checkpoint import PLACEHOLDER, Held, Tensor
 from inspector.model.config.expressions import holds, key_of, size_of
 from inspector.model.config.light import release
 from inspector.model.design.changes import Change
@@ -29,6 +29,7 @@ class Made(NamedTuple):
         source: whose word they are: "transformers 5.24.0 would write", by the tables.
         assumed: what the config does not say, and what is taken instead.
         doubts: why they may not be those that the class would write.
+        held: which of them are parameters, where the class itself said it.
     """
 
     class_name: str
@@ -36,6 +37,7 @@ class Made(NamedTuple):
     source: str
     assumed: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    held: Held | None = None
 
 
 def by_tables(config: Mapping[str, Any], changes: Sequence[Change], before: Mapping[str, Any]) -> Made:

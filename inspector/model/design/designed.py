@@ -80,6 +80,7 @@ def _designed(checkpoint: Checkpoint, config: dict[str, Any], changes: Sequence[
         {change.key: change.value for change in changes},
         exact=not made.doubts and not any("no class" in each for each in assumed),
         assumed=(*assumed, *made.doubts),
+        held=made.held,
     )
     note = f"from the config alone: the tensors are those that {made.class_name} of {made.source}"
     return replace(
@@ -117,7 +118,7 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
             raise UnreadableModel(why, error.hint) from None
     here = installed()
     doubts = read_as(config, asked.model_type, name)
-    return Made(name, asked.tensors, f"transformers {here.release if here else ''} writes", assumed, doubts)
+    return Made(name, asked.tensors, f"transformers {here.release if here else ''} writes", assumed, doubts, asked.held)
 
 
 def _stored(tensors: Iterable[Tensor], dtype: str, kept: Mapping[str, str]) -> Iterator[Tensor]:

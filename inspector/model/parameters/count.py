@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.cache.snapshot import split_name
+from inspector.hub.checkpoint import Checkpoint, Held
 from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import SIGNS, find_recipe
 from inspector.model.config.text import LANGUAGE_PARTS
@@ -64,10 +65,10 @@ def count_and_weigh(
         if again:
             counter, groups = _sorted(checkpoint, architecture)
     counter.notes += lint(groups, architecture, counter.stack)
-    if counter.model_class is not None and architecture.exact:
+    if counter.model_class is not None and architecture.exact and counter.held is None:
         counter.check_sizes(groups, checkpoint.config)
     if not any(group.packed for group in groups):
-        return _sum_up(groups, counter, architecture), architecture
+        return counter.checked(_sum_up(groups, counter, architecture)), architecture
     from inspector.model.packing.report import describe
 
     quantization, notes, certain = describe(groups, checkpoint.config, counter.guessed)
@@ -91,6 +92,8 @@ def sorted_groups(checkpoint: Checkpoint, architecture: Architecture) -> tuple[l
 def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counter, list[TensorGroup]]:
     model_class = class_of(architecture.architecture, architecture.model_type)
     counter = _Counter(checkpoint, architecture, model_class)
+    if counter.held is not None:
+        return counter, counter.told_groups(counter.held)
     tensor_groups = counter.tensor_groups()
     if model_class and 2 * sum(
         tensor_group.total for tensor_group in tensor_groups if tensor_group.role == OTHER or not tensor_group.known
@@ -136,8 +139,33 @@ class _Counter:
         self.layers_beyond = False
         self.cut = 0
         self.predicting: frozenset[int] | None = None
-        self.exact = not architecture.outside
+        self.held = checkpoint.design.held if checkpoint.design is not None else None
+        self.exact = self.held is not None or not architecture.outside
         self.notes: list[str] = []
+
+    def told_groups(self, held: Held) -> list[TensorGroup]:
+        """A design's tensor groups, of which its class itself said which are parameters."""
+        buffers = {split_name(name)[0] for name in held.buffers}
+        found = [self._whole(*stored) for stored in self._unpacked()]
+        for each in found:
+            if each.role == PARAMETER and each.name in buffers:
+                each.role = BUFFERS
+            if self.model_class is not None:
+                each.name = self.model_class.locate(each.name)[0]
+        limit = self.architecture.num_hidden_layers or 0
+        last = max(
+            (max(each.layers, default=0) for each in found if stack(each.group.template) == self.stack), default=0
+        )
+        self.layers_beyond = last >= limit
+        self.unsaved = held.unsaved
+        return found
+
+    def checked(self, parameters: Parameters) -> Parameters:
+        """The parameters; not exact where they are not as many as a design's class said."""
+        if self.held is None or parameters.total == self.held.parameters:
+            return parameters
+        note = f"the class holds {self.held.parameters:,} parameters, and what it writes {parameters.total:,}"
+        return replace(parameters, exact=False, notes=(*parameters.notes, note))
 
     def tensor_groups(self) -> list[TensorGroup]:
         tensor_groups = [tensor_group for stored in self._unpacked() for tensor_group in self._split(*stored)]
@@ -240,8 +268,8 @@ class _Counter:
         self.unknown_method = not_known(recipe, mlx=mlx) if recipe is not None else None
         return unpack(self.groups, self.tensors, recipe, mlx=mlx)
 
-    def _split(self, group: Group, name: str, numel: int | None, packed: bool) -> list[TensorGroup]:
-        """The group's tensor groups: its tensors, those beyond the config's last layer apart."""
+    def _whole(self, group: Group, name: str, numel: int | None, packed: bool) -> TensorGroup:
+        """The group's tensors as one tensor group."""
         if not packed and self.model_class and self.model_class.locate(group.template)[1] == "parameter":
             name, numel = group.template, group.numel
         if numel is None:
@@ -251,12 +279,17 @@ class _Counter:
                 f"{group.count} packed tensors ({group.template}) count as stored: how they are packed is not known"
             )
         role = OVERHEAD if numel == 0 else PARAMETER
+        return TensorGroup(group, name, numel, group.layers, group.count, role, packed)
+
+    def _split(self, group: Group, name: str, numel: int | None, packed: bool) -> list[TensorGroup]:
+        """The group's tensor groups: its tensors, those beyond the config's last layer apart."""
+        whole = self._whole(group, name, numel, packed)
         limit = self.architecture.num_hidden_layers
         if not limit or stack(group.template) != self.stack or max(group.layers, default=0) < limit:
-            return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
+            return [whole]
         inside = {layer: count for layer, count in group.layers.items() if layer < limit}
         beyond = {layer: count for layer, count in group.layers.items() if layer >= limit}
-        if MTP.search(name) or (_predicts_more(self.config) and self._predict(beyond)):
+        if MTP.search(whole.name) or (_predicts_more(self.config) and self._predict(beyond)):
             why = MTP_LAYERS
         elif (
             self.model_class is not None
@@ -267,10 +300,10 @@ class _Counter:
             self.cut = max(self.cut, 1 + max(beyond))
         else:
             self.layers_beyond = True  # num_hidden_layers counts another stack, or the list begins with other modules
-            return [TensorGroup(group, name, numel, group.layers, group.count, role, packed)]
-        tensor_groups = [TensorGroup(group, name, numel, beyond, sum(beyond.values()), why, packed)]
+            return [whole]
+        tensor_groups = [replace(whole, layers=beyond, count=sum(beyond.values()), role=why)]
         if inside:
-            tensor_groups.append(TensorGroup(group, name, numel, inside, sum(inside.values()), role, packed))
+            tensor_groups.append(replace(whole, layers=inside, count=sum(inside.values())))
         return tensor_groups
 
     def _predict(self, layers: Iterable[int]) -> bool:
