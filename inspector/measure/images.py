@@ -12,12 +12,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from inspector.measure.gpu import DEVICE
 from inspector.memory.inference.images import Pictures, cut_up
-from inspector.memory.training.vision import features
+from inspector.memory.training.vision import PARTS, features
 from inspector.model.parameters.names import component
 from inspector.model.vision.encoders import VisionTower, vision_tower
-
-VISION = ("vision", "projector")
-"""Components of a model that are not its language part."""
 
 
 def tower_of(model: Any) -> VisionTower:
@@ -38,15 +35,15 @@ def tower_blocks(model: Any) -> list[Any]:
     return [
         module
         for name, module in model.named_modules()
-        if isinstance(module, GradientCheckpointingLayer) and component(f"{name}.weight") in VISION
+        if isinstance(module, GradientCheckpointingLayer) and component(f"{name}.weight") in PARTS
     ]
 
 
 def freeze(model: Any, vision: str) -> None:
     """What of the vision part trains: "trained", all; "projector", that alone; "frozen", nothing."""
-    trains = {"trained": VISION, "projector": ("projector",)}.get(vision, ())
+    trains = {"trained": PARTS, "projector": ("projector",)}.get(vision, ())
     for name, parameter in model.named_parameters():
-        if component(name) in VISION:
+        if component(name) in PARTS:
             parameter.requires_grad = component(name) in trains
 
 
@@ -57,7 +54,7 @@ def language_linears(model: Any, targets: str) -> list[str]:
         name
         for name, module in model.named_modules()
         if hasattr(module, "in_features")
-        and component(f"{name}.weight") not in (*VISION, "head")
+        and component(f"{name}.weight") not in (*PARTS, "head")
         and (targets == "all-linear" or name.rpartition(".")[2] in wanted)
     ]
 

@@ -30,6 +30,9 @@ from inspector.model.parameters.names import component
 from inspector.model.vision.encoders import VisionTower
 from inspector.tables import table_names, table_text
 
+PARTS = ("vision", "projector")
+"""Components that are not the language part's."""
+
 
 @dataclass(frozen=True, slots=True)
 class VisionRun:
@@ -69,7 +72,7 @@ class Images:
 
 def frozen_parameters(model: Model, setup: TrainingSetup) -> int:
     """Parameters of the vision part that do not train, where the language part does."""
-    left = {"frozen": ("vision", "projector"), "projector": ("vision",)}.get(setup.vision_part, ())
+    left = {"frozen": PARTS, "projector": ("vision",)}.get(setup.vision_part, ())
     return sum(model.parameters.by_component.get(name, 0) for name in left)
 
 
@@ -95,6 +98,9 @@ def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int
         return f"no table of training steps with images for '{model_type}'"
     if setup.objective != "sft":
         return f"images are not known with --objective {setup.objective}"
+    saved = [name for name in setup.modules_to_save.split(",") if component(f"model.{name.strip()}.weight") in PARTS]
+    if setup.method == "frozen-except" or saved:
+        return "images are not known where parts of the vision encoder may train by their names"
     if sharding.tp > 1 or sharding.pp > 1 or sharding.cp > 1:
         return "images are not known with tensor, pipeline or context parallelism"
     word = setup.vision_part if setup.method == "full" else "adapters"

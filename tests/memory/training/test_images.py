@@ -104,6 +104,8 @@ def test_one_image_is_counted_where_none_is_named_and_its_tokens_fit() -> None:
         ({"images": 9}, None, 4096, "are more than the context of 4,096"),
         ({"precision": "fp32"}, None, 4096, "no entry trained/fp32/sdpa/none"),
         ({"objective": "dpo"}, None, 4096, "not known with --objective dpo"),
+        ({"method": "frozen-except", "trained": "*merger*"}, None, 4096, "may train by their names"),
+        ({"method": "lora", "modules_to_save": "visual.merger"}, None, 4096, "may train by their names"),
     ],
 )
 def test_what_is_not_known_of_images_is_said(
