@@ -319,7 +319,8 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_refusals.py
 	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
 	$(BIN)/python -m fixtures.design_builds --builds $(VENV)/designs.jsonl
-	$(BIN)/python -m fixtures.make_designs --builds $(VENV)/designs.jsonl --jobs 2
+	$(BIN)/python -m fixtures.design_trace --builds $(VENV)/designs.jsonl --traces $(VENV)/traces.jsonl
+	$(BIN)/python -m fixtures.make_designs --builds $(VENV)/designs.jsonl --traces $(VENV)/traces.jsonl --jobs 2
 	$(BIN)/python -m fixtures.make_design_configs
 	$(BIN)/python -m fixtures.make_digests
 	$(BIN)/python -m fixtures.make_vision

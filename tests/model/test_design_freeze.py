@@ -1,12 +1,10 @@
-"""Tables of designs where no expression is found: which keys have to be as by default, and where nothing is said."""
+"""Tables of designs where no trace tells a size: which keys have to be as by default, and where nothing is said."""
 
 import pytest
 
-from fixtures.design_fit import Point
 from fixtures.design_freeze import Item, frozen_keys, is_frozen, same_keys
-from fixtures.make_designs import at_places
+from fixtures.design_points import Point
 from inspector.errors import InvalidConfig
-from inspector.model.config.expressions import holds
 from inspector.model.design.full import config_class_of, full_config
 
 CONFIGS = [
@@ -42,12 +40,6 @@ def test_what_is_the_same_where_others_are_frozen_is_known_of_no_other_value() -
 
 def test_a_frozen_length_is_the_length_alone() -> None:
     assert [is_frozen(config, {"len(depths)": 2}) for config in CONFIGS] == [True, True, True, True, False]
-
-
-def test_places_are_a_condition_of_the_numbers_of_a_name() -> None:
-    text = at_places([(0, 1), (2, None)])
-    told = [(i, j) for i in range(3) for j in range(2) if holds(text, {}, (i, j))]
-    assert told == [(0, 1), (2, 0), (2, 1)]
 
 
 def test_a_part_with_a_config_class_of_its_own_and_no_model_type_is_read_by_it() -> None:

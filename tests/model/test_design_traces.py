@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.design_points import Build, Point
+from fixtures.design_proposals import Proposals, _grown, calculated_keys
 from fixtures.traced import BUILTINS, RECORD, TracedInt, simpler, text_of, traced
 from inspector.model.config.expressions import holds, size_of
 
@@ -92,44 +94,74 @@ def test_a_class_tells_what_its_tensors_are_made_of() -> None:
     assert "q_lora_rank" in found["read"]["model.layers.{}.self_attn.q_a_proj.weight"]
 
 
-def test_of_what_is_proposed_that_is_taken_which_is_right_in_all_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numpy", reason="tables are fitted with numpy")
-    from fixtures import design_proposals
-    from fixtures.design_fit import Point
+TRACE: dict[str, Any] = {
+    "texts": [["a*b", "a+b"], ["n"], ["first <= i"], ["flag", "first"], ["wide", "narrow"], ["a", "n"], []],
+    "sizes": {"l.{}.w": [0], "l.{}.v": [4]},
+    "counts": {"l": 1, "l.{}.k": 6},
+    "others": {"l": 5},
+    "compared": {"l.{}.v": 2, "l.{}.k.{}.u": 6},
+    "read": {"l.{}.v": 3, "l.{}.w": 3, "l.{}.k.{}.u": 3},
+}
+FULLS: list[dict[str, Any]] = [
+    {"a": 2, "b": 2, "n": 3, "first": 1, "flag": True, "wide": 9, "narrow": 7, "tie_word_embeddings": False},
+    {"a": 3, "b": 4, "n": 2, "first": 0, "flag": False, "wide": 8, "narrow": 6, "tie_word_embeddings": True},
+    {"a": 4, "b": 4, "n": 5, "first": 0, "flag": False, "wide": 8, "narrow": 6, "tie_word_embeddings": True},
+]
 
-    texts = [["a*b", "a+b"], ["n"], ["first <= i"], ["flag", "first"], ["wide", "narrow"], ["a", "n"]]
-    trace = {
-        "texts": texts,
-        "sizes": {"l.{}.w": [0], "l.{}.v": [4]},
-        "counts": {"l": 1},
-        "others": {"l": 5},
-        "compared": {"l.{}.v": 2},
-        "read": {"l.{}.v": 3, "l.{}.w": 3},
-    }
-    monkeypatch.setattr(design_proposals, "_TRACES", {"C": trace})
-    fulls = [
-        {"a": 2, "b": 2, "n": 3, "first": 1, "flag": True, "wide": 9, "narrow": 7},
-        {"a": 3, "b": 4, "n": 2, "first": 0, "flag": False, "wide": 8, "narrow": 6},
-        {"a": 4, "b": 4, "n": 5, "first": 0, "flag": False, "wide": 8, "narrow": 6},
-    ]
-    found = design_proposals.Proposals({"C": lambda name: f"~{name}"}, fulls, ["C"] * 3)
+
+def builds(*traces: dict[str, Any] | None) -> list[Build]:
+    row = {"class": "C", "type": "c", "changes": {}, "read": [], "tensors": []}
+    return [Build({**row, "full": full}, trace) for full, trace in zip(FULLS, traces, strict=True)]
+
+
+def test_of_what_is_proposed_that_is_taken_which_is_right_in_all_builds() -> None:
+    found = Proposals(builds(TRACE, TRACE, TRACE))
     once = [Point(0), Point(1)]
     assert found.cases(found.sizes("~l.{}.w", 0), "~l.{}.w", once, [4, 7]) == [["a+b", ""]]
-    assert found.cases(found.counts("~l"), "~l", once, [3, 2]) == [["n", ""]]
-    assert found.multiple("~l", [*once, Point(2)], [5, 3, 9]) == [["2*(n)-1", ""]]
+    assert found.cases(found.sizes("~l.{}.w", 0), "~l.{}.w", once, [4, 99]) == []
+    assert found.count_cases("~l", once, [3, 2]) == [["n", ""]]
+    assert found.count_cases("~l", [*once, Point(2)], [5, 3, 9]) == [["2*(n)-1", ""]]
     layers = [Point(0, (0,)), Point(0, (1,)), Point(1, (0,))]
     cases = found.cases(found.sizes("~l.{}.v", 0), "~l.{}.v", layers, [7, 9, 8])
     assert cases == [["wide", "first <= i"], ["narrow", ""]]
     assert found.condition("~l.{}.v", layers, 0b110) == "first <= i"
     assert found.condition("~l.{}.v", layers, 0b011) == "flag"
-    assert design_proposals.calculated_keys(["C"]) == {"a", "b", "n", "first", "wide", "narrow"}
-    assert design_proposals.calculated_keys(["C", "D"]) is None
+
+
+def test_what_no_trace_sees_is_told_too() -> None:
+    """A number that a class has in its own code, and the switch that ties a head, which is looked at afterwards."""
+    found = Proposals(builds(TRACE, TRACE, TRACE))
+    every = [Point(0), Point(1), Point(2)]
+    assert found.cases([], "~unknown", every, [768, 768, 768]) == [["768", ""]]
+    assert found.cases([], "~unknown", every, [768, 768, 99]) == []
+    assert found.count_cases("~l.{}.k", every, [3, 2, 2]) == [["3", "flag"], ["2", ""]]
+    assert found.condition("~lm_head.weight", every, 0b001) == "not tie_word_embeddings"
+
+
+def test_keys_that_sizes_are_made_of_are_known_where_each_class_has_a_trace() -> None:
+    assert calculated_keys(builds(TRACE, TRACE, TRACE)) == {"a", "b", "n", "first", "wide", "narrow"}
+    assert calculated_keys(builds(None, None, None)) is None
 
 
 def test_a_condition_of_several_is_grown_where_no_pair_tells() -> None:
-    pytest.importorskip("numpy", reason="tables are fitted with numpy")
-    from fixtures.design_proposals import _grown
-
     every = {0b00111100: "a", 0b01101101: "b", 0b01110110: "c"}
     assert sorted(str(_grown(every, 0b00100100, 0b11111111)).split(" and ")) == ["a", "b", "c"]
     assert _grown(every, 0b00000100 | 0b00100000 | 0b10000000, 0b11111111) is None
+
+
+def test_tensors_of_two_ranks_under_one_name_and_axes_that_are_kept_are_traced() -> None:
+    pytest.importorskip("torch", reason="classes are made by torch")
+    from fixtures import stand_ins
+
+    stand_ins.provide()
+    from transformers import ConvNextConfig, ConvNextModel, JambaConfig, JambaModel
+
+    from fixtures.design_trace import trace_of
+
+    norm_and_convolution = trace_of(ConvNextModel, ConvNextConfig(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1]))
+    first, second, *_ = norm_and_convolution["sizes"]["encoder.stages.{}.downsampling_layer.{}.weight"]
+    assert "hidden_sizes[i]" in first
+    assert "hidden_sizes[i-1]" in second
+    config = JambaConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2)
+    expanded = trace_of(JambaModel, config)["sizes"]["layers.{}.mamba.A_log"]
+    assert [axis[0] for axis in expanded] == ["mamba_expand*hidden_size", "mamba_d_state"]
