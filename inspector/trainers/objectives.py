@@ -81,10 +81,20 @@ def distillation(reading: Reading) -> str:
     if reading.get("teacher_model_name_or_path") is not None:
         reading.put("reference_repo", reading.get("teacher_model_name_or_path"), "teacher_model_name_or_path")
     if reading.get("max_completion_length") is not None:
-        reading.refuse("max_completion_length", "TRL's DistillationTrainer, whose loss makes no whole logits")
+        return _on_policy(reading)
     reading.taken |= {"lmbda", "seq_kd", "temperature", "max_new_tokens", "disable_dropout"}
     reading.taken |= {"teacher_model_init_kwargs", "teacher_model_init_kwargs.*"}
     return "gkd" if 0 < reading.number("beta", 0.5) < 1 else "kd"
+
+
+def _on_policy(reading: Reading) -> str:
+    """TRL's DistillationTrainer (trainer/distillation_config.py), whose student makes every completion."""
+    reading.settings.pop("context", None)
+    reading.refuse("max_completion_length", LENGTHS, unless="context")
+    if reading.flag("use_vllm") and str(reading.get("vllm_mode", "colocate")) != "server":
+        reading.refuse("use_vllm", "vLLM beside distillation on one GPU")
+    reading.taken |= {"teacher_model_revision", "teacher_model_init_kwargs", "disable_dropout", *COMPLETION_KEYS}
+    return "distill"
 
 
 def rollouts(reading: Reading) -> None:

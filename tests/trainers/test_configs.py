@@ -628,6 +628,7 @@ def test_objectives_are_read(text: str, found: dict[str, Any], tmp_path: Path) -
     [
         (f"{TRL}beta: 0.1", "beta", "objective"),
         (f"{TRL}num_generations: 8\nmax_completion_length: 512", "max_prompt_length", "context"),
+        (f"{TRL}teacher_model_name_or_path: a/t\nmax_completion_length: 512", "max_completion_length", "context"),
     ],
 )
 def test_what_a_file_leaves_open_an_option_may_say(text: str, key: str, setting: str, tmp_path: Path) -> None:

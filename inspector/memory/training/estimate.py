@@ -371,6 +371,11 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         return self.method in ADAPTER_METHODS
 
     @property
+    def in_tiles(self) -> bool:
+        """Whether an objective's head makes its logits a tile at a time: always where its loss has no other way."""
+        return self.logits == "chunked" or bool(self.aim.fused and not self.aim.logits)
+
+    @property
     def vision_part(self) -> str:
         """What of the vision part trains: "frozen", "projector" or "trained"."""
         return ("trained" if self.method == "full" else "frozen") if self.vision == "auto" else self.vision

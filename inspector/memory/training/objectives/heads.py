@@ -45,9 +45,10 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
     loss = max(head.peaks, key=lambda peak: peak.get("TV", 0))
     later = [peak for peak in head.peaks if peak.get("TV", 0) < LOGARITHMS]  # the loss's own moments are left out
     beside = {name: factor for name, factor in loss.items() if name not in LOGITS}
-    if setup.logits == "chunked":
+    if setup.in_tiles:
         beside.pop("Vh", None)  # no copy of the whole weight is cast
-        peaks, kept = _fused(beside, sizes, setup, trains=trains), beside
+        made = _of_both if setup.aim.tile_bytes else _fused
+        peaks, kept = made(beside, sizes, setup, trains=trains), beside
         later = [peak for peak in later if not any(name in peak for name in LOGITS)]
     else:
         each, share = setup.logit_bytes, setup.scored_share(sizes.letters["s"])
@@ -98,7 +99,9 @@ def scoring_heads(sizes: Sizes, setup: TrainingSetup, cast: int) -> list[tuple[i
         cast: what autocast keeps of the blocks until the pass is over.
     """
     hidden, share = _hidden(setup), setup.scored_share(sizes.letters["s"])
-    if setup.logits == "chunked":
+    if setup.aim.tile_bytes:  # hidden states alone
+        return [(0, sizes.bytes_of({"Th": hidden}))]
+    if setup.in_tiles:
         return [(0, sizes.bytes_of(_plus({"Th": (1 + share) * hidden}, _tile(sizes, setup, share))))]
     rest = sizes.bytes_of({"Th": hidden})
     each = share * setup.logit_bytes.scored
@@ -141,6 +144,21 @@ def _fused(beside: Sum, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> 
         "Vh": 2 if trains and setup.compute == "bf16" else 0,
     }
     return [forward, _plus(backward, given)]
+
+
+def _of_both(beside: Sum, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> list[Sum]:
+    """The moments of the head of two models (ChunkedDivergenceFunction): its two buffers beside the hidden states of
+    both; in the backward pass fp32 sums, a tile's gradient in 16 bits beside the one before it, and what is given."""
+    hidden, single = _hidden(setup), setup.compute == "fp32"
+    tokens, values = min(sizes.letters["T"], TILE_TOKENS), min(sizes.letters["V"], TILE_VALUES)
+    tiles = setup.aim.tile_bytes * tokens * TILE_VALUES
+    gradients = 0 if single else 2 * tokens * values * (2 if sizes.letters["V"] > TILE_VALUES else 1)
+    cast = 2 * values if setup.compute == "mixed" and not setup.adapters else 0
+    states = {"Th": 3.0 * hidden, "h": float(cast)}
+    sums: dict[str, float] = {"Th": 4, "Vh": 4 if trains else 0}
+    given: dict[str, float] = {"Th": hidden, "Vh": 2 if trains and setup.compute == "bf16" else 0}
+    forward = _plus(beside, states, {"1": tiles})
+    return [forward, _plus(forward, sums, {"1": gradients}), _plus(beside, states, sums, given)]
 
 
 def _plus(*sums: Sum) -> dict[str, float]:

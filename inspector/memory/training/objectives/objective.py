@@ -57,6 +57,7 @@ class Objective:
         headless: the model is the class without a head; its loss is over one embedding of each text, and encoders
             train by it, too.
         fused: the library whose head makes log-probabilities a tile at a time, for `--logits chunked`; "" for none.
+        tile_bytes: of such a head's buffers, where they are its own: fp32 tiles of both models.
         generates: completions are made in the step, and scored before it trains on them; else a reference scores a
             batch after the policy's own pass, whose activations are kept meanwhile.
         scores_itself: the policy scores its completions before it trains, whoever generated them.
@@ -76,6 +77,7 @@ class Objective:
     scalar_head: bool = False
     headless: bool = False
     fused: str = ""
+    tile_bytes: int = 0
     generates: bool = False
     scores_itself: bool = False
     shares_vocabulary: bool = False

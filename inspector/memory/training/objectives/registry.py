@@ -23,6 +23,7 @@ OBJECTIVES = {
     "ppo": "ppo",
     "gkd": "gkd",
     "kd": "kd",
+    "distill": "distill",
     "embedding": "embedding",
 }
 """The option's value -> module in this folder, which has an `OBJECTIVE`."""

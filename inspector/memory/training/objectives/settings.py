@@ -61,8 +61,8 @@ class ObjectiveSetup:
         f" teacher's logits, embeddings. One of {', '.join(OBJECTIVES)}.",
         docs="`sft`: the model's own loss; preferences with a reference model: `dpo`, `rpo` (with SFT's loss beside"
         " it), `kto`; without: `orpo`, `cpo`, `simpo`; `reward`: a reward model; completions: `grpo`, `rloo`; a"
-        " teacher's logits: `gkd`, or `kd` with a Kullback-Leibler divergence; texts: `embedding` ([as TRL and"
-        " sentence-transformers have them](training.md#dpo-grpo-what-they-add))",
+        " teacher's logits: `gkd`, `kd` with a Kullback-Leibler divergence, `distill` by tiles; texts: `embedding`"
+        " ([as TRL and sentence-transformers have them](training.md#dpo-grpo-what-they-add))",
         metavar="NAME",
     )
     reference: str = setting(
