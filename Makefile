@@ -317,11 +317,11 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python fixtures/make_classes.py --jobs 2
 	$(BIN)/python fixtures/make_buffers.py
 	$(BIN)/python fixtures/make_refusals.py
-	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
 	$(BIN)/python -m fixtures.design_builds --builds $(VENV)/designs.jsonl
 	$(BIN)/python -m fixtures.design_trace --builds $(VENV)/designs.jsonl --traces $(VENV)/traces.jsonl
 	$(BIN)/python -m fixtures.make_designs --builds $(VENV)/designs.jsonl --traces $(VENV)/traces.jsonl --jobs 2
 	$(BIN)/python -m fixtures.make_design_configs
+	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
 	$(BIN)/python -m fixtures.make_digests
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/llama_cpp_python-*.tar.gz

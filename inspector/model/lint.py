@@ -11,7 +11,7 @@ from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
 from inspector.hub.dtypes import DTYPE_BITS
-from inspector.model.config.expressions import key_of, number_of
+from inspector.model.config.expressions import holds, key_of, names_in, number_of
 from inspector.model.config.light import Entry, table
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Architecture
@@ -199,16 +199,21 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-ShapeRow = tuple[list[Sequence[Any]], dict[str, int | bool], dict[str, list[str]], dict[str, str]]
-"""Of a type: [expression of keys, tensor, axis, perhaps values that other keys and switches must have for it], the
+ShapeRow = tuple[list[Sequence[Any]], dict[str, Any], dict[str, list[str]], dict[str, str]]
+"""Of a type: [expression of keys, tensor, axis, perhaps a condition for it], the
 defaults and the names of the keys (of several in a config, the first one counts; of none, the class makes its own), the
-types of each part. An axis below 0 is the number of layers or experts that a name counts."""
+types of each part. An axis below 0 is the number of layers or experts that a name counts; `i` is a layer's number."""
 
-WORD = re.compile(r"[A-Za-z_][\w.]*")
+WORD = re.compile(r"\b[A-Za-z_][\w.]*\b(?!\()")
+"""A key in an expression, no function."""
 RECURRENT = re.compile(r"(?<=\.weight_hh_l)\d+$")
 """A layer's number in the names of torch's recurrent modules: "decoder.lstm.weight_hh_l1" is of the second of them."""
 LAYER = re.compile(r"[0-9]{1,9}")
-"""A layer's number, a key of `per_layer_config`: "05"."""
+"""A key of `per_layer_config`: "05"."""
+INDEX = re.compile(r"\bi\b")
+"""A layer's number, in an expression."""
+MOST_LAYERS = 4096
+"""Whose sizes are calculated one by one."""
 QUOTIENT = re.compile(r"//[A-Za-z_]")
 HEAD_WIDTHS = ("head_dim", "d_kv", "dim_head", "head_size", "kv_channels")
 """Ends of keys that say how wide a head is."""
@@ -291,50 +296,71 @@ def _by_name(held: Iterable[TensorGroup]) -> dict[str, list[TensorGroup]]:
     return found
 
 
+class _Keys:
+    """A config's values, under the names and with the defaults that a type's row has."""
+
+    def __init__(self, config: Mapping[str, Any], row: ShapeRow) -> None:
+        _, self._defaults, self._names, parts = row
+        self._config = config
+        kinds = {prefix: _part(config, prefix).get("model_type") for prefix in parts}
+        self._others = {prefix for prefix, kind in kinds.items() if kind and kind not in parts[prefix].split()}
+
+    def hold(self, condition: str, own: Mapping[str, Any], indices: tuple[int, ...] = ()) -> bool:
+        """Whether a condition is so. `own`: what a layer has of its own; `indices`: its number."""
+        return holds(condition, partial(self._given, own=own), indices)
+
+    def size(self, expression: str, own: Mapping[str, Any], indices: tuple[int, ...] = ()) -> int | None:
+        """What an expression gives; None where the keys do not tell."""
+        return number_of(expression, partial(self._value, own=own), indices)
+
+    def _given(self, key: str, own: Mapping[str, Any]) -> Any:
+        prefix, _, last = key.rpartition(".")
+        if prefix in self._others:
+            return None
+        part = {**_part(self._config, prefix), **own}
+        known = (part[name] for name in (*self._names.get(key, ()), last) if name in part)
+        return next(known, self._defaults.get(key))
+
+    def _value(self, key: str, own: Mapping[str, Any]) -> Any:
+        found, (prefix, _, last) = self._given(key, own), key.rpartition(".")
+        if found is None and last == "head_dim" and prefix not in self._others:
+            before = key.removesuffix("head_dim")
+            hidden, heads = (self._value(before + name, own) for name in ("hidden_size", "num_attention_heads"))
+            found = hidden // heads if type(hidden) is type(heads) is int and heads > 0 else None
+        return found
+
+
 def _compared(
     config: Mapping[str, Any], row: ShapeRow, by_name: Mapping[str, list[TensorGroup]], path: str
 ) -> Iterator[tuple[str, str, str]]:
     """One row's wrong sizes. `path`: what stands before the keys of a part, "text_config."."""
-    rows, defaults, names, parts = row
-    kinds = {prefix: _part(config, prefix).get("model_type") for prefix in parts}
-    others = {prefix for prefix, kind in kinds.items() if kind and kind not in parts[prefix].split()}
-
-    fronts = set(map(_front, by_name))
-
-    def given(key: str, own: Mapping[str, Any]) -> Any:
-        prefix, _, last = key.rpartition(".")
-        part = {**_part(config, prefix), **own}
-        found = next((part[name] for name in (*names.get(key, ()), last) if name in part), defaults.get(key))
-        return found if prefix not in others else None
-
-    def value(key: str, own: Mapping[str, Any]) -> int | None:
-        found = given(key, own)
-        if found is None and key.rpartition(".")[2] == "head_dim":
-            before = key.removesuffix("head_dim")
-            hidden, heads = (value(before + name, own) for name in ("hidden_size", "num_attention_heads"))
-            found = hidden // heads if hidden and heads else None
-        return found if type(found) is int and key.rpartition(".")[0] not in others else None
-
-    for expression, name, axis, *conditions in rows:
-        if any(given(key, {}) != usual for condition in conditions for key, usual in condition.items()):
+    keys, fronts = _Keys(config, row), set(map(_front, by_name))
+    for expression, name, axis, *conditions in row[0]:
+        condition = conditions[0] if conditions else ""
+        by_layer = INDEX.search(f"{expression} {condition}") is not None
+        if not by_layer and not keys.hold(condition, {}):
             continue
-        prefix = next(iter(WORD.findall(expression))).rpartition(".")[0]
-        part = _part(config, prefix)
+        prefix = names_in(expression)[0].rpartition(".")[0]
+        shown, part = WORD.sub(lambda key: path + key[0], expression), _part(config, prefix)
         if axis < 0 and "-" in expression and name not in by_name and _front(name) in fronts:
-            count = number_of(expression, partial(value, own={})) or 0
+            count = keys.size(expression, {}) or 0
             if count > 0:
-                shown = WORD.sub(lambda key: path + key[0], expression)
                 yield shown, name, f"the files hold no {name}, config.json's {shown} is {count:,}"
-        if name not in by_name or (QUOTIENT.search(expression) and _head_is_told(part, prefix, names)):
+        if name not in by_name or (QUOTIENT.search(expression) and _head_is_told(part, prefix, row[2])):
             continue
-        usual = {number_of(expression, partial(value, own={}))}
-        due = {layer: number_of(expression, partial(value, own=own)) for layer, own in _own_values(part).items()}
+        groups, own = by_name[name], _own_values(part)
+        if by_layer:
+            layers = {layer: own.get(layer, {}) for each in groups for layer in each.layers if layer < MOST_LAYERS}
+            told = (layer for layer, values in layers.items() if keys.hold(condition, values, (layer,)))
+            usual, due = set[int | None](), {layer: keys.size(expression, layers[layer], (layer,)) for layer in told}
+        else:
+            usual = {keys.size(expression, {})}
+            due = {layer: keys.size(expression, values) for layer, values in own.items()}
         if "{}" not in name or axis == -1:  # a member of a list may be of any of its layers
             usual, due = usual | {*due.values()}, {}
-        for layers, found, expected in _differing(by_name[name], axis, usual, due):
-            shown = WORD.sub(lambda key: path + key[0], expression)
-            what = f"{by_name[name][0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
-            where = f" in {_plural(len(layers), 'layer')} {format_indices(sorted(layers))}" if due else ""
+        for places, found, expected in _differing(groups, axis, usual, due):
+            what = f"{groups[0].group.template} {'has' if axis >= 0 else 'is there for'} {_listed(found)}"
+            where = f" in {_plural(len(places), 'layer')} {format_indices(sorted(places))}" if due else ""
             yield shown, name, f"{what}{where}, config.json's {shown} is {_listed(expected)}"
 
 

@@ -261,6 +261,22 @@ KIMI = {"model_type": "deepseek_v3", "moe_intermediate_size": 24, "num_hidden_la
             id="a tensor that another class of the type has under another name",
         ),
         pytest.param(
+            {"model_type": "audio-spectrogram-transformer", "architectures": ["ASTModel"], "hidden_size": 8},
+            {"embeddings.position_embeddings": (1, 12 * 101 + 2, 8)},
+            *("num_mel_bins", 128, 64),
+            id="patches of a spectrum, as the design has it",
+        ),
+        pytest.param(
+            {"model_type": "lfm2_vl", "architectures": ["Lfm2VlForConditionalGeneration"]},
+            {"model.language_model.layers.0.feed_forward.w1.weight": (256, 64)},
+            *(
+                "text_config",
+                {"model_type": "lfm2", "block_multiple_of": 64, "intermediate_size": 384},
+                {"model_type": "lfm2", "block_multiple_of": 64, "intermediate_size": 256},
+            ),
+            id="two thirds of the key, rounded up, as a switch of the design's has it",
+        ),
+        pytest.param(
             {"model_type": "gemma4_unified_assistant", "architectures": ["Gemma4UnifiedAssistantForCausalLM"]},
             {"model.layers.0.mlp.up_proj.weight": (96, 64)},
             *(
@@ -364,6 +380,15 @@ def test_a_block_that_layers_share_counts_once_where_all_are_stored() -> None:
         ({"model_type": "jetmoe", "num_attention_heads": None}, "num_attention_heads is null"),
         ({"model_type": "inkling2_text", "layer_types": ["hybrid"] * 3, "num_hidden_layers": 2}, "3 layer_types of 2"),
         ({"model_type": "csm_depth_decoder_model", "tie_word_embeddings": True}, "tie_word_embeddings is true"),
+        (
+            {
+                "model_type": "nomic_bert",
+                "hidden_size": 60,
+                "num_attention_heads": 12,
+                "rope_parameters": {"rope_theta": 1e3},
+            },
+            "head_dim is 5: transformers refuses to rotate",
+        ),
         ({"model_type": "mvp", "architectures": ["MvpForCausalLM"], "is_encoder_decoder": None}, "is null"),
         (
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any
 
 from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Checkpoint, Held
+from inspector.model.config.expressions import names_in
 from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import SIGNS, find_recipe
 from inspector.model.config.text import LANGUAGE_PARTS
@@ -224,7 +224,7 @@ class _Counter:
         """Notes on sizes of the config that are not the tensors'; a key that another note names has one already."""
         for expression, note in wrong_sizes(config, tensor_groups, self.stack):
             self.exact = False
-            keys = {key.rpartition(".")[2] for key in re.findall(r"[a-zA-Z_][\w.]*", expression)}
+            keys = {key.rpartition(".")[2] for key in names_in(expression)}
             counted = [word for word in ("layers", "experts") if any(key.endswith(word) for key in keys)]
             words = keys | {f" {word}; the files hold" for word in counted}
             if not any(word in said for said in self.notes for word in words):
