@@ -13,6 +13,7 @@ from inspector.measure.shapes.making import MAKERS, pad
 from inspector.measure.shapes.module import Module, Parameter
 from inspector.measure.shapes.parametrizations import parametrized_weight_norm, remove_weight_norm, weight_norm
 from inspector.measure.shapes.tensor import Tensor
+from inspector.measure.shapes.torch import CONTENTS
 
 LAYERS: list[tuple[str, tuple[Any, ...], dict[str, Any], dict[str, tuple[int, ...]]]] = [
     ("Linear", (3, 5), {}, {"weight": (5, 3), "bias": (5,)}),
@@ -154,3 +155,73 @@ def test_a_changed_view_leaves_no_stale_values() -> None:
     own = MAKERS["arange"](4)
     own[0] = 9
     assert own.tolist() == [9, 1, 2, 3]
+
+
+def test_results_have_the_dtypes_and_values_that_torchs_have() -> None:
+    tensor, arange = MAKERS["tensor"], MAKERS["arange"]
+    truths = arange(5) > 2
+    assert (truths.sum().item(), truths.sum().dtype.name) == (2, "int64")
+    assert truths.cumsum(0).tolist() == [0, 0, 0, 1, 2]
+    assert (truths * 3).tolist() == [0, 0, 0, 3, 3]
+    assert (truths & ~truths).tolist() == [False] * 5
+    assert (tensor([1, 2]) & 2).tolist() == [0, 2]
+    assert (tensor([1], DTYPES["int32"]) + tensor([1])).dtype.name == "int64"
+    assert (tensor([250], DTYPES["uint8"]) + 10).tolist() == [4]
+    assert MAKERS["cat"]((tensor([1]), MAKERS["zeros"](1))).dtype.name == "float32"
+    assert CONTENTS["torch"]["LongTensor"]([1]).dtype.name == "int64"
+    assert CONTENTS["torch"]["iinfo"](DTYPES["uint8"]).max == 255
+    assert CONTENTS["torch"]["finfo"](DTYPES["bfloat16"]).min == -3.3895313892515355e38
+    with pytest.raises(FloatingPointError):
+        tensor([1]) // 0
+    with pytest.raises(RuntimeError, match="step"):
+        arange(0, -4, 2)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda: MAKERS["zeros"](2.5),
+        lambda: MAKERS["zeros"](4).view(DTYPES["uint8"]),
+        lambda: CLASSES["Conv1d"](4, 8, 2.5),
+        lambda: CLASSES["LSTM"](3, 4, 0),
+        lambda: CLASSES["GRU"](3, 4, proj_size=2),
+        lambda: CLASSES["RNN"](3, 4, 1, "relu", False),
+        lambda: CLASSES["Dropout"](-1),
+        lambda: CLASSES["NLLLoss"](MAKERS["ones"](3)),
+        lambda: Anything("torch.some_function")() == 1,
+        lambda: type("Own", (Module,), {"get_extra_state": lambda _: None})().state_dict(),
+    ],
+)
+def test_what_torch_refuses_or_does_otherwise_is_refused(wanted: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        wanted()
+
+
+def test_an_alias_of_what_was_changed_has_no_old_values() -> None:
+    whole = MAKERS["zeros"](3)
+    alias, parameter = whole.to(DTYPES["float32"]), Parameter(whole)
+    CONTENTS["torch.nn.init"]["ones_"](whole)
+    for stale in (whole, alias, parameter):
+        with pytest.raises(Unknown):
+            stale.tolist()
+    same = added = MAKERS["zeros"](2)
+    added += 2
+    assert same.tolist() == [2, 2]
+
+
+def test_what_a_module_is_given_of_a_parameters_data_is_no_parameter() -> None:
+    own = Module()
+    own.one = Parameter(MAKERS["zeros"](3))
+    own.other = own.one.data
+    assert shapes(own) == {"one": (3,)}
+
+
+def test_dtypes_that_are_asked_for_are_given() -> None:
+    half = {"dtype": DTYPES["float16"]}
+    for module in (
+        CLASSES["MultiheadAttention"](8, 2, **half),
+        CLASSES["TransformerDecoderLayer"](8, 2, 16, **half),
+        CLASSES["LSTM"](3, 4, **half),
+        CLASSES["PReLU"](**half),
+    ):
+        assert {value.dtype.name for value in module.state_dict().values()} == {"float16"}

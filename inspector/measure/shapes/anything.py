@@ -70,6 +70,10 @@ class Anything:
     def _unknown(self, *_: object) -> Any:
         raise Unknown(f"{self._name} has no value here")
 
+    def __eq__(self, other: object) -> bool:
+        return bool(self._unknown()) if self._made else self is other
+
+    __hash__ = object.__hash__
     __bool__ = __int__ = __float__ = __index__ = __len__ = _unknown
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __floordiv__ = _unknown
     __lt__ = __le__ = __gt__ = __ge__ = _unknown

@@ -15,7 +15,7 @@ class Dtype:
         self.is_floating_point, self.is_complex = kind == "f", kind == "c"
         self.is_signed = kind != "u"
         floats = np.float64 if name == "float64" else np.float32
-        self.numpy: Any = {"f": floats, "c": np.complex64, "b": np.bool_}.get(kind, np.int64)
+        self.numpy: Any = {"f": floats, "c": np.complex64, "b": np.bool_}.get(kind) or getattr(np, name)
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
@@ -68,7 +68,9 @@ ALIASES |= {"cfloat": "complex64", "cdouble": "complex128"}
 OF_PYTHON: dict[Any, Dtype] = {bool: DTYPES["bool"], int: DTYPES["int64"], float: DTYPES["float64"]}
 
 
-def dtype_of(values: np.ndarray[Any, Any]) -> Dtype:
-    """In which torch would hold what Python gives."""
+def dtype_of(values: np.ndarray[Any, Any], own: bool = False) -> Dtype:
+    """In which torch would hold what Python gives; numpy's `own` dtype, of an array."""
+    if own and values.dtype.name in DTYPES:
+        return DTYPES[values.dtype.name]
     kind = values.dtype.kind
     return DTYPES[{"b": "bool", "f": "float32", "c": "complex64"}.get(kind, "int64")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from inspector.measure.shapes.anything import Unknown
 from inspector.measure.shapes.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from inspector.measure.shapes.dtypes import DTYPES
 from inspector.measure.shapes.module import Buffer, Module, Parameter, empty
+from inspector.measure.shapes.tensor import Tensor
 
 
 class Plain(Module):
@@ -17,16 +19,24 @@ class Plain(Module):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
+        if any(isinstance(value, Tensor) for value in args):
+            raise Unknown(f"{type(self).__name__} of a tensor")
         for name, value in kwargs.items():
-            object.__setattr__(self, name, value)
-        for name, value in zip(self.NAMES, args, strict=False):
-            object.__setattr__(self, name, value)
+            if isinstance(value, Tensor):  # the weights of a loss's classes
+                self.register_buffer(name, value)
+            else:
+                object.__setattr__(self, name, value)
 
-    NAMES: tuple[str, ...] = ()
+
+class Dropout(Plain):
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__(p=p, inplace=inplace)
+        if p < 0 or p > 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
 PLAIN = """
-Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout ReLU ReLU6 GELU SiLU Mish ELU SELU
+Identity ReLU ReLU6 GELU SiLU Mish ELU SELU
 CELU GLU Tanh Sigmoid Softmax Softmax2d LogSoftmax Softmin Softplus Softsign Softshrink Tanhshrink Hardswish
 Hardsigmoid Hardtanh Hardshrink LeakyReLU RReLU LogSigmoid Threshold Flatten Unflatten Upsample UpsamplingBilinear2d
 UpsamplingNearest2d PixelShuffle PixelUnshuffle ChannelShuffle Fold Unfold MaxPool1d MaxPool2d MaxPool3d AvgPool1d
@@ -50,10 +60,18 @@ class Linear(Module):
 
 
 class Bilinear(Module):
-    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, **_: Any) -> None:
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__()
-        self.weight = Parameter(empty(out_features, in1_features, in2_features))
-        self.register_parameter("bias", Parameter(empty(out_features)) if bias else None)
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, kind=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, kind=dtype)) if bias else None)
 
 
 class Embedding(Module):
@@ -93,7 +111,8 @@ class EmbeddingBag(Embedding):
 
 def sizes_of(value: Any, count: int) -> tuple[int, ...]:
     """One number for each of the dimensions, or the numbers themselves."""
-    return tuple(int(each) for each in value) if isinstance(value, (tuple, list)) else (int(value),) * count
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    return tuple(operator.index(each) for each in sizes)
 
 
 class Convolution(Module):
@@ -199,9 +218,12 @@ class InstanceNorm(BatchNorm):
 
 
 class PReLU(Module):
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, **_: Any) -> None:
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.weight = Parameter(empty(num_parameters))
+        self.weight = Parameter(empty(num_parameters, kind=dtype))
+
+
+LSTM_GATES = 4
 
 
 class Recurrent(Module):
@@ -217,9 +239,19 @@ class Recurrent(Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
-        **_: Any,
+        device: Any = None,
+        dtype: Any = None,
+        **named: Any,
     ) -> None:
         super().__init__()
+        if not isinstance(bias, bool):  # torch.nn.RNN has another argument there
+            raise Unknown(f"a recurrent layer with bias={bias!r}")
+        if hidden_size <= 0 or num_layers <= 0:
+            raise ValueError("hidden_size and num_layers must be greater than zero")
+        if proj_size and (self.GATES != LSTM_GATES or not 0 < proj_size < hidden_size):
+            raise ValueError("proj_size is of LSTM, and smaller than hidden_size")
+        if not 0 <= dropout <= 1:
+            raise ValueError("dropout should be a number in range [0, 1]")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.bidirectional, self.proj_size, self.bias = batch_first, bidirectional, proj_size, bias
         out, ways = proj_size or hidden_size, ("", "_reverse") if bidirectional else ("",)
@@ -227,12 +259,11 @@ class Recurrent(Module):
         for layer in range(num_layers):
             for way in ways:
                 within = input_size if layer == 0 else out * len(ways)
-                self.register_parameter(f"weight_ih_l{layer}{way}", Parameter(empty(rows, within)))
-                self.register_parameter(f"weight_hh_l{layer}{way}", Parameter(empty(rows, out)))
-                for name in ("bias_ih", "bias_hh") if bias else ():
-                    self.register_parameter(f"{name}_l{layer}{way}", Parameter(empty(rows)))
-                if proj_size:
-                    self.register_parameter(f"weight_hr_l{layer}{way}", Parameter(empty(proj_size, hidden_size)))
+                of: dict[str, tuple[int, ...]] = {"weight_ih": (rows, within), "weight_hh": (rows, out)}
+                of |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
+                of |= {"weight_hr": (proj_size, hidden_size)} if proj_size else {}
+                for name, shape in of.items():
+                    self.register_parameter(f"{name}_l{layer}{way}", Parameter(empty(*shape, kind=dtype)))
 
     def flatten_parameters(self) -> None:
         return None
@@ -241,13 +272,13 @@ class Recurrent(Module):
 class Cell(Module):
     GATES = 1
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, **_: Any) -> None:
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None, **_: Any) -> None:
         super().__init__()
         rows = self.GATES * hidden_size
-        self.weight_ih = Parameter(empty(rows, input_size))
-        self.weight_hh = Parameter(empty(rows, hidden_size))
+        self.weight_ih = Parameter(empty(rows, input_size, kind=dtype))
+        self.weight_hh = Parameter(empty(rows, hidden_size, kind=dtype))
         for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(empty(rows)) if bias else None)
+            self.register_parameter(name, Parameter(empty(rows, kind=dtype)) if bias else None)
 
 
 class MultiheadAttention(Module):
@@ -262,7 +293,8 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
-        **_: Any,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0:
@@ -277,28 +309,34 @@ class MultiheadAttention(Module):
         apart = {"q_proj_weight": embed_dim, "k_proj_weight": kdim, "v_proj_weight": vdim}
         of |= {} if self._qkv_same_embed_dim else {name: (embed_dim, size) for name, size in apart.items()}
         for name in (*apart, "in_proj_weight"):
-            self.register_parameter(name, Parameter(empty(*of[name])) if name in of else None)
-        self.register_parameter("in_proj_bias", Parameter(empty(3 * embed_dim)) if bias else None)
-        self.out_proj = Linear(embed_dim, embed_dim, bias=bias)
+            self.register_parameter(name, Parameter(empty(*of[name], kind=dtype)) if name in of else None)
+        self.register_parameter("in_proj_bias", Parameter(empty(3 * embed_dim, kind=dtype)) if bias else None)
+        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, dtype=dtype)
         for name in ("bias_k", "bias_v"):
-            self.register_parameter(name, Parameter(empty(1, 1, embed_dim)) if add_bias_kv else None)
+            self.register_parameter(name, Parameter(empty(1, 1, embed_dim, kind=dtype)) if add_bias_kv else None)
+
+
+BEFORE_BIAS = 5
+"""Arguments of a transformer's layer between its three sizes and its bias."""
 
 
 class TransformerEncoderLayer(Module):
-    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, *_: Any, **named: Any) -> None:
+    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, *more: Any, **named: Any) -> None:
         super().__init__()
-        bias = named.get("bias", True)
-        self.self_attn = MultiheadAttention(d_model, nhead, bias=bias)
-        self.linear1, self.linear2 = Linear(d_model, dim_feedforward, bias), Linear(dim_feedforward, d_model, bias)
-        self.norm1, self.norm2 = LayerNorm(d_model, bias=bias), LayerNorm(d_model, bias=bias)
+        if len(more) > BEFORE_BIAS:
+            raise Unknown(f"{type(self).__name__} with a bias by its place")
+        own = {name: named[name] for name in ("bias", "dtype") if name in named}
+        self.self_attn = MultiheadAttention(d_model, nhead, **own)
+        self.linear1, self.linear2 = Linear(d_model, dim_feedforward, **own), Linear(dim_feedforward, d_model, **own)
+        self.norm1, self.norm2 = LayerNorm(d_model, **own), LayerNorm(d_model, **own)
 
 
 class TransformerDecoderLayer(TransformerEncoderLayer):
-    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, *_: Any, **named: Any) -> None:
-        super().__init__(d_model, nhead, dim_feedforward, **named)
-        bias = named.get("bias", True)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, bias=bias)
-        self.norm3 = LayerNorm(d_model, bias=bias)
+    def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, *more: Any, **named: Any) -> None:
+        super().__init__(d_model, nhead, dim_feedforward, *more, **named)
+        own = {name: named[name] for name in ("bias", "dtype") if name in named}
+        self.multihead_attn = MultiheadAttention(d_model, nhead, **own)
+        self.norm3 = LayerNorm(d_model, **own)
 
 
 class Layers(Module):
@@ -321,11 +359,15 @@ CLASSES: dict[str, Any] = {
     )
 }  # fmt: skip
 CLASSES |= {name: type(name, (Plain,), {}) for name in PLAIN.split()}
+CLASSES |= kinds(
+    Dropout, {f"Dropout{dims}d": {} for dims in (1, 2, 3)} | {"AlphaDropout": {}, "FeatureAlphaDropout": {}}
+)
+CLASSES["Dropout"] = Dropout
 CLASSES |= kinds(Convolution, {f"Conv{dims}d": {"DIMS": dims} for dims in (1, 2, 3)})
 CLASSES |= kinds(Convolution, {f"ConvTranspose{dims}d": {"DIMS": dims, "TRANSPOSED": True} for dims in (1, 2, 3)})
 CLASSES |= kinds(BatchNorm, {f"BatchNorm{dims}d": {} for dims in (1, 2, 3)} | {"SyncBatchNorm": {}})
 CLASSES |= kinds(InstanceNorm, {f"InstanceNorm{dims}d": {} for dims in (1, 2, 3)})
-CLASSES |= kinds(Recurrent, {"RNN": {}, "GRU": {"GATES": 3}, "LSTM": {"GATES": 4}})
+CLASSES |= kinds(Recurrent, {"RNN": {}, "GRU": {"GATES": 3}, "LSTM": {"GATES": LSTM_GATES}})
 CLASSES |= kinds(Cell, {"RNNCell": {}, "GRUCell": {"GATES": 3}, "LSTMCell": {"GATES": 4}})
 CLASSES |= kinds(Layers, {"TransformerEncoder": {}, "TransformerDecoder": {}})
 CLASSES["NonDynamicallyQuantizableLinear"] = Linear

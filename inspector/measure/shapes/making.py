@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def kind_of(named: Any, otherwise: Dtype | None = None) -> Dtype:
 
 def _shape(given: Sequence[Any]) -> list[int]:
     wanted = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list, Size)) else given
-    return [int(size) for size in wanted]
+    return [operator.index(size) for size in wanted]
 
 
 def made(*shape: Any, size: Any = None, dtype: Any = None, **_: Any) -> Tensor:
@@ -49,8 +50,10 @@ def like(maker: Any) -> Any:
 
 def tensor(data: Any, dtype: Any = None, **_: Any) -> Tensor:
     plain = data.array if isinstance(data, Tensor) else np.asarray(_plain(data))
-    wide = DTYPES["float64"] if isinstance(data, (np.ndarray, np.floating)) and plain.dtype == np.float64 else None
-    return of(plain, kind_of(dtype, wide if plain.dtype.kind == "f" or not plain.size else dtype_of(plain)))
+    if isinstance(data, Tensor):
+        return of(plain, kind_of(dtype, data.dtype), data.known)
+    own = isinstance(data, (np.ndarray, np.generic))
+    return of(plain, kind_of(dtype, dtype_of(plain, own) if own or plain.size else None))
 
 
 def _plain(data: Any) -> Any:
@@ -66,7 +69,9 @@ def arange(*bounds: Any, dtype: Any = None, start: Any = None, end: Any = None, 
     step = values[2] if len(values) > 2 else step
     floats = any(isinstance(each, float) for each in (*values, step))
     kind = kind_of(dtype, None if floats else DTYPES["int64"])
-    count = max(0, int(np.ceil((values[1] - values[0]) / step)))
+    count = int(np.ceil((values[1] - values[0]) / step))
+    if count < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if count > MOST_VALUES:
         return empty(count, kind=kind)
     return of(values[0] + np.arange(count) * step, kind)

@@ -22,13 +22,17 @@ def empty(*shape: int, kind: Dtype | None = None) -> Tensor:
     return blank(shape, OF_PYTHON.get(found, found))
 
 
+OWN_STATE = ("get_extra_state", "_save_to_state_dict")
+"""With which a class writes other tensors than it registers."""
+
+
 class Parameter(Tensor):
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         if data is None:
             data = empty(0)
         if not isinstance(data, Tensor):
             raise Unknown(f"a parameter of {data!r}")
-        self._hold(data.array, data.dtype, data.known)
+        self._hold(data.array, data.dtype, data.known, data)
         self.requires_grad = requires_grad
 
 
@@ -218,6 +222,9 @@ class Module:
     def state_dict(self, *_: Any, prefix: str = "", **__: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for place, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
+            own = type(module)
+            if own.state_dict is not Module.state_dict or any(hasattr(own, name) for name in OWN_STATE):
+                raise Unknown(f"{own.__name__} writes a state of its own")
             lead = f"{place}." if place else ""
             for name, value in module._parameters.items():
                 if value is not None:
@@ -269,8 +276,8 @@ class Module:
         return Handle()
 
     register_forward_hook = register_forward_pre_hook = register_full_backward_hook = _hooked
-    register_load_state_dict_pre_hook = register_load_state_dict_post_hook = register_state_dict_pre_hook = _hooked
-    _register_load_state_dict_pre_hook = _register_state_dict_hook = register_state_dict_post_hook = _hooked
+    register_load_state_dict_pre_hook = register_load_state_dict_post_hook = _hooked
+    _register_load_state_dict_pre_hook = _hooked
     register_full_backward_pre_hook = register_backward_hook = _hooked
 
     def reset_parameters(self) -> None:

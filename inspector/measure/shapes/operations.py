@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from inspector.measure.shapes.anything import Unknown
-from inspector.measure.shapes.dtypes import ALIASES, DTYPES, Dtype
+from inspector.measure.shapes.dtypes import ALIASES, DTYPES, Dtype, dtype_of
 from inspector.measure.shapes.tensor import MOST_VALUES, Tensor, blank, of
 
 
@@ -23,11 +23,19 @@ class Extreme(NamedTuple):
 def result_kind(operands: Sequence[Any], comparison: bool) -> Dtype:
     if comparison:
         return DTYPES["bool"]
-    kinds = [each.dtype for each in operands if isinstance(each, Tensor)]
-    rank = {"complex64": 4, "float64": 3, "float32": 2, "bfloat16": 1, "float16": 1}
-    best = max(kinds, key=lambda kind: rank.get(kind.name, 0), default=DTYPES["float32"])
-    numbers = [each for each in operands if isinstance(each, (float, np.floating))]
-    return DTYPES["float32"] if numbers and not (best.is_floating_point or best.is_complex) else best
+    kinds = {each.dtype for each in operands if isinstance(each, Tensor)}
+    best = max(kinds, key=_rank, default=DTYPES["bool"])
+    if {"bfloat16", "float16"} <= {each.name for each in kinds} and best.itemsize == 2:
+        return DTYPES["float32"]
+    numbers = [dtype_of(np.asarray(each)) for each in operands if not isinstance(each, Tensor)]
+    widest = max(numbers, key=_rank, default=best)
+    return widest if _rank(widest)[0] > _rank(best)[0] else best
+
+
+def _rank(kind: Dtype) -> tuple[int, int]:
+    """Of two dtypes the higher one holds what an operation makes of both: complex numbers, floats, integers, truths."""
+    category = 3 if kind.is_complex else 2 if kind.is_floating_point else int(kind.name != "bool")
+    return category, kind.itemsize
 
 
 def elementwise(function: Callable[..., Any], comparison: bool = False, floats: bool = False) -> Callable[..., Tensor]:
@@ -43,21 +51,28 @@ def elementwise(function: Callable[..., Any], comparison: bool = False, floats: 
         arrays = [each.array if isinstance(each, Tensor) else np.asarray(each) for each in operands]
         shape = np.broadcast_shapes(*(each.shape for each in arrays))
         if all(not isinstance(each, Tensor) or each.known for each in operands) and math.prod(shape) <= MOST_VALUES:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore", divide="ignore" if floats or _rank(kind)[0] > 1 else "raise"):
                 return of(function(*arrays), kind)
         return blank(shape, kind)
 
     return apply
 
 
-def reduction(function: Callable[..., Any], kind: Dtype | None = None) -> Callable[..., Any]:
+def reduction(function: Callable[..., Any], of_kind: Dtype | None = None, wide: bool = False) -> Callable[..., Any]:
+    """Over some dimensions or all.
+
+    Args:
+        wide: whether truths and integers make 64-bit ones.
+    """
+
     def apply(tensor: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
         axis = tuple(dim) if isinstance(dim, (tuple, list)) else dim
+        kind = of_kind or (DTYPES["int64"] if wide and _rank(tensor.dtype)[0] < 2 else tensor.dtype)
         if tensor.known:
-            return of(function(tensor.array, axis=axis, keepdims=keepdim), kind or tensor.dtype)
+            return of(function(tensor.array, axis=axis, keepdims=keepdim), kind)
         axes = range(tensor.ndim) if axis is None else [at % tensor.ndim for at in np.atleast_1d(axis)]
         kept = [1 if at in axes else size for at, size in enumerate(tensor.shape) if keepdim or at not in axes]
-        return blank(kept, kind or tensor.dtype)
+        return blank(kept, kind)
 
     return apply
 
@@ -75,8 +90,9 @@ def extreme(name: str) -> Callable[..., Any]:
 
 
 def cumulative(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    def apply(tensor: Tensor, dim: int = 0, **_: Any) -> Tensor:
-        return of(function(tensor.array, axis=dim), tensor.dtype) if tensor.known else tensor.same()
+    def apply(tensor: Tensor, dim: int = 0, dtype: Any = None) -> Tensor:
+        kind = dtype or (DTYPES["int64"] if _rank(tensor.dtype)[0] < 2 else tensor.dtype)
+        return of(function(tensor.array, axis=dim), kind) if tensor.known else blank(tensor.shape, kind)
 
     return apply
 
@@ -93,7 +109,7 @@ def matmul(one: Tensor, other: Tensor) -> Tensor:
 def joined(tensors: Iterable[Tensor], dim: int = 0, **_: Any) -> Tensor:
     parts = list(tensors)
     if all(each.known for each in parts) and sum(each.numel() for each in parts) <= MOST_VALUES:
-        return of(np.concatenate([each.array for each in parts], axis=dim), parts[0].dtype)
+        return of(np.concatenate([each.array for each in parts], axis=dim), result_kind(parts, False))
     parts = [each for each in parts if each.shape != (0,)]
     axis = dim % parts[0].ndim
     others = {each.shape[:axis] + each.shape[axis + 1 :] for each in parts}
@@ -101,7 +117,7 @@ def joined(tensors: Iterable[Tensor], dim: int = 0, **_: Any) -> Tensor:
         raise RuntimeError("tensors of other shapes are not joined")
     shape = list(parts[0].shape)
     shape[axis] = sum(each.shape[axis] for each in parts)
-    return blank(shape, parts[0].dtype)
+    return blank(shape, result_kind(parts, False))
 
 
 def stacked(tensors: Iterable[Tensor], dim: int = 0, **_: Any) -> Tensor:
@@ -137,10 +153,19 @@ def divided(one: Any, other: Any, rounding_mode: str | None = None) -> Tensor:
     return found
 
 
+def norm(tensor: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """torch.norm: a length."""
+    if p not in (2, "fro"):
+        raise Unknown(f"a norm of {p!r}")
+    return LENGTH(tensor, dim, keepdim)
+
+
 def einsum(*_: Any) -> Tensor:
     raise Unknown("torch.einsum is not built here")
 
 
+LENGTH = reduction(lambda values, **named: np.sqrt(np.sum(values * values, **named)))
+DEVIATION = reduction(lambda values, **named: np.std(values, ddof=1, **named))
 COMPARISONS: dict[str, Any] = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal}
 COMPARISONS |= {"gt": np.greater, "ge": np.greater_equal}
 COMPARISONS |= {
@@ -158,7 +183,9 @@ OF_TWO: dict[str, Any] = {
 }
 OF_TWO |= {"trunc_divide": lambda one, other: np.trunc(one / other)}
 OF_TWO |= {"remainder": np.remainder, "maximum": np.maximum, "minimum": np.minimum, "fmod": np.fmod}
+OF_TWO |= {"bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor}
 OF_ONE: dict[str, Any] = {
+    "bitwise_not": np.invert,
     "abs": np.abs,
     "neg": np.negative,
     "floor": np.floor,
@@ -182,12 +209,12 @@ BY_NAME: dict[str, Callable[..., Any]] = {name: elementwise(function, True) for 
 BY_NAME |= {name: elementwise(function) for name, function in (OF_TWO | OF_ONE).items()}
 BY_NAME |= {name: elementwise(function, floats=True) for name, function in OF_FLOATS.items()}
 BY_NAME |= {"cumsum": cumulative(np.cumsum), "cumprod": cumulative(np.cumprod)}
-BY_NAME |= {"sum": reduction(np.sum), "prod": reduction(np.prod), "mean": reduction(np.mean)}
-BY_NAME |= {"std": reduction(lambda values, **named: np.std(values, ddof=1, **named))}
+BY_NAME |= {"sum": reduction(np.sum, wide=True), "prod": reduction(np.prod, wide=True), "mean": reduction(np.mean)}
+BY_NAME |= {"std": lambda tensor, dim=None, *, keepdim=False: DEVIATION(tensor, dim, keepdim)}
 BY_NAME |= {"any": reduction(np.any, DTYPES["bool"]), "all": reduction(np.all, DTYPES["bool"])}
 BY_NAME |= {"max": extreme("max"), "min": extreme("min"), "amax": reduction(np.max), "amin": reduction(np.min)}
 BY_NAME |= {"argmax": reduction(np.argmax, DTYPES["int64"]), "argmin": reduction(np.argmin, DTYPES["int64"])}
-BY_NAME |= {"norm": reduction(lambda x, **kw: np.sqrt(np.sum(x * x, **kw)))}
+BY_NAME |= {"norm": norm}
 BY_NAME |= {"tril": triangle(np.tril), "triu": triangle(np.triu), "matmul": matmul, "mm": matmul, "bmm": matmul}
 BY_NAME |= {"outer": outer, "div": divided, "where": lambda self, condition, other: where(condition, self, other)}
 BY_NAME |= dict.fromkeys(
@@ -195,6 +222,16 @@ BY_NAME |= dict.fromkeys(
 )
 for _name, _kind in (ALIASES | {"bool": "bool", "bfloat16": "bfloat16"}).items():
     BY_NAME[_name] = lambda self, kind=_kind, **_: self._cast(DTYPES[kind])
+
+
+def _in_place(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """`+=` and its like, which change the tensor itself."""
+
+    def apply(self: Tensor, other: Any) -> Tensor:
+        self[...] = operation(self, other)
+        return self
+
+    return apply
 
 
 def _swapped(operation: Callable[..., Any]) -> Callable[[Any, Any], Any]:
@@ -206,8 +243,9 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
     _operation = BY_NAME[OPERATORS.get(_name, _name)]
     setattr(Tensor, f"__{_name}__", _operation)
     setattr(Tensor, f"__r{_name}__", _swapped(_operation))
-OPERATORS = {"and": "logical_and", "or": "logical_or", "invert": "logical_not"}
-for _name in ("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "invert", "neg", "abs"):
+    setattr(Tensor, f"__i{_name}__", _in_place(_operation))
+OPERATORS = {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "invert": "bitwise_not"}
+for _name in ("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "invert", "neg", "abs"):
     setattr(Tensor, f"__{_name}__", BY_NAME[OPERATORS.get(_name, _name)])
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
 Tensor.operations = BY_NAME

@@ -20,7 +20,8 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 def _length_and_direction(module: Module, name: str, dim: int | None) -> tuple[Parameter, Parameter]:
     value = getattr(module, name)
-    shape = [] if dim in (None, -1) else [size if at == dim else 1 for at, size in enumerate(value.shape)]
+    one = None if dim in (None, -1) else dim % value.ndim
+    shape = [] if one is None else [size if at == one else 1 for at, size in enumerate(value.shape)]
     return Parameter(empty(*shape, kind=value.dtype)), Parameter(value)
 
 

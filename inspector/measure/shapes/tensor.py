@@ -62,6 +62,7 @@ class Tensor:
     Called as torch's own class is: with sizes, or with a list of values.
     """
 
+    KIND = DTYPES["float32"]
     array: np.ndarray[Any, Any]
     dtype: Dtype
     operations: ClassVar[dict[str, Callable[..., Any]]] = {}
@@ -69,10 +70,10 @@ class Tensor:
 
     def __init__(self, *given: Any) -> None:
         if len(given) == 1 and not isinstance(given[0], (int, np.integer, Size)):
-            values = np.asarray(given[0].array if isinstance(given[0], Tensor) else given[0], np.float32)
-            self._hold(values, DTYPES["float32"], known=values.size <= MOST_VALUES)
+            values = np.asarray(given[0].array if isinstance(given[0], Tensor) else given[0], self.KIND.numpy)
+            self._hold(values, self.KIND, known=values.size <= MOST_VALUES)
         else:
-            self._hold(repeated(given[0] if given and isinstance(given[0], Size) else given), DTYPES["float32"], False)
+            self._hold(repeated(given[0] if given and isinstance(given[0], Size) else given), self.KIND, False)
 
     def _hold(self, array: np.ndarray[Any, Any], kind: Dtype, known: bool, base: Tensor | None = None) -> None:
         self.array, self.dtype, self._known, self._base = array, kind, known, base
@@ -102,7 +103,8 @@ class Tensor:
 
     @property
     def data(self) -> Tensor:
-        return self
+        """A view of it, which is no parameter."""
+        return self.same()
 
     @data.setter
     def data(self, other: Tensor) -> None:
@@ -192,6 +194,8 @@ class Tensor:
         return self._cast(kinds[0]) if kinds else self.same()
 
     def _cast(self, kind: Dtype) -> Tensor:
+        if kind is self.dtype:
+            return self.same()
         return of(self.array.astype(kind.numpy), kind) if self.known else blank(self.shape, kind)
 
     type = to
@@ -203,6 +207,8 @@ class Tensor:
 
     def view(self, *shape: Any) -> Tensor:
         if len(shape) == 1 and isinstance(shape[0], Dtype):
+            if shape[0].itemsize != self.dtype.itemsize:
+                raise Unknown(f"a view of {self.dtype} as {shape[0]}")
             return blank(self.shape, shape[0])
         wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         return self._view(self.array.reshape([int(size) for size in wanted]))
@@ -297,7 +303,8 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         given = value.array if isinstance(value, Tensor) else value
-        if self.known and self._base is None and all(getattr(each, "known", True) for each in (value, index)):
+        operands = (value, *index) if isinstance(index, tuple) else (value, index)
+        if self.known and self._base is None and all(getattr(each, "known", True) for each in operands):
             self.array, self._changes = self.array.copy(), self._changes + 1
             self.array[_places(index)] = given
         else:
@@ -333,7 +340,8 @@ class Tensor:
     def __int__(self) -> int:
         return int(self._values())
 
-    __index__ = __int__
+    def __index__(self) -> int:
+        return operator.index(self._values().item())
 
     def __float__(self) -> float:
         return float(self._values())

@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from inspector.measure.shapes.anything import NO, Anything, no
 from inspector.measure.shapes.dtypes import ALIASES, DTYPES, Dtype
 from inspector.measure.shapes.layers import CLASSES, Unbuilt
@@ -107,6 +109,15 @@ def install() -> None:
     importlib.metadata.version = _version  # type: ignore[assignment]
 
 
+LARGEST = {
+    name: tuple(float(getattr(np.finfo(name), each)) for each in ("max", "eps", "tiny"))
+    for name in ("float16", "float32", "float64")
+}
+LARGEST["bfloat16"] = ((2 - 2.0**-7) * 2.0**127, 2.0**-7, 2.0**-126)
+LARGEST |= {"float8_e4m3fn": (448.0, 2.0**-3, 2.0**-6), "float8_e5m2": (57_344.0, 2.0**-2, 2.0**-14)}
+"""Of floats the largest value, the step after 1, and the smallest normal one."""
+
+
 class Generator:
     def manual_seed(self, *_: Any) -> Generator:
         return self
@@ -116,9 +127,14 @@ class Info:
     """torch.finfo and torch.iinfo."""
 
     def __init__(self, kind: Any = None) -> None:
-        bits = 8 * (kind.itemsize if isinstance(kind, Dtype) else 4)
-        self.bits, self.max, self.min = bits, 2.0 ** (bits - 1), -(2.0 ** (bits - 1))
-        self.eps = self.tiny = self.smallest_normal = 2.0**-bits
+        kind = kind or DEFAULT[0]
+        self.bits, self.dtype = 8 * kind.itemsize, kind.name
+        if not kind.is_floating_point:
+            self.max: float = int(np.iinfo(kind.numpy).max)
+            self.min: float = int(np.iinfo(kind.numpy).min)
+        elif kind.name in LARGEST:
+            self.max, self.eps, self.tiny = LARGEST[kind.name]
+            self.min, self.smallest_normal = -self.max, self.tiny
 
 
 class NoGrad:
@@ -149,8 +165,13 @@ def set_default_dtype(kind: Dtype) -> None:
     DEFAULT[0] = kind
 
 
-def of_type(name: str) -> type[Tensor]:
-    return type(name, (Tensor,), {})
+def of_type(name: str, kind: str) -> type[Tensor]:
+    return type(name, (Tensor,), {"KIND": DTYPES[kind]})
+
+
+def filled(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Of torch.nn.init's functions: the tensor, of other values."""
+    return tensor.in_place()
 
 
 METHODS = """
@@ -161,7 +182,8 @@ INITS = """
 xavier_uniform_ xavier_normal_ kaiming_uniform_ kaiming_normal_ normal_ uniform_ zeros_ ones_ constant_ trunc_normal_
 orthogonal_ eye_ dirac_ sparse_
 """
-TYPES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Byte", "Bool", "Char")
+TYPES = ALIASES | {"bfloat16": "bfloat16", "bool": "bool", "byte": "uint8", "char": "int8"}
+SPELT = {"bfloat16": "BFloat16"}
 
 CONTENTS: dict[str, dict[str, Any]] = {
     "torch": {
@@ -169,7 +191,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
         **DTYPES,
         **{name: DTYPES[kind] for name, kind in ALIASES.items()},
         **{name: getattr(Tensor, name) for name in METHODS.split()},
-        **{f"{name}Tensor": of_type(f"{name}Tensor") for name in TYPES},
+        **{f"{SPELT.get(name, name.title())}Tensor": of_type(f"{name}Tensor", kind) for name, kind in TYPES.items()},
         **dict.fromkeys(("no_grad", "inference_mode", "enable_grad", "set_grad_enabled"), NoGrad),
         **MAKERS,
         "__version__": VERSION,
@@ -206,7 +228,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "ParametrizationList": ParametrizationList,
     },
     "torch.nn.functional": {"pad": pad, "softmax": kept, "softplus": BY_NAME["softplus"]},
-    "torch.nn.init": dict.fromkeys(INITS.split(), given_back),
+    "torch.nn.init": dict.fromkeys(INITS.split(), filled),
     "torch.version": {"cuda": None, "hip": None, "xpu": None, "__version__": VERSION},
     "torch.accelerator": {"current_accelerator": lambda *_, **__: None},
     "torch.cuda": {"device_count": lambda: 0, "is_bf16_supported": no},
