@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from typing import Any
 
 MOST_MEMORY = 2 << 30
 """Bytes of addresses; DeepSeek-V3 takes a tenth of it."""
+MOST_SECONDS = 60
+"""Of the CPU for a class, after which the process ends, also where nobody waits for it any more."""
 NOT_BUILT = (AttributeError, ImportError, LookupError, MemoryError, NotImplementedError, RecursionError, TypeError)
 """What is raised by what is missing here; all else is a class's own word on a config."""
 
@@ -35,6 +38,7 @@ def main() -> int:
 
     install()
     for line in questions:
+        _bound_time()
         answers.write(json.dumps(_answer(json.loads(line))) + "\n")
         answers.flush()
     return 0
@@ -60,6 +64,11 @@ def _bound_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     except (OSError, ValueError):  # a lower one stands, or macOS
         return
+
+
+def _bound_time() -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
 
 
 if __name__ == "__main__":

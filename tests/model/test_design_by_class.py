@@ -3,7 +3,10 @@ its own."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import inspector
 from inspector.errors import InvalidConfig, UnreadableModel, UsageError
 from inspector.model.design import by_class
-from inspector.model.design.by_class import Worker, ask_class
+from inspector.model.design.by_class import Unanswered, Worker, ask_class
 
 TINY = {
     "model_type": "llama",
@@ -100,10 +103,54 @@ def test_a_process_that_does_not_answer_is_ended_and_the_next_question_has_anoth
 ) -> None:
     worker = Worker()
     monkeypatch.setattr(by_class, "SECONDS", 0.01)
-    assert "more than" in worker.answer(QUESTION)["error"]
+    with pytest.raises(Unanswered, match="more than"):
+        worker.answer(QUESTION)
     monkeypatch.undo()
     assert worker.answer(QUESTION)["type"] == "llama"
     worker.end()
+
+
+def test_a_process_that_was_killed_is_no_answer_that_is_kept() -> None:
+    assert total(TINY, set=["num_hidden_layers=5"]) == total(TINY) + 3 * LAYER
+    process = by_class.WORKER._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(0.1, process.kill)
+    timer.start()
+    changed = TINY | {"num_hidden_layers": 6}
+    assert "ended" in ask_class("LlamaForCausalLM", changed).error
+    timer.join()
+    assert ask_class("LlamaForCausalLM", changed).model_type == "llama"
+
+
+def test_who_interrupts_does_not_wait_for_the_class() -> None:
+    total(TINY, set=["num_hidden_layers=7"])
+    process = by_class.WORKER._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        inspector.inspect(TINY | {"num_hidden_layers": 8})
+    timer.join()
+    assert process.poll() is not None
+    assert total(TINY, set=["num_hidden_layers=8"]) == total(TINY) + 6 * LAYER
+
+
+def test_a_fork_has_a_process_of_its_own() -> None:
+    total(TINY)
+    mine = by_class.WORKER._process
+    assert mine is not None
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.write(tell, ask_class("LlamaForCausalLM", TINY | {"num_hidden_layers": 9}).model_type.encode())
+            by_class.WORKER.end()
+        finally:
+            os._exit(0)
+    os.wait()
+    assert os.read(told, 100) == b"llama"
+    assert mine.poll() is None
 
 
 def test_code_of_a_repo_is_not_looked_for() -> None:

@@ -58,7 +58,14 @@ def ask_class(class_name: str, config: Mapping[str, Any]) -> Asked:
     """
     if installed() is None:
         return Asked(None, error="transformers is not installed")
-    return _asked(json.dumps({"class": class_name, "config": dict(config)}))
+    try:
+        return _asked(json.dumps({"class": class_name, "config": dict(config)}))
+    except Unanswered as error:
+        return Asked(None, error=str(error))
+
+
+class Unanswered(Exception):
+    """The process did not answer: it may the next time, so this is not kept."""
 
 
 @lru_cache(maxsize=8)
@@ -74,12 +81,20 @@ class Worker:
     """The process: started by the first question, for one question at a time, and ended with this process."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """As at first: in a fork, whose process it is not."""
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._one = threading.Lock()
 
     def answer(self, question: str) -> dict[str, Any]:
-        """One line's answer, or {"error": ...}."""
+        """One line's answer.
+
+        Raises:
+            Unanswered: it took too long, or the process ended.
+        """
         with self._one:
             try:
                 process = self._process if self._process and self._process.poll() is None else self._begin()
@@ -87,14 +102,16 @@ class Worker:
                 process.stdin.write(question + "\n")
                 process.stdin.flush()
                 line = self._answers.get(timeout=SECONDS)
-                answer: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
+                if not line:
+                    raise EOFError
+                answer: dict[str, Any] = json.loads(line)
                 return answer
             except queue.Empty:
                 self.end()
-                return {"error": f"it took more than {SECONDS} seconds"}
-            except (OSError, ValueError) as error:
+                raise Unanswered(f"it took more than {SECONDS} seconds") from None
+            except (OSError, EOFError, ValueError) as error:
                 self.end()
-                return {"error": f"its process failed: {error}"}
+                raise Unanswered(f"its process ended {error}".strip()) from None
             except BaseException:  # Ctrl-C: the answer that is still to come is to no later question
                 self.end()
                 raise
@@ -138,3 +155,6 @@ class Worker:
 
 WORKER = Worker()
 atexit.register(WORKER.end)
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=WORKER.forget)

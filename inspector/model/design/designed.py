@@ -16,7 +16,7 @@ from inspector.hub.dtypes import plain_dtype
 from inspector.model.config.expressions import key_of
 from inspector.model.config.light import installed
 from inspector.model.config.read import check_layer_counts, find_recipe
-from inspector.model.design.by_class import ask_class
+from inspector.model.design.by_class import WORKER, ask_class
 from inspector.model.design.by_tables import Made, by_tables, class_of_config, read_as
 from inspector.model.design.changes import Change, changed
 from inspector.model.design.full import full_config
@@ -105,9 +105,13 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
     name, config_type, assumed = class_of_config(config)
     with ThreadPoolExecutor(1) as beside:  # the process starts while transformers is loaded here
         answer = beside.submit(ask_class, name, config)
-        if changes:
-            full_config(config, config_type, changes, before)  # for the keys that it does not know
-        asked = answer.result()
+        try:
+            if changes:
+                full_config(config, config_type, changes, before)  # for the keys that it does not know
+            asked = answer.result()
+        except KeyboardInterrupt:
+            WORKER.end()  # or its answer would be waited for
+            raise
     if asked.refused:
         raise InvalidConfig(f"{name} of transformers refuses this config: {asked.error}", "Check its values.")
     if asked.tensors is None:
