@@ -1,9 +1,9 @@
 """A process that builds transformers' classes and tells their tensors, without torch.
 
 inspector/model/design/by_class.py starts it. It reads a line for each class from standard input, {"class":
-"LlamaForCausalLM", "config": {...}}, and answers with one: {"rows": [...], ...} (saved.py beside it),
-or {"error": "...", "refused": true}. A process of its own, as the torch of shapes stands there in the place of the real
-one (inspector/measure/shapes/), and a config may ask for more than can be built.
+"LlamaForCausalLM", "config": {...}}, and answers with one: {"rows": [...], ...} (saved.py beside it), or {"error":
+"...", "refused": true, "unclear": false}. A process of its own, as the torch of shapes stands there in the place of the
+real one (inspector/measure/shapes/), and a config may ask for more than can be built.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ MOST_MEMORY = 2 << 30
 """Bytes of addresses; DeepSeek-V3 takes a tenth of it."""
 MOST_SECONDS = 60
 """Of the CPU for a class, after which the process ends, also where nobody waits for it any more."""
-NOT_BUILT = (AttributeError, ImportError, LookupError, MemoryError, NotImplementedError, RecursionError, TypeError)
-"""What is raised by what is missing here; all else is a class's own word on a config."""
+MISSING = ("ImportError", "LookupError", "MemoryError", "ModuleNotFoundError", "RecursionError", "Unknown")
+"""Names of what is raised by what is missing here alone."""
+UNCLEAR = (AttributeError, IndexError, NotImplementedError, TypeError)
+"""What is raised by what is missing here, or by a class; all else is a class's own word on a config."""
 
 
 def main() -> int:
@@ -52,7 +54,8 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # whatever a class raises
         own = type(error) in (LookupError, ImportError, ModuleNotFoundError)
         why = str(error).strip().split(". ")[0] if own else f"{type(error).__name__}: {error}"
-        return {"error": why, "refused": not isinstance(error, NOT_BUILT) or type(error) is KeyError}
+        missing, unclear = type(error).__name__ in MISSING, isinstance(error, UNCLEAR)
+        return {"error": why, "refused": not missing and not unclear, "unclear": not missing and unclear}
 
 
 def _bound_memory() -> None:

@@ -78,6 +78,14 @@ def test_a_config_that_the_class_refuses_is_no_design() -> None:
         inspector.inspect({**TINY, "num_hidden_layers": "many"})
 
 
+def test_what_a_class_stumbles_over_is_not_told_as_exact() -> None:
+    """The tables know the tensors of a stage of one layer; the class takes its second step."""
+    config = {"model_type": "cvt", "architectures": ["CvtForImageClassification"], "depth": [10, 2, 1]}
+    asked = ask_class("CvtForImageClassification", config)
+    assert (asked.refused, asked.unclear) == (False, True)
+    assert not inspector.inspect(config).model.parameters.exact
+
+
 def test_a_class_that_transformers_does_not_have_is_not_told() -> None:
     with pytest.raises(UnreadableModel, match="the installed transformers has no class NoSuchModel"):
         inspector.inspect({**TINY, "architectures": ["NoSuchModel"]})

@@ -40,6 +40,7 @@ class Asked(NamedTuple):
         model_type: that it read the config as.
         error: why it said none.
         refused: the class itself takes no such config; else it could not be built here.
+        unclear: whether the class takes it.
     """
 
     tensors: tuple[Tensor, ...] | None
@@ -47,6 +48,7 @@ class Asked(NamedTuple):
     model_type: str = ""
     error: str = ""
     refused: bool = False
+    unclear: bool = False
 
 
 def ask_class(class_name: str, config: Mapping[str, Any]) -> Asked:
@@ -72,7 +74,7 @@ class Unanswered(Exception):
 def _asked(question: str) -> Asked:
     answer = WORKER.answer(question)
     if "error" in answer:
-        return Asked(None, error=one_line(answer["error"]), refused=bool(answer.get("refused")))
+        return Asked(None, error=one_line(answer["error"]), refused=answer["refused"], unclear=answer["unclear"])
     held = Held(frozenset(answer["buffers"]), answer["unsaved"], answer["parameters"])
     return Asked(tuple(decode_tensors(answer["rows"])), held, answer["type"])
 

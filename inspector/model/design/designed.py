@@ -116,10 +116,12 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
         raise InvalidConfig(f"{name} of transformers refuses this config: {asked.error}", "Check its values.")
     if asked.tensors is None:
         try:
-            return by_tables(config, changes, before)
+            made = by_tables(config, changes, before)
         except UnreadableModel as error:
             why = f"cannot tell the parameters of {name[:80]!r} from its config alone: {asked.error}"
             raise UnreadableModel(why, error.hint) from None
+        doubts = (f"{name} could not be built, which may be the config's fault: {asked.error}",) * asked.unclear
+        return made._replace(doubts=(*made.doubts, *doubts))
     here = installed()
     doubts = read_as(config, asked.model_type, name)
     return Made(name, asked.tensors, f"transformers {here.release if here else ''} writes", assumed, doubts, asked.held)
