@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from inspector.hub.cache.snapshot import split_name
 from inspector.hub.checkpoint import Checkpoint, Held
 from inspector.model.config.expressions import names_in
 from inspector.model.config.light import TIES, with_ties
@@ -145,13 +144,15 @@ class _Counter:
 
     def told_groups(self, held: Held) -> list[TensorGroup]:
         """A design's tensor groups, of which its class itself said which are parameters."""
-        buffers = {split_name(name)[0] for name in held.buffers}
+        self.groups = group_tensors(each for each in self.tensors if each.name not in held.buffers)
         found = [self._whole(*stored) for stored in self._unpacked()]
-        for each in found:
-            if each.role == PARAMETER and each.name in buffers:
-                each.role = BUFFERS
-            if self.model_class is not None:
+        for group in group_tensors(each for each in self.tensors if each.name in held.buffers):
+            found.append(replace(self._whole(group, group.template, group.numel, False), role=BUFFERS))
+        if self.model_class is not None:
+            for each in found:
                 each.name = self.model_class.locate(each.name)[0]
+            if self.model_class.rows:
+                found += self._padding(found, self.model_class)
         limit = self.architecture.num_hidden_layers or 0
         last = max(
             (max(each.layers, default=0) for each in found if stack(each.group.template) == self.stack), default=0
