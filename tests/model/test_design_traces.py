@@ -38,6 +38,8 @@ def test_what_is_calculated_has_its_expression_and_its_value(values: dict[str, A
         "hidden_size*2**(len(depths)-1)": hidden * 2 ** (length(depths) - 1),
         "depths[-1]": depths[-1],
         "hidden_size": 2 * hidden // 2,
+        "heads": (heads + 1) - 1,
+        "rates[3 % len(rates)]": (values["rates"] * 9)[3],
     }
     for expected, value in made.items():
         assert text(value) == expected
@@ -149,12 +151,12 @@ def test_a_condition_of_several_is_grown_where_no_pair_tells() -> None:
     assert _grown(every, 0b00000100 | 0b00100000 | 0b10000000, 0b11111111) is None
 
 
-def test_tensors_of_two_ranks_under_one_name_and_axes_that_are_kept_are_traced() -> None:
+def test_tensors_of_two_ranks_under_one_name_kept_axes_and_numbers_by_place_are_traced() -> None:
     pytest.importorskip("torch", reason="classes are made by torch")
     from fixtures import stand_ins
 
     stand_ins.provide()
-    from transformers import ConvNextConfig, ConvNextModel, JambaConfig, JambaModel
+    from transformers import ConvNextConfig, ConvNextModel, FocalNetConfig, FocalNetModel, JambaConfig, JambaModel
 
     from fixtures.design_trace import trace_of
 
@@ -165,3 +167,8 @@ def test_tensors_of_two_ranks_under_one_name_and_axes_that_are_kept_are_traced()
     config = JambaConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2)
     expanded = trace_of(JambaModel, config)["sizes"]["layers.{}.mamba.A_log"]
     assert [axis[0] for axis in expanded] == ["mamba_expand*hidden_size", "mamba_d_state"]
+    config = FocalNetConfig(embed_dim=8, depths=[1, 1], focal_levels=[3, 2], focal_windows=[5, 3], hidden_sizes=[8, 16])
+    kernels = trace_of(FocalNetModel, config)["sizes"][
+        "encoder.stages.{}.layers.{}.modulation.focal_layers.{}.{}.weight"
+    ]
+    assert "2*k+focal_windows[i]" in kernels[2]
