@@ -86,6 +86,7 @@ def _plain(text: Any) -> str:
 
 
 SURPRISES = {
+    "samples": "samples, each after the mends that the one before it gave rise to",
     "folders": "folders of transformers/models that were tried",
     "classes": "model classes whose small random config was changed: of each config class the first two",
     "built": "of these, built anew with other ties and under files of other sizes (a quarter, by their names)",
@@ -230,7 +231,7 @@ TITLES: dict[str, tuple[str, dict[str, str]]] = {
         "Surprises: another sample, of other configs, changes and classes, drawn after the mends",
         SURPRISES,
     ),
-    "surprises_before": ("Surprises: the sample before that one, from which the mends came", SURPRISES),
+    "surprises_before": ("Surprises: the samples before that one, from which the mends came", SURPRISES),
     "facts": (
         "Facts: every config class, from its config.json",
         {
