@@ -30,7 +30,8 @@ DTYPES = {
     torch.complex64: "C64",
 }
 MOST_LABELS = 1_000_000
-NOT_OF_TENSORS = ("attn_implementation", "_attn_implementation", "auto_map")
+NOT_OF_TENSORS = ("attn_implementation", "_attn_implementation", "auto_map", "dtype", "torch_dtype")
+"""Keys without which every class is made in 32 bits: a part's dtype is that of its model, whatever its config says."""
 
 
 class _Bound:
@@ -102,7 +103,7 @@ def class_and_config(name: str, model_type: object) -> tuple[type[PreTrainedMode
 
 
 def _without_engines(config: Any) -> Any:
-    """A config without what asks for a package or for code of its own, and changes no tensor."""
+    """A config without what asks for a package, a dtype, or code of its own, and changes no tensor's shape."""
     if isinstance(config, Mapping):
         return {key: _without_engines(value) for key, value in config.items() if key not in NOT_OF_TENSORS}
     return config

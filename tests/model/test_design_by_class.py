@@ -73,6 +73,15 @@ def test_what_no_table_tells(config: dict[str, Any], parameters: int) -> None:
     assert total(config) == parameters
 
 
+def test_a_part_has_the_dtype_of_its_model() -> None:
+    """As from_pretrained gives it; a part's own dtype may be left of another one (--set dtype=float32)."""
+    part = {"model_type": "llama", "dtype": "bfloat16"}
+    config = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"], "text_config": part}
+    for dtype, stored in (("float16", "F16"), ("float32", "F32")):
+        tensors = inspector.inspect(config, set=[f"dtype={dtype}"]).checkpoint.tensors
+        assert {tensor.dtype for tensor in tensors} == {stored}
+
+
 def test_a_config_that_the_class_refuses_is_no_design() -> None:
     with pytest.raises(InvalidConfig, match="refuses this config"):
         inspector.inspect({**TINY, "num_hidden_layers": "many"})
