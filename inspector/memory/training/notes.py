@@ -115,7 +115,7 @@ def _media(model: Model, vision: VisionRun | None) -> list[str]:
     if vision is not None:
         return [f"{vision.note}; see --images"]
     if model.architecture.vision or model.architecture.audio:
-        return ["only text passes: images or sound would keep more"]
+        return ["only text passes, counted as in a model of its language part alone: images or sound would keep more"]
     return []
 
 
