@@ -20,7 +20,7 @@ def notes(
         + _kernels(model, setup)
         + _optimizer(setup, paged)
         + _model(model, setup)
-        + _media(model, vision)
+        + _media(model, setup, vision)
         + _trained(model, setup)
     )
     if sharding.cards > 1 or sharding.away:
@@ -110,13 +110,13 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
     return found
 
 
-def _media(model: Model, vision: VisionRun | None) -> list[str]:
+def _media(model: Model, setup: TrainingSetup, vision: VisionRun | None) -> list[str]:
     """Images and sound."""
     if vision is not None:
         return [f"{vision.note}; see --images"]
     if model.architecture.vision or model.architecture.audio:
         return ["only text passes, counted as in a model of its language part alone: images or sound would keep more"]
-    return []
+    return ["no image is counted: the model takes none"] if setup.images or setup.image_size else []
 
 
 def _trained(model: Model, setup: TrainingSetup) -> list[str]:

@@ -125,3 +125,9 @@ def test_no_fit_is_far_from_the_steps_it_was_made_of() -> None:
     for name in table_names("training_vision"):
         for way, profile in _table(name)["profiles"].items():
             assert profile["error"] < 0.25, (name, way)
+
+
+def test_images_of_a_model_that_takes_none_are_not_silently_left_out() -> None:
+    for asked, noted in ({"images": 2}, True), ({"image_size": "64x64"}, True), ({"images": 0}, False), ({}, False):
+        found = inspector.train("Qwen/Qwen3-8B", offline=True, method="lora", **asked)
+        assert noted == ("no image is counted: the model takes none" in found.warnings)
