@@ -115,6 +115,17 @@ def test_the_files_of_the_folder_that_one_stands_in_are_not_run(
     assert not (tmp_path / "was_run").exists()
 
 
+def test_no_secret_of_the_environment_reaches_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "OPENAI_API_KEY", "hf_token", "MY_SECRET"):
+        monkeypatch.setenv(name, "hidden")
+    worker = Worker()
+    monkeypatch.setattr(by_class, "START", "import json, os; print(json.dumps(dict(os.environ)))")
+    seen = worker.answer(QUESTION)
+    worker.end()
+    assert seen["HF_HUB_OFFLINE"] == "1"
+    assert "hidden" not in seen.values()
+
+
 def test_a_process_that_does_not_answer_is_ended_and_the_next_question_has_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

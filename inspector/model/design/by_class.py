@@ -29,6 +29,8 @@ SECONDS = 30
 
 START = "import sys; sys.path[:] = sys.argv[1:]; from inspector.measure.worker import main; sys.exit(main())"
 """Of the process: this one's path and no other, as the folder that one stands in may be a repo's."""
+ENVIRONMENT = ("PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "TMPDIR", "TEMP", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What it has of the environment: nothing that may be secret."""
 
 
 class Asked(NamedTuple):
@@ -121,7 +123,7 @@ class Worker:
     def _begin(self) -> subprocess.Popen[str]:
         self.end()
         path = [each for each in sys.path if each]
-        environ = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
+        environ = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self._process = process = subprocess.Popen(
             [sys.executable, "-c", START, *path],
             stdin=subprocess.PIPE,
