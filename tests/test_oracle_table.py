@@ -26,5 +26,7 @@ def test_nearly_all_classes_agree() -> None:
     rows = json.loads((FOLDER / "parameters.json").read_text("utf-8"))
     assert rows["equal"] >= 0.99 * rows["classes"]
     assert rows["equal"] + len(rows["differs"]) == rows["classes"] > 1_600
+    designs = json.loads((FOLDER / "designs.json").read_text("utf-8"))
+    assert designs["equal"] >= 0.99 * designs["classes"] > 1_600
     facts = json.loads((FOLDER / "facts.json").read_text("utf-8"))
     assert facts["equal"] + len(facts["differs"]) == facts["classes"] > 750

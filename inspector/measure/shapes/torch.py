@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +39,8 @@ from inspector.measure.shapes.tensor import Device, Size, Tensor
 VERSION = "2.13.0"
 HERE = {"torch": VERSION, "torchvision": "0.28.0", "natten": "0.20.0"}
 """What is found here, and the versions that transformers asks for. Of all but torch nothing is used in a build."""
+LENT = {"scipy": "1.17.0"}
+"""What is found here where it is not installed: losses ask for it, and use it in a pass alone."""
 BESIDE = ("timm",)
 """What is made of torch's modules alone."""
 
@@ -105,6 +108,7 @@ def _version(name: str, real: Any = importlib.metadata.version) -> str:
 
 def install() -> None:
     """Puts it in the place of torch, for this process."""
+    HERE.update((name, version) for name, version in LENT.items() if find_spec(name) is None)
     sys.meta_path[:] = [Finder(tuple(sys.meta_path))]
     importlib.metadata.version = _version  # type: ignore[assignment]
 
