@@ -76,13 +76,13 @@ def read_architecture(config: Mapping[str, Any], quantization: Quantization | No
     """
     if not isinstance(config, Mapping):
         raise InvalidConfig("config.json is no JSON object.", "Check the repo's config.json.")
-    if not _is_decoder_alone(config):
+    if not is_decoder_alone(config):
         return architecture_of(read_config(config), config, quantization)
     whole = {**config, "is_encoder_decoder": True} if config.get("is_encoder_decoder", True) is not None else config
     return architecture_of(decoder_alone(read_config(whole)), config, quantization)
 
 
-def _is_decoder_alone(config: Mapping[str, Any]) -> bool:
+def is_decoder_alone(config: Mapping[str, Any]) -> bool:
     """Whether a config names the causal class of an encoder-decoder (BartForCausalLM)."""
     names, model_type = config.get("architectures"), config.get("model_type")
     causal = isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM")

@@ -43,6 +43,7 @@ from fixtures.class_variants import default_config  # noqa: E402
 from inspector.hub.cache.snapshot import encode_tensors, split_name  # noqa: E402
 from inspector.hub.checkpoint import Checkpoint  # noqa: E402
 from inspector.hub.resolver import Resolver  # noqa: E402
+from inspector.model.architecture import is_decoder_alone  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
 from tests.hub_server import LoopbackHub, sharded, sparse  # noqa: E402
 from tests.oracles import table  # noqa: E402
@@ -142,7 +143,9 @@ def check(model: PreTrainedModel, repos: Repos, shards: int, found: Found, label
     elif alarms := [*checkpoint.warnings, *counted.notes]:  # what a class saved itself is nothing to warn of
         found.alarms.setdefault(name, f"{label}: {alarms[0]}")
     config_class = type(model.config)
-    if is_named(config_class):  # else no config.json tells that it is one of these
+    # Else no config.json tells that it is one of these; and a causal class of an encoder-decoder is its decoder alone,
+    # while its config's attributes speak of the encoder.
+    if is_named(config_class) and not is_decoder_alone(checkpoint.config):
         with contextlib.suppress(Exception):  # a class that cannot read what it wrote
             again = loaded(config_class, checkpoint.config)
             if wrong := [f"{label}: {fact}" for fact in wrong_facts(again, checkpoint.config)]:
