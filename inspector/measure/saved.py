@@ -154,17 +154,14 @@ def saved(class_name: str, config: Mapping[str, Any]) -> Saved:
     state = saved_state(model)
     whole = model.state_dict()
     parameters = {id(value): value.numel() for value in model.parameters()}
-    left = {
-        name: model.get_parameter_or_buffer(name) for name in whole.keys() & set(model._keys_to_ignore_on_save or ())
-    }
-    held = {id(model.get_parameter_or_buffer(name)) for name in whole.keys() - left.keys()}
-    buffers = {
-        name: value for name, value in whole.items() if id(model.get_parameter_or_buffer(name)) not in parameters
-    }
+    own = {name: id(model.get_parameter_or_buffer(name)) for name in whole}  # a state dict's tensors may be detached
+    left = own.keys() & set(model._keys_to_ignore_on_save or ())
+    unsaved = {own[name] for name in left} - {own[name] for name in own.keys() - left}
+    buffers = {name: value for name, value in whole.items() if own[name] not in parameters}
     return Saved(
         rows=encode_tensors(Tensor(name, DTYPES[value.dtype], tuple(value.shape)) for name, value in state.items()),
         buffers=sorted(state.keys() & revert_weight_conversion(model, buffers).keys()),
-        unsaved=sum(parameters.get(each, 0) for each in {id(value) for value in left.values()} - held),
+        unsaved=sum(parameters.get(each, 0) for each in unsaved),
         parameters=sum(parameters.values()),
         type=config_class.model_type,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from inspector.measure.shapes.anything import Unknown
 from inspector.measure.shapes.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from inspector.measure.shapes.dtypes import DTYPES
-from inspector.measure.shapes.module import Buffer, Module, Parameter, empty
+from inspector.measure.shapes.module import Buffer, Module, Parameter, empty, hold
 from inspector.measure.shapes.tensor import Tensor
 
 
@@ -55,8 +55,8 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(empty(out_features, in_features, kind=dtype))
-        self.register_parameter("bias", Parameter(empty(out_features, kind=dtype)) if bias else None)
+        hold(self, "weight", out_features, in_features, kind=dtype)
+        hold(self, "bias", out_features, kind=dtype, there=bool(bias))
 
 
 class Bilinear(Module):
@@ -70,8 +70,8 @@ class Bilinear(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.weight = Parameter(empty(out_features, in1_features, in2_features, kind=dtype))
-        self.register_parameter("bias", Parameter(empty(out_features, kind=dtype)) if bias else None)
+        hold(self, "weight", out_features, in1_features, in2_features, kind=dtype)
+        hold(self, "bias", out_features, kind=dtype, there=bool(bias))
 
 
 class Embedding(Module):
@@ -145,8 +145,8 @@ class Convolution(Module):
         self.padding_mode = given.get("padding_mode", "zeros")
         one, other = (in_channels, out_channels) if self.TRANSPOSED else (out_channels, in_channels)
         kind = given.get("dtype")
-        self.weight = Parameter(empty(one, other // groups, *self.kernel_size, kind=kind))
-        self.register_parameter("bias", Parameter(empty(out_channels, kind=kind)) if bias else None)
+        hold(self, "weight", one, other // groups, *self.kernel_size, kind=kind)
+        hold(self, "bias", out_channels, kind=kind, there=bool(bias))
 
 
 class LayerNorm(Module):
@@ -163,7 +163,7 @@ class LayerNorm(Module):
         self.normalized_shape, self.eps = sizes_of(normalized_shape, 1), eps
         self.elementwise_affine = elementwise_affine
         for name, there in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            self.register_parameter(name, Parameter(empty(*self.normalized_shape, kind=dtype)) if there else None)
+            hold(self, name, *self.normalized_shape, kind=dtype, there=there)
 
 
 class RMSNorm(LayerNorm):
@@ -186,7 +186,7 @@ class GroupNorm(Module):
             raise ValueError("num_channels must be divisible by num_groups")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         for name in ("weight", "bias"):
-            self.register_parameter(name, Parameter(empty(num_channels, kind=dtype)) if affine else None)
+            hold(self, name, num_channels, kind=dtype, there=affine)
 
 
 class BatchNorm(Module):
@@ -207,7 +207,7 @@ class BatchNorm(Module):
         self.affine = self.AFFINE if affine is None else affine
         self.track_running_stats = self.STATISTICS if track_running_stats is None else track_running_stats
         for name in ("weight", "bias"):
-            self.register_parameter(name, Parameter(empty(num_features, kind=dtype)) if self.affine else None)
+            hold(self, name, num_features, kind=dtype, there=self.affine)
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, empty(num_features, kind=dtype) if self.track_running_stats else None)
         self.register_buffer("num_batches_tracked", empty(kind=DTYPES["int64"]) if self.track_running_stats else None)
@@ -220,7 +220,7 @@ class InstanceNorm(BatchNorm):
 class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.weight = Parameter(empty(num_parameters, kind=dtype))
+        hold(self, "weight", num_parameters, kind=dtype)
 
 
 LSTM_GATES = 4
@@ -263,7 +263,7 @@ class Recurrent(Module):
                 of |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
                 of |= {"weight_hr": (proj_size, hidden_size)} if proj_size else {}
                 for name, shape in of.items():
-                    self.register_parameter(f"{name}_l{layer}{way}", Parameter(empty(*shape, kind=dtype)))
+                    hold(self, f"{name}_l{layer}{way}", *shape, kind=dtype)
 
     def flatten_parameters(self) -> None:
         return None
@@ -275,10 +275,10 @@ class Cell(Module):
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None, **_: Any) -> None:
         super().__init__()
         rows = self.GATES * hidden_size
-        self.weight_ih = Parameter(empty(rows, input_size, kind=dtype))
-        self.weight_hh = Parameter(empty(rows, hidden_size, kind=dtype))
+        hold(self, "weight_ih", rows, input_size, kind=dtype)
+        hold(self, "weight_hh", rows, hidden_size, kind=dtype)
         for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(empty(rows, kind=dtype)) if bias else None)
+            hold(self, name, rows, kind=dtype, there=bool(bias))
 
 
 class MultiheadAttention(Module):
@@ -309,11 +309,11 @@ class MultiheadAttention(Module):
         apart = {"q_proj_weight": embed_dim, "k_proj_weight": kdim, "v_proj_weight": vdim}
         of |= {} if self._qkv_same_embed_dim else {name: (embed_dim, size) for name, size in apart.items()}
         for name in (*apart, "in_proj_weight"):
-            self.register_parameter(name, Parameter(empty(*of[name], kind=dtype)) if name in of else None)
-        self.register_parameter("in_proj_bias", Parameter(empty(3 * embed_dim, kind=dtype)) if bias else None)
+            hold(self, name, *of.get(name, ()), kind=dtype, there=name in of)
+        hold(self, "in_proj_bias", 3 * embed_dim, kind=dtype, there=bool(bias))
         self.out_proj = Linear(embed_dim, embed_dim, bias=bias, dtype=dtype)
         for name in ("bias_k", "bias_v"):
-            self.register_parameter(name, Parameter(empty(1, 1, embed_dim, kind=dtype)) if add_bias_kv else None)
+            hold(self, name, 1, 1, embed_dim, kind=dtype, there=add_bias_kv)
 
 
 BEFORE_BIAS = 5

@@ -11,7 +11,7 @@ import numpy as np
 from inspector.measure.shapes.dtypes import DTYPES, OF_PYTHON, Dtype, dtype_of
 from inspector.measure.shapes.module import DEFAULT, empty
 from inspector.measure.shapes.operations import einsum, joined, outer, stacked, where
-from inspector.measure.shapes.tensor import MOST_VALUES, Size, Tensor, of
+from inspector.measure.shapes.tensor import MOST_VALUES, Tensor, given_sizes, of
 
 
 def kind_of(named: Any, otherwise: Dtype | None = None) -> Dtype:
@@ -21,8 +21,7 @@ def kind_of(named: Any, otherwise: Dtype | None = None) -> Dtype:
 
 
 def _shape(given: Sequence[Any]) -> list[int]:
-    wanted = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list, Size)) else given
-    return [operator.index(size) for size in wanted]
+    return [operator.index(size) for size in given_sizes(given)]
 
 
 def made(*shape: Any, size: Any = None, dtype: Any = None, **_: Any) -> Tensor:
@@ -86,7 +85,7 @@ def eye(n: int, m: int | None = None, dtype: Any = None, **_: Any) -> Tensor:
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    given = given_sizes(tensors)
     arrays: list[Any] = [each.array for each in given]
     return tuple(of(each, given[0].dtype) for each in np.meshgrid(*arrays, indexing="xy" if indexing == "xy" else "ij"))
 
@@ -121,23 +120,10 @@ def normal(mean: Any, std: Any = None, size: Any = None, dtype: Any = None, **_:
 
 
 MAKERS: dict[str, Any] = dict.fromkeys(("empty", "rand", "randn"), made)
-MAKERS |= {
-    "zeros": valued(0.0),
-    "ones": valued(1.0),
-    "full": full,
-    "tensor": tensor,
-    "as_tensor": tensor,
-    "from_numpy": tensor,
-}
+MAKERS |= {"zeros": valued(0.0), "ones": valued(1.0), "full": full}
+MAKERS |= dict.fromkeys(("tensor", "as_tensor", "from_numpy"), tensor)
 MAKERS |= {f"{name}_like": like(MAKERS[name]) for name in ("empty", "rand", "randn", "zeros", "ones", "full")}
-MAKERS |= {
-    "arange": arange,
-    "linspace": linspace,
-    "eye": eye,
-    "meshgrid": meshgrid,
-    "polar": polar,
-    "from_numpy": tensor,
-}
+MAKERS |= {"arange": arange, "linspace": linspace, "eye": eye, "meshgrid": meshgrid, "polar": polar}
 MAKERS |= {"cat": joined, "concat": joined, "concatenate": joined, "stack": stacked, "outer": outer, "ger": outer}
 MAKERS |= {"where": where, "einsum": einsum, "view_as_real": view_as_real}
 MAKERS |= {"view_as_complex": view_as_complex, "normal": normal}

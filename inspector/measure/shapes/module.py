@@ -201,19 +201,18 @@ class Module:
                 raise AttributeError(f"{name} is no module")
         return found
 
-    def get_parameter(self, target: str) -> Any:
+    def _get(self, kind: str, target: str) -> Any:
         place, _, name = target.rpartition(".")
-        module = self.get_submodule(place)
-        if name not in module._parameters:
-            raise AttributeError(f"{target} is no parameter")
-        return module._parameters[name]
+        held = self.get_submodule(place).__dict__[kind]
+        if name not in held:
+            raise AttributeError(f"{target} is none of {kind}")
+        return held[name]
+
+    def get_parameter(self, target: str) -> Any:
+        return self._get("_parameters", target)
 
     def get_buffer(self, target: str) -> Any:
-        place, _, name = target.rpartition(".")
-        module = self.get_submodule(place)
-        if name not in module._buffers:
-            raise AttributeError(f"{target} is no buffer")
-        return module._buffers[name]
+        return self._get("_buffers", target)
 
     def set_submodule(self, target: str, module: Any, strict: bool = False) -> None:
         place, _, name = target.rpartition(".")
@@ -304,3 +303,8 @@ class Module:
         for name, value in self.__dict__.items():
             made.__dict__[name] = copy.deepcopy(value, memo)
         return made
+
+
+def hold(module: Module, name: str, *shape: int, kind: Dtype | None = None, there: bool = True) -> None:
+    """Gives a module a parameter of a shape; None under its name where it is not there."""
+    module.register_parameter(name, Parameter(empty(*shape, kind=kind)) if there else None)

@@ -56,6 +56,12 @@ def repeated(shape: Sequence[int], kind: Any = np.float64) -> np.ndarray[Any, An
     return np.broadcast_to(np.zeros((), kind), sizes)
 
 
+def given_sizes(given: Sequence[Any]) -> Sequence[Any]:
+    """Sizes that are given one by one, or as one sequence."""
+    first = given[0] if len(given) == 1 else None
+    return first if isinstance(first, (tuple, list)) else given
+
+
 class Tensor:
     """A tensor without data. Its small values are calculated, as sizes and counts come from them.
 
@@ -210,8 +216,7 @@ class Tensor:
             if shape[0].itemsize != self.dtype.itemsize:
                 raise Unknown(f"a view of {self.dtype} as {shape[0]}")
             return blank(self.shape, shape[0])
-        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        return self._view(self.array.reshape([int(size) for size in wanted]))
+        return self._view(self.array.reshape([int(size) for size in given_sizes(shape)]))
 
     reshape = view
 
@@ -246,7 +251,7 @@ class Tensor:
         return self.view(*self.shape[:dim], *sizes, *self.shape[dim % self.ndim + 1 :])
 
     def expand(self, *shape: Any) -> Tensor:
-        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        wanted = given_sizes(shape)
         lead = len(wanted) - self.ndim
         sizes = [self.shape[at - lead] if size == -1 else int(size) for at, size in enumerate(wanted)]
         return self._view(np.broadcast_to(self.array, sizes))
@@ -255,7 +260,7 @@ class Tensor:
         return self.expand(*other.shape)
 
     def repeat(self, *counts: Any) -> Tensor:
-        wanted = counts[0] if len(counts) == 1 and isinstance(counts[0], (tuple, list)) else counts
+        wanted = given_sizes(counts)
         if self.known and self.numel() * math.prod(wanted) <= MOST_VALUES:
             return self._view(np.tile(self.array, wanted))
         shape = (1,) * (len(wanted) - self.ndim) + self.shape
@@ -359,8 +364,7 @@ class Tensor:
         return made
 
     def new_zeros(self, *shape: Any, **_: Any) -> Tensor:
-        wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        return blank(wanted, self.dtype)
+        return blank(given_sizes(shape), self.dtype)
 
     new_empty = new_ones = new_zeros
 

@@ -24,7 +24,7 @@ from inspector.measure.shapes.anything import NO, Anything, no
 from inspector.measure.shapes.dtypes import ALIASES, DTYPES, Dtype
 from inspector.measure.shapes.layers import CLASSES, Unbuilt
 from inspector.measure.shapes.making import MAKERS, pad
-from inspector.measure.shapes.module import DEFAULT, Buffer, Module, Parameter, on_parameter
+from inspector.measure.shapes.module import DEFAULT, Buffer, Parameter, on_parameter
 from inspector.measure.shapes.operations import BY_NAME, kept
 from inspector.measure.shapes.parametrizations import (
     ParametrizationList,
@@ -56,7 +56,7 @@ class Part(ModuleType):
         if f"{self.__name__}.{name}" in CONTENTS:
             return import_module(f"{self.__name__}.{name}")
         if self.__name__ == "torch.nn" and name[:1].isupper():
-            found = CLASSES.get(name) or type(name, (Unbuilt,), {})
+            found: Any = type(name, (Unbuilt,), {})
         else:
             found = no if name in NO else Anything(f"{self.__name__}.{name}")
         setattr(self, name, found)
@@ -217,7 +217,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "nan": float("nan"),
         "pi": math.pi,
     },
-    "torch.nn": {"Module": Module},
+    "torch.nn": CLASSES,
     "torch.nn.modules.module": {**CLASSES, "register_module_parameter_registration_hook": on_parameter},
     "torch.nn.parameter": {"Parameter": Parameter, "Buffer": Buffer},
     "torch.nn.modules": CLASSES,

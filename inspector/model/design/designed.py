@@ -100,7 +100,8 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
         InvalidConfig: the class refuses the config.
         UnreadableModel: neither tells them.
     """
-    if not ask or installed() is None:
+    here = installed()
+    if not ask or here is None:
         return by_tables(config, changes, before)
     name, config_type, assumed = class_of_config(config)
     with ThreadPoolExecutor(1) as beside:  # the process starts while transformers is loaded here
@@ -122,9 +123,8 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
             raise UnreadableModel(why, error.hint) from None
         doubts = (f"{name} could not be built, which may be the config's fault: {asked.error}",) * asked.unclear
         return made._replace(doubts=(*made.doubts, *doubts))
-    here = installed()
     doubts = read_as(config, asked.model_type, name)
-    return Made(name, asked.tensors, f"transformers {here.release if here else ''} writes", assumed, doubts, asked.held)
+    return Made(name, asked.tensors, f"transformers {here.release} writes", assumed, doubts, asked.held)
 
 
 def _stored(tensors: Iterable[Tensor], dtype: str, kept: Mapping[str, str]) -> Iterator[Tensor]:
