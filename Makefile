@@ -289,11 +289,15 @@ oracle-zero: $(VENV)/.deepspeed ## measure what DeepSpeed's ZeRO holds on two pr
 gpu-check: $(VENV)/.oracle ## predictions beside what a GPU holds (docs/gpu.md); without a GPU, small cases on the CPU; ARGS=--dry for no run
 	$(BIN)/python -m tests.gpu --write $(ARGS)
 
-oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
-	$(BIN)/python -m tests.oracles.training --known $(VENV)/training.json --out $(VENV)/training.json
-	$(BIN)/python -m tests.oracles.training_images --out $(VENV)/training_images.json
-	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --out $(VENV)/objectives.json
-	$(BIN)/python -m tests.oracles.objectives --known $(VENV)/objectives.json --out $(VENV)/objectives.json
+# EVERY=8 measures one step of eight, into files of its own.
+EVERY ?= 1
+MEASURED = $(VENV)/measured-$(EVERY)
+oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, images' and TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
+	$(BIN)/python -m tests.oracles.training --every $(EVERY) --known $(MEASURED)-steps.json --out $(MEASURED)-steps.json
+	$(BIN)/python -m tests.oracles.training_images --every $(EVERY) --out $(MEASURED)-images.json
+	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --every $(EVERY) --out $(MEASURED)-objectives.json
+	$(BIN)/python -m tests.oracles.objectives --every $(EVERY) --known $(MEASURED)-objectives.json --out $(MEASURED)-objectives.json
+	$(BIN)/python -m tests.oracles.training_all $(MEASURED)-steps.json $(MEASURED)-images.json $(MEASURED)-objectives.json
 
 # Two releases of TRL: the newest, whose heads are fused, and the last whose losses are over whole logits. Embedding
 # models by sentence-transformers, whose own requirements would bring a torchvision.

@@ -1,6 +1,6 @@
 """Measures training steps with no GPU and no weights, and how far the estimate of `llm-inspect train` is from them.
 
-    python -m tests.oracles.training [--models NAME ...] [--jobs N] [--known FILE] [--out FILE] [--table FILE]
+    python -m tests.oracles.training [--models NAME ...] [--every N] [--known FILE] [--out FILE] [--table FILE]
 
 Builds the real class at full width under fake tensors on a pretend GPU, takes a step (forward, the model's own loss,
 backward, optimizer) and follows every tensor from birth to death. --out stores the peaks that the tests replay without
@@ -17,12 +17,14 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from itertools import islice, repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 import transformers
@@ -68,13 +70,13 @@ OBJECTIVES = (
 )
 
 
-def run_model(model: GridModel, known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The model's config and size, and every case with its measured peaks; those that are known are not run again."""
+def run_model(model: GridModel, known: dict[str, Any] | None = None, every: int = 1) -> dict[str, Any]:
+    """The model's config and size, and its cases with their measured peaks; those that are known are not run again."""
     warnings.simplefilter("ignore")
     config = model.config()
     cases = []
     measured = {key(case): case for case in (known or {}).get("cases", ())}
-    for step in steps(model):
+    for step in sampled(steps(model), model.name, every):
         if key(dataclasses.asdict(step)) in measured:
             cases.append(measured[key(dataclasses.asdict(step))])
             continue
@@ -100,6 +102,11 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None) -> dict[str
         ),
         "cases": cases,
     }
+
+
+def sampled(steps: Iterable[Step], name: str, every: int) -> Iterator[Step]:
+    """Every so many of a model's steps, from a first one that its name decides."""
+    return islice(steps, crc32(name.encode()) % every, None, every)
 
 
 def key(case: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -248,6 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", help="names from tests/oracles/training_grid.py; default all")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--every", type=int, default=1, help="a sample: one of so many steps of each model")
     parser.add_argument("--out", type=Path, help="JSON file for the measured peaks")
     parser.add_argument(
         "--known",
@@ -278,7 +286,9 @@ def main() -> None:
             "models": earlier["models"],
         }
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-            for made in pool.map(run_model, chosen, [models.get(model.name) for model in chosen]):
+            for made in pool.map(
+                run_model, chosen, [models.get(model.name) for model in chosen], repeat(options.every)
+            ):
                 models[made["name"]] = made
                 ordered = sorted(models.values(), key=lambda model: NAMES.index(model["name"]))
                 result |= {"models": ordered, "seconds": round(time.monotonic() - start) + earlier["seconds"]}

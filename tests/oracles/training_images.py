@@ -1,6 +1,6 @@
 """Measures training steps with images, with no GPU and no weights, and how far the estimate is from them.
 
-    python -m tests.oracles.training_images [--models NAME ...] [--jobs N] [--out FILE] [--again FILE] [--table FILE]
+    python -m tests.oracles.training_images [--models NAME ...] [--every N] [--out FILE] [--again FILE]
 
 As tests/oracles/training.py, of vision-language classes at published widths, with few layers in both parts: the vision
 part trains, or its projector alone, or nothing of it; all of the language part trains, or adapters on it. --out stores
@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from inspector.hub.cache.snapshot import encode_tensors
 from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from tests.memory.training.replay import read_peaks
-from tests.oracles.training import UNREAD, VERSIONS, compact, errors, summary
+from tests.oracles.training import UNREAD, VERSIONS, compact, errors, sampled, summary
 from tests.oracles.vision_models import MODELS
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"
@@ -127,11 +127,11 @@ def steps(model: ImageModel) -> Iterator[Step]:
         )
 
 
-def run_model(model: ImageModel) -> dict[str, Any]:
-    """The model's config and size, and every case with its measured peaks."""
+def run_model(model: ImageModel, every: int = 1) -> dict[str, Any]:
+    """The model's config and size, and its cases with their measured peaks."""
     warnings.simplefilter("ignore")
     config, cases = model.config(), []
-    for step in steps(model):
+    for step in sampled(steps(model), model.name, every):
         start = time.monotonic()
         peaks = measure(model.model_type, config, step)
         cases.append({**dataclasses.asdict(step), "measured": peaks})
@@ -163,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1, help="a sample: one of so many steps of each model")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--again", type=Path, help="measured peaks of an earlier --out; no new measurement")
     options = parser.parse_args()
@@ -175,7 +176,7 @@ def main() -> None:
         models = {model["name"]: model for model in earlier}
         result = {"command": "python -m tests.oracles.training_images", "versions": VERSIONS, "unit": "bytes"}
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-            for made in pool.map(run_model, chosen):
+            for made in pool.map(run_model, chosen, repeat(options.every)):
                 models[made["name"]] = made
                 result |= {"models": list(models.values()), "seconds": round(time.monotonic() - start)}
                 if options.out:

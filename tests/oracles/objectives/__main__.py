@@ -1,6 +1,6 @@
 """Measures steps of TRL's own trainers with no GPU and no weights, and how far `llm-inspect train --objective` is off.
 
-    python -m tests.oracles.objectives [--objectives NAME ...] [--models NAME ...] [--out FILE] [--known FILE]
+    python -m tests.oracles.objectives [--objectives NAME ...] [--models NAME ...] [--every N] [--known FILE]
 
 The installed TRL decides what is measured: before 1.14 losses over whole logits, since then over a fused head's
 log-probabilities; --known takes the other kind from an earlier --out. Prints the errors' table as Markdown.
@@ -29,7 +29,7 @@ from inspector.measure.step import Step, build
 from inspector.memory.training.objectives.registry import OBJECTIVES
 from tests.memory.training.objectives_replay import PEAKS, read_cases, table_of
 from tests.oracles.objectives.harness import FUSED, Case, measure
-from tests.oracles.training import UNREAD
+from tests.oracles.training import UNREAD, sampled
 from tests.oracles.training_grid import GRID, GridModel
 
 MODELS = ("llama-3.2-1b", "qwen2.5-7b", "qwen3-0.6b", "gemma-3-4b", "gemma-2-9b", "qwen3-30b-a3b")
@@ -80,8 +80,8 @@ def described(model: GridModel) -> dict[str, Any]:
     }
 
 
-def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
-    """The cases of one model, with what was measured."""
+def measured(model: GridModel, objectives: list[str], every: int = 1) -> list[dict[str, Any]]:
+    """The cases of one model, or one of so many of its steps, with what was measured."""
     found = []
     for name in objectives:
         try:
@@ -92,7 +92,7 @@ def measured(model: GridModel, objectives: list[str]) -> list[dict[str, Any]]:
             continue
         if model.encoder and name != "embedding":
             continue
-        for step in steps(model):
+        for step in sampled(steps(model), model.name + name, every):
             for case in _with_teacher(oracle.cases(step), getattr(oracle, "TEACHERS", {}).get(model.name)):
                 start = time.monotonic()
                 own_way = getattr(oracle, "measure", None)
@@ -126,6 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objectives", nargs="*", default=[name for name in OBJECTIVES if name != "sft"])
     parser.add_argument("--models", nargs="*", default=[*MODELS, *UNSEEN, *ENCODERS])
+    parser.add_argument("--every", type=int, default=1, help="a sample: one of so many steps of each model")
     parser.add_argument("--out", type=Path, default=PEAKS)
     parser.add_argument("--known", type=Path, help="cases of an earlier --out that are kept, but for those made again")
     options = parser.parse_args()
@@ -138,7 +139,7 @@ def main() -> None:
     for model in (model for model in GRID if model.name in options.models):
         earlier = models.get(model.name, {"cases": []})["cases"]
         kept = [case for case in earlier if case["logits"] != kind or case["objective"] not in options.objectives]
-        models[model.name] = described(model) | {"cases": [*kept, *measured(model, options.objectives)]}
+        models[model.name] = described(model) | {"cases": [*kept, *measured(model, options.objectives, options.every)]}
         found = sorted(models.values(), key=lambda each: order.index(each["name"]))
         options.out.write_text(text_of({"versions": versions, "models": found}))  # a run that is stopped keeps these
     sys.stdout.write(table_of(read_cases(options.out)))
