@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from inspector.engines.common.cache_types import HeadBytes
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import ceil_div
 from inspector.hub.dtypes import DTYPE_BITS
@@ -46,6 +47,9 @@ class CacheSettings:
         hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
         latent_block_multiple: tokens that the block of latents beside states is a multiple of.
         packed_sparse_latents: an FP8 cache of sparse latent attention has DeepSeek's layout.
+        head_bytes: bytes of a token's key and value in one head, where they are packed with their scales.
+        latent_row: bytes of a token's row of sparse latent attention, likewise.
+        shared_bytes: bytes of each token that all layers share.
     """
 
     max_model_len: int
@@ -63,6 +67,16 @@ class CacheSettings:
     hybrid: bool = True
     latent_block_multiple: int = 64
     packed_sparse_latents: bool = True
+    head_bytes: HeadBytes | None = None
+    latent_row: int | None = None
+    shared_bytes: int = 0
+
+    def rows_bytes(self, layer: Attention) -> int:
+        """Bytes of a token's keys and values on a rank; heads fewer than the ranks are repeated."""
+        heads = max(1, layer.num_key_value_heads // self.tensor_parallel)
+        if self.head_bytes is not None:
+            return heads * self.head_bytes(layer.head_dim, layer.v_head_dim)
+        return heads * (layer.head_dim + layer.v_head_dim) * self.element_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +167,9 @@ specs_of: LayerRules[[CacheSettings], tuple[Spec, ...]] = LayerRules("cache rule
 
 @specs_of.of(Attention, FullAttention, SlidingAttention, ChunkedAttention, CrossAttention)
 def _(layer: Attention, settings: CacheSettings) -> tuple[Spec, ...]:
-    """block * KV heads of the rank * (key width + value width) * bytes; heads fewer than the ranks are repeated."""
-    heads = max(1, layer.num_key_value_heads // settings.tensor_parallel)
+    """block * KV heads of the rank * (key width + value width) * bytes, or as they are packed."""
     block = settings.block_size
-    page = block * heads * (layer.head_dim + layer.v_head_dim) * settings.element_bytes
+    page = block * settings.rows_bytes(layer)
     if settings.hybrid and isinstance(layer, SlidingAttention):
         return (SlidingSpec(block, page, layer.sliding_window),)
     if settings.hybrid and isinstance(layer, ChunkedAttention):
@@ -189,7 +202,9 @@ def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     width = layer.index_head_dim + 4 * ceil_div(layer.index_head_dim, 128)
     if not isinstance(latent, LatentAttention):
         width = 2 * layer.index_head_dim
-    if settings.element_bytes == 1 and settings.packed_sparse_latents and isinstance(latent, LatentAttention):
+    if settings.latent_row is not None and isinstance(latent, LatentAttention):
+        rows = tuple(replace(row, page_size_bytes=settings.block_size * settings.latent_row) for row in rows)
+    elif settings.element_bytes == 1 and settings.packed_sparse_latents and isinstance(latent, LatentAttention):
         packed = latent.kv_lora_rank + 4 * ceil_div(latent.kv_lora_rank, 128) + 2 * latent.qk_rope_head_dim
         rows = tuple(replace(row, page_size_bytes=settings.block_size * packed) for row in rows)
     return (*rows, FullSpec(settings.block_size, settings.block_size * width))

@@ -26,15 +26,6 @@ MAX_TOKENS = 2**40
 _ENORMOUS = 2**50
 """Bytes of the GPU that stands in for an unknown one, of which only the weights are read."""
 
-_CACHES = {
-    "fp8": "fp8",
-    "fp8_e4m3": "fp8",
-    "fp8_e5m2": "fp8",
-    "bfloat16": "bf16",
-    "bf16": "bf16",
-    "float16": "fp16",
-    "fp16": "fp16",
-}
 _NOT_COUNTED = {
     "speculative_config": "the draft model of speculative decoding",
     "speculative_algorithm": "the draft model of speculative decoding",
@@ -137,15 +128,21 @@ def card_of(run: LoggedRun, spec: GpuSpec | None, count: int, notes: list[str]) 
 
 
 def workload_of(run: LoggedRun, model: Model, dtype: str, names: tuple[str, ...], notes: list[str]) -> Workload:
-    """The longest request that the log tells, of the settings `names`, and the cache's precision."""
+    """The longest request that the log tells, of the settings `names`."""
     known = [found for name in names if (found := whole(run.settings.get(name), MAX_TOKENS)) is not None]
     context = known[0] if known else model.architecture.max_position_embeddings or default_context(model)
     if not known:
         notes.append(f"the log does not tell the longest request: {context:,} tokens, the model's own, are counted")
-    logged = str(run.settings.get("kv_cache_dtype", "auto"))
-    if logged not in _CACHES and logged != "auto":
-        notes.append(f"a KV cache of type {logged} is not known here: counted as the model's own precision")
-    return Workload(context=context, dtype=_dtype(run, dtype, notes), kv_dtype=_CACHES.get(logged))
+    return Workload(context=context, dtype=_dtype(run, dtype, notes))
+
+
+def cache_of(run: LoggedRun, types: Collection[str], notes: list[str]) -> str | None:
+    """The cache's type that the log names, one of the engine's own; None where it names none, or "auto"."""
+    logged = str(run.settings.get("kv_cache_dtype", "auto")).removeprefix("torch.")
+    if logged in types:
+        return None if logged == "auto" else logged
+    notes.append(f"a KV cache of type {logged} is not known here: counted as the model's own precision")
+    return None
 
 
 def _dtype(run: LoggedRun, dtype: str, notes: list[str]) -> str:

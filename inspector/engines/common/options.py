@@ -46,3 +46,13 @@ def expert_parallel() -> Any:
         metavar="N",
         least=1,
     )
+
+
+def kv_cache_dtype() -> Any:
+    """`kv_cache_dtype: str | None`: the type of a server's KV cache under its own name; None for `--kv-dtype`'s."""
+    return setting(
+        None,
+        help="Type of the KV cache by vLLM's or SGLang's own name: fp8_e5m2, nvfp4, ...",
+        docs="type of the KV cache, by the server's own name: `fp8_e4m3`, `nvfp4`, `int8_per_token_head`, ...",
+        metavar="TYPE",
+    )

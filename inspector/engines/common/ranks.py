@@ -11,7 +11,7 @@ from inspector.devices.speed import decode_bound, prefill_bound
 from inspector.engines.common.served import Card
 from inspector.engines.common.unequal import alike_cards
 from inspector.engines.serving import CannotTell, Serving
-from inspector.errors import UsageError, known_hint
+from inspector.errors import UsageError
 from inspector.memory import Workload, estimated_cache
 from inspector.model import Model
 from inspector.verdict.changes import Change
@@ -23,9 +23,6 @@ SPLIT_BY_COUNT = ("tensor_parallel", "expert_parallel")
 """Degrees that follow the number of devices where that changes."""
 
 DEGREES = (*SPLIT_BY_COUNT, "pipeline_parallel", "data_parallel")
-
-_CACHE_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp8": "fp8"}
-"""This library's precisions under the engines' `--kv-cache-dtype` names."""
 
 RankPlan = Callable[[Workload, GpuSpec, tuple[str, ...]], Serving]
 """(workload, devices, degrees that are not as the user gave them) -> the account, bounds and changes left out."""
@@ -125,19 +122,3 @@ def unified_note(spec: GpuSpec) -> tuple[str, ...]:
         return (f"{device.name} shares its memory with the CPU: what the system itself holds is not counted",)
     free = (device.capacity / 1024**2 - device.system_mib) / 1024
     return (f"{device.name} shares its memory with the CPU: {free:.1f} GiB of it are taken to be available",)
-
-
-def cache_name(workload: Workload, model: Model) -> str:
-    """The workload's cache precision under the engines' own name; the checkpoint's own where none is asked for.
-
-    Raises:
-        UsageError: they have no such cache.
-    """
-    if workload.kv_dtype is None:
-        stored = model.architecture.quantization
-        return "fp8" if stored is not None and stored.kv_dtype == "fp8" else "auto"
-    if workload.kv_dtype not in _CACHE_NAMES:
-        raise UsageError(
-            f"serving engines have no KV cache of type {workload.kv_dtype}", known_hint(workload.kv_dtype, _CACHE_NAMES)
-        )
-    return _CACHE_NAMES[workload.kv_dtype]

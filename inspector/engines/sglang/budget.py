@@ -14,6 +14,7 @@ from inspector.engines.common.cache_specs import CacheSettings, ChunkedSpec, Sli
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.sglang.cache_types import TYPES, workspace_bytes
 from inspector.engines.sglang.fraction import NEWEST, USUAL, Batches, FractionFacts, Release, default_fraction, in_use
 from inspector.errors import UsageError, known_hint
 from inspector.model.layers.layer import Layer
@@ -33,8 +34,6 @@ SPARE_SLOT_SINCE = (0, 5, 17)
 
 LAYOUT_RULES = LayoutRules("sglang", "--ep-size", divides_experts=True)
 """What SGLang checks of the degrees."""
-
-_CACHE_BYTES = {"auto": 0, "bfloat16": 2, "bf16": 2, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ def divided(
     for spec in rows:
         share = SWA_FULL_TOKENS_RATIO if mixed and isinstance(spec, SlidingSpec | ChunkedSpec) else 1.0
         cell += share * spec.page_size_bytes / spec.block_size
-    cell += int(cell * drafts / len(layers))
+    cell += int(cell * drafts / len(layers)) + settings.shared_bytes
     return Pool(int(max(0, pool) / cell) // settings.block_size * settings.block_size, slots, cell, state)
 
 
@@ -186,19 +185,25 @@ def pool_tokens(layers: Sequence[Layer], settings: CacheSettings, pool: int, spa
     return found.tokens if found is not None and found.token_bytes else None
 
 
-def cache_settings(model: ServedModel, settings: SglangSettings) -> CacheSettings:
+def cache_settings(model: ServedModel, settings: SglangSettings, card: Card | None = None) -> CacheSettings:
     """The sizing function's settings.
+
+    Args:
+        card: what a workspace beside the rows depends on; None where it is not known, without one.
 
     Raises:
         UsageError: a cache type that SGLang does not know.
     """
-    cache_dtype = settings.kv_cache_dtype
-    if cache_dtype not in _CACHE_BYTES:
-        raise UsageError(f"unknown kv_cache_dtype '{cache_dtype}'", known_hint(cache_dtype, sorted(_CACHE_BYTES)))
+    name = settings.kv_cache_dtype
+    if name not in TYPES:
+        raise UsageError(f"unknown kv_cache_dtype '{name}'", known_hint(name, sorted(TYPES)))
+    kept = TYPES[name]
     return CacheSettings(
         max_model_len=settings.context_length,
         block_size=settings.page_size,
-        element_bytes=_CACHE_BYTES[settings.kv_cache_dtype] or model.element_bytes,
+        element_bytes=kept.element_bytes or model.element_bytes,
+        head_bytes=kept.head,
+        shared_bytes=0 if card is None else workspace_bytes(name, model, card, settings.tp_size),
         state_bytes=model.element_bytes,
         tensor_parallel=settings.tp_size,
     )
@@ -251,7 +256,7 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
     context = settings.longest or settings.context_length
     drafts = 0 if settings.draft is None else len(settings.draft.layers)
     spare = spare_slots(settings.release)
-    held = divided(layers, cache_settings(model, settings), pool, context, spare, drafts)
+    held = divided(layers, cache_settings(model, settings, card), pool, context, spare, drafts)
     slack = round(before * (1 - share))
     if held is None:
         return SglangPlan(weights, pool, slack, reserved, None, None, None, None, shares, share)

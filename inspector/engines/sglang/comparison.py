@@ -6,6 +6,7 @@ from inspector.devices.spec import GpuSpec
 from inspector.engines.common.comparison import (
     Comparison,
     Planned,
+    cache_of,
     card_of,
     degrees_of,
     finished,
@@ -17,6 +18,7 @@ from inspector.engines.common.comparison import (
     workload_of,
 )
 from inspector.engines.common.log import LoggedRun
+from inspector.engines.sglang.cache_types import TYPES
 from inspector.engines.sglang.options import SglangOptions
 from inspector.model import Model
 
@@ -53,4 +55,9 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Sg
     free, memory = run.settings.get("free_before"), run.card_memory
     if type(free) is int and memory and free < 0.98 * memory:
         notes.append(f"{(memory - free) / 1024**3:.2f} GiB were in use before the weights were loaded")
-    return SglangOptions(tensor_parallel=tensor, pipeline_parallel=pipeline, mem_fraction_static=fraction)
+    return SglangOptions(
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+        mem_fraction_static=fraction,
+        kv_cache_dtype=cache_of(run, TYPES, notes),
+    )

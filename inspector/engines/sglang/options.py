@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.engines.common.options import expert_parallel, pipeline_parallel, tensor_parallel, version
+from inspector.engines.common.options import (
+    expert_parallel,
+    kv_cache_dtype,
+    pipeline_parallel,
+    tensor_parallel,
+    version,
+)
 from inspector.settings import setting
 
 if TYPE_CHECKING:
@@ -26,4 +32,5 @@ class SglangOptions:
     pipeline_parallel: int | None = pipeline_parallel()
     expert_parallel: int | None = expert_parallel()
     mem_fraction_static: float | None = setting(None, help="SGLang's static share of the GPU.", metavar="SHARE")
+    kv_cache_dtype: str | None = kv_cache_dtype()
     draft: Model | DraftHead | None = None

@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import (
     NO_FACTS,
     NO_WEIGHTS,
-    cache_name,
     degrees,
     plan_over_ranks,
     rank_device,
@@ -21,6 +21,7 @@ from inspector.engines.common.served import ServedModel, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
+from inspector.engines.sglang.cache_types import STORED, TYPES, check_cache
 from inspector.engines.sglang.drafts import NOTE as DRAFT_NOTE
 from inspector.engines.sglang.drafts import with_draft
 from inspector.engines.sglang.explain import explain_sglang
@@ -102,7 +103,9 @@ def _account(
     if spec.mixed:
         refuse_imbalance(spec, tensor)
     card = rank_device(smallest(spec) if spec.mixed else spec)
-    chosen = _settings(model.architecture, cache_name(workload, model), workload.context, (tensor, pipeline), options)
+    cache = cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED)
+    check_cache(cache, served, card)
+    chosen = _settings(model.architecture, cache, workload.context, (tensor, pipeline), options)
     chosen = with_draft(chosen, options.draft, model, served)
     plan = budget.plan(served, card, chosen)
     if plan is None:

@@ -16,6 +16,7 @@ from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import ceil_div, rank_shares, stage_layers
 from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
 from inspector.engines.vllm.cache import Capacity, capacity, longest_context
+from inspector.engines.vllm.cache_types import TYPES
 from inspector.engines.vllm.loads import STATE_BYTES
 from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import VllmVersion
@@ -27,8 +28,6 @@ PADDING_RELEASE = (0, 22)
 
 PREQUANTIZED_RELEASE = (0, 28)
 """bitsandbytes left vLLM's own tree between 0.26 and 0.28."""
-
-_CACHE_BYTES = {"auto": 0, "bfloat16": 2, "float16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bf16": 2, "fp16": 2}
 
 _STATE_BYTES = {"auto": 0, **STATE_BYTES}
 
@@ -158,14 +157,15 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
     Raises:
         UsageError: a cache type that vLLM does not know.
     """
-    cache_dtype = settings.kv_cache_dtype
-    if cache_dtype not in _CACHE_BYTES:
-        raise UsageError(f"unknown kv_cache_dtype '{cache_dtype}'", known_hint(cache_dtype, sorted(_CACHE_BYTES)))
+    if settings.kv_cache_dtype not in TYPES:
+        named = settings.kv_cache_dtype
+        raise UsageError(f"unknown kv_cache_dtype '{named}'", known_hint(named, sorted(TYPES)))
     if settings.mamba_ssm_cache_dtype not in _STATE_BYTES:
         raise UsageError(
             f"unknown mamba_ssm_cache_dtype '{settings.mamba_ssm_cache_dtype}'",
             known_hint(settings.mamba_ssm_cache_dtype, sorted(_STATE_BYTES)),
         )
+    kept = TYPES[settings.kv_cache_dtype]
     tokens, _ = batch_sizes(card, settings)
     aligned = caches_prefixes(model, settings) and settings.version.aligned_states
     checkpoints = aligned and settings.version.checkpoint_blocks > 0 and model.checkpoint_alignment is not None
@@ -175,7 +175,9 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         max_model_len=settings.max_model_len,
         in_flight_tokens=tokens * batches,
         block_size=settings.block_size,
-        element_bytes=_CACHE_BYTES[settings.kv_cache_dtype] or model.element_bytes,
+        element_bytes=kept.element_bytes or model.element_bytes,
+        head_bytes=kept.head,
+        latent_row=kept.latent,
         state_bytes=model.element_bytes,
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,
         tensor_parallel=settings.tensor_parallel_size,

@@ -8,10 +8,12 @@ from functools import partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.comparison import (
     MAX_TOKENS,
     Comparison,
     Planned,
+    cache_of,
     card_of,
     degrees_of,
     finished,
@@ -32,13 +34,14 @@ from inspector.engines.common.served import Card, served_model
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.cache import capacity
+from inspector.engines.vllm.cache_types import STORED, TYPES
 from inspector.engines.vllm.drafts import with_draft
 from inspector.engines.vllm.loads import as_cached, resolve_dtype
 from inspector.engines.vllm.lora import RANKS, USUAL_LORAS, USUAL_RANK
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
-from inspector.memory import PRECISION_BITS, Workload
+from inspector.memory import Workload
 from inspector.model import Model
 
 ASSUMED_V0 = "0.7"
@@ -123,6 +126,7 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Vl
         max_num_batched_tokens=whole(logged.get("max_num_batched_tokens"), MAX_TOKENS),
         max_num_seqs=whole(logged.get("max_num_seqs"), MAX_TOKENS),
         enforce_eager=logged.get("enforce_eager") is True,
+        kv_cache_dtype=cache_of(run, TYPES, notes),
         **_adapters(logged),
     )
 
@@ -176,9 +180,7 @@ def _of_printed_pool(
         version=version,
         max_num_batched_tokens=options.max_num_batched_tokens,
         max_num_seqs=options.max_num_seqs,
-        kv_cache_dtype="auto"
-        if workload.kv_dtype is None
-        else {8: "fp8"}.get(PRECISION_BITS[workload.kv_dtype], "bfloat16"),
+        kv_cache_dtype=cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED),
         tensor_parallel_size=tensor,
         pipeline_parallel_size=pipeline,
         block_size=whole(run.settings.get("block_size"), 4096) or 16,

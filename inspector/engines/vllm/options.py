@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.engines.common.options import expert_parallel, pipeline_parallel, tensor_parallel, version
+from inspector.engines.common.options import (
+    expert_parallel,
+    kv_cache_dtype,
+    pipeline_parallel,
+    tensor_parallel,
+    version,
+)
 from inspector.settings import setting
 
 if TYPE_CHECKING:
@@ -55,6 +61,7 @@ class VllmOptions:
         least=1,
     )
     enforce_eager: bool = setting(False, help="vLLM without CUDA graphs.")
+    kv_cache_dtype: str | None = kv_cache_dtype()
     draft: Model | DraftHead | None = None
     max_loras: int | None = setting(
         None,

@@ -8,11 +8,11 @@ from functools import cache, partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
+from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import (
     NO_FACTS,
     NO_WEIGHTS,
-    cache_name,
     degrees,
     plan_over_ranks,
     rank_device,
@@ -23,6 +23,7 @@ from inspector.engines.common.served import Card, ServedModel, VisionFacts, serv
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
+from inspector.engines.vllm.cache_types import STORED, TYPES, check_cache
 from inspector.engines.vllm.drafts import draft_notes, with_draft
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
@@ -88,7 +89,11 @@ def _account(
     served = facts(workload.dtype, vision=seen)
     if served is None:
         raise CannotTell(NO_FACTS)
-    chosen = replace(_settings(workload, options, tensor, pipeline), kv_cache_dtype=cache_name(workload, model))
+    # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
+    card = rank_device(spec.cards[0])
+    kept_as = cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED)
+    chosen = replace(_settings(workload, options, tensor, pipeline), kv_cache_dtype=kept_as)
+    check_cache(kept_as, served, card, chosen.version.release)
     adapters = served_adapters(options)
     if adapters is not None:
         chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, tensor, spec.count, chosen))
@@ -97,8 +102,6 @@ def _account(
     chosen = with_draft(chosen, options.draft, model, served)
     stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
     memory = stage_memory(spec, stages) if stages else ()
-    # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
-    card = rank_device(spec.cards[0])
     plan = budget.plan(served, card, chosen, memory)
     if plan is None:
         raise CannotTell(NO_WEIGHTS)

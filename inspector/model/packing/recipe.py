@@ -32,8 +32,13 @@ def _kv_dtype(recipe: Mapping[str, Any]) -> str | None:
     scheme = mapping(recipe.get("kv_cache_scheme"))
     inside = mapping(recipe.get("quantization"))
     algorithm = recipe.get("kv_cache_quant_algo") or inside.get("kv_cache_quant_algo")
-    floats = scheme.get("num_bits") == 8 and scheme.get("type") == "float"
-    return "fp8" if floats or (isinstance(algorithm, str) and algorithm.lower() == "fp8") else None
+    if isinstance(algorithm, str) and algorithm.lower() in ("fp8", "nvfp4"):
+        return algorithm.lower()
+    scheme = scheme or mapping(inside.get("kv_cache_scheme"))
+    floats = scheme.get("num_bits") if scheme.get("type") == "float" else None
+    if floats == 4:  # ModelOpt's alone
+        return "nvfp4" if method_of(recipe) == "modelopt" else None
+    return "fp8" if floats == 8 else None
 
 
 def _block(recipe: Mapping[str, Any]) -> tuple[int, int] | None:
