@@ -16,7 +16,10 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -30,9 +33,20 @@ LAYER_DROPS = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 """Chances that a block is left out of a step; the peak is that of a step with all of them."""
 
 
+CLASSIFIERS = {
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
+    "ForQuestionAnswering": AutoModelForQuestionAnswering,
+}
+"""Classes with another head than a vocabulary's, by the end of their names."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """How the step is taken; the fields are those of `inspector.memory.training.TrainingSetup`."""
+    """How the step is taken; the fields are those of `inspector.memory.training.TrainingSetup`.
+
+    `head` is one of CLASSIFIERS, or "" for the class with a head for the vocabulary.
+    """
 
     precision: str = "bf16"
     method: str = "full"
@@ -57,12 +71,13 @@ class Step:
     images: int = 0
     image_size: tuple[int, int] | None = None
     vision: str = "auto"
+    head: str = ""
 
 
 def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> Any:
     """The class on the meta device, with what trains set to train, in train mode."""
     made = AutoConfig.for_model(model_type, **config)
-    auto: Any = AutoModelForMaskedLM if encoder else AutoModelForCausalLM
+    auto: Any = CLASSIFIERS.get(step.head) or (AutoModelForMaskedLM if encoder else AutoModelForCausalLM)
     if step.images or _sees(made):
         auto = AutoModelForImageTextToText
     if made.is_encoder_decoder:
@@ -426,7 +441,11 @@ def inputs_of(model: Any, step: Step) -> dict[str, Any]:
     if step.images:
         return image_inputs(model, step.batch, step.context, step.images, step.image_size)
     ids = torch.ones(step.batch, step.context, dtype=torch.long, device=DEVICE)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    each = torch.ones(step.batch, dtype=torch.long, device=DEVICE)
+    if step.head == "ForQuestionAnswering":
+        return {**given, "start_positions": each, "end_positions": each}
+    return {**given, "labels": each if step.head == "ForSequenceClassification" else ids}
 
 
 def _first_step(model: Any, optimizer: Any, step: Step, *, whole: bool) -> None:

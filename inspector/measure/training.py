@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from inspector.errors import InspectError, UsageError
-from inspector.measure.step import Step, measure
+from inspector.measure.step import CLASSIFIERS, Step, measure
 from inspector.memory import Workload
 from inspector.memory.training import TrainingSetup
 
@@ -26,11 +27,11 @@ def measure_training(config: Mapping[str, Any], workload: Workload, setup: Train
         InspectError: the class could not be built or run, with the reason.
     """
     step = _step(workload, setup)
+    step = replace(step, head=next((end for end in CLASSIFIERS if _class_name(config).endswith(end)), ""))
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise InspectError("config.json names no model_type, so there is no class to measure")
-    named = config.get("architectures")
-    name = str(named[0]) if isinstance(named, list) and named else ""
+    name = _class_name(config)
     sizes = {key: value for key, value in config.items() if key not in LEFT_OUT and key != "model_type"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,6 +48,11 @@ def measure_training(config: Mapping[str, Any], workload: Workload, setup: Train
             raise InspectError(
                 f"the step of {model_type} could not be measured: {type(error).__name__}: {reason}"
             ) from error
+
+
+def _class_name(config: Mapping[str, Any]) -> str:
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
 
 
 def _step(workload: Workload, setup: TrainingSetup) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.memory.training.classifiers import classifies
 from inspector.memory.training.compiled import kept_by_type
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
@@ -98,6 +99,8 @@ def _optimizer(setup: TrainingSetup, paged: int) -> list[str]:
 def _model(model: Model, setup: TrainingSetup) -> list[str]:
     """What is in the model beside plain text layers."""
     found = []
+    if setup.objective == "sft" and classifies(model.architecture):
+        found.append(f"{model.architecture.architecture}: its head is a classifier, with no logits of a vocabulary")
     if model.architecture.quantization is not None:
         found.append(f"a {model.architecture.quantization.method} checkpoint is taken as unpacked before it is trained")
     if setup.method == "qlora" and model.architecture.experts is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from inspector.errors import UsageError
 from inspector.memory.estimate import Estimate, Part, Workload
 from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
+from inspector.memory.training.classifiers import as_its_class, classifier_head, classifies
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.int8 import why_not_int8
 from inspector.memory.training.logits import chunked_head, loss_parallel
@@ -95,7 +96,7 @@ def _alone(
     model: Model, workload: Workload, setup: TrainingSetup, sharding: Sharding, tensors: Weights | None
 ) -> TrainingEstimate:
     """The step of one model that trains, and of what is frozen beside it."""
-    model = with_own_head(model, setup)
+    model = with_own_head(as_its_class(model), setup)
     if sharding.fp8_gather and setup.fp8 != "torchao":
         raise UsageError("torchao's layers gather in fp8", "Add --fp8 torchao.")
     refuse_layout(model, setup, sharding)
@@ -430,6 +431,8 @@ class _Card:
             steps = self.sharding.grad_accum
             beside = scored(self.model.architecture, self.workload, setup, sizes, self.tensors, own.kept, steps)
             return own.piece, beside
+        if classifies(self.model.architecture):
+            return classifier_head(head, self.model.architecture, setup), []
         return chunked_head(head, sizes, setup, trains=trains) if setup.logits != "all" else head, []
 
     def _parts_of(self, peak: Moment, step: Part, gradient_bytes: int, source: str, more: str) -> tuple[Part, ...]:
