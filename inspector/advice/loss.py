@@ -24,6 +24,7 @@ class Kept(NamedTuple):
     devices: int
     layers: int | None
     lighter: tuple[tuple[str, Any], ...]
+    own: tuple[tuple[str, Any], ...] = ()
 
 
 def loss_key(option: Option, workload: Workload, count: int, *, preferred: bool, lighter: int) -> tuple[Any, ...]:
@@ -88,6 +89,7 @@ def loss_text(kept: Kept, bits: float, cache_bits: float, workload: Workload, dt
     if kept.devices:
         words.append(f"{kept.devices} GPUs")
     words += [f"{name} {value}, which is slower" for name, value in kept.lighter]
+    words += [f"{name} {value}" for name, value in kept.own]
     if kept.engine:
         words.append(f"with {kept.engine}")
     return ", ".join(words)

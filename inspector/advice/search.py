@@ -397,9 +397,9 @@ class _Search:
         settings |= {"context": trial.context, "batch": trial.batch}
         if trial.spec.count != asked.spec.count:
             settings["gpus"] = (f"{trial.spec.count}x{trial.spec.name}",)
-        own = {**self.own, **dict(trial.cache.options), **dict(trial.own)}
+        own = {**self.own, **dict(trial.cache.options), **dict(trial.own), **sized.own}
         settings["serving"] = {name: value for name, value in own.items() if value is not None}
-        kept = self._kept(trial)
+        kept = self._kept(trial, sized.own)
         return Option(
             engine=self.engine.name,
             settings=settings,
@@ -418,7 +418,7 @@ class _Search:
             decode_bound=None if trial.layers is not None else self._decode_bound(trial, sized.split),
         )
 
-    def _kept(self, trial: Trial) -> Kept:
+    def _kept(self, trial: Trial, own: Mapping[str, Any]) -> Kept:
         lighter = tuple((name, value) for name, value in trial.own if name != self.engine.offload and value is not None)
         return Kept(
             self.engine.title if not self.preferred else "",
@@ -429,6 +429,7 @@ class _Search:
             trial.spec.count if trial.spec.count != self.asked.spec.count else 0,
             trial.layers,
             lighter,
+            tuple(own.items()),
         )
 
     def _place(self, option: Option) -> Any:

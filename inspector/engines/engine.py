@@ -59,6 +59,7 @@ class Sized(NamedTuple):
         usable: bytes that the engine may use of it; likewise.
         split: devices that work on one step at the same time, for the bound of its speed.
         parts: what `needed` is the sum of; empty where they are not told apart.
+        own: settings of the engine's own that it takes to fit.
     """
 
     fits: bool | None = None
@@ -66,6 +67,7 @@ class Sized(NamedTuple):
     usable: int | None = None
     split: int = 1
     parts: Mapping[str, int | None] = {}
+    own: Mapping[str, Any] = {}
 
     @property
     def left(self) -> int | None:
@@ -263,7 +265,8 @@ class Engine:
             needed, left = serving.needs()
             usable = None if needed is None or left is None else needed + left
             split = serving.settings.get("tensor_parallel_size") or 1
-            return Sized(serving.fits, needed, usable, split, serving.parts)
+            fits = True if serving.starts_with else serving.fits
+            return Sized(fits, needed, usable, split, serving.parts, serving.starts_with)
 
         return sized
 

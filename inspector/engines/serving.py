@@ -29,6 +29,7 @@ class Serving:
         request_bytes: cache that one request of max_model_len tokens takes of a rank's pool; the most of it where that
             is known between bounds.
         request_bytes_at_least: then the least of it; None where `request_bytes` is exact, or not known.
+        starts_with: settings of the engine's own that it starts with, where `fits` is False for nothing else.
         unused: what the engine's share leaves of a rank where the layers cache nothing, so that no pool takes it.
         fits: one request of max_model_len tokens can be served; None where it cannot be told.
         decode_bound / prefill_bound: tokens per second at most, see `devices.speed`.
@@ -57,6 +58,7 @@ class Serving:
     notes: tuple[str, ...] = ()
     request_bytes_at_least: int | None = None
     unused: int = 0
+    starts_with: dict[str, Any] = field(default_factory=dict)
 
     def explained_by(self, make: Callable[[], tuple[Part, ...]]) -> Serving:
         """This account, with what makes its `explanation`. It is no field: `asdict` and `==` see data alone, and

@@ -399,3 +399,45 @@ def test_more_of_anything_never_leaves_a_larger_pool(
     assert first.capacity is not None
     assert longer.capacity.max_concurrency <= first.capacity.max_concurrency
     assert first.fits >= longer.fits
+
+
+QWEN3_6_27B = replace(
+    dense(5120, 17_408, 64, 4, 248_320, 27_000_000_000),
+    layers=(
+        FullAttention(4, 256, 256),
+        *[LinearAttention((StateTensor((10_240, 4), "compute"), StateTensor((48, 128, 128), "F32")))] * 3,
+    )
+    * 16,
+    linear_bytes=1,
+    recurrent_bytes=4,
+)
+
+
+@pytest.mark.parametrize(
+    ("release", "given", "most"),
+    [
+        ((0, 22), {}, 512),
+        ((0, 19), {}, None),
+        ((0, 22), {"enforce_eager": True}, None),
+        ((0, 22), {"max_num_seqs": 512}, None),
+        ((0, 22), {"sampler": "none"}, None),
+    ],
+)
+def test_more_sequences_than_blocks_of_states_are_refused(
+    release: tuple[int, int], given: dict[str, object], most: int | None
+) -> None:
+    """Qwen3.6-27B-FP8 on an H100 at 0.95: "max_num_seqs (1024) exceeds available Mamba cache blocks (856)"
+    (https://github.com/vllm-project/recipes/pull/551)."""
+    model = replace(QWEN3_6_27B, weights=Weights(0, 0, 28 * GIB))
+    found = plan(model, H100, VllmSettings(262_144, VllmVersion(release), 0.95, **given))  # type: ignore[arg-type]
+    assert found is not None
+    assert found.capacity is not None
+    assert (found.most_sequences, found.fits) == (most, most is None)
+    if most:
+        assert found.capacity.blocks == pytest.approx(856, rel=0.05)
+
+
+def test_without_states_any_number_of_sequences_starts() -> None:
+    found = plan(LLAMA_8B, L4, VllmSettings(8192, max_num_seqs=100_000, max_num_batched_tokens=100_000))
+    assert found is not None
+    assert found.most_sequences is None

@@ -116,6 +116,7 @@ class VllmPlan:
     capacity: Capacity | None
     fits: bool
     longest_context: int
+    most_sequences: int | None = None
 
     @property
     def tightest(self) -> RankMemory:
@@ -322,7 +323,22 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
         )
     fits = room and (held is None or held.blocks >= held.blocks_per_request)
     longest = longest_context(layers, cache, pools, settings.max_model_len) if room else 0
-    return VllmPlan(stages, held, fits, longest)
+    too_many = fits and held is not None and refuses_sequences(model, card, settings, held.blocks)
+    most = 2 ** (held.blocks.bit_length() - 1) if held and too_many else None
+    return VllmPlan(stages, held, fits and not too_many, longest, most)
+
+
+def refuses_sequences(model: ServedModel, card: Card, settings: VllmSettings, blocks: int) -> bool:
+    """Whether vLLM does not start with so few blocks for max_num_seqs: each sequence of a step that is captured whole
+    in a CUDA graph needs a block of states. Pooling models, which sample nothing, have no such graphs.
+
+    vllm/config/compilation.py: resolve_cudagraph_mode_and_sizes, "exceeds available Mamba cache blocks" (since 0.20;
+    0.19 captured smaller graphs instead).
+    """
+    captured = not settings.enforce_eager and settings.sampler != "none"
+    if not (captured and settings.version.refuses_sequences and has_states(model)):
+        return False
+    return batch_sizes(card, settings)[1] > blocks
 
 
 def layout_rules(release: tuple[int, int]) -> LayoutRules:

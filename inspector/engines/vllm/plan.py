@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -91,15 +92,8 @@ def _account(
         raise CannotTell(NO_FACTS)
     # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
     card = rank_device(spec.cards[0])
-    kept_as = cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED)
-    chosen = replace(_settings(workload, options, tensor, pipeline), kv_cache_dtype=kept_as)
-    check_cache(kept_as, served, card, chosen.version.release)
     adapters = served_adapters(options)
-    if adapters is not None:
-        chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, tensor, spec.count, chosen))
-    if runner(model.architecture.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
-        chosen = replace(chosen, sampler="none")
-    chosen = with_draft(chosen, options.draft, model, served)
+    chosen = _chosen(model, served, workload, card, options, adapters, (tensor, pipeline))
     stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
     memory = stage_memory(spec, stages) if stages else ()
     plan = budget.plan(served, card, chosen, memory)
@@ -128,8 +122,10 @@ def _account(
         request_bytes=request,
         unused=plan.tightest.unused,
         fits=plan.fits,
+        starts_with={} if plan.most_sequences is None else {"max_num_seqs": plan.most_sequences},
         cards=cards,
         notes=(
+            *_refusal(card, chosen, plan),
             *(_mixed_notes(pipeline) if stages else ()),
             *((ADAPTER_NOTE,) if adapters else ()),
             *draft_notes(options.draft),
@@ -137,6 +133,42 @@ def _account(
         ),
     )
     return serving.explained_by(lambda: explain_vllm(served, card, chosen, plan))
+
+
+def _chosen(
+    model: Model,
+    served: ServedModel,
+    workload: Workload,
+    card: Card,
+    options: VllmOptions,
+    adapters: ServedAdapters | None,
+    degrees: tuple[int, int],
+) -> budget.VllmSettings:
+    """All that the account goes by.
+
+    Raises:
+        CannotTell: it has no such cache, or nothing is known of what drafts.
+    """
+    kept_as = cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED)
+    chosen = replace(_settings(workload, options, *degrees), kv_cache_dtype=kept_as)
+    check_cache(kept_as, served, card, chosen.version.release)
+    if adapters is not None:
+        ranks = math.prod(degrees) * chosen.data_parallel_size
+        chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, degrees[0], ranks, chosen))
+    if runner(model.architecture.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
+        chosen = replace(chosen, sampler="none")
+    return with_draft(chosen, options.draft, model, served)
+
+
+def _refusal(card: Card, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
+    """Why it does not start, where that is not for want of memory."""
+    if plan.most_sequences is None or plan.capacity is None:
+        return ()
+    _, sequences = budget.batch_sizes(card, chosen)
+    return (
+        f"vLLM refuses to start with max_num_seqs {sequences}: each of the sequences needs a block of states, and the"
+        f" pool has {plan.capacity.blocks}. --max-num-seqs {plan.most_sequences} is enough",
+    )
 
 
 def _version(options: VllmOptions) -> VllmVersion:

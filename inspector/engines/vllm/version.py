@@ -59,6 +59,11 @@ class VllmVersion:
         return self.release >= (0, 25) and not mixture and not hybrid
 
     @property
+    def refuses_sequences(self) -> bool:
+        """Since 0.20 (not in 0.19) more sequences than blocks are an error for models with states."""
+        return self.release >= (0, 20)
+
+    @property
     def least_capability(self) -> tuple[int, int]:
         """CUDA's compute capability of the oldest GPUs that the wheel has kernels for: 7.5 in 0.24, 0.30 and 0.33 (the
         architectures named in its libraries), 7.0 by the installation pages of 0.7 to 0.10. Between those nothing was
