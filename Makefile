@@ -294,7 +294,7 @@ EVERY ?= 1
 MEASURED = $(VENV)/measured-$(EVERY)
 oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, images' and TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
 	$(BIN)/python -m tests.oracles.training --every $(EVERY) --known $(MEASURED)-steps.json --out $(MEASURED)-steps.json
-	$(BIN)/python -m tests.oracles.training_images --every $(EVERY) --out $(MEASURED)-images.json
+	$(BIN)/python -m tests.oracles.training_images --every $(EVERY) --known $(MEASURED)-images.json --out $(MEASURED)-images.json
 	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --every $(EVERY) --out $(MEASURED)-objectives.json
 	$(BIN)/python -m tests.oracles.objectives --every $(EVERY) --known $(MEASURED)-objectives.json --out $(MEASURED)-objectives.json
 	$(BIN)/python -m tests.oracles.training_all $(MEASURED)-steps.json $(MEASURED)-images.json $(MEASURED)-objectives.json

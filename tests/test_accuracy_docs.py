@@ -83,7 +83,7 @@ ROWS: dict[str, Callable[[], str]] = {
     "layers, heads, windows, experts, ...": facts,
     "KV cache and states": caches,
     "training": lambda: steps("Absolute error of the step's peak"),
-    "training with images": lambda: steps("Images"),
+    "training with images, and of text alone": lambda: steps("Images"),
     "training, other objectives": lambda: steps("Objectives"),
 }
 """First cell of a row -> its result."""

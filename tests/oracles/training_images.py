@@ -1,10 +1,11 @@
 """Measures training steps with images, with no GPU and no weights, and how far the estimate is from them.
 
-    python -m tests.oracles.training_images [--models NAME ...] [--every N] [--out FILE] [--again FILE]
+    python -m tests.oracles.training_images [--models NAME ...] [--every N] [--known FILE] [--out FILE] [--again FILE]
 
 As tests/oracles/training.py, of vision-language classes at published widths, with few layers in both parts: the vision
 part trains, or its projector alone, or nothing of it; all of the language part trains, or adapters on it. --out stores
-the peaks that the tests replay without torch (tests/memory/data/training_image_peaks.json).
+the peaks that the tests replay without torch (tests/memory/data/training_image_peaks.json). Each model's steps of text
+alone are measured, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from inspector.hub.cache.snapshot import encode_tensors
 from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from tests.memory.training.replay import read_peaks
-from tests.oracles.training import UNREAD, VERSIONS, compact, errors, sampled, summary
+from tests.oracles.training import UNREAD, VERSIONS, compact, earlier_run, errors, key, sampled, summary
 from tests.oracles.vision_models import MODELS
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"
@@ -41,12 +42,16 @@ class ImageModel:
 
     Attributes:
         text: sizes of the language part, which stand over those of the vision oracle.
-        shapes: (batch, context, images a sequence, their (width, height)).
+        shapes: (batch, context, images a sequence, their (width, height)); none where text steps alone are measured.
+        words: (batch, context) of the steps without images.
+        attentions: implementations; of those after the first the first shape alone is measured.
     """
 
     name: str
     text: dict[str, Any]
     shapes: tuple[tuple[int, int, int, tuple[int, int]], ...]
+    attentions: tuple[str, ...] = ("sdpa",)
+    words: tuple[int, int] = (1, 4096)
 
     @property
     def model_type(self) -> str:
@@ -99,7 +104,12 @@ GRID: tuple[ImageModel, ...] = (
     ImageModel(
         "pixtral-12b", _text(14336, 32, 8, 131072, head_dim=128), ((1, 4096, 1, (768, 768)), (2, 2048, 1, (512, 512)))
     ),
-    ImageModel("gemma-3-4b", _text(10240, 8, 4, 262208), ((1, 2048, 1, (896, 896)), (2, 1024, 2, (896, 896)))),
+    ImageModel(
+        "gemma-3-4b",
+        _text(10240, 8, 4, 262208, sliding_window=1024, layer_types=[*["sliding_attention"] * 2, "full_attention"]),
+        ((1, 2048, 1, (896, 896)), (2, 1024, 2, (896, 896))),
+        attentions=("sdpa", "eager"),
+    ),
     ImageModel("aya-vision-8b", _text(14336, 32, 8, 256000), ((1, 4096, 1, (728, 728)), (2, 2048, 1, (364, 364)))),
 )
 
@@ -110,14 +120,17 @@ def steps(model: ImageModel) -> Iterator[Step]:
     """Every case of a model."""
     plain = [(method, vision, precision, "none") for (method, vision), precision in product(WAYS, ("bf16", "mixed"))]
     again = [(*way[:3], "full") for way in plain]
-    for (method, vision, precision, checkpointing), shape in product([*plain, *again], model.shapes):
-        if method == "qlora" and shape is not model.shapes[0]:
+    for (method, vision, precision, checkpointing), shape, attention in product(
+        [*plain, *again], model.shapes, model.attentions
+    ):
+        if shape is not model.shapes[0] and (method == "qlora" or attention != model.attentions[0]):
             continue
         batch, context, images, size = shape
         yield Step(
             method=method,
             vision=vision,
             precision=precision,
+            attention=attention,
             checkpointing=checkpointing,
             optimizer="sgd" if method == "full" else "adamw",
             batch=batch,
@@ -125,15 +138,29 @@ def steps(model: ImageModel) -> Iterator[Step]:
             images=images,
             image_size=size,
         )
+    for method, precision, checkpointing in product(("full", "lora"), ("bf16", "mixed"), ("none", "full")):
+        batch, context = model.words
+        yield Step(
+            method=method,
+            precision=precision,
+            checkpointing=checkpointing,
+            optimizer="adamw",
+            batch=batch,
+            context=context,
+        )
 
 
-def run_model(model: ImageModel, every: int = 1) -> dict[str, Any]:
-    """The model's config and size, and its cases with their measured peaks."""
+def run_model(model: ImageModel, known: dict[str, Any] | None = None, every: int = 1) -> dict[str, Any]:
+    """The model's config and size, and its cases with their measured peaks; those that are known are not run again."""
     warnings.simplefilter("ignore")
     config, cases = model.config(), []
+    measured = {key(case): case for case in (known or {}).get("cases", ())}
     for step in sampled(steps(model), model.name, every):
+        if key(dataclasses.asdict(step)) in measured:
+            cases.append(measured[key(dataclasses.asdict(step))])
+            continue
         start = time.monotonic()
-        peaks = measure(model.model_type, config, step)
+        peaks = measure(model.model_type, config, step, whole=not step.images)
         cases.append({**dataclasses.asdict(step), "measured": peaks})
         print(f"{model.name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
     built = build(model.model_type, config, replace(next(steps(model)), method="full"))
@@ -152,10 +179,14 @@ def run_model(model: ImageModel, every: int = 1) -> dict[str, Any]:
 
 def label(case: dict[str, Any]) -> str:
     """One case in a few words."""
+    if not case["images"]:
+        words = [case["method"], "text", case["precision"], f"{case['batch']} x {case['context']}"]
+        return " ".join([*words, "checkpointing"] if case["checkpointing"] == "full" else words)
     width, height = case["image_size"]
     vision = case["vision"] if case["method"] == "full" else "frozen"
     words = [case["method"], f"vision {vision}", case["precision"], f"{case['batch']} x {case['context']}"]
     words.append(f"{case['images']} of {width} x {height}")
+    words += [case["attention"]] if case["attention"] != "sdpa" else []
     return " ".join([*words, "checkpointing"] if case["checkpointing"] == "full" else words)
 
 
@@ -164,6 +195,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--every", type=int, default=1, help="a sample: one of so many steps of each model")
+    parser.add_argument("--known", type=Path, help="an earlier --out of the same releases, whose cases are kept")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--again", type=Path, help="measured peaks of an earlier --out; no new measurement")
     options = parser.parse_args()
@@ -172,11 +204,11 @@ def main() -> None:
         result = read_peaks(options.again)
     else:
         chosen = [model for model in GRID if not options.models or model.name in options.models]
-        earlier = read_peaks(options.out)["models"] if options.out and options.out.exists() else []
-        models = {model["name"]: model for model in earlier}
+        models = {model["name"]: model for model in earlier_run(options.known)["models"]}
         result = {"command": "python -m tests.oracles.training_images", "versions": VERSIONS, "unit": "bytes"}
         with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-            for made in pool.map(run_model, chosen, repeat(options.every)):
+            known = [models.get(model.name) for model in chosen]
+            for made in pool.map(run_model, chosen, known, repeat(options.every)):
                 models[made["name"]] = made
                 result |= {"models": list(models.values()), "seconds": round(time.monotonic() - start)}
                 if options.out:

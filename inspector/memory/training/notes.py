@@ -8,7 +8,7 @@ from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
 from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
-from inspector.memory.training.vision import VisionRun
+from inspector.memory.training.vision import VisionRun, still_parameters
 from inspector.model.model import Model
 
 
@@ -21,7 +21,7 @@ def notes(
         + _kernels(model, setup)
         + _optimizer(setup, paged)
         + _model(model, setup)
-        + _media(model, setup, vision)
+        + _media(model, setup, sharding, vision)
         + _trained(model, setup)
     )
     if sharding.cards > 1 or sharding.away:
@@ -113,12 +113,14 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
     return found
 
 
-def _media(model: Model, setup: TrainingSetup, vision: VisionRun | None) -> list[str]:
+def _media(model: Model, setup: TrainingSetup, sharding: Sharding, vision: VisionRun | None) -> list[str]:
     """Images and sound."""
     if vision is not None:
         return [f"{vision.note}; see --images"]
     if model.architecture.vision or model.architecture.audio:
-        return ["only text passes, counted as in a model of its language part alone: images or sound would keep more"]
+        text = "only text passes, counted as in a model of its language part alone: images or sound would keep more"
+        still = setup.method == "full" and still_parameters(model, setup, sharding, None)
+        return [f"{text}, and their encoders' {still:,} parameters would have gradients and states" if still else text]
     return ["no image is counted: the model takes none"] if setup.images or setup.image_size else []
 
 

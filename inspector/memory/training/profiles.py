@@ -199,6 +199,7 @@ def _plain_entries(
     attention = "sdpa" if setup.attention == "flash" else setup.attention
     if setup.attention == "sdpa" and table.eager_only:
         attention = "eager"
+    masked = masked and attention == "sdpa"  # eager attention has a mask in every block anyway
     windowed = masked or (
         attention == "sdpa" == setup.attention
         and any(

@@ -48,7 +48,7 @@ from inspector.memory.training.states import weights
 from inspector.memory.training.table import Piece, Profile
 from inspector.memory.training.tensors import Weights
 from inspector.memory.training.trained import WhatTrains, blocks_of, refuse_on_experts, what_trains
-from inspector.memory.training.vision import Images, VisionRun, images_of, vision_run
+from inspector.memory.training.vision import Images, VisionRun, images_of, still_parameters, vision_run
 from inspector.memory.training.without_table import states_only
 from inspector.memory.training.zero import SOURCE as ZERO
 from inspector.memory.training.zero import Zero, with_zero
@@ -118,7 +118,8 @@ def _alone(
     if tensors is not None:
         sizes = with_tensors(sizes, tensors)
     try:
-        what = what_trains(model, setup, tensors, found.layers, sizes)
+        still = still_parameters(model, setup, sharding, images)
+        what = what_trains(model, setup, tensors, found.layers, sizes, still)
         stages = stages_of(sharding)
         own = rank_sizes(sizes, sharding)
         run = None if images is None else vision_run(images, model, table_setup, own)

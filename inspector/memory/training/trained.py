@@ -16,7 +16,6 @@ from inspector.memory.training.phases import Block
 from inspector.memory.training.sizes import Sizes
 from inspector.memory.training.table import Layer
 from inspector.memory.training.tensors import Weight, Weights, adapter_size, only_vectors
-from inspector.memory.training.vision import frozen_parameters
 from inspector.model.config.light import traits_of
 from inspector.model.model import Model
 
@@ -48,9 +47,12 @@ class WhatTrains:
 
 
 def what_trains(
-    model: Model, setup: TrainingSetup, weights: Weights | None, layers: Sequence[Layer], sizes: Sizes
+    model: Model, setup: TrainingSetup, weights: Weights | None, layers: Sequence[Layer], sizes: Sizes, still: int
 ) -> WhatTrains:
     """What trains, by the tensors' shapes where they are known, else by the table.
+
+    Args:
+        still: parameters of encoders that get no gradient.
 
     Raises:
         UsageError: no parameter has such a name.
@@ -63,7 +65,7 @@ def what_trains(
         return _matching(setup, weights)
     stacked = sizes.letters.get("E", 0) * 2 * sizes.letters.get("m", sizes.letters.get("f", 0)) * sizes.product("h")
     largest = max(sizes.product("Vh"), sizes.product("hf"), stacked)
-    total = model.parameters.total - frozen_parameters(model, setup)
+    total = model.parameters.total - still
     return WhatTrains(Trained(total, largest, *_shapes(shapes)), embedding=True)
 
 

@@ -14,6 +14,7 @@ gradient passes through the whole encoder.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,10 +71,30 @@ class Images:
         return self.tower.habits.masked
 
 
-def frozen_parameters(model: Model, setup: TrainingSetup) -> int:
-    """Parameters of the vision part that do not train, where the language part does."""
+ENCODERS = (*PARTS, "audio")
+"""Components that text does not pass through."""
+
+
+def still_parameters(model: Model, setup: TrainingSetup, sharding: Sharding, images: Images | None) -> int:
+    """Parameters of encoders that get no gradient, and so no optimizer states, where the language part does: what is
+    frozen, and where only text passes all of them (torch's optimizers skip what has no gradient). ZeRO has states of
+    whatever is to train, and DDP gradients."""
+    if not (model.architecture.vision or model.architecture.audio):
+        return 0
     left = {"frozen": PARTS, "projector": ("vision",)}.get(setup.vision_part, ())
-    return sum(model.parameters.by_component.get(name, 0) for name in left)
+    if images is None and not sharding.zero and sharding.ddp == 1:
+        left = ENCODERS
+    counts = _counts(model)
+    return sum(counts[name] for name in left)
+
+
+def _counts(model: Model) -> Counter[str]:
+    """Parameters outside the language part's layers by component, also those that its class does not know by default
+    (Pixtral's encoder in LLaVA)."""
+    found: Counter[str] = Counter()
+    for name, share in model.parameters.outside.items():
+        found[name if name in ENCODERS else component(share.first)] += share.parameters
+    return found or Counter(model.parameters.by_component)
 
 
 def images_of(model: Model, setup: TrainingSetup, sharding: Sharding, context: int, batch: int) -> Images | str | None:
@@ -103,6 +124,8 @@ def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int
         return "images are not known where parts of the vision encoder may train by their names"
     if sharding.tp > 1 or sharding.pp > 1 or sharding.cp > 1:
         return "images are not known with tensor, pipeline or context parallelism"
+    if tower.habits.masked and setup.attention == "flash":
+        return f"'{model_type}' has a mask over the tokens of images, which flash attention cannot take"
     word = setup.vision_part if setup.method == "full" else "adapters"
     attention = "sdpa" if setup.attention == "flash" else setup.attention
     name = f"{word}/{setup.compute}/{attention}/{setup.checkpointing}"
@@ -146,7 +169,8 @@ def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes)
         for index in range(layers)
     ]
     gradients = each * parts["Z"] + _projector_bytes(setup) * parts["W"]
-    held, after = size("bridge held") - begun, size("bridge left") - begun
+    masks = _masks(images, model, setup, sizes)
+    held, after = size("bridge held") - begun + masks, size("bridge left") - begun + masks
     whole = layers * kept
     if not back:  # the encoder's blocks keep nothing: they are moments of the stretch before the language part
         blocks = []
@@ -159,6 +183,13 @@ def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes)
     if setup.adapters and setup.lora_targets == "all-linear":
         note += "; peft's own all-linear would adapt the vision part, too, if exclude_modules did not name it"
     return VisionRun(Piece({"1": begun}, ({"1": size("start peak")},)), (*blocks, bridge), note)
+
+
+def _masks(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes) -> int:
+    """Bytes of the masks over all pairs of tokens that sdpa's blocks share, one for each kind of them; eager
+    attention's are in the table."""
+    kinds = len(model.architecture.layer_kinds) if images.masked and setup.attention == "sdpa" else 0
+    return kinds * sizes.product("bss")
 
 
 SOURCE = "its sizes are fitted on small models of the class"
@@ -186,15 +217,14 @@ def _block(kept: tuple[int, int], forward: int, backward: int, gradients: int, *
 
 def _parameters(model: Model, tower: VisionTower) -> dict[str, int]:
     """Parameters of a block of the encoder (U), of the projector (W), of the encoder outside its blocks (Z)."""
-    counts = model.parameters.by_component
+    counts = _counts(model)
     stacks = [
         share.parameters
         for share in model.parameters.outside.values()
         if "{}" in share.first and component(share.first) == "vision"
     ]
-    inside = max(stacks, default=counts.get("vision", 0))
-    whole = counts.get("vision", 0)
-    return {"U": inside // tower.num_hidden_layers, "W": counts.get("projector", 0), "Z": max(0, whole - inside)}
+    inside = max(stacks, default=counts["vision"])
+    return {"U": inside // tower.num_hidden_layers, "W": counts["projector"], "Z": max(0, counts["vision"] - inside)}
 
 
 @lru_cache(maxsize=4)

@@ -69,6 +69,17 @@ def test_what_is_frozen_of_the_vision_part_has_no_gradients_or_states() -> None:
     assert qwen(replace(BASE, vision="frozen")).trainable_parameters == every - vision - projector
 
 
+def test_a_step_of_text_alone_has_no_gradients_or_states_of_encoders_but_where_they_are_made_for_all() -> None:
+    """torch's optimizers skip what has no gradient; ZeRO has states of whatever is to train."""
+    vision, projector = 631_975_680, 36_708_608
+    every = qwen(BASE).trainable_parameters
+    assert every is not None
+    text = replace(BASE, images=0)
+    assert qwen(text).trainable_parameters == every - vision - projector
+    assert any("668,684,288 parameters would have gradients" in note for note in qwen(text).warnings)
+    assert qwen(text, Sharding(ddp=2, zero=2)).trainable_parameters == every
+
+
 def test_more_of_the_vision_part_takes_more() -> None:
     ways = (("frozen", 4), ("projector", 4), ("trained", 3), ("trained", 4))
     setups = [replace(BASE, vision=vision, optimizer="sgd", images=images) for vision, images in ways]
