@@ -44,7 +44,8 @@ class MaskedLog(MemoryLog):
                 chosen = args[0].new_empty((count, *args[0].shape[mask.dim() :]))
                 self._follow(chosen.untyped_storage(), str(func))
                 return chosen
-        if func is torch.ops.aten.add.Tensor and args[0].shape in self.weights and args[0].is_contiguous():
+        summed = func is torch.ops.aten.add.Tensor and isinstance(args[1], torch.Tensor)
+        if summed and args[0].shape in self.weights and args[0].is_contiguous():
             # The engine sums what two uses of a weight give; it does so in place, but for fakes and for transposed
             # gradients (torch/csrc/autograd/input_buffer.cpp, seen with torch.profiler).
             return super().__torch_dispatch__(torch.ops.aten.add_.Tensor, types, args, kwargs)
