@@ -1,13 +1,17 @@
 """One training case through the library: the peak that `llm-inspect train` gives beside the published one.
 
-The cases are of other trainers than transformers and peft (torchtune, litgpt, the QLoRA paper), so the estimate answers
+Most cases are of trainers other than transformers and peft (torchtune, litgpt, the QLoRA paper): the estimate answers
 for the nearest settings: their own kernels are in the error. What a case does not state is as the trainer's own configs
 have it (torchtune 0.5: recipes/configs/llama3_*; litgpt of 2023: finetune/lora.py). torchtitan prints what its
-allocator reserves (metrics.py: max_reserved_gib), so that is compared.
+allocator reserves (metrics.py: max_reserved_gib), so that is compared; transformers' guide to one GPU of 2022 prints
+what nvidia-smi shows, so its CUDA context is taken off, and what is left is compared.
 """
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import inspector
@@ -17,6 +21,7 @@ from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.memory import Workload
 from inspector.memory.training import (
     Sharding,
+    TrainingEstimate,
     TrainingSetup,
     Weights,
     read_weights,
@@ -35,6 +40,27 @@ TORCHTUNE_RANKS = {"meta-llama/Llama-3.2-3B": 64}
 
 LITGPT_DROPOUT = 0.05
 
+JOINT = {"stabilityai/stablelm-base-alpha-3b": "query_key_value"}
+"""Where transformers' class has one projection for queries, keys and values: adapters on it have as many parameters as
+litgpt's on queries and values."""
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "stabilityai/stablelm-base-alpha-3b": {
+        "model_type": "gpt_neox",
+        "architectures": ["GPTNeoXForCausalLM"],
+        **{"num_hidden_layers": 16, "hidden_size": 4096, "intermediate_size": 16384, "num_attention_heads": 32},
+        **{"vocab_size": 50688, "max_position_embeddings": 4096, "tie_word_embeddings": False},
+        **{"use_parallel_residual": True, "rotary_pct": 0.25, "hidden_act": "gelu"},
+    },
+    "google-bert/bert-large-uncased": {
+        "model_type": "bert",
+        "architectures": ["BertForSequenceClassification"],
+        **{"num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16},
+        **{"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
+    },
+}
+"""Published configs of models without a bundled snapshot."""
+
 LLAMAS = {
     "LLaMA-65B": (80, 8192, 22016, 64, 32000, 64),
     "meta-llama/Llama-3.1-405B": (126, 16384, 53248, 128, 128256, 8),
@@ -47,7 +73,8 @@ def predict_peak(case: Facts) -> tuple[float | None, float | None, bool | None, 
     """(predicted, measured) in GiB, whether it fitted, and why anything is missing."""
     measured = case["measured"]
     titan = str(case["engine"]).startswith("torchtitan")
-    settings = torchtitan_settings(case) if titan else _settings(case)
+    occupied = "process_mib_nvml" in measured
+    settings = torchtitan_settings(case) if titan else _trainer_settings(case) if occupied else _settings(case)
     if isinstance(settings, str):
         return None, None, None, settings
     setup, sharding, workload = settings
@@ -62,9 +89,15 @@ def predict_peak(case: Facts) -> tuple[float | None, float | None, bool | None, 
         if training.reserved is None:
             return None, None, None, "torchtitan prints reserved memory, of which no rule is known for this run"
         return training.reserved / GIB, measured["peak_gib"], None, ""
+    if occupied:
+        context = measured.get("cuda_context_mib", V100_CONTEXT_MIB)
+        return training.peak / GIB, (measured["process_mib_nvml"] - context) / 1024, None, ""
     more = 0
-    if setup.checkpointing == "none":
-        kept = {"litgpt": _fused_projection, "torchtune": _expanded_heads}.get(str(case["engine"]).split(" ")[0])
+    engine = str(case["engine"]).split(" ")[0]
+    if engine == "litgpt" and not model.architecture.mlp_gated and setup.checkpointing == "none":
+        more = _plain_litgpt(model, workload, setup, training) - training.peak
+    elif setup.checkpointing == "none":
+        kept = {"litgpt": _fused_projection, "torchtune": _expanded_heads}.get(engine)
         more = kept(model, workload) if kept else 0
     if "peak_gib" in measured:
         return (training.peak + more) / GIB, measured["peak_gib"], None, ""
@@ -104,7 +137,7 @@ def _settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
         if engine == "torchtune":
             how["lora_targets"] = TORCHTUNE_TARGETS
         elif engine == "litgpt" or "q,v" in method:
-            how["lora_targets"] = "q_proj,v_proj"
+            how["lora_targets"] = JOINT.get(str(case["model_id"]), "q_proj,v_proj")
         if engine == "litgpt":
             how["lora_dropout"] = LITGPT_DROPOUT
     if how.get("method") == "qlora":
@@ -128,6 +161,40 @@ def _settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
     sharding = Sharding(fsdp=cards, offload=offload, shard_embeddings=cards > 1 and engine == "torchtune")
     context = given.get("longest_example_tokens") or given.get("max_seq_len") or given.get("seq_len") or 512
     return TrainingSetup(**how), sharding, Workload(context, given.get("micro_batch") or given.get("batch") or 1)
+
+
+V100_CONTEXT_MIB = 1343
+"""CUDA's context on the guide's V100, where a case does not say it."""
+
+
+def _trainer_settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
+    """A run of transformers' Trainer of 2022 (4.15, torch 1.10), as its guide to one GPU has them.
+
+    AdamW is transformers' own, a loop; attention is eager; and zero_grad leaves the gradients where they are, zeros, so
+    that every step is one of accumulation.
+    """
+    given = case["settings"]
+    words = f"{case.get('dtype')} {given}".lower().replace("_", " ")
+    batch = next((given[key] for key in BATCHES if key in given), None)
+    if batch is None or not isinstance(given.get("seq_len"), int):
+        return "batch and length are not stated"
+    accumulation = next((value for key, value in given.items() if "accum" in key and isinstance(value, int)), 1)
+    again = any("checkpointing" in key and value not in (False, None, "off") for key, value in given.items())
+    half = any(each in words for each in ("'fp16': true", "fp16 mixed", "mixed", "dtype': 'float16", "amp"))
+    named = str(given.get("optimizer", "AdamW")).lower()
+    optimizer = "adafactor" if "adafactor" in named else "adamw-8bit" if "8" in named else "adamw"
+    setup = TrainingSetup(
+        precision="mixed" if half or "fp16" in str(case.get("dtype")) else "fp32",
+        attention="eager",
+        checkpointing="full" if again else "none",
+        optimizer=optimizer,
+        optimizer_impl="for-loop",
+    )
+    return setup, Sharding(grad_accum=max(2, accumulation)), Workload(given["seq_len"], batch)
+
+
+BATCHES = ("per_device_train_batch_size", "per_device_batch", "micro_batch", "batch_size", "batch", "local_batch")
+"""What cases call the sequences of one forward pass."""
 
 
 COMPILED_LOSS_SINCE = "2025"
@@ -184,10 +251,20 @@ def _model(name: str) -> tuple[Model, Weights]:
         checkpoint = _llama(name, *shape, key_value_heads=key_value_heads)
         model = build_model(checkpoint)
     else:
+        if name in CONFIGS:
+            return _of_config(name)
         name = {"meta-llama/Llama-3.1-70B": "meta-llama/Llama-3.3-70B-Instruct"}.get(name, name)  # of the same shape
         inspection = inspector.inspect(name, offline=True)
         checkpoint, model = inspection.checkpoint, inspection.model
     return model, read_weights(checkpoint, model.architecture)
+
+
+def _of_config(name: str) -> tuple[Model, Weights]:
+    """A model by its config alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(CONFIGS[name]), "utf-8")
+        inspection = inspector.inspect(folder, offline=True)
+    return inspection.model, read_weights(inspection.checkpoint, inspection.model.architecture)
 
 
 def _fused_projection(model: Model, workload: Workload) -> int:
@@ -200,6 +277,30 @@ def _fused_projection(model: Model, workload: Workload) -> int:
     heads = (config.num_attention_heads or 0) + (config.num_key_value_heads or config.num_attention_heads or 0)
     width = heads * (config.head_dim or 0)
     return 2 * width * workload.batch * workload.context * (config.num_hidden_layers or 0)
+
+
+def _plain_litgpt(model: Model, workload: Workload, setup: TrainingSetup, training: TrainingEstimate) -> int:
+    """The peak of litgpt's own class where its MLP is one GELU between two products (phi, StableLM, Pythia).
+
+    Its blocks keep less than transformers' (lit_gpt/model.py and lora.py of commit 8641822; the same class under fake
+    tensors keeps 29.2 bytes a hidden value and token of phi-1.5 and StableLM, this 29): the norm's input, dropout's
+    mask and what it leaves, the joint projection, rotated queries and keys, what adapters give to queries and values,
+    attention's output, and GELU's input. Of logits it keeps two copies in 16 bits. 4-bit layers before bitsandbytes
+    0.44 also keep their inputs: the norm's output and GELU's; and the head is in 4 bits, too (0.5625 B a value), with a
+    copy in 16 bits while it is at work.
+    """
+    config = model.architecture
+    hidden, inner = config.hidden_size or 0, config.intermediate_size or 0
+    width = config.head_dim or 0
+    query, key = (config.num_attention_heads or 0) * width, (config.num_key_value_heads or 0) * width
+    block = 5 * hidden + 2 * (query + 2 * key) + 2 * (query + key) + 2 * (query + key) + 2 * query + 2 * inner
+    head = 0
+    if setup.old_bitsandbytes:
+        block += 2 * hidden + 2 * inner
+        head = int(0.5625 * hidden * (config.vocab_size or 0))
+    tokens = workload.batch * workload.context
+    kept = tokens * ((config.num_hidden_layers or 0) * block + 4 * (config.vocab_size or 0))
+    return head + kept + sum(part.bytes or 0 for part in training.parts if part.name in ("weights", "optimizer_states"))
 
 
 def _expanded_heads(model: Model, workload: Workload) -> int:
