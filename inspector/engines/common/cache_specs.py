@@ -19,7 +19,7 @@ from inspector.model.layers.full import Attention, FullAttention
 from inspector.model.layers.hybrid import HybridAttention
 from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
-from inspector.model.layers.layer import StateTensor
+from inspector.model.layers.layer import Layer, StateTensor
 from inspector.model.layers.linear import LinearAttention
 from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.sliding import SlidingAttention
@@ -47,6 +47,7 @@ class CacheSettings:
         hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
         latent_block_multiple: tokens that the block of latents beside states is a multiple of.
         packed_sparse_latents: an FP8 cache of sparse latent attention has DeepSeek's layout.
+        sparse_latents: latents without an indexer of their own go by another layer's, and so have that layout, too.
         head_bytes: bytes of a token's key and value in one head, where they are packed with their scales.
         latent_row: bytes of a token's row of sparse latent attention, likewise.
         shared_bytes: bytes of each token that all layers share.
@@ -67,6 +68,7 @@ class CacheSettings:
     hybrid: bool = True
     latent_block_multiple: int = 64
     packed_sparse_latents: bool = True
+    sparse_latents: bool = False
     head_bytes: HeadBytes | None = None
     latent_row: int | None = None
     shared_bytes: int = 0
@@ -77,6 +79,20 @@ class CacheSettings:
         if self.head_bytes is not None:
             return heads * self.head_bytes(layer.head_dim, layer.v_head_dim)
         return heads * (layer.head_dim + layer.v_head_dim) * self.element_bytes
+
+    def latent_bytes(self, layer: LatentAttention, *, sparse: bool) -> int:
+        """Bytes of a token's latent: (kv_lora_rank + qk_rope_head_dim) values.
+
+        FP8 latents of sparse attention take r + 4 * ceil(r / 128) + 2 * rope bytes: values, float32 scales, and the
+        rotated part in 16 bits. Worked example: DeepSeek's 512 and 64: 656 bytes (vllm/v1/kv_cache_interface.py:
+        MLAAttentionSpec, "fp8_ds_mla"; sglang/srt/mem_cache/memory_pool.py: DSATokenToKVPool).
+        """
+        rank, rope = layer.kv_lora_rank, layer.qk_rope_head_dim
+        if sparse and self.latent_row is not None:
+            return self.latent_row
+        if sparse and self.element_bytes == 1 and self.packed_sparse_latents:
+            return rank + 4 * ceil_div(rank, 128) + 2 * rope
+        return (rank + rope) * self.element_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +197,8 @@ def _(layer: Attention, settings: CacheSettings) -> tuple[Spec, ...]:
 
 @specs_of.of(LatentAttention)
 def _(layer: LatentAttention, settings: CacheSettings) -> tuple[Spec, ...]:
-    """block * (kv_lora_rank + qk_rope_head_dim) * bytes: one row for all heads, whole on every rank."""
-    page = settings.block_size * (layer.kv_lora_rank + layer.qk_rope_head_dim) * settings.element_bytes
+    """block * bytes: one row for all heads, whole on every rank."""
+    page = settings.block_size * settings.latent_bytes(layer, sparse=settings.sparse_latents)
     if settings.hybrid and layer.sliding_window is not None:
         return (SlidingSpec(settings.block_size, page, layer.sliding_window),)
     return (FullSpec(settings.block_size, page),)
@@ -193,21 +209,19 @@ def _(layer: IndexedAttention, settings: CacheSettings) -> tuple[Spec, ...]:
     """The attention's rows, and an indexer key: beside latents a byte a value and a float32 scale for each 128 of them
     (vllm/model_executor/models/deepseek_v2.py: DeepseekV32IndexerCache), beside heads 16 bits a value, whatever the
     rows have (vllm/models/minimax_m3/common/indexer.py: MiniMaxM3IndexerCache).
-
-    FP8 latents take r + 4 * ceil(r / 128) + 2 * rope bytes: values, float32 scales, and the rotated part in 16 bits.
-    Worked example: DeepSeek's 512 and 64: 656 bytes (vllm/v1/kv_cache_interface.py: MLAAttentionSpec, "fp8_ds_mla";
-    sglang/srt/mem_cache/memory_pool.py: DSATokenToKVPool).
     """
-    rows, latent = specs_of(layer.attention, settings), layer.attention
+    latent = layer.attention
     width = layer.index_head_dim + 4 * ceil_div(layer.index_head_dim, 128)
-    if not isinstance(latent, LatentAttention):
-        width = 2 * layer.index_head_dim
-    if settings.latent_row is not None and isinstance(latent, LatentAttention):
-        rows = tuple(replace(row, page_size_bytes=settings.block_size * settings.latent_row) for row in rows)
-    elif settings.element_bytes == 1 and settings.packed_sparse_latents and isinstance(latent, LatentAttention):
-        packed = latent.kv_lora_rank + 4 * ceil_div(latent.kv_lora_rank, 128) + 2 * latent.qk_rope_head_dim
-        rows = tuple(replace(row, page_size_bytes=settings.block_size * packed) for row in rows)
+    if isinstance(latent, LatentAttention):
+        rows = specs_of(latent, replace(settings, sparse_latents=True))
+    else:
+        rows, width = specs_of(latent, settings), 2 * layer.index_head_dim
     return (*rows, FullSpec(settings.block_size, settings.block_size * width))
+
+
+def sparse_latents(layers: Sequence[Layer]) -> bool:
+    """Whether a layer's latents are picked by an indexer (DeepSeek-V3.2, GLM-5)."""
+    return any(isinstance(layer, IndexedAttention) and isinstance(layer.attention, LatentAttention) for layer in layers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from inspector.engines.common.cache_specs import CacheSettings, ChunkedSpec, SlidingSpec, StateSpec, specs_of
+from inspector.engines.common.cache_specs import (
+    CacheSettings,
+    ChunkedSpec,
+    SlidingSpec,
+    StateSpec,
+    sparse_latents,
+    specs_of,
+)
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
 from inspector.engines.common.served import Card, ServedModel
-from inspector.engines.sglang.cache_types import TYPES, workspace_bytes
+from inspector.engines.sglang.cache_types import TYPES, packs_sparse_latents, workspace_bytes
 from inspector.engines.sglang.fraction import NEWEST, USUAL, Batches, FractionFacts, Release, default_fraction, in_use
 from inspector.errors import UsageError, known_hint
 from inspector.model.layers.layer import Layer
@@ -203,6 +210,8 @@ def cache_settings(model: ServedModel, settings: SglangSettings, card: Card | No
         block_size=settings.page_size,
         element_bytes=kept.element_bytes or model.element_bytes,
         head_bytes=kept.head,
+        sparse_latents=sparse_latents(model.layers),
+        packed_sparse_latents=packs_sparse_latents(card),
         shared_bytes=0 if card is None else workspace_bytes(name, model, card, settings.tp_size),
         state_bytes=model.element_bytes,
         tensor_parallel=settings.tp_size,

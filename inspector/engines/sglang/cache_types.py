@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inspector.engines.common.cache_types import KeptAs, fp4_head
+from inspector.engines.common.cache_specs import sparse_latents
+from inspector.engines.common.cache_types import KeptAs, cache_name, fp4_head
 from inspector.engines.common.served import Card, ServedModel
 from inspector.engines.serving import CannotTell
+from inspector.memory import Workload
+from inspector.model import Model
+from inspector.model.config.light import by_hand
 from inspector.model.layers.full import Attention
 from inspector.model.layers.sliding import SlidingAttention
 
@@ -26,6 +30,28 @@ TYPES: Mapping[str, KeptAs] = {
     "nvfp4": KeptAs(head=fp4_head, latents=False, majors=(10, 12)),
     "fp4_mx_block16": KeptAs(head=fp4_head, latents=False),
 }
+
+
+def cache_type(workload: Workload, model: Model, card: Card, asked: str | None) -> str:
+    """The type of the KV cache: as asked for, else the checkpoint's own, else what classes make of "auto": FP8 for
+    sparse latents on Blackwell, and for what by_hand.json names (arg_groups/overrides.py: _dsa_kv_cache_dtype_default).
+
+    Raises:
+        UsageError: SGLang has no such cache.
+    """
+    named, shape = cache_name(workload, model, asked, TYPES, STORED), model.architecture
+    if named != "auto":
+        return {"fp8": "fp8_e5m2"}.get(named, named)
+    newer = card.compute_capability is not None and card.compute_capability >= (10, 0)
+    if (newer and sparse_latents(shape.layers)) or shape.architecture in by_hand("sglang_fp8_caches"):
+        return "fp8_e4m3"
+    return "auto"
+
+
+def packs_sparse_latents(card: Card | None) -> bool:
+    """Whether FP8 latents of sparse attention have DeepSeek's layout: not on Blackwell's data-center GPUs, whose
+    backend reads plain rows (mem_cache/kv_cache_configurator.py: calculate_mla_kv_cache_dim)."""
+    return card is None or card.compute_capability is None or card.compute_capability[0] != 10
 
 
 def check_cache(name: str, model: ServedModel, card: Card) -> None:

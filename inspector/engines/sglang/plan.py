@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 from inspector.devices.spec import GpuSpec
-from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import (
     NO_FACTS,
@@ -21,7 +20,7 @@ from inspector.engines.common.served import ServedModel, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_cards
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
-from inspector.engines.sglang.cache_types import STORED, TYPES, check_cache
+from inspector.engines.sglang.cache_types import cache_type, check_cache
 from inspector.engines.sglang.drafts import NOTE as DRAFT_NOTE
 from inspector.engines.sglang.drafts import with_draft
 from inspector.engines.sglang.explain import explain_sglang
@@ -103,7 +102,7 @@ def _account(
     if spec.mixed:
         refuse_imbalance(spec, tensor)
     card = rank_device(smallest(spec) if spec.mixed else spec)
-    cache = cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED)
+    cache = cache_type(workload, model, card, options.kv_cache_dtype)
     check_cache(cache, served, card)
     chosen = _settings(model.architecture, cache, workload.context, (tensor, pipeline), options)
     chosen = with_draft(chosen, options.draft, model, served)
@@ -156,7 +155,7 @@ def _settings(
     return budget.SglangSettings(
         context_length=context,
         mem_fraction_static=options.mem_fraction_static,
-        kv_cache_dtype={"fp8": "fp8_e5m2"}.get(cache, cache),
+        kv_cache_dtype=cache,
         tp_size=degrees[0],
         pp_size=degrees[1],
         ep_size=options.expert_parallel or 1,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from inspector.engines.common.cache_specs import CacheSettings
+from inspector.engines.common.cache_specs import CacheSettings, sparse_latents
 from inspector.engines.common.heads import DRAFT_TOKENS
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import ceil_div, rank_shares, stage_layers
@@ -178,6 +178,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         block_size=settings.block_size,
         element_bytes=kept.element_bytes or model.element_bytes,
         head_bytes=kept.head,
+        sparse_latents=sparse_latents(model.layers),
         latent_row=kept.latent,
         state_bytes=model.element_bytes,
         recurrent_bytes=_STATE_BYTES[settings.mamba_ssm_cache_dtype] or model.recurrent_bytes,

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
-from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.comparison import (
     MAX_TOKENS,
     Comparison,
@@ -33,8 +32,9 @@ from inspector.engines.common.ranks import rank_device
 from inspector.engines.common.served import Card, served_model
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
+from inspector.engines.vllm.backends import cache_type
 from inspector.engines.vllm.cache import capacity
-from inspector.engines.vllm.cache_types import STORED, TYPES
+from inspector.engines.vllm.cache_types import TYPES
 from inspector.engines.vllm.drafts import with_draft
 from inspector.engines.vllm.loads import as_cached, resolve_dtype
 from inspector.engines.vllm.lora import RANKS, USUAL_LORAS, USUAL_RANK
@@ -180,7 +180,7 @@ def _of_printed_pool(
         version=version,
         max_num_batched_tokens=options.max_num_batched_tokens,
         max_num_seqs=options.max_num_seqs,
-        kv_cache_dtype=cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED),
+        kv_cache_dtype=cache_type(workload, model, rank_device(spec), version.release, options.kv_cache_dtype),
         tensor_parallel_size=tensor,
         pipeline_parallel_size=pipeline,
         block_size=whole(run.settings.get("block_size"), 4096) or 16,

@@ -9,7 +9,6 @@ from functools import cache, partial
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
-from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.common.ranks import (
     NO_FACTS,
@@ -24,7 +23,8 @@ from inspector.engines.common.served import Card, ServedModel, VisionFacts, serv
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
-from inspector.engines.vllm.cache_types import STORED, TYPES, check_cache
+from inspector.engines.vllm.backends import cache_type, check_backends
+from inspector.engines.vllm.cache_types import check_cache
 from inspector.engines.vllm.drafts import draft_notes, with_draft
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
@@ -147,15 +147,17 @@ def _chosen(
     """All that the account goes by.
 
     Raises:
-        CannotTell: it has no such cache, or nothing is known of what drafts.
+        CannotTell: it has no such cache or no kernels for the attention, or nothing is known of what drafts.
     """
-    kept_as = cache_name(workload, model, options.kv_cache_dtype, TYPES, STORED)
-    chosen = replace(_settings(workload, options, *degrees), kv_cache_dtype=kept_as)
+    chosen, shape = _settings(workload, options, *degrees), model.architecture
+    check_backends(shape.layers, card, chosen.version.release)
+    kept_as = cache_type(workload, model, card, chosen.version.release, options.kv_cache_dtype)
     check_cache(kept_as, served, card, chosen.version.release)
+    chosen = replace(chosen, kv_cache_dtype=kept_as)
     if adapters is not None:
         ranks = math.prod(degrees) * chosen.data_parallel_size
         chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, degrees[0], ranks, chosen))
-    if runner(model.architecture.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
+    if runner(shape.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
         chosen = replace(chosen, sampler="none")
     return with_draft(chosen, options.draft, model, served)
 
