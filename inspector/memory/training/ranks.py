@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from inspector.errors import UsageError
+from inspector.memory.precision import RECIPES
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.phases import Moment
 from inspector.memory.training.sharding import CHUNKS, Sharding
@@ -195,7 +196,7 @@ def sharded(
         gathered = blocks.get(moment.phase, 0) * rank.block
         if not sharding.reshard:
             gathered = rank.total - held
-        more += compute * held + gathered_bytes(setup, sharding) * gathered
+        more += compute * held + int(gathered_bytes(setup, sharding) * gathered)
         if moment.phase == "backward":
             reduced = 4 if sharding.reduce_fp32 else compute
             more += int(reduced * share * (rank.block + held))
@@ -211,8 +212,12 @@ def _passes_alternate(stage: str, sharding: Sharding) -> bool:
     return stage != FIRST or (sharding.schedule == "1f1b" and sharding.grad_accum > sharding.pp)
 
 
-def gathered_bytes(setup: TrainingSetup, sharding: Sharding) -> int:
-    """Bytes of a value of the blocks' gathered weights."""
+def gathered_bytes(setup: TrainingSetup, sharding: Sharding) -> float:
+    """Bytes of a value of the blocks' gathered weights; a quantized base is gathered as it is stored
+    (bnb_4bit_quant_storage; torchao's NF4Tensor.fsdp_pre_all_gather), and each weight unpacked while it is at work."""
+    if setup.method == "qlora":
+        name = "bnb-int8" if setup.base == "int8" else "nf4-dq" if setup.double_quant else "nf4"
+        return float(RECIPES[name].bits) / 8
     return 1 if sharding.fp8_gather else 2 if setup.compute != "fp32" else 4
 
 
@@ -297,7 +302,9 @@ def communication_text(rank: Rank, setup: TrainingSetup, sharding: Sharding) -> 
             outside, counts = f", and the head's {rank.head:,} at the loss", "forward 3, backward 2"
         if not sharding.reshard:
             counts = "all of them"
-        found.append(f"gathered: (blocks of {rank.block:,}, {counts}{outside}) x {compute} B")
+        each = gathered_bytes(setup, sharding)
+        packed = f", blocks at {each:.4g} B as they are packed" if each != int(each) else ""
+        found.append(f"gathered: (blocks of {rank.block:,}, {counts}{outside}) x {compute} B{packed}")
         if not sharding.reshard and sharding.grad_accum > 1:
             found.append("whole gradients until the last microbatch")
     if sharding.buckets:

@@ -66,7 +66,7 @@ def reserved_bytes(
         optimizer: that of the optimizer's step.
     """
     compute = 2 if setup.compute != "fp32" else 4
-    gathering = compute * rank.outside + gathered_bytes(setup, sharding) * rank.block
+    gathering = compute * rank.outside + int(gathered_bytes(setup, sharding) * rank.block)
     rest = 0
     for moment in passes:
         lost = holes.block + holes.logits if moment.phase == "loss" and moment.logits else 0

@@ -76,6 +76,25 @@ def test_fsdp_gathers_as_many_blocks_as_torch_does() -> None:
     assert found["apart"] == pytest.approx(GATHERED_APART, abs=0.1)
 
 
+def test_fsdp_gathers_a_4_bit_base_as_it_is_packed() -> None:
+    """torchtune's README: Llama 3.1 405B with QLoRA on eight A100s takes 44.8 GB each; blocks of 3.2 billion parameters
+    gathered in bf16, three at once, would be 19 GB of it."""
+    found = inspector.train(
+        "meta-llama/Llama-3.1-405B",
+        offline=True,
+        context=2048,
+        batch=2,
+        sharding={"fsdp": 8, "shard_embeddings": True},
+        **{"method": "qlora", "adapter_dtype": "bf16", "checkpointing": "full", "logits": "chunked-loss"},
+        **{"optimizer_impl": "fused", "lora_targets": "q_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"},
+    ).training
+    assert found.peak is not None
+    assert found.peak / 2**30 == pytest.approx(44.8, rel=0.13)
+    part = found.part("temporaries")
+    assert part is not None
+    assert "blocks at 0.5159 B as they are packed" in part.formula
+
+
 def test_fsdp_gathers_three_blocks_and_what_is_outside_them(llama: Model) -> None:
     """A block of Llama 3 8B has 218,112,000 parameters; embedding, head and norm 1,050,677,248."""
     alone, spread = estimate(llama), estimate(llama, fsdp=8)
