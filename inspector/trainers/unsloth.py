@@ -20,7 +20,7 @@ def read(reading: Reading) -> None:
     reading.take("batch", "training.batch_size", 2)
     reading.take("grad_accum", "training.gradient_accumulation_steps", 4)
     reading.assume("optimizer", "adamw-8bit", "its trainer's default, adamw_8bit")
-    reading.assume("logits", "chunked", "its cross entropy makes logits by chunks (unsloth_zoo/fused_losses)")
+    fused_loss(reading)
     reading.assume("attention", "sdpa")
     if not reading.flag("training.packing"):
         reading.notes.append("without packing a step's longest sequence is taken to have max_seq_length tokens")
@@ -45,6 +45,16 @@ def _adapters(reading: Reading) -> None:
     tell(reading, "lora_targets", "all-linear" if every else names, "lora.target_modules")
     if reading.flag("lora.use_dora"):
         reading.put("dora", True, "lora.use_dora")
+
+
+def fused_loss(reading: Reading) -> None:
+    """Its cross entropy takes as large a chunk as half of the free memory holds in fp32, and 4 GiB at most."""
+    reading.assume("logits", "chunked", "its cross entropy makes logits by chunks (unsloth_zoo/fused_losses)")
+    reading.assume("logits_chunk", CHUNK_GIB, "its chunks' most (unsloth_zoo ce232d6, _get_chunk_multiplier)")
+
+
+CHUNK_GIB = 4.0
+"""GiB of a chunk's logits in fp32; UNSLOTH_CE_LOSS_TARGET_GB sets another."""
 
 
 def checkpointing(reading: Reading, key: str) -> None:

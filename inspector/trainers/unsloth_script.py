@@ -31,7 +31,7 @@ def read(reading: Reading) -> None:
     reading.take("batch", "args.per_device_train_batch_size", 4)
     reading.take("grad_accum", "args.gradient_accumulation_steps", 2)
     common.optimizer(reading, "args.optim", "adamw_8bit")
-    reading.assume("logits", "chunked", "its cross entropy makes logits by chunks (unsloth_zoo/fused_losses)")
+    unsloth.fused_loss(reading)
     reading.assume("attention", "sdpa")
     packing = [reading.flag(f"{kind}.packing") for kind in ("args", "trainer")]
     if not any(packing):

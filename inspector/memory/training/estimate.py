@@ -69,6 +69,8 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's);
             "chunked-loss", all in 16 bits, and the loss's fp32 copies a chunk at a time in compiled kernels
             (torchtune's CEWithChunkedOutputLoss); "compiled-loss", the same without chunks (torchtitan's, compiled).
+        logits_chunk: for "chunked" and the model's own loss: GiB that a chunk's logits would take in fp32 (Unsloth's
+            4); None for Liger's chunks.
         lora_targets: "all-linear", or names of modules with commas between.
         adapter_dtype: of the adapters; peft's default is fp32 (autocast_adapter_dtype).
         dora: adapters with a trained magnitude (arXiv 2402.09353).
@@ -194,6 +196,16 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         docs="`all` at once; `chunked`: a fused linear cross entropy (Liger); `chunked-loss`: all in the model's"
         " precision, upcast a chunk at a time by a compiled loss (torchtune); `compiled-loss`: the same in one piece"
         " (torchtitan)",
+    )
+    logits_chunk: float | None = setting(
+        None,
+        rare=True,
+        help="For --logits chunked: GiB of a chunk's logits in fp32 (Unsloth: 4). Default: Liger's chunks.",
+        docs="for `--logits chunked`: GiB that a chunk's logits would take in fp32 (Unsloth: 4); else Liger's chunks",
+        unit="GiB",
+        metavar="N",
+        least=0.001,
+        most=1024,
     )
     reentrant: bool = setting(
         False,

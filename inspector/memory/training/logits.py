@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.sizes import MissingSize, Sizes
 from inspector.memory.training.table import Piece, Sum
@@ -24,6 +26,19 @@ def chunk_tokens(tokens: int, hidden: int, vocabulary: int) -> int:
     """
     share = -(-tokens // -(-vocabulary // hidden))
     return int(min(tokens, 1 << (share - 1).bit_length()))
+
+
+def sized_chunk(tokens: int, vocabulary: int, gib: float) -> int:
+    """Tokens of one chunk where so many GiB of fp32 logits are its most: all of them, or a multiple of four chunks
+    (unsloth_zoo/fused_losses/cross_entropy_loss.py: get_chunk_size).
+
+    >>> sized_chunk(4096, 128256, 4)
+    4096
+    >>> sized_chunk(16384, 128256, 4)
+    4096
+    """
+    chunks = 4 * tokens * vocabulary / (gib * 2**30)
+    return tokens if chunks <= 1 else -(-tokens // (4 * math.ceil(chunks / 4)))
 
 
 def chunked_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Piece:
@@ -56,15 +71,19 @@ def loss_parallel(head: Piece) -> Piece:
 
 
 def _fused_linear(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Piece:
-    """No more than a chunk's logits live (Liger).
+    """No more than a chunk's logits live (Liger, Unsloth).
 
     The gradients of hidden states and head are made in the forward pass, and wait for the backward one: beside a
     chunk's logits, in place of which their gradient is written, live T * h values and, where the head trains, V * h
-    values and one product of that size.
+    values and one product of that size. Unsloth's chunks run under torch.compile, whose kernels write the gradient in
+    the place of 16-bit logits, too (torch 2.13, inductor's code on the CPU).
     """
     size = 2 if setup.compute == "bf16" else 4
     tokens = sizes.letters["T"]
-    chunk = chunk_tokens(tokens, sizes.letters["h"], sizes.letters["V"])
+    if setup.logits_chunk is None:
+        chunk = chunk_tokens(tokens, sizes.letters["h"], sizes.letters["V"])
+    else:
+        chunk = sized_chunk(tokens, sizes.letters["V"], setup.logits_chunk)
     more: dict[str, float] = {"TV": (4 if setup.compute == "fp32" else 2) * chunk / tokens, "Th": size}
     more["Vh"] = (2 * size if trains else 0) + (2 if setup.compute == "mixed" else 0)
     return Piece(head.end, tuple(_plus(_without(peak, *LOGITS, "Vh"), more) for peak in head.peaks))

@@ -108,8 +108,13 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
             "transformers 5 stacks a mixture's experts in one parameter, which bitsandbytes does not quantize: they"
             f" stay at {setup.frozen_bytes} B a value"
         )
-    if setup.logits == "chunked" and setup.objective == "sft":
+    if setup.logits == "chunked" and setup.objective == "sft" and setup.logits_chunk is None:
         found.append("chunked logits follow Liger's fused linear cross entropy by its source, and were not measured")
+    elif setup.logits == "chunked" and setup.objective == "sft":
+        found.append(
+            f"chunks of at most {setup.logits_chunk:g} GiB of fp32 logits, by Unsloth's source: smaller where less than"
+            " twice as much is free; its versions before the fused loss made all logits at once"
+        )
     return found
 
 
