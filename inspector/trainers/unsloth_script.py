@@ -1,6 +1,6 @@
 """Unsloth's calls in a script or a notebook: FastLanguageModel.from_pretrained, get_peft_model, SFTConfig, SFTTrainer.
 
-What is counted is as for the YAML of its own command (unsloth.py): an upper bound.
+What is counted is as for the YAML of its own command (unsloth.py).
 """
 
 from __future__ import annotations

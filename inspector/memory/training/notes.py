@@ -8,6 +8,7 @@ from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.optimizers import BLOCKS, LOW_RANK
 from inspector.memory.training.optimizers_by_source import BY_SOURCE
 from inspector.memory.training.sharding import Sharding
+from inspector.memory.training.states import already_packed
 from inspector.memory.training.vision import VisionRun, still_parameters
 from inspector.model.model import Model
 
@@ -101,7 +102,7 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
     found = []
     if setup.objective == "sft" and classifies(model.architecture):
         found.append(f"{model.architecture.architecture}: its head is a classifier, with no logits of a vocabulary")
-    if model.architecture.quantization is not None:
+    if model.architecture.quantization is not None and not already_packed(setup, model):
         found.append(f"a {model.architecture.quantization.method} checkpoint is taken as unpacked before it is trained")
     if setup.method == "qlora" and model.architecture.experts is not None:
         found.append(

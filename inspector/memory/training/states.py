@@ -39,6 +39,8 @@ def weights(setup: TrainingSetup, model: Model, trainable: int) -> Part:
 
 def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
     """Bytes of a base in nf4 or int8; the rest is bf16, or under "mixed" fp32 where it is upcast."""
+    if already_packed(setup, model):
+        return _as_stored(setup, model)
     name = "bnb-int8" if setup.base == "int8" else "nf4-dq" if setup.double_quant else "nf4"
     recipe, counts = RECIPES[name], model.parameters.by_component
     keeps = recipe.keeps
@@ -53,6 +55,23 @@ def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
     upcast = "; peft 0.21, prepare_model_for_kbit_training" if setup.frozen_bytes == 4 else ""
     source = f"{recipe.source}{upcast}"
     return sum(packed.values()) + kept * setup.frozen_bytes, formula, source
+
+
+def already_packed(setup: TrainingSetup, model: Model) -> bool:
+    """Whether the checkpoint is packed as the adapters' base is: then what it keeps in 16 bits stays so."""
+    own = model.architecture.quantization
+    bits = 8 if setup.base == "int8" else 4
+    return setup.method == "qlora" and own is not None and own.method == "bitsandbytes" and own.bits == bits
+
+
+def _as_stored(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
+    """Bytes of a base that bitsandbytes has packed, as the checkpoint has it."""
+    own, counted = model.architecture.quantization, model.parameters
+    kept = counted.total - (own.packed_parameters if own else 0)
+    size, formula = counted.stored_bytes, f"{counted.stored_bytes:,} B of the checkpoint, as it is packed"
+    if setup.frozen_bytes == 4:
+        size, formula = size + 2 * kept, f"{formula} + {kept:,} unpacked x 2 B more in fp32"
+    return size, formula, "headers"
 
 
 def _kind(setup: TrainingSetup) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import inspector
 from benchmarks.training_cases import predict_peak
+from inspector.hub.cache.bundled import read_bundled
 
 # torchtune's README (cumulative ablation, peak active memory) and litgpt's resource tables (max_memory_allocated).
 TORCHTUNE = {"batch": 2, "max_seq_len": 4096, "packed": True}
@@ -64,6 +68,43 @@ def test_old_4_bit_layers_keep_their_inputs(quant: str, peak: float) -> None:
         case("litgpt", "meta-llama/Llama-2-7b-hf", settings, {"peak_gib": peak}, quant=quant)
     )
     assert predicted == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("model", "rank", "gib", "within"),
+    [("meta-llama/Llama-3.3-70B-Instruct", 16, 42.789, 0.05), ("Qwen/Qwen3-32B", 32, 24.529, 0.08)],
+)
+def test_unsloth_s_notebooks_on_an_a100(model: str, rank: int, gib: float, within: float) -> None:
+    """Reserved memory that unslothai/notebooks print (bdda2ef, Unsloth 2025.9.1): two sequences of 2,048 tokens."""
+    found = inspector.train(
+        model,
+        offline=True,
+        context=2048,
+        batch=2,
+        sharding={"offload": ("activations",), "grad_accum": 4},
+        **{"method": "qlora", "lora_rank": rank, "checkpointing": "full", "optimizer": "adamw-8bit"},
+        **{"logits": "chunked", "logits_chunk": 4.0},
+    ).training
+    assert found.peak is not None
+    assert found.peak / 2**30 == pytest.approx(gib, rel=within)
+
+
+def test_a_base_that_is_packed_already_keeps_its_16_bit_layers(tmp_path: Path) -> None:
+    """As Unsloth's dynamic repositories do: every fourth MLP of Qwen3 14B in bf16 takes 3.7 GiB more."""
+    bundled = read_bundled("Qwen/Qwen3-14B", "test")
+    assert bundled is not None
+    config = dict(bundled.config)
+    sizes = {}
+    for skipped in ((), tuple(f"model.layers.{layer}.mlp" for layer in range(0, 40, 4))):
+        recipe = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+        recipe |= {"quant_method": "bitsandbytes", "llm_int8_skip_modules": ["lm_head", *skipped]}
+        (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": recipe}), "utf-8")
+        found = inspector.train(str(tmp_path), offline=True, method="qlora").training.part("weights")
+        assert found is not None
+        assert found.bytes is not None
+        sizes[len(skipped)] = found.bytes
+    packed = 10 * 3 * 5120 * 17408
+    assert sizes[10] - sizes[0] == pytest.approx(packed * (2 - 4.127 / 8), rel=0.001)
 
 
 PLAIN = {"microsoft/phi-1_5": 1044, "stabilityai/stablelm-base-alpha-3b": 1034}
