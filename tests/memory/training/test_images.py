@@ -127,6 +127,21 @@ def test_what_is_not_known_of_images_is_said(
     assert reason in found.warnings[-1]
 
 
+def test_gemmas_image_tokens_have_a_mask_in_every_block() -> None:
+    """Gemma3Model masks both kinds of layers where there are images; sdpa keeps the mask in 16 bits for each block."""
+
+    def peak(**more: Any) -> int:
+        more = {"attention": "sdpa", "images": 1, **more}
+        found = inspector.train("google/gemma-3-4b-it", offline=True, method="lora", context=8192, **more)
+        return found.training.peak or 0
+
+    image, text = peak(), peak(images=0)
+    full_layers, pairs = 5, 8192**2
+    assert 0 < image - text - full_layers * 2 * pairs < 4 * pairs  # and the masks themselves, of both kinds of layers
+    assert peak(attention="eager") > image
+    assert not peak(attention="flash")
+
+
 def test_adapters_leave_the_vision_part_frozen() -> None:
     with pytest.raises(UsageError, match="trains parameters of the model itself"):
         TrainingSetup(method="lora", vision="trained")
