@@ -179,7 +179,7 @@ def checkpoint_of(
     checkpoint = resolver.resolve(model, revision, config_only=asked.config_only)
     if checkpoint.design is None and not asked.set:
         return checkpoint
-    from inspector.model.design import designed
+    from inspector.model.design.designed import designed
 
     return designed(checkpoint, asked.changes)
 

@@ -77,7 +77,7 @@ class LoadedModel:
             return self
         from inspector.hub.checkpoint import config_alone
         from inspector.model import build_model
-        from inspector.model.design import designed
+        from inspector.model.design.designed import designed
 
         checkpoint = config_alone(self.checkpoint) if asked.config_only else self.checkpoint
         checkpoint = designed(checkpoint, asked.changes)

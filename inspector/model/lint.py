@@ -10,12 +10,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 from inspector.hub.cache.snapshot import format_indices
+from inspector.hub.checkpoint import PLACEHOLDER
 from inspector.hub.dtypes import DTYPE_BITS
 from inspector.model.config.expressions import holds, key_of, names_in, number_of
 from inspector.model.config.light import Entry, table
 from inspector.model.layers.layer import Layer
 from inspector.model.model import Architecture
-from inspector.model.parameters.names import TensorGroup, component, stack
+from inspector.model.parameters.names import TensorGroup, component, modules, stack
 from inspector.tables import table_text
 
 EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embed_in"})
@@ -200,9 +201,9 @@ def _plural(count: int, noun: str) -> str:
 
 
 ShapeRow = tuple[list[Sequence[Any]], dict[str, Any], dict[str, list[str]], dict[str, str]]
-"""Of a type: [expression of keys, tensor, axis, perhaps a condition for it], the
-defaults and the names of the keys (of several in a config, the first one counts; of none, the class makes its own), the
-types of each part. An axis below 0 is the number of layers or experts that a name counts; `i` is a layer's number."""
+"""Of a type: [expression of keys, tensor, axis, perhaps a condition for it], the defaults and the names of the keys (of
+several in a config, the first one counts; of none, the class makes its own), the types of each part. An axis below 0 is
+the number of layers or experts that a name counts; `i` is a layer's number, and `class_name` a key, too."""
 
 WORD = re.compile(r"\b[A-Za-z_][\w.]*\b(?!\()")
 """A key in an expression, no function."""
@@ -258,6 +259,21 @@ def wrong_sizes(
         said.add(expression)
 
 
+def sizes_of_none(config: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether a config tells a size above 0 of a module that none of these tensors is in."""
+    row, there = _shapes(str(config.get("model_type"))), modules(names)
+    if row is None:
+        return False
+    keys = _Keys(config, row)
+    return any(
+        axis >= 0
+        and (module := name.rpartition(".")[0]) not in there
+        and PLACEHOLDER in module
+        and (keys.size(expression, {}, (0,)) or 0) > 0
+        for expression, name, axis, *_ in row[0]
+    )
+
+
 def wrong_rows(
     config: Mapping[str, Any], groups: Iterable[TensorGroup], stack: str | None
 ) -> Iterator[tuple[str, str, str]]:
@@ -301,7 +317,8 @@ class _Keys:
 
     def __init__(self, config: Mapping[str, Any], row: ShapeRow) -> None:
         _, self._defaults, self._names, parts = row
-        self._config = config
+        classes = config.get("architectures")
+        self._config = {**config, "class_name": classes[0] if isinstance(classes, list) and classes else None}
         kinds = {prefix: _part(config, prefix).get("model_type") for prefix in parts}
         self._others = {prefix for prefix, kind in kinds.items() if kind and kind not in parts[prefix].split()}
 

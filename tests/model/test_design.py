@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 import inspector
-from inspector.errors import InspectError, UnreadableModel, UsageError
+from inspector.errors import InspectError, InvalidConfig, UnreadableModel, UsageError
 from inspector.hub.cache.bundled import bundled_models, read_bundled
 from inspector.hub.checkpoint import config_alone
 from inspector.hub.resolver import Resolver, design_of
 from inspector.model.build import build_model
 from inspector.model.config.expressions import holds, size_of
-from inspector.model.design import designed, read_changes
-from inspector.model.design.full import add_layers
+from inspector.model.design.changes import read_changes
+from inspector.model.design.derived import add_layers
+from inspector.model.design.designed import designed
 from inspector.tables import table_names, table_text
 from tests.conftest import TINY_LLAMA, Run
 
@@ -303,6 +304,12 @@ def test_layers_with_values_of_their_own_are_told_as_lists() -> None:
     assert "layer_head_dim" not in config
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "²", "1.5"])
+def test_values_of_a_layer_whose_number_is_none_are_refused(number: str) -> None:
+    with pytest.raises(InvalidConfig, match="no layer's number"):
+        add_layers({"num_hidden_layers": 3, "per_layer_config": {number: {"head_dim": 16}}})
+
+
 def test_a_list_of_another_length_than_the_tables_know_is_not_told_as_exact() -> None:
     config = {"architectures": ["ConvNextModel"], "model_type": "convnext"}
     longer = {"hidden_sizes": [96, 192, 384, 768, 1536], "depths": [3, 3, 9, 3, 1], "num_stages": 5}
@@ -351,7 +358,7 @@ from inspector.hub.cache.bundled import bundled_models, read_bundled
 from inspector.hub.checkpoint import config_alone
 from inspector.model.build import build_model
 from inspector.model.config.light import installed
-from inspector.model.design import designed
+from inspector.model.design.designed import designed
 assert installed() is None
 for listed in bundled_models():
     checkpoint = read_bundled(listed.name, "")

@@ -368,7 +368,8 @@ def test_old_spellings_are_the_same_parameters() -> None:
         Tensor("bert.encoder.layer.0.output.LayerNorm.beta", "F32", (8,)),
         Tensor("bert.embeddings.position_ids", "I64", (1, 4)),
     )
-    assert (parameters.total, parameters.buffers, parameters.exact) == (16, 4, True)
+    assert (parameters.total, parameters.buffers) == (16, 4)
+    assert all("the files hold no" in note for note in parameters.notes)
 
 
 def test_t5_embeddings_saved_three_times_count_once() -> None:

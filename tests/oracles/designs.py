@@ -44,7 +44,7 @@ from fixtures.design_builds import few_layers, switches  # noqa: E402
 from inspector.errors import InspectError  # noqa: E402
 from inspector.hub.resolver import design_of  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
-from inspector.model.design import designed  # noqa: E402
+from inspector.model.design.designed import designed  # noqa: E402
 from inspector.model.parameters.classes import class_folders  # noqa: E402
 from tests.oracles import table  # noqa: E402
 from tests.oracles.parameters import VARIATIONS, one_line, varied, written_config  # noqa: E402

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from inspector.errors import InvalidConfig, UnreadableModel
 from inspector.hub.cache.snapshot import MAX_TENSORS
 from inspector.hub.checkpoint import PLACEHOLDER, Held, Tensor
-from inspector.model.config.expressions import holds, key_of, size_of
+from inspector.model.config.expressions import holds
 from inspector.model.config.light import release
 from inspector.model.design.changes import Change
 from inspector.model.design.full import full_config
-from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of
+from inspector.model.design.tables import Cases, ClassDesign, Row, class_design, classes_of, size
 from inspector.model.parameters.classes import class_of, find_class
 from inspector.model.parameters.names import component
 
@@ -120,14 +120,12 @@ def _check_parts(design: ClassDesign, full: Mapping[str, Any]) -> None:
     Raises:
         UnreadableModel: with the part.
     """
-    for part, model_type in design.parts.items():
-        found = key_of(full, f"{part}.model_type")
-        if found is not None and found != model_type:
-            raise UnreadableModel(
-                f"cannot tell the parameters from the config alone: its {part} is of type {str(found)[:80]!r}, and the"
-                f" tables have {design.name} with {model_type!r}",
-                HINT,
-            )
+    for part, kind in design.others(full).items():
+        raise UnreadableModel(
+            f"cannot tell the parameters from the config alone: its {part} is of type {kind[:80]!r}, and the tables"
+            f" have {design.name} with {design.parts[part]!r}",
+            HINT,
+        )
 
 
 def _inexact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
@@ -135,10 +133,8 @@ def _inexact(design: ClassDesign, full: Mapping[str, Any]) -> tuple[str, ...]:
     doubts = []
     if design.wrong:
         doubts.append(f"the tables of {design.name} are not right for every config: parameters may differ")
-    for path, value in design.fixed.items():
-        found = size_of(path, full) if path.startswith("len(") else key_of(full, path)
-        if found != value and not (found is None and "." in path):
-            doubts.append(f"config.json: {path} is {str(found)[:40]}; the tables know {str(value)[:40]} alone")
+    for path, found in design.changed(full).items():
+        doubts.append(f"config.json: {path} is {str(found)[:40]}; the tables know {str(design.fixed[path])[:40]} alone")
     return tuple(doubts[:3])
 
 
@@ -217,12 +213,9 @@ def _indices(row: Row, full: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
 
 
 def _size(cases: Cases, full: Mapping[str, Any], indices: tuple[int, ...], row: Row, missing: int | None = None) -> int:
-    for text, condition in cases:
-        if holds(condition, full, indices):
-            size = size_of(text, full, indices)
-            if size is not None:
-                return size
-            break
+    found = size(cases, full, indices)
+    if found is not None:
+        return found
     if missing is not None:
         return missing
     raise InvalidConfig(

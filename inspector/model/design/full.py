@@ -13,22 +13,8 @@ from inspector.errors import InvalidConfig, UsageError
 from inspector.model.config.from_class import arguments, known_model_type, quiet
 from inspector.model.config.light import installed, table
 from inspector.model.design.changes import Change
+from inspector.model.design.derived import add_derived
 from inspector.model.design.without_class import full_without_class
-
-MOST_ITEMS = 100_000
-OF_LAYERS = (
-    "head_dim",
-    "kv_lora_rank",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "num_local_experts",
-    "q_lora_rank",
-    "qk_nope_head_dim",
-    "qk_rope_head_dim",
-    "v_head_dim",
-)
-"""Keys of sizes that some models have another value of in some layers."""
-
 
 OF_HEADS = ("hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 
@@ -55,8 +41,7 @@ def full_config(
         full = _full_by_class(config, config_class, changes, before)
     for change in changes:
         _check_heads(full, change)
-    _count_labels(full, config)
-    add_layers(full)
+    add_derived(full, config)
     return full
 
 
@@ -97,30 +82,6 @@ def _full_by_class(
     for change in changes:
         _check_known(change, before or {}, made)
     return full
-
-
-def add_layers(part: dict[str, Any]) -> None:
-    """Adds to a config and its parts, where layers have values of their own (`per_layer_config`), a list with an entry
-    a layer of each such key: `layer_head_dim` of `head_dim`."""
-    own, count = part.get("per_layer_config"), part.get("num_hidden_layers")
-    if "per_layer_config" in part and type(count) is int and 0 < count <= MOST_ITEMS:
-        layers = {int(at): each for at, each in (own or {}).items() if str(at).isdigit() and isinstance(each, Mapping)}
-        for key in OF_LAYERS:
-            values = [layers.get(at, {}).get(key, part.get(key)) for at in range(count)]
-            if any(value is not None for value in values):
-                part[f"layer_{key}"] = values
-    for inner in list(part.values()):
-        if isinstance(inner, dict):
-            add_layers(inner)
-
-
-def _count_labels(full: dict[str, Any], config: Mapping[str, Any]) -> None:
-    """`num_labels`, which a file may have as the number of its labels' names."""
-    labels, count = config.get("id2label"), config.get("num_labels")
-    if isinstance(labels, Mapping) and labels:
-        full["num_labels"] = len(labels)
-    else:
-        full["num_labels"] = count if type(count) is int else 2
 
 
 def _check_known(change: Change, before: Mapping[str, Any], made: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from inspector.hub.cache.snapshot import parse_indices
 from inspector.hub.checkpoint import PLACEHOLDER
+from inspector.model.config.expressions import holds, key_of, size_of
 from inspector.model.parameters.classes import class_folders
 from inspector.tables import table_text
 
@@ -67,6 +68,26 @@ class ClassDesign:
     def model_type(self) -> str:
         """As the config has it; "" where it has none."""
         return self.config_type.partition("@")[0]
+
+    def others(self, full: Mapping[str, Any]) -> dict[str, str]:
+        """Part of a config -> its type, of those that are of another type than here: their tensors are others."""
+        found = {part: key_of(full, f"{part}.model_type") for part in self.parts}
+        return {part: str(kind) for part, kind in found.items() if kind is not None and kind != self.parts[part]}
+
+    def changed(self, full: Mapping[str, Any]) -> dict[str, Any]:
+        """Fixed key -> its value, of those that have another one in a config with all that its class has."""
+        found = {path: size_of(path, full) if path.startswith("len(") else key_of(full, path) for path in self.fixed}
+        return {
+            path: value
+            for path, value in found.items()
+            if value != self.fixed[path] and not (value is None and "." in path)
+        }
+
+
+def size(cases: Cases, full: Mapping[str, Any], indices: tuple[int, ...] = ()) -> int | None:
+    """The size that the first case which holds gives; None where none does, or the config does not tell it."""
+    text = next((text for text, condition in cases if holds(condition, full, indices)), None)
+    return size_of(text, full, indices) if text is not None else None
 
 
 @lru_cache(maxsize=8)

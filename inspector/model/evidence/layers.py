@@ -246,7 +246,8 @@ class _Reader:
     ) -> None:
         self.architecture, self.config, self.known = architecture, config, architecture.exact
         self.encoder, self.least = found.encoder, least
-        self.told_apart = len(set(map(str, config.get("layer_types") or ()))) > 1
+        kinds = config.get("layer_types")
+        self.told_apart = isinstance(kinds, list) and len(set(map(str, kinds))) > 1
         """The config says of each layer what it keeps."""
 
     def read(self, layer: Layer, seen: Mechanism | None) -> tuple[Layer, str] | None:

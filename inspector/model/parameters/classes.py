@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from inspector.hub.cache.snapshot import parse_indices, split_name
 from inspector.hub.checkpoint import PLACEHOLDER
-from inspector.model.parameters.names import component
+from inspector.model.parameters.names import component, modules
 from inspector.tables import table_text
 
 Status = Literal["parameter", "buffer", "not_loaded", "unknown"]
@@ -135,6 +135,19 @@ class ModelClass:
     def switches_on(self, config: Mapping[str, Any]) -> dict[str, frozenset[str]]:
         """The switches that are set in this config, and the optional templates that are there for them."""
         return {switch: names for switch, names in self.optional.items() if _is_set(switch, config)}
+
+    def lacks(self, names: Iterable[str], config: Mapping[str, Any]) -> bool:
+        """Whether names leave out a module, or a bias, that the class has by default, or under a switch that is set.
+
+        A quick look: the config may say that there is none (`inspector.model.design.missing`).
+        """
+        held = {*names}
+        there = modules(held)
+        due = self.parameters.union(*self.switches_on(config).values())
+        due -= {*self.ties, *self.ties.values(), *self.shared, *self.shared.values()}
+        return any(
+            name.rpartition(".")[0] not in there if not name.endswith(".bias") else name not in held for name in due
+        )
 
     def is_buffer(self, template: str, status: Status, rank: int, config: Mapping[str, Any]) -> bool:
         """Whether the class, made from this config, has a tensor of that name and rank as a buffer.

@@ -12,7 +12,7 @@ from inspector.model.config.expressions import names_in
 from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import SIGNS, find_recipe
 from inspector.model.config.text import LANGUAGE_PARTS
-from inspector.model.lint import lint, suspicious, wrong_sizes
+from inspector.model.lint import lint, sizes_of_none, suspicious, wrong_sizes
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, class_of
 from inspector.model.parameters.counter import ParameterCounter
@@ -65,6 +65,7 @@ def count_and_weigh(
             counter, groups = _sorted(checkpoint, architecture)
     counter.notes += lint(groups, architecture, counter.stack)
     if counter.model_class is not None and architecture.exact and counter.held is None:
+        counter.check_modules(groups, checkpoint.config)
         counter.check_sizes(groups, checkpoint.config)
     if not any(group.packed for group in groups):
         return counter.checked(_sum_up(groups, counter, architecture)), architecture
@@ -220,6 +221,23 @@ class _Counter:
                     f"{module} is stored {len(layers)} times; its class has {number}, which the other layers share"
                 )
         return beyond
+
+    def check_modules(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
+        """Notes on modules that the class has with this config and no file holds."""
+        known, names = self.model_class, {each.name for each in tensor_groups}
+        if known is None or not self.exact or self.cut:
+            return
+        layers = self.architecture.num_hidden_layers or 0
+        uneven = any(
+            each.role == PARAMETER and 0 < len(each.layers) < layers and stack(each.group.template) == self.stack
+            for each in tensor_groups
+        )
+        if uneven or known.lacks(names, config) or sizes_of_none(config, names):
+            from inspector.model.design.missing import missing
+
+            notes = missing(known, config, tensor_groups)
+            self.notes += notes
+            self.exact &= not notes
 
     def check_sizes(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
         """Notes on sizes of the config that are not the tensors'; a key that another note names has one already."""

@@ -244,6 +244,15 @@ MTP = re.compile(r"(^|\.)(mtp\w*|nextn\w*|eh_proj|shared_head|enorm|hnorm)(\.|$)
 """Multi-token prediction: its own stack (Qwen3-Next), or the parts only such a layer has (DeepSeek-V3)."""
 
 
+def modules(names: Iterable[str]) -> set[str]:
+    """All modules that names are in: "mlp" and "mlp.gate" of "mlp.gate.weight"."""
+    found: set[str] = set()
+    for name in names:
+        while (name := name.rpartition(".")[0]) and name not in found:
+            found.add(name)
+    return found
+
+
 def stack(template: str) -> str | None:
     """The list of layers that a template's first number counts: "model.layers.{}.mlp..." -> "model.layers"."""
     front, found, _ = template.partition(f".{PLACEHOLDER}")
