@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 
 from inspector.devices.spec import GpuSpec
 from inspector.engines.engine import CacheType
-from inspector.memory.precision import RECIPES
-from inspector.model.model import Quantization
+from inspector.engines.serving import CannotTell
+from inspector.memory.precision import RECIPES, STORED
+from inspector.model.model import Model, Quantization
 
 WEIGHT_ONLY_FP8 = (8, 0)
 """From here on weights in 8-bit floating point are offered to GPUs that do not multiply them: Marlin's kernels unpack
@@ -68,6 +69,30 @@ def why_not_packed(
     if capability is not None and capability < divmod(least, 10):
         return f"{method} needs compute capability {least / 10:g}, {spec.name} has {capability[0]}.{capability[1]}"
     return None
+
+
+def check_capability(model: Model, dtype: str, spec: GpuSpec, title: str, minimum: Mapping[str, int]) -> None:
+    """Refuse GPUs that are older than a server's class for packed weights runs on.
+
+    Args:
+        dtype: the weights' precision, or "stored": then the files' own packing is what it loads.
+        minimum: method -> the least compute capability, as 75.
+
+    Raises:
+        CannotTell: the GPUs are older.
+    """
+    packing, has = model.architecture.quantization, spec.compute_capability
+    method = method_of(dtype)
+    if dtype == STORED and packing is not None:
+        method = packing.method
+        if method == "modelopt":  # one of two classes, by its algorithm
+            method = next((name for name in (f"modelopt_fp{packing.bits}", method) if name in minimum), method)
+    least = minimum.get(method, minimum.get(method.replace("-", "_")))
+    if has is not None and least is not None and has < divmod(least, 10):
+        raise CannotTell(
+            f"{title} loads {method} weights from compute capability {least // 10}.{least % 10} on, and {spec.name} has"
+            f" {has[0]}.{has[1]}"
+        )
 
 
 def fp8_caches(spec: GpuSpec) -> tuple[CacheType, ...]:

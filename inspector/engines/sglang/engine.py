@@ -67,9 +67,12 @@ class Sglang(Engine):
     ) -> Serving:
         """See plan_sglang. Versions 0.4 and 0.5 raise "SGLang only supports sm75 and above"
         (sglang/srt/model_executor/model_runner_components/load_model_utils.py)."""
+        from inspector.engines.common.recipes import check_capability
+        from inspector.engines.sglang.loads import table
         from inspector.engines.sglang.plan import plan_sglang
 
         self.check_capability(spec, (7, 5), "SGLang")
+        check_capability(model, workload.dtype, spec, "SGLang", table()["min_capability"])
         return plan_sglang(model, workload, spec, options, suggest=suggest)
 
     def log_reader(self) -> LogReader:

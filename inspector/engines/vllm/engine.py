@@ -65,13 +65,19 @@ class Vllm(Engine):
     def account(
         self, model: Model, workload: Workload, spec: GpuSpec, options: VllmOptions, *, suggest: bool
     ) -> Serving:
-        """See plan_vllm; none of GPUs older than `least_capability` of the version."""
+        """See plan_vllm; none of GPUs older than `least_capability` of the version, or than its class for the weights.
+
+        vllm/config/vllm.py: "is not supported for the current GPU. Minimum capability".
+        """
+        from inspector.engines.common.recipes import check_capability
+        from inspector.engines.vllm.loads import table
         from inspector.engines.vllm.plan import plan_vllm
         from inspector.engines.vllm.version import NEWEST, parse_version
 
         version = parse_version(options.version)
         label = ".".join(map(str, min(version.release, NEWEST)))
         self.check_capability(spec, version.least_capability, f"vLLM {label}")
+        check_capability(model, workload.dtype, spec, f"vLLM {label}", table()["min_capability"])
         return plan_vllm(model, workload, spec, options, suggest=suggest)
 
     def log_reader(self) -> LogReader:
