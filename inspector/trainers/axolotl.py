@@ -156,7 +156,9 @@ def _objective(reading: Reading, name: str) -> None:
 
 
 def _precision(reading: Reading) -> None:
-    """Weights are loaded in the precision of the passes (cfg.torch_dtype)."""
+    """Weights are loaded in the precision of the passes (cfg.torch_dtype); packed files that are unpacked, too."""
+    if reading.flag("model_quantization_config_kwargs.dequantize"):  # Mxfp4Config(dequantize=True), of gpt-oss
+        reading.taken |= {"model_quantization_config", "model_quantization_config_kwargs.dequantize"}
     computes = common.half(reading, default=True) or reading.flag("bfloat16") or reading.flag("float16")
     loaded = "bf16" if computes else "fp32"
     trains_adapters = reading.get("adapter") is not None

@@ -46,3 +46,52 @@ def test_axolotls_own_figures_are_met_within_15_percent(row: dict[str, Any], tmp
 def test_the_median_is_under_5_percent(tmp_path: Path) -> None:
     errors = sorted(abs(needed(row, tmp_path) / row["gib"] - 1) for row in FOUND["rows"])
     assert errors[len(errors) // 2] < 0.05
+
+
+GPT_OSS = {
+    "base_model": "openai/gpt-oss-20b",
+    "model_quantization_config": "Mxfp4Config",
+    "model_quantization_config_kwargs": {"dequantize": True},
+    "plugins": ["axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"],
+    **{"sequence_len": 4096, "sample_packing": True, "micro_batch_size": 1, "optimizer": "adamw_torch_8bit"},
+    **{"bf16": True, "attn_implementation": "kernels-community/vllm-flash-attn3"},
+    **{"gradient_checkpointing": True, "activation_offloading": True},
+}
+FSDP2 = {"fsdp_version": 2, "fsdp_config": {"offload_params": False, "reshard_after_forward": True}}
+OFFLOADED = {"fsdp_version": 2, "fsdp_config": {"offload_params": True, "reshard_after_forward": True}}
+
+
+@pytest.mark.parametrize(
+    ("more", "gpus", "gib", "within"),
+    [
+        ({"gradient_accumulation_steps": 2, **FSDP2}, 4, 46, 0.06),
+        ({"gradient_accumulation_steps": 2, **FSDP2}, 8, 36, 0.19),
+        ({"gradient_accumulation_steps": 8, "adapter": "lora", "lora_r": 8, "lora_target_linear": True}, 1, 44, 0.09),
+    ],
+)
+def test_gpt_oss_unpacked_is_read_and_sized(
+    more: dict[str, Any], gpus: int, gib: float, within: float, tmp_path: Path
+) -> None:
+    """examples/gpt-oss/README.md (067b021): reserved memory from its logs; the class has eager attention alone here."""
+    file = tmp_path / "run.yml"
+    file.write_text(yaml.safe_dump({**GPT_OSS, **more}), "utf-8")
+    run = read_run([file], processes=gpus)
+    assert run.model is not None
+    training = inspector.train(run.model, offline=True, sharding=dict(run.sharding), **run.settings).training
+    assert training.peak is not None
+    assert (training.reserved or training.peak) / 2**30 == pytest.approx(gib, rel=within)
+    assert any("without scores" in note for note in training.warnings)
+
+
+def test_fsdp_s_offload_takes_the_gradients_with_it(tmp_path: Path) -> None:
+    """The same on two GPUs with offload_params reserves 21 GiB, where a GPU's gradients alone would be 19.5."""
+    file = tmp_path / "run.yml"
+    file.write_text(yaml.safe_dump({**GPT_OSS, **OFFLOADED, "gradient_accumulation_steps": 2}), "utf-8")
+    run = read_run([file], processes=2)
+    assert run.model is not None
+    training = inspector.train(run.model, offline=True, sharding=dict(run.sharding), **run.settings).training
+    assert training.peak is not None
+    assert training.peak / 2**30 < 21
+    gradients = training.part("gradients")
+    assert gradients is not None
+    assert gradients.bytes == 0

@@ -14,6 +14,7 @@ from inspector.memory.training.recompute import (
     mentions,
     mixed_layers,
     recomputed_blocks,
+    scoreless,
     with_saved_ops,
     without_scores,
 )
@@ -96,6 +97,8 @@ def _notes(table: TypeTable, profile: Profile, setup: TrainingSetup) -> tuple[st
     found = []
     if setup.attention == "sdpa" and table.eager_only:
         found.append("the class has no sdpa: attention is eager, as transformers then has it")
+    if setup.attention == "flash" and table.eager_only:
+        found.append("flash: what the class keeps with eager attention, without scores: a bound")
     if "bridge" in profile.layers:
         found.append("--context tokens go into the encoder, and as many into the decoder")
     return tuple(found)
@@ -197,7 +200,7 @@ def _plain_entries(
     masked: bool = False,
 ) -> tuple[Profile, list[Layer]] | str:
     attention = "sdpa" if setup.attention == "flash" else setup.attention
-    if setup.attention == "sdpa" and table.eager_only:
+    if table.eager_only:
         attention = "eager"
     masked = masked and attention == "sdpa"  # eager attention has a mask in every block anyway
     windowed = masked or (
@@ -223,7 +226,8 @@ def _plain_entries(
     missing = next((kind for kind in kinds if kind not in profile.layers), None)
     if missing is not None:
         return f"no entry for {missing} layers in the table of '{architecture.model_type}'"
-    return profile, [profile.layers[kind] for kind in kinds]
+    layers = [profile.layers[kind] for kind in kinds]
+    return profile, each(layers, scoreless) if setup.attention == "flash" and table.eager_only else layers
 
 
 def _kinds(profile: Profile, architecture: Architecture, tensors: Weights | None) -> list[str] | str:

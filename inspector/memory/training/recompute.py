@@ -77,6 +77,20 @@ def without_scores(layer: Layer) -> Layer:
     return Layer(forward, backward, layer.released)
 
 
+def scoreless(layer: Layer) -> Layer:
+    """Eager attention's entry for a kernel that makes no scores: without them in every moment, and with the fp32
+    log-sum-exp that such a kernel keeps. What eager attention copies of keys and values stays: a bound."""
+
+    def without(moment: Sum) -> dict[str, float]:
+        return {name: factor for name, factor in moment.items() if name not in SCORES}
+
+    def kept(piece: Piece, sign: int) -> Piece:
+        end = {**without(piece.end), "Ta": piece.end.get("Ta", 0) + 4.0 * sign}
+        return Piece(end, tuple(map(without, piece.peaks)))
+
+    return Layer(kept(layer.forward, 1), kept(layer.backward, -1), layer.released)
+
+
 def each(layers: Sequence[Layer], change: Callable[[Layer], Layer]) -> list[Layer]:
     """Every block's entry changed; blocks of one entry still have one."""
     changed = {id(layer): change(layer) for layer in {id(layer): layer for layer in layers}.values()}

@@ -51,8 +51,8 @@ def knows_reserved(setup: TrainingSetup, sharding: Sharding) -> bool:
     return (
         sharding.fsdp > 1
         and setup.objective == "sft"
-        and setup.logits in ("all", "compiled-loss")
-        and not sharding.away
+        and setup.logits in ("all", "chunked", "compiled-loss")
+        and not sharding.away - {"activations"}
     )
 
 

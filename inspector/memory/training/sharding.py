@@ -215,8 +215,11 @@ class Sharding(ZeroSettings):
 
     @property
     def gradients_leave(self) -> bool:
-        """Whether gradients follow the optimizer off the GPU, as soon as they are reduced."""
-        return "optimizer" in self.away and (self.zero in (2, 3) or self.fsdp > 1)
+        """Whether gradients follow the optimizer off the GPU, as soon as they are reduced; FSDP's follow the weights,
+        whose shards they are as (CPUOffloadPolicy of torch/distributed/fsdp/_fully_shard/_fsdp_api.py)."""
+        if self.fsdp > 1:
+            return bool(self.away & {"optimizer", "params"})
+        return "optimizer" in self.away and self.zero in (2, 3)
 
     @property
     def gathers(self) -> bool:
