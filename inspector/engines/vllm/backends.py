@@ -22,8 +22,8 @@ from inspector.model.layers.layer import Layer
 SPARSE_MAJORS = (9, 10, 12)
 """Compute capabilities, by their first number, with kernels for sparse latent attention."""
 
-SPARSE_12_SINCE = (0, 23)
-"""FLASHINFER_MLA_SPARSE_SM120: in 0.24, not in 0.22. It keeps DeepSeek's 656 bytes, whatever was asked for
+SPARSE_12_SINCE = (0, 24)
+"""FLASHINFER_MLA_SPARSE_SM120: not in 0.23. It keeps DeepSeek's 656 bytes, whatever was asked for
 (mla_attention.py: _canonicalize_sparse_mla_kv_cache_dtype)."""
 
 

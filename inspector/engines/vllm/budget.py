@@ -128,9 +128,9 @@ def batch_defaults(card: Card, version: VllmVersion) -> tuple[int, int]:
     """(max_num_batched_tokens, max_num_seqs) of `vllm serve` where neither is given.
 
     vllm/engine/arg_utils.py: get_batch_defaults. From 70 GiB on, A100 apart, 8192 and 1024; below, 2048 and 256; since
-    0.28 at the latest (not in 0.26) 16384 from 160 GiB on.
+    0.28 (not in 0.27) 16384 from 160 GiB on.
     """
-    if version.v1 and card.memory >= 160 * GIB and version.release >= (0, 27):
+    if version.v1 and card.memory >= 160 * GIB and version.release >= (0, 28):
         return 16384, 1024
     if version.v1 and card.memory >= 70 * GIB and "a100" not in card.name.lower():
         return 8192, 1024

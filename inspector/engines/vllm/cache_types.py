@@ -21,10 +21,10 @@ FP4_HEAD_DIMS = (64, 128, 256, 512)
 """Of FlashInfer, the one backend that reads plain NVFP4 rows (flashinfer.py: get_supported_head_sizes)."""
 
 NEWER_MAJORS = (10,)
-"""Blackwell's data-center GPUs. On others 0.28 and older read no NVFP4 rows at all; 0.33 does, by FlashInfer's older
+"""Blackwell's data-center GPUs. On others 0.31 and older read no NVFP4 rows at all; 0.32 does, by FlashInfer's older
 kernels, but for heads of 64 (flashinfer.py: supports_kv_cache_dtype, supports_combination)."""
 
-OTHERS_SINCE = (0, 29)
+OTHERS_SINCE = (0, 32)
 
 
 def _with_scales(divisor: int) -> HeadBytes:

@@ -108,11 +108,11 @@ class VllmVersion:
 
     def packs_sparse_latents(self, compute_capability: tuple[int, int] | None) -> bool:
         """Whether an FP8 cache of sparse latent attention has DeepSeek's layout: yes, but on Blackwell's data-center
-        cards since 0.19 at the latest (not in 0.16), where FlashInfer keeps plain FP8 rows.
+        cards since 0.18 (not in 0.17), where FlashInfer keeps plain FP8 rows.
 
         vllm/model_executor/layers/attention/mla_attention.py; vllm/platforms/cuda.py: the backends by capability.
         """
-        return self.release < (0, 17) or compute_capability is None or compute_capability[0] != 10
+        return self.release < (0, 18) or compute_capability is None or compute_capability[0] != 10
 
     @property
     def sampler(self) -> Literal["sort", "triton", "flashinfer"]:
@@ -132,16 +132,16 @@ class VllmVersion:
 
     @property
     def kept_workspaces(self) -> bool:
-        """Since 0.16 at the latest a mixture's workspace stays allocated (vllm/v1/worker/workspace.py; not in 0.10)."""
-        return self.release >= (0, 16)
+        """Since 0.13 a mixture's workspace stays allocated (vllm/v1/worker/workspace.py; not in 0.12)."""
+        return self.release >= (0, 13)
 
     @property
     def overlapped_batches(self) -> bool:
-        """Since 0.26 at the latest (not in 0.24) windows reserve for every batch in flight, two with async scheduling.
+        """Since 0.26 (not in 0.25.1) windows reserve for every batch in flight, two with async scheduling.
 
         vllm/config/vllm.py: max_in_flight_tokens.
         """
-        return self.release >= (0, 25)
+        return self.release >= (0, 26)
 
     def latent_workspace(self, compute_capability: tuple[int, int] | None) -> int:
         """Bytes that choosing a backend for latent attention takes: modules that allocate as they are imported.
