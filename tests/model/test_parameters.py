@@ -458,3 +458,21 @@ def test_a_head_is_tied_by_a_flag_that_the_config_class_does_not_declare() -> No
     assert count(config, *tensors).total == 12_800  # the part's own flag ties nothing
     tied = count({**config, "tie_word_embeddings": True}, *tensors)
     assert (tied.total, tied.stored_only) == (6400, {"duplicate_head": 6400})
+
+
+def test_a_head_that_the_config_makes_another_of_is_not_added() -> None:
+    """DeBERTa-v2 with `legacy=false`: its head is `lm_predictions`, which has no weights of the vocabulary."""
+    config = {"architectures": ["DebertaV2ForMaskedLM"], "model_type": "deberta-v2", "tie_word_embeddings": False}
+    embedding = Tensor("deberta.embeddings.word_embeddings.weight", "F32", (32, 8))
+    other = Tensor("lm_predictions.lm_head.dense.weight", "F32", (8, 8))
+    assert count({**config, "legacy": False}, embedding, other).total == 32 * 8 + 8 * 8
+    usual = Tensor("cls.predictions.transform.dense.weight", "F32", (8, 8))
+    assert count(config, embedding, usual).total == 2 * 32 * 8 + 8 * 8
+
+
+@pytest.mark.parametrize(("flag", "parameters"), [(False, 9 * 64 + 128), (True, 9 * 64)])
+def test_norms_that_a_switch_freezes_are_buffers(flag: bool, parameters: int) -> None:
+    config = {"architectures": ["TimmBackbone"], "model_type": "timm_backbone", "freeze_batch_norm_2d": flag}
+    weights = [Tensor(f"_backbone.bn1.{name}", "F32", (64,)) for name in ("weight", "bias", "running_mean")]
+    found = count(config, Tensor("_backbone.conv1.weight", "F32", (64, 1, 3, 3)), *weights)
+    assert (found.total, found.total + found.buffers) == (parameters, 9 * 64 + 3 * 64)

@@ -313,6 +313,11 @@ def refusals(text_type: str, entry: Entry, part: Mapping[str, Any], values: Mapp
     for name in sorted(nulls & nulls_that_matter(entry)) if nulls else ():
         if not takes_null(text_type, name):
             yield f"config.json: {name} is null, which transformers refuses"
+    for each, types in _refusals()["nulls_with"].items() if nulls else ():
+        name, _, flag = each.partition(" ")
+        key, _, value = flag.partition("=")
+        if name in nulls and text_type in types.split() and json.dumps(values.get(key, part.get(key))) == value:
+            yield f"config.json: {name} is null, which transformers refuses where {key} is {value}"
     for name in sorted(nulls & derived(entry)) if nulls else ():
         if _is_listed("kept", name, text_type):
             yield f"config.json: {name} is null, of which transformers makes another model than without the key"
@@ -347,6 +352,7 @@ def failed_checks(model_type: str, config: Mapping[str, Any], values: Mapping[st
     for condition, types in _refusals()["checks"].items():
         if model_type in types.split():
             known = {key: values[key] if key in values else key_of(config, key) for key in names_in(condition)}
-            if all(type(each) is int for each in known.values()) and holds(condition, known.get):
+            told = all(type(each) is int or f"{key} == None" in condition for key, each in known.items())
+            if told and holds(condition, known.get):
                 shown = ", ".join(f"{key} is {each}" for key, each in known.items())
                 yield f"config.json: {shown}: transformers refuses {condition}"

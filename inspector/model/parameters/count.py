@@ -104,6 +104,15 @@ def _sorted(checkpoint: Checkpoint, architecture: Architecture) -> tuple[_Counte
     return counter, tensor_groups
 
 
+def _is_another(head: str, by_name: Mapping[str, TensorGroup], model_class: ModelClass) -> bool:
+    """Whether the files hold nothing of a head's module, which has more by default: the config has made another head
+    of the class (DeBERTa-v2's with `legacy=false`)."""
+    module = f"{head.partition('.')[0]}."
+    return any(name.startswith(module) and name not in model_class.ties for name in model_class.parameters) and not any(
+        name.startswith(module) for name in by_name
+    )
+
+
 def _without_null(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """A config whose tie flag, where it is null, is missing."""
     return {key: value for key, value in config.items() if key != TIES or value is not None}
@@ -408,7 +417,7 @@ class _Counter:
             if component(name) == "head" and name.endswith(".weight") and name in model_class.held:
                 heads.setdefault(kept, []).append(name)
         for kept, names in heads.items():  # one head may have two spellings, in memory and in files
-            if kept in by_name and not by_name.keys() & set(names):
+            if kept in by_name and not by_name.keys() & set(names) and not _is_another(names[0], by_name, model_class):
                 if self._is_draft(by_name):
                     self.notes.append("a draft for speculative decoding: its head is its target's, and not counted")
                     continue
