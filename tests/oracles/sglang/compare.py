@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inspector.engines.common.cache_specs import CacheSettings
-from inspector.engines.common.ranks import cache_name
+from inspector.engines.common.cache_types import cache_name
 from inspector.engines.common.served import served_model
 from inspector.engines.sglang.budget import divided
+from inspector.engines.sglang.cache_types import STORED, TYPES
 from inspector.engines.sglang.loads import as_cached, context_length, page_size, state_slots, table
 from inspector.memory import Workload
 from inspector.model import Model
@@ -63,11 +63,14 @@ def told_pool(model: Model) -> tuple[int | None, int | None]:
     if served is None:
         return None, None
     served = as_cached(served, model.architecture)
-    settings = CacheSettings(1, block_size=page_size(model.architecture), state_bytes=served.element_bytes)
-    if cache_name(Workload(context=1), model) == "fp8":
-        settings = replace(settings, element_bytes=1)
-    else:
-        settings = replace(settings, element_bytes=served.element_bytes)
+    kept = TYPES[cache_name(Workload(context=1), model, None, TYPES, STORED)]
+    settings = CacheSettings(
+        1,
+        block_size=page_size(model.architecture),
+        state_bytes=served.element_bytes,
+        element_bytes=kept.element_bytes or served.element_bytes,
+        head_bytes=kept.head,
+    )
     held = divided(served.layers, settings, POOL, context_length(model.architecture))
     if held is None:
         return None, None
