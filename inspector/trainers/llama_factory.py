@@ -78,6 +78,9 @@ def read(reading: Reading) -> None:
     stage = str(reading.get("stage", "sft"))
     if stage == "dpo":
         _preferences(reading)
+    elif stage in OWN:
+        objectives.put_objective(reading, OWN[stage], "stage")
+        reading.settings |= {"fp32_outputs": True, "whole_logits": True} if stage == "kto" else {}
     elif stage not in ("sft", "pt"):
         reading.refuse("stage", STAGES.get(stage, f"the method of stage {stage}"))
     reading.take("context", "cutoff_len", 2048)
@@ -95,7 +98,7 @@ def read(reading: Reading) -> None:
     common.checkpointing(reading, on=not off, key=key)
     common.reentrant(reading, "use_reentrant_gc", default=True)
     reading.choose("attention", "flash_attn", common.ATTENTION, "auto")
-    if reading.flag("enable_liger_kernel") and stage != "dpo":
+    if reading.flag("enable_liger_kernel") and stage in ("sft", "pt"):
         reading.put("logits", "chunked", "enable_liger_kernel")
         reading.notes.append(common.LIGER)
     else:
@@ -106,18 +109,15 @@ def read(reading: Reading) -> None:
     common.compiled(reading, "torch_compile")
 
 
-STAGES = {
-    "kto": "KTO's loss of LLaMA-Factory's own, with more copies of logits than TRL's",
-    "rm": "a reward model with the vocabulary's head beside its own",
-    "ppo": "PPO: policy, value head, reward model and generation",
-}
+STAGES = {"ppo": "PPO: policy, value head, reward model and generation"}
+
+OWN = {"kto": "kto-fp32", "rm": "reward-lm"}
+"""Stages whose step is LLaMA-Factory's own -> objectives."""
 
 LOSSES = dict.fromkeys(("sigmoid", "hinge", "ipo", "kto_pair"), "dpo") | {"orpo": "orpo", "simpo": "simpo"}
 """LLaMA-Factory's pref_loss -> objectives."""
 
-OWN_LOSS = (
-    "LLaMA-Factory's own loss keeps fp32 logarithms of all logits, at most what TRL's holds: from source, not measured"
-)
+OWN_LOSS = "LLaMA-Factory's own loss over fp32 logits takes what TRL's over fp32 outputs does (ten measured steps)"
 """train/dpo/trainer.py, concatenated_forward; train/trainer_utils.py, get_batch_logps."""
 
 

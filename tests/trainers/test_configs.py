@@ -672,7 +672,7 @@ def test_values_that_are_no_numbers_are_refused(lines: str, tmp_path: Path) -> N
         run_of(tmp_path, f"{TRL}{lines}")
 
 
-@pytest.mark.parametrize("stage", ["kto", "rm", "ppo"])
+@pytest.mark.parametrize("stage", ["ppo", "nothing"])
 def test_stages_that_are_not_modelled_are_refused_by_name(stage: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableModel, match="stage"):
         run_of(tmp_path, f"{FACTORY}stage: {stage}")

@@ -70,6 +70,21 @@ def loss_parallel(head: Piece) -> Piece:
     )
 
 
+def summed_in_place(embedding: Piece, size: int) -> Piece:
+    """A tied embedding's stretch where the head's gradient is a tensor of its own, and so large that nothing is cast.
+
+    The engine then adds the embedding's gradient to it in place (torch/csrc/autograd/input_buffer.cpp); what a linear
+    layer gives is transposed, and their sum is a third tensor, as the table has it. Measured of distillation.
+
+    Args:
+        size: bytes of a value of the gradient.
+    """
+    return Piece(
+        embedding.end,
+        tuple({**peak, "Vh": min(size, peak["Vh"])} if "Vh" in peak else peak for peak in embedding.peaks),
+    )
+
+
 def _fused_linear(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bool) -> Piece:
     """No more than a chunk's logits live (Liger, Unsloth).
 

@@ -11,7 +11,7 @@ from inspector.memory.inference.total import OVERHEAD_BYTES, estimate
 from inspector.memory.training.classifiers import as_its_class, classifier_head, classifies
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.int8 import why_not_int8
-from inspector.memory.training.logits import chunked_head, loss_parallel
+from inspector.memory.training.logits import chunked_head, loss_parallel, summed_in_place
 from inspector.memory.training.notes import notes
 from inspector.memory.training.objectives.critic import critic_setup, with_critic
 from inspector.memory.training.objectives.embeddings import embedding_moments
@@ -373,6 +373,8 @@ class _Card:
         head, scores = self._head(head, trains=trains_head)
         if what.saved_head:
             head_gradients = self.sizes.bytes_of(head.end) + what.saved_head * setup.frozen_bytes
+        if setup.aim.tile_bytes and setup.trained_bytes == 4 and self._waiting:
+            embedding = summed_in_place(embedding, setup.trained_bytes)
         blocks = self._blocks()
         start = profile.start
         if self.stage == ENDS:

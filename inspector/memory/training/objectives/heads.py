@@ -39,7 +39,7 @@ def objective_head(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: b
     if setup.aim.headless:
         return Head(_pooled(head, setup, encodes=encodes), {})
     if setup.aim.scalar_head:
-        return Head(Piece(_narrow(head.end), tuple(map(_narrow, head.peaks))), {})
+        return Head(Piece(_narrow(head.end), (*map(_narrow, head.peaks), *_unread(setup, trains=trains))), {})
     if not (sizes.letters.get("V") and sizes.letters.get("h")):
         raise MissingSize("vocab_size")
     loss = max(head.peaks, key=lambda peak: peak.get("TV", 0))
@@ -85,6 +85,14 @@ def _pooled(head: Piece, setup: TrainingSetup, *, encodes: bool) -> Piece:
 
 POOLED = {("bf16", False): 2, ("bf16", True): 6, ("mixed", False): 12, ("mixed", True): 8}
 """Bytes for each value of an encoder's last hidden state while its texts are pooled; 4 in fp32."""
+
+
+def _unread(setup: TrainingSetup, *, trains: bool) -> list[Sum]:
+    """The moment of logits that are made and let go of at once, beside the last hidden states."""
+    if not setup.aim.logits_made:
+        return []
+    cast = 2 if setup.compute == "mixed" and trains else 0
+    return [{"TV": setup.aim.logits_made[setup.compute], "Th": _hidden(setup), "Vh": cast}]
 
 
 def _narrow(moment: Sum) -> Sum:

@@ -70,8 +70,9 @@ def with_own_head(model: Model, setup: TrainingSetup) -> Model:
     if not (setup.aim.scalar_head or setup.aim.headless) or hidden is None:
         return model
     counts, own = dict(model.parameters.by_component), hidden if setup.aim.scalar_head else 0
-    total = model.parameters.total - counts.pop("head", 0) + own
-    parameters = replace(model.parameters, total=total, by_component={**counts, "head": own})
+    kept = counts.get("head", 0) if setup.aim.logits_made else 0
+    total = model.parameters.total - counts.pop("head", 0) + kept + own
+    parameters = replace(model.parameters, total=total, by_component={**counts, "head": kept + own})
     return replace(model, architecture=replace(model.architecture, tie_word_embeddings=False), parameters=parameters)
 
 

@@ -54,6 +54,8 @@ class Objective:
         prompts: the same of every token, where logits of prompts are made, too; `logits` are of completions then.
         critic: the value model that trains beside the policy.
         scalar_head: the model has a head of one value in the place of the vocabulary's.
+        logits_made: precision of the passes -> bytes of each logit of a vocabulary's head that such a model has beside
+            its own, and whose logits nobody reads.
         headless: the model is the class without a head; its loss is over one embedding of each text, and encoders
             train by it, too.
         fused: the library whose head makes log-probabilities a tile at a time, for `--logits chunked`; "" for none.
@@ -75,6 +77,7 @@ class Objective:
     prompts: Mapping[str, LogitBytes] = field(default_factory=dict)
     critic: Objective | None = None
     scalar_head: bool = False
+    logits_made: Mapping[str, int] = field(default_factory=dict)
     headless: bool = False
     fused: str = ""
     tile_bytes: int = 0
