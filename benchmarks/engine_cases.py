@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.case_facts import GIB, Facts, card_of, model_of
@@ -15,7 +15,7 @@ from inspector.engines.sglang.fraction import in_use
 from inspector.engines.sglang.plan import release_of
 from inspector.engines.vllm import budget as vllm
 from inspector.engines.vllm.cache import Capacity, capacity
-from inspector.engines.vllm.profile import graph_bytes, non_torch_bytes
+from inspector.engines.vllm.profile import captured_graphs, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import parse_version
 
 CACHE = "KV cache of the printed size"
@@ -66,7 +66,7 @@ def predict(case: Facts, models: Mapping[str, Facts], rows: Sequence[Row]) -> Pr
 
 def _vllm(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
     measured = case["measured"]
-    card, settings = card_of(case), vllm_settings(case, constants, len(model.layers))
+    card, settings = card_of(case), vllm_settings(case, constants, len(model.layers), card_of(case) or ANY_CARD)
     held = _capacity(model, card or ANY_CARD, settings, measured.get("kv_cache_gib"))
     if held is not None:
         _compare_capacity(case, model, held, found)
@@ -91,11 +91,11 @@ def _vllm(case: Facts, model: ServedModel, constants: Constants, found: Predicti
         found.verdict = Verdict(case["id"], plan.fits, fitted)
 
 
-def vllm_settings(case: Facts, constants: Constants, layers: int) -> vllm.VllmSettings:
+def vllm_settings(case: Facts, constants: Constants, layers: int, card: Card) -> vllm.VllmSettings:
     """The case's settings under vLLM's names; what it does not say takes vLLM's default."""
     given, version = case["settings"], parse_version(case.get("engine_version"))
     stages = case.get("pp") or 1
-    return vllm.VllmSettings(
+    chosen = vllm.VllmSettings(
         max_model_len=_whole(given, "max_model_len") or 4096,
         version=version,
         gpu_memory_utilization=given.get("gpu_memory_utilization"),
@@ -110,9 +110,11 @@ def vllm_settings(case: Facts, constants: Constants, layers: int) -> vllm.VllmSe
         data_parallel_size=_whole(given, "data_parallel_size") or 1,
         enable_expert_parallel=bool(given.get("enable_expert_parallel")),
         mamba_ssm_cache_dtype=given.get("mamba_ssm_cache_dtype") or "auto",
-        non_torch=non_torch_bytes(version, case.get("tp") or 1, constants.non_torch_gib),
-        graphs=graph_bytes(-(-layers // stages), base=constants.graph_base, a_layer=constants.graph_a_layer),
+        non_torch=non_torch_bytes(version, case.get("tp") or 1, constants.non_torch_gib, card.compute_capability),
     )
+    graphs = captured_graphs(*vllm.batch_sizes(card, chosen))
+    fitted = {"base": constants.graph_base, "a_layer": constants.graph_a_layer}
+    return replace(chosen, graphs=graph_bytes(-(-layers // stages), graphs, **fitted))
 
 
 def _capacity(model: ServedModel, card: Card, settings: vllm.VllmSettings, pool_gib: float | None) -> Capacity | None:

@@ -37,7 +37,7 @@ def test_the_command_explains_every_number(run: Run) -> None:
     words = " ".join(done.out.split())
     assert done.code == 0
     assert "85,095,088,128 B x gpu_memory_utilization 0.92 - weights - activations - non torch - graphs" in words
-    assert "1,230 blocks of 2,621,440 B" in words
+    assert "1,335 blocks of 2,621,440 B" in words
     # 80 layers x 16 tokens x 4 KV heads of the rank x (128 + 128) x 2 B
     assert 2_621_440 == 80 * 16 * 4 * 256 * 2
 

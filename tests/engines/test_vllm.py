@@ -20,7 +20,13 @@ from inspector.engines.vllm.budget import (
     plan,
 )
 from inspector.engines.vllm.loads import as_cached
-from inspector.engines.vllm.profile import activation_shares, encoder_bytes, graph_bytes, non_torch_bytes
+from inspector.engines.vllm.profile import (
+    activation_shares,
+    captured_graphs,
+    encoder_bytes,
+    graph_bytes,
+    non_torch_bytes,
+)
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
 from inspector.errors import UsageError
 from inspector.model.layers import (
@@ -441,3 +447,26 @@ def test_without_states_any_number_of_sequences_starts() -> None:
     found = plan(LLAMA_8B, L4, VllmSettings(8192, max_num_seqs=100_000, max_num_batched_tokens=100_000))
     assert found is not None
     assert found.most_sequences is None
+
+
+@pytest.mark.parametrize(("sequences", "graphs"), [(1, 2 + 1), (4, 4 + 3), (64, 19 + 11), (256, 51 + 35), (1024, 102)])
+def test_graphs_are_captured_up_to_twice_the_sequences_and_whole_up_to_as_many(sequences: int, graphs: int) -> None:
+    assert captured_graphs(8192, sequences) == graphs
+    assert graph_bytes(64, graphs) == pytest.approx(graph_bytes(64) * graphs / 102, abs=1)
+
+
+def test_few_sequences_need_few_graphs() -> None:
+    """vLLM estimates 0.13 GiB for Qwen3.8-27B and few sequences on an RTX 5090, and 0.27 for Gemma 4 31B and 28 graphs
+    (https://github.com/noonghunna/club-3090/issues/1087, https://github.com/vllm-project/vllm/issues/41789)."""
+    assert graph_bytes(64, captured_graphs(8192, 4)) == pytest.approx(0.13 * GIB, rel=0.35)
+    assert graph_bytes(60, 28) == pytest.approx(0.27 * GIB, rel=0.35)
+    assert captured_graphs(8192, 4, drafted=3) == captured_graphs(8192, 16)
+    assert captured_graphs(16, 1024) == 10
+
+
+def test_ranks_without_nvlinks_fabric_keep_less_outside_torch() -> None:
+    """Two RTX 5090: 15.03 GiB of weights and all outside torch, of which 14.28 are weights (as above)."""
+    newest = VllmVersion(NEWEST)
+    assert non_torch_bytes(newest, 2, compute_capability=(12, 0)) < 0.75 * GIB
+    assert non_torch_bytes(newest, 2, compute_capability=(9, 0)) == non_torch_bytes(newest, 2) > 2 * GIB
+    assert non_torch_bytes(newest, 1, compute_capability=(8, 6)) == non_torch_bytes(newest, 1)

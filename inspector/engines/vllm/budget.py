@@ -18,7 +18,7 @@ from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
 from inspector.engines.vllm.cache import Capacity, capacity, longest_context
 from inspector.engines.vllm.cache_types import TYPES
 from inspector.engines.vllm.loads import STATE_BYTES
-from inspector.engines.vllm.profile import Sampler, activation_shares, graph_bytes, non_torch_bytes
+from inspector.engines.vllm.profile import Sampler, activation_shares, captured_graphs, graph_bytes, non_torch_bytes
 from inspector.engines.vllm.version import VllmVersion
 from inspector.errors import UsageError, known_hint
 from inspector.model.layers.layer import Layer
@@ -278,10 +278,12 @@ def rank_memory(
         sampler = "none"  # a chunk of a prompt yields no token, so V0's profile samples none
     outside = settings.non_torch
     if outside is None:
-        outside = non_torch_bytes(version, settings.tensor_parallel_size * settings.data_parallel_size)
+        ranks = settings.tensor_parallel_size * settings.data_parallel_size
+        outside = non_torch_bytes(version, ranks, compute_capability=card.compute_capability)
     graphs = 0 if settings.enforce_eager else settings.graphs
     if graphs is None:
-        graphs = graph_bytes(-(-len(model.layers) // stages))
+        drafted = settings.draft_tokens if settings.draft is not None else 0
+        graphs = graph_bytes(-(-len(model.layers) // stages), captured_graphs(tokens, sequences, drafted))
     memory = []
     for stage, (shares, requested) in enumerate(zip(weights, requests, strict=True)):
         loaded = sum(shares.values())

@@ -31,7 +31,7 @@ def explain_vllm(model: ServedModel, card: Card, settings: VllmSettings, plan: V
     """The tightest rank's parts, in the order in which vLLM fills the GPU; the pool ends with what it holds."""
     rank = plan.tightest
     ranks = settings.tensor_parallel_size
-    outside = non_torch_range(settings.version, ranks) or (None, None)
+    outside = non_torch_range(settings.version, ranks, card.compute_capability) or (None, None)
     return (
         weights_part(model, rank.weights, rank.weight_shares, ranks, settings.pipeline_parallel_size),
         _activations(model, card, settings, rank),

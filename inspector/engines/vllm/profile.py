@@ -152,6 +152,12 @@ groups of benchmarks/fitted.json: V0 5 groups on 5 GPUs (0.01 to 0.16); to 0.17 
 at two; from 0.18 22 groups at one rank (0.24 to 0.26, and Granite twice 0.46), 5 at two (2.07 to 2.10), 1 at four, all
 V1 on H100. Other counts of ranks take the next lower one."""
 
+WITHOUT_FABRIC = ((7, 5), (8, 6), (8, 7), (8, 9), (12, 0), (12, 1))
+"""Compute capabilities of cards without the data centers' NVLink, whose ranks keep nothing of what that needs (NCCL's
+NVLS, symmetric memory, FlashInfer's fused all-reduce): the "0.18" rows for several ranks are H100's. On these the row
+before has been seen: 0.21 on 8 L40S (0.10), 0.1 to 0.8 on 2 RTX 5090 and 2 RTX 3090 (0.27, 0.28:
+https://github.com/vllm-project/recipes/pull/810, https://github.com/noonghunna/club-3090/issues/1087)."""
+
 
 NON_TORCH_RANGE_GIB: dict[tuple[str, int], tuple[float, float]] = {
     ("v0", 1): (0.01, 0.16),
@@ -162,9 +168,11 @@ NON_TORCH_RANGE_GIB: dict[tuple[str, int], tuple[float, float]] = {
 """The least and the most of the same groups, where there was more than one."""
 
 
-def non_torch_range(version: VllmVersion, tensor_parallel: int) -> tuple[int, int] | None:
+def non_torch_range(
+    version: VllmVersion, tensor_parallel: int, compute_capability: tuple[int, int] | None = None
+) -> tuple[int, int] | None:
     """(least, most) bytes seen outside torch on one of so many ranks; None where one log at most shows it."""
-    seen = NON_TORCH_RANGE_GIB.get((version_class(version), tensor_parallel))
+    seen = NON_TORCH_RANGE_GIB.get((_row(version, tensor_parallel, compute_capability), tensor_parallel))
     return None if seen is None else (int(GIB * seen[0]), int(GIB * seen[1]))
 
 
@@ -175,12 +183,21 @@ def version_class(version: VllmVersion) -> str:
     return "0.17" if version.release < (0, 18) else "0.18"
 
 
+def _row(version: VllmVersion, ranks: int, compute_capability: tuple[int, int] | None) -> str:
+    """The row of the table for so many ranks of a GPU."""
+    row = version_class(version)
+    return "0.17" if row == "0.18" and ranks > 1 and compute_capability in WITHOUT_FABRIC else row
+
+
 def non_torch_bytes(
-    version: VllmVersion, tensor_parallel: int, table: dict[tuple[str, int], float] | None = None
+    version: VllmVersion,
+    tensor_parallel: int,
+    table: dict[tuple[str, int], float] | None = None,
+    compute_capability: tuple[int, int] | None = None,
 ) -> int:
     """Bytes outside torch on one rank, from the table."""
     rows = NON_TORCH_GIB if table is None else table
-    row = version_class(version)
+    row = _row(version, tensor_parallel, compute_capability)
     ranks = max((ranks for name, ranks in rows if name == row and ranks <= tensor_parallel), default=0)
     return int(GIB * rows.get((row, ranks), NON_TORCH_GIB[row, 1]))
 
@@ -195,6 +212,33 @@ GRAPH_SPREAD = int(0.6 * GIB)
 """One estimate in ten was further off."""
 
 
-def graph_bytes(layers: int, *, base: float = GRAPH_GIB_BASE, a_layer: float = GRAPH_GIB_A_LAYER) -> int:
-    """Bytes that vLLM estimates for its CUDA graphs with the default capture sizes (up to 512 sequences)."""
-    return int(GIB * (base + a_layer * layers))
+LARGEST_GRAPH = 512
+"""Tokens of the largest graph (vllm/config/vllm.py: _set_cudagraph_sizes)."""
+
+FITTED_GRAPHS = 102
+"""Of the logs that the estimate is fitted on: 51 sizes, each captured in pieces and whole."""
+
+
+def captured_graphs(tokens: int, sequences: int, drafted: int = 0) -> int:
+    """Graphs that are captured: in pieces for all sizes up to twice the widest decoding step, whole for those that a
+    decoding step can have.
+
+    Worked example: 64 sequences: sizes up to 128, of which those up to 64 also whole: 19 and 11 (a log shows 18 and 10:
+    https://github.com/vllm-project/vllm/issues/41789).
+    """
+    widest = sequences * (1 + drafted)
+    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, LARGEST_GRAPH + 1, 16))
+    most = min(2 * widest, tokens)
+    return sum((size <= most) + (size <= min(most, widest)) for size in sizes)
+
+
+def graph_bytes(
+    layers: int,
+    graphs: int = FITTED_GRAPHS,
+    *,
+    base: float = GRAPH_GIB_BASE,
+    a_layer: float = GRAPH_GIB_A_LAYER,
+) -> int:
+    """Bytes that vLLM estimates for so many CUDA graphs: it measures two of each kind and counts the others alike
+    (v1/worker/gpu_model_runner.py: profile_cudagraph_memory)."""
+    return int(GIB * (base + a_layer * layers) * graphs / FITTED_GRAPHS)
