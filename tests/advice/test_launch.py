@@ -441,3 +441,18 @@ def test_the_json_has_the_launch_and_null_where_there_is_none(run: Run) -> None:
 
 def test_the_names_are_the_engines_own() -> None:
     assert emit_names() == ("vllm", "sglang", "llama-server", "ollama", "mlx", "compose", "kserve")
+
+
+@pytest.mark.parametrize(
+    ("engine", "variable"),
+    [("vllm", "VLLM_ALLOW_LONG_MAX_MODEL_LEN"), ("sglang", "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN")],
+)
+def test_a_request_longer_than_the_models_own_needs_a_variable_and_says_so(
+    run: Run, engine: str, variable: str
+) -> None:
+    """Both refuse to start without it: "is greater than the derived max_model_len"."""
+    words = ("fit", "Qwen/Qwen3-8B", "--gpu", "H200", "--engine", engine, "--offline", "--context")
+    emitted = run(*words, "131072", "--emit", engine)
+    assert emitted.out.startswith(f"{variable}=1 ")
+    assert f"unless {variable}=1 is set" in " ".join(run(*words, "131072").out.split())
+    assert variable not in run(*words, "40960", "--emit", engine).out

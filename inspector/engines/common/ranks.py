@@ -109,6 +109,13 @@ def rank_device(spec: GpuSpec) -> Card:
     return Card(spec.capacity, spec.name, spec.compute_capability, reported, system)
 
 
+def length_note(context: int, longest: int, title: str, override: str) -> tuple[str, ...]:
+    """That a server refuses requests longer than the model's own maximum, unless a variable is set."""
+    if context <= longest:
+        return ()
+    return (f"{title} refuses {context:,} tokens a request, above the model's {longest:,}, unless {override}=1 is set",)
+
+
 def unified_note(spec: GpuSpec) -> tuple[str, ...]:
     """What a reader should know of devices that share their memory with the CPU.
 

@@ -6,6 +6,7 @@ from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
 from inspector.engines.launch import Container, Launch, Verdict, flags, gib, loaded, revision_flags, unless_given
 from inspector.engines.serving import Serving
 from inspector.engines.sglang.drafts import draft_flags
+from inspector.engines.sglang.loads import OVERRIDE, context_length
 from inspector.engines.sglang.plan import resolve_dtype
 from inspector.errors import UsageError
 from inspector.memory.precision import STORED
@@ -36,8 +37,17 @@ def launch_sglang(asked: Verdict) -> Launch:
         *draft_flags(asked),
     )
     version = serving.engine_version
+    longer = serving.settings["max_model_len"] > context_length(asked.model.architecture)
     return Launch(
-        "sglang", version, "sglang", command, weights.name, weights.is_path, log=log_lines(serving), notes=weights.notes
+        "sglang",
+        version,
+        "sglang",
+        command,
+        weights.name,
+        weights.is_path,
+        environment={OVERRIDE: "1"} if longer else {},
+        log=log_lines(serving),
+        notes=weights.notes,
     )
 
 

@@ -34,6 +34,9 @@ PLAIN = FullAttention, SlidingAttention, ChunkedAttention, ReferenceSlidingAtten
 ROWS = NoCache, CrossAttention, ImageCrossAttention, IndexedAttention, LatentAttention, LinearAttention, HybridAttention
 """Kinds that have a row of the model's heads instead; a kind that is neither is told as it is, and has no rule."""
 
+OVERRIDE = "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"
+"""The variable under which SGLang takes longer requests than the model's own maximum."""
+
 CONTEXT = 2048
 """Tokens of a request where the config names no maximum (utils/hf_transformers/common.py: get_context_length)."""
 

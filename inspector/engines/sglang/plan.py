@@ -11,6 +11,7 @@ from inspector.engines.common.ranks import (
     NO_FACTS,
     NO_WEIGHTS,
     degrees,
+    length_note,
     plan_over_ranks,
     rank_device,
     unified_note,
@@ -26,6 +27,7 @@ from inspector.engines.sglang.drafts import with_draft
 from inspector.engines.sglang.explain import explain_sglang
 from inspector.engines.sglang.fraction import NEWEST, Release
 from inspector.engines.sglang.loads import (
+    OVERRIDE,
     as_cached,
     context_length,
     flags,
@@ -140,6 +142,12 @@ def _account(
         notes=(
             *((same_share_note("SGLang"),) if spec.mixed else ()),
             _NOTE,
+            *length_note(
+                workload.context,
+                chosen.longest or workload.context,
+                "SGLang",
+                OVERRIDE,
+            ),
             *(() if options.draft is None else (DRAFT_NOTE,)),
             *unified_note(spec),
             *served.notes,

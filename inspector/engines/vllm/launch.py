@@ -21,7 +21,7 @@ from inspector.engines.launch import (
     unless_given,
 )
 from inspector.engines.serving import Serving
-from inspector.engines.vllm.loads import resolve_dtype
+from inspector.engines.vllm.loads import OVERRIDE, longest_length, resolve_dtype
 from inspector.errors import UsageError
 from inspector.memory.precision import STORED
 
@@ -56,8 +56,17 @@ def launch_vllm(asked: Verdict) -> Launch:
         *_draft_flags(asked),
     )
     version = serving.engine_version
+    longer = serving.settings["max_model_len"] > longest_length(asked.model.architecture)
     return Launch(
-        "vllm", version, "vllm", command, weights.name, weights.is_path, log=log_lines(serving), notes=weights.notes
+        "vllm",
+        version,
+        "vllm",
+        command,
+        weights.name,
+        weights.is_path,
+        environment={OVERRIDE: "1"} if longer else {},
+        log=log_lines(serving),
+        notes=weights.notes,
     )
 
 

@@ -207,6 +207,9 @@ def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: st
     return None
 
 
+OVERRIDE = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+"""The variable under which vLLM takes longer requests than the model's own maximum."""
+
 DEFAULT_LENGTH = 2048
 """Tokens where config.json has none of the keys of a length, nor vLLM's own class for it one."""
 

@@ -14,6 +14,7 @@ from inspector.engines.common.ranks import (
     NO_FACTS,
     NO_WEIGHTS,
     degrees,
+    length_note,
     plan_over_ranks,
     rank_device,
     unified_note,
@@ -28,7 +29,7 @@ from inspector.engines.vllm.cache_types import check_cache
 from inspector.engines.vllm.drafts import draft_notes, with_draft
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
-from inspector.engines.vllm.loads import as_cached, resolve_dtype, runner, why_not_loaded
+from inspector.engines.vllm.loads import OVERRIDE, as_cached, longest_length, resolve_dtype, runner, why_not_loaded
 from inspector.engines.vllm.lora import ADAPTER_NOTE, ServedAdapters, adapter_bytes, served_adapters
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
@@ -125,7 +126,7 @@ def _account(
         starts_with={} if plan.most_sequences is None else {"max_num_seqs": plan.most_sequences},
         cards=cards,
         notes=(
-            *_refusal(card, chosen, plan),
+            *_refusals(model, card, chosen, plan),
             *(_mixed_notes(pipeline) if stages else ()),
             *((ADAPTER_NOTE,) if adapters else ()),
             *draft_notes(options.draft),
@@ -162,14 +163,17 @@ def _chosen(
     return with_draft(chosen, options.draft, model, served)
 
 
-def _refusal(card: Card, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
+def _refusals(model: Model, card: Card, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
     """Why it does not start, where that is not for want of memory."""
+    longest = longest_length(model.architecture, chosen.version.release)
+    notes = length_note(chosen.max_model_len, longest, "vLLM", OVERRIDE)
     if plan.most_sequences is None or plan.capacity is None:
-        return ()
+        return notes
     _, sequences = budget.batch_sizes(card, chosen)
     return (
         f"vLLM refuses to start with max_num_seqs {sequences}: each of the sequences needs a block of states, and the"
         f" pool has {plan.capacity.blocks}. --max-num-seqs {plan.most_sequences} is enough",
+        *notes,
     )
 
 
