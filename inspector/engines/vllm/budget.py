@@ -198,9 +198,10 @@ def caches_prefixes(model: ServedModel, settings: VllmSettings) -> bool:
     """Whether prefixes are cached: as set, else by default on, for models with states only in newer versions."""
     if settings.enable_prefix_caching is not None:
         return settings.enable_prefix_caching
-    if settings.version.checkpoint_blocks and has_states(model) and not any(layer.rows for layer in model.layers):
-        return not model.attention_free
-    return settings.version.hybrids_cache_prefixes or not has_states(model)
+    if not has_states(model):
+        return True
+    attends = any(layer.rows for layer in model.layers) or not model.attention_free
+    return attends and settings.version.hybrids_cache_prefixes
 
 
 def has_states(model: ServedModel) -> bool:
