@@ -78,3 +78,12 @@ def test_files_with_names_that_nobody_knows_may_call_it_otherwise(name: str) -> 
     model = counted({**files(), name: (64,)}, num_shared_experts=1)
     assert not model.exact
     assert not any("made anew" in note for note in model.notes)
+
+
+def test_what_files_hold_and_the_config_does_not_ask_for_is_named() -> None:
+    biases = {f"self_attn.{name}_proj.bias": (rows,) for name, rows in (("q", 64), ("k", 32), ("v", 32), ("o", 64))}
+    shapes = files() | {f"model.layers.{at}.{name}": shape for at in range(2) for name, shape in biases.items()}
+    assert counted(shapes, attention_bias=True).exact
+    model = counted(shapes)
+    assert not model.exact
+    assert any("self_attn.q_proj.bias and 3 more" in note and "not loaded" in note for note in model.notes)

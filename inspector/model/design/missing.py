@@ -26,33 +26,40 @@ from inspector.model.parameters.names import PARAMETER, TensorGroup, modules
 
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 """A number in a tensor's name: the tables have some apart ("mlp.0.weight"), which files' templates join."""
+INNER = re.compile(r"\b[jk]\b")
+"""In a condition, the number of an expert, or of what else is in a layer."""
 MOST_LAYERS = 4096
 MOST_NOTES = 3
 
 
 class _Asked(NamedTuple):
-    """A tensor, or one of each layer, that the config asks for: its name as it is written, all that it is called, and
-    the layers that have it, where no other number is in its name."""
+    """A tensor of the class, or one of each layer: its name as it is written, all that it is called, whether the config
+    asks for it (None: of some experts, or whatever else its other numbers count, it may), and the layers that have it,
+    where that is told (no other number is in its name)."""
 
     written: str
     names: frozenset[str]
-    layers: frozenset[int]
+    is_due: bool | None
+    layers: frozenset[int] | None
 
 
 def missing(
     model_class: ModelClass, config: Mapping[str, Any], tensor_groups: Sequence[TensorGroup]
 ) -> tuple[str, ...]:
-    """A note on each module, or tensor of one, that the class has with this config and no file holds."""
+    """Notes on modules, or tensors of one, that the class has with this config and no file holds, and on those that
+    files hold and it has not."""
     design = class_design(model_class.name)
     if design is None or design.wrong:
         return ()
     called = {row: _called(row.name, model_class) for row in design.rows}
-    held = _held(tensor_groups, model_class)
-    mine = {joined(each.name) for each in tensor_groups if each.role == PARAMETER and not each.packed}
-    if not mine <= set().union(*called.values()) | _one_of_several(model_class):
+    several = _one_of_several(model_class)
+    loaded = [each for each in tensor_groups if each.role == PARAMETER]
+    if not {joined(each.name) for each in loaded if not each.packed} <= set().union(*called.values()) | several:
         return ()
-    asked = list(_asked(design, model_class, config, called))
-    return (*_not_held(asked, held, model_class.name), *_not_in_layers(asked, held, model_class.name))
+    asked, name = list(_asked(design, model_class, config, called)), model_class.name
+    due = [each for each in asked if each.is_due and not each.names & several]
+    held = _held(tensor_groups, model_class)
+    return (*_not_held(due, held, name), *_not_in_layers(due, held, name), *_not_asked(asked, loaded, name))
 
 
 def joined(name: str) -> str:
@@ -83,7 +90,8 @@ def _one_of_several(model_class: ModelClass) -> frozenset[str]:
 def _asked(
     design: ClassDesign, model_class: ModelClass, config: Mapping[str, Any], called: Mapping[Row, frozenset[str]]
 ) -> Iterator[_Asked]:
-    """The parameters that the class has with a config, but for those that are tied to others."""
+    """The parameters of the class, and whether it has them with a config; only those that it has, where the tables do
+    not know what the config leaves out."""
     known = True
     try:
         full = full_without_class(config, design.config_type)
@@ -95,18 +103,17 @@ def _asked(
     changed = design.changed(full)
     if design.others(full) or any(known or value is not None for value in changed.values()):
         return
-    several = _one_of_several(model_class)
     for row in design.rows:
-        is_parameter = model_class.locate(row.name)[1] == "parameter"
-        if not is_parameter or called[row] & several or not (known or _is_told(row, full)):
+        if model_class.locate(row.name)[1] != "parameter" or not (known or _is_told(row, full)):
             continue
         count = (size(row.lists[0], full) or 0) if row.lists else 1
         inner = (0,) * (len(row.lists) - 1)
         places = range(min(count, MOST_LAYERS))
         layers = frozenset(at for at in places if holds(row.condition, full, (at, *inner) if row.lists else ()))
-        if layers:
-            alone = known and len(row.lists) == 1 and not NUMBER.search(row.name)
-            yield _Asked(row.name, called[row], layers if alone else frozenset())
+        alone = known and len(row.lists) == 1 and not NUMBER.search(row.name)
+        is_due = True if layers else None if INNER.search(row.condition) else False
+        if known or is_due:
+            yield _Asked(row.name, called[row], is_due, layers if alone else None)
 
 
 def _is_told(row: Row, config: Mapping[str, Any]) -> bool:
@@ -122,7 +129,7 @@ def _not_held(asked: Sequence[_Asked], held: Mapping[str, Set[int]], class_name:
     """Notes on what no file holds at all, by the outermost module that is not there."""
     there = modules(held)
     lost: dict[str, list[str]] = defaultdict(list)
-    for written, names, _ in asked:
+    for written, names, *_ in asked:
         if not names & held.keys():
             name, rest = joined(written), min((_beyond(each, there) for each in names), key=len)
             outermost = f"{name.removesuffix(rest)}{rest.partition('.')[0]}" if name.endswith(rest) else name
@@ -145,20 +152,36 @@ def _beyond(name: str, there: Set[str]) -> str:
 def _not_in_layers(asked: Sequence[_Asked], held: Mapping[str, Set[int]], class_name: str) -> Iterator[str]:
     """Notes on weights that some layers have, and others, of which something is there, have not."""
     lists: dict[str, set[int]] = defaultdict(set)
-    for name, layers in held.items():
-        lists[name.partition(PLACEHOLDER)[0]] |= layers
+    for name, having in held.items():
+        lists[name.partition(PLACEHOLDER)[0]] |= having
     lost: dict[frozenset[int], list[str]] = defaultdict(list)
-    for written, names, layers in asked:
+    for written, names, _, layers in asked:
         found = next((each for each in names if each in held), None)
         if found is None or not layers or not written.endswith(".weight"):
             continue
         without = (layers & lists[found.partition(PLACEHOLDER)[0]]) - held[found]
         if without:
             lost[frozenset(without)].append(joined(written))
-    for layers, some in [*lost.items()][:MOST_NOTES]:
-        where = f"layer{'' if len(layers) == 1 else 's'} {format_indices(sorted(layers))}"
+    for places, some in [*lost.items()][:MOST_NOTES]:
+        where = f"layer{'' if len(places) == 1 else 's'} {format_indices(sorted(places))}"
         more = f" (nor {len(some) - 1} more)" if len(some) > 1 else ""
         yield (
             f"the files hold no {some[0]}{more} in {where}, where {class_name} has it with this config: it is made"
             " anew, and is not counted"
         )
+
+
+def _not_asked(asked: Sequence[_Asked], loaded: Sequence[TensorGroup], class_name: str) -> Iterator[str]:
+    """Notes on what the files hold and the class has not with this config: it does not load it, and here it counts."""
+    by_name: dict[str, list[_Asked]] = defaultdict(list)
+    for each in asked:
+        for name in each.names:
+            by_name[name].append(each)
+    unasked = dict[str, None]()
+    for group in loaded:
+        rows = by_name.get(joined(group.name), [])
+        if rows and all(each.is_due is False for each in rows):
+            unasked[group.group.template] = None
+    if unasked:
+        first, more = next(iter(unasked)), f" and {len(unasked) - 1} more" if len(unasked) > 1 else ""
+        yield f"the files hold {first}{more}, which {class_name} has not with this config: not loaded, but counted here"

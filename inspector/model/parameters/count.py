@@ -232,7 +232,7 @@ class _Counter:
         return beyond
 
     def check_modules(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
-        """Notes on modules that the class has with this config and no file holds."""
+        """Notes on modules that the class has with this config and no file holds, or the other way round."""
         known, names = self.model_class, {each.name for each in tensor_groups}
         if known is None or not self.exact or self.cut:
             return
@@ -241,7 +241,8 @@ class _Counter:
             each.role == PARAMETER and 0 < len(each.layers) < layers and stack(each.group.template) == self.stack
             for each in tensor_groups
         )
-        if uneven or known.lacks(names, config) or sizes_of_none(config, names):
+        more = any(each.role == PARAMETER and not known.switched_on(each.name, config) for each in tensor_groups)
+        if uneven or more or known.lacks(names, config) or sizes_of_none(config, names):
             from inspector.model.design.missing import missing
 
             notes = missing(known, config, tensor_groups)
