@@ -470,9 +470,12 @@ def test_a_head_that_the_config_makes_another_of_is_not_added() -> None:
     assert count(config, embedding, usual).total == 2 * 32 * 8 + 8 * 8
 
 
-@pytest.mark.parametrize(("flag", "parameters"), [(False, 9 * 64 + 128), (True, 9 * 64)])
+@pytest.mark.parametrize(("flag", "parameters"), [(False, 9 * 64 + 4 * 64), (True, 9 * 64 + 64)])
 def test_norms_that_a_switch_freezes_are_buffers(flag: bool, parameters: int) -> None:
+    """But not a convolution of the same template as a norm: "downsample.0" and "downsample.1"."""
     config = {"architectures": ["TimmBackbone"], "model_type": "timm_backbone", "freeze_batch_norm_2d": flag}
     weights = [Tensor(f"_backbone.bn1.{name}", "F32", (64,)) for name in ("weight", "bias", "running_mean")]
+    weights.append(Tensor("_backbone.layer2.0.downsample.0.weight", "F32", (64, 1, 1, 1)))
+    weights.append(Tensor("_backbone.layer2.0.downsample.1.weight", "F32", (64,)))
     found = count(config, Tensor("_backbone.conv1.weight", "F32", (64, 1, 3, 3)), *weights)
-    assert (found.total, found.total + found.buffers) == (parameters, 9 * 64 + 3 * 64)
+    assert (found.total, found.total + found.buffers) == (parameters, 9 * 64 + 5 * 64)

@@ -56,7 +56,7 @@ class ModelClass:
         tied_by: switch, "text_config.tie_word_embeddings=true" -> whether the class ties with it.
         untied: condition -> names that share no tensor under it, though they do by default.
         freed: condition -> buffers of the default config that are parameters under it.
-        frozen: condition -> parameters of the default config that are buffers under it.
+        frozen: condition -> parameters of the default config that are buffers under it -> the buffers' rank.
         always_tied: the class ties its embeddings, if not its head, even where the config says not to.
         unsaved: parameters that no file holds and the class makes anew -> their shape in the config's keys, empty where
             those do not tell.
@@ -80,7 +80,7 @@ class ModelClass:
     tied_by: Mapping[str, bool]
     untied: Mapping[str, tuple[str, ...]]
     freed: Mapping[str, frozenset[str]]
-    frozen: Mapping[str, frozenset[str]]
+    frozen: Mapping[str, Mapping[str, int]]
     always_tied: bool
     unsaved: Mapping[str, tuple[str, ...]]
     renames: tuple[tuple[str, str, str, str], ...]
@@ -156,7 +156,7 @@ class ModelClass:
 
         `status` is what `locate` said of the name.
         """
-        if any(template in names and _is_set(switch, config) for switch, names in self.frozen.items()):
+        if any(ranks.get(template) == rank and _is_set(switch, config) for switch, ranks in self.frozen.items()):
             return True
         if template in self.buffers or self.mixed.get(template) == rank:
             return not any(template in names and _is_set(switch, config) for switch, names in self.freed.items())
@@ -310,7 +310,10 @@ def find_class(name: str) -> ModelClass | None:
         tied_by=row.get("tied_by", {}),
         untied={switch: tuple(untied) for switch, untied in row.get("untied", {}).items()},
         freed={switch: templates(ranges) for switch, ranges in row.get("freed", {}).items()},
-        frozen={switch: templates(ranges) for switch, ranges in row.get("frozen", {}).items()},
+        frozen={
+            switch: {name: int(rank) for rank, ranges in by_rank.items() for name in templates(ranges)}
+            for switch, by_rank in row.get("frozen", {}).items()
+        },
         always_tied=row.get("always_tied", False),
         unsaved={name: tuple(shape) for name, shape in row.get("unsaved", {}).items()},
         renames=tuple(tuple(table["renames"][i]) for i in row.get("renames", ())),
