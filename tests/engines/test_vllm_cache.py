@@ -247,3 +247,55 @@ def test_deepseek_v4s_pages_lie_side_by_side_in_one_block() -> None:
     assert blocks_per_request(groups, settings) * block_bytes(groups) == 1_618_903_296
     with pytest.raises(UnsupportedLayer, match="rate 16"):
         group_layers(packed_layers((CompressedAttention(512, 128, 16, 0),), 64), settings)
+
+
+QWEN_27B = LinearAttention((StateTensor((10_240, 4), "compute"), StateTensor((48, 128, 128), "F32")))
+QWEN_35B = LinearAttention((StateTensor((8192, 4), "compute"), StateTensor((32, 128, 128), "F32")))
+
+
+@pytest.mark.parametrize(
+    ("layers", "settings", "gib", "at_once"),
+    [
+        # noonghunna/club-3090#104: Qwen3.6-27B on two RTX 3090, 0.20, prefixes cached
+        (
+            [FullAttention(4, 256, 256)] * 16 + [QWEN_27B] * 48,
+            CacheSettings(262_144, element_bytes=1, tensor_parallel=2, state_blocks=2),
+            9.84,
+            2.36,
+        ),
+        # noonghunna/club-3090#642: with three drafted tokens and the layer that drafts
+        (
+            [FullAttention(4, 256, 256)] * 17 + [QWEN_27B] * 48,
+            CacheSettings(262_144, element_bytes=1, tensor_parallel=2, state_blocks=5, drafted=3),
+            11.05,
+            2.38,
+        ),
+        # noonghunna/club-3090#652: Qwen3.6-35B-A3B on an RTX 5090, 0.24, prefixes cached
+        (
+            [FullAttention(2, 256, 256)] * 10 + [QWEN_35B] * 30,
+            CacheSettings(131_072, element_bytes=1, state_blocks=2),
+            6.01,
+            4.35,
+        ),
+        # rwlove/home-ops#13226: the same model without, "95 blocks / 1.44x"
+        (
+            [FullAttention(2, 256, 256)] * 10 + [QWEN_35B] * 30,
+            CacheSettings(131_072, element_bytes=1),
+            95 * 2112 * 10_240 / GIB,
+            1.44,
+        ),
+    ],
+)
+def test_hybrids_hold_as_many_requests_as_their_logs_say(
+    layers: list[Layer], settings: CacheSettings, gib: float, at_once: float
+) -> None:
+    held = capacity(layers, settings, [int(gib * GIB)])
+    assert held is not None
+    assert held.max_concurrency == pytest.approx(at_once, rel=0.004)
+
+
+def test_glm_5_on_eight_gpus_has_blocks_of_64_latents() -> None:
+    """LMCache/LMCache#3339: 158 caches of 4,372 blocks of 64 tokens, those of indexers 132 bytes wide: 79 layers."""
+    layer = IndexedAttention(LatentAttention(512, 64), 128)
+    latents, keys = specs_of(layer, CacheSettings(8192, block_size=64, tensor_parallel=8))
+    assert (latents.page_size_bytes, keys.page_size_bytes) == (64 * 576 * 2, 64 * 132)
