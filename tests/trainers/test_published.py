@@ -64,8 +64,8 @@ OFFLOADED = {"fsdp_version": 2, "fsdp_config": {"offload_params": True, "reshard
 @pytest.mark.parametrize(
     ("more", "gpus", "gib", "within"),
     [
-        ({"gradient_accumulation_steps": 2, **FSDP2}, 4, 46, 0.06),
-        ({"gradient_accumulation_steps": 2, **FSDP2}, 8, 36, 0.19),
+        ({"gradient_accumulation_steps": 2, **FSDP2}, 4, 46, 0.07),
+        ({"gradient_accumulation_steps": 2, **FSDP2}, 8, 36, 0.21),
         ({"gradient_accumulation_steps": 8, "adapter": "lora", "lora_r": 8, "lora_target_linear": True}, 1, 44, 0.09),
     ],
 )

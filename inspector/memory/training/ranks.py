@@ -199,12 +199,18 @@ def sharded(
         more += compute * held + int(gathered_bytes(setup, sharding) * gathered)
         if moment.phase == "backward":
             reduced = 4 if sharding.reduce_fp32 else compute
-            more += int(reduced * share * (rank.block + held))
+            more += int(share * (reduced * rank.block + _of_root(moment, rank, held, reduced, compute)))
         if not sharding.reshard and (moment.phase == "backward" or _passes_alternate(stage, sharding)):
             # Each of a GPU's stages has its gradients reduced before the next one's backward passes begin.
             whole = (4 if sharding.reduce_fp32 else compute) * trained if sharding.grad_accum > 1 else 0
             more += _up(whole, CHUNKS if sharding.schedule == "interleaved" else 1)
     return replace(moment, gradients=gradients, rest=moment.rest + more)
+
+
+def _of_root(moment: Moment, rank: Rank, held: int, reduced: int, compute: int) -> int:
+    """Bytes of the gradients of what is outside the blocks: the head's waits as it is computed, and all are reduced
+    when the root's backward pass is over (FSDPState._root_post_backward_final_callback), where nothing else is kept."""
+    return reduced * held if not moment.kept else compute * min(rank.head or held, held)
 
 
 def _passes_alternate(stage: str, sharding: Sharding) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import inspector
 from benchmarks.accuracy import score
 from benchmarks.training_cases import predict_peak, torchtitan_settings
 
@@ -130,3 +131,18 @@ def test_a_case_of_unforeseen_facts_is_named_and_stops_no_run() -> None:
     assert "window" in reasons["no-window"]
     assert "cannot be read" in reasons["no-length"]
     assert len(card.scores) == 1
+
+
+def test_a_microbatch_of_one_with_compiled_loss() -> None:
+    """torchao's pre-training tutorial (docs/source/eager_tutorials/pretraining.rst): 30.9 GiB reserved by torchtitan of
+    June 2025. The gradient of what is outside the blocks is reduced last: beside a block's it would be 4.2 GiB more;
+    our figure of the tensors alone is still 3 % above what was reserved."""
+    training = inspector.train(
+        "meta-llama/Llama-3.1-8B",
+        offline=True,
+        context=8192,
+        sharding={"fsdp": 8, "reduce_fp32": True},
+        **{"precision": "mixed", "checkpointing": "selective-op", "compiled": True, "logits": "compiled-loss"},
+    ).training
+    assert training.peak is not None
+    assert training.peak / 2**30 == pytest.approx(30.9, rel=0.05)
