@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 from inspector.errors import InspectError, UnreadableModel
 from inspector.trainers import Run, read_run
 from inspector.trainers.files import values_of
-from inspector.trainers.patch import diff, patches, shorter
+from inspector.trainers.patch import diff, patches, shorter, smaller
 from inspector.trainers.run import run_of
 
 if TYPE_CHECKING:
@@ -89,11 +90,19 @@ def told(run: Run, trained: Trained, access: dict[str, Any], settings: dict[str,
     failed = [fit for fit in trained.fits if fit.fits is False]
     patch, why = "", ""
     if failed:
-        trial = _Trial(run, trained, access, settings)
+        trial = _Trial(run, trained, access, settings | _counted(trained))
         patch = trial.first([change for fit in failed for change in fit.changes])
         if not patch:
             why = "none of the changes that were tried makes it fit" if trial.texts else NOT_BY_LINES
     return run.to_dict() | {"patch": patch, "no_patch": why}
+
+
+def _counted(trained: Trained) -> dict[str, int]:
+    """The images that a step counts, as a setting: a patched file has to hold them, too."""
+    from inspector.memory.training.vision import counted_images
+
+    count = counted_images(trained.inspection.model, trained.training)
+    return {} if count is None else {"images": count}
 
 
 NOT_BY_LINES = "its keys cannot be changed line by line"
@@ -115,7 +124,8 @@ class _Trial:
 
     def first(self, changes: Sequence[Any]) -> str:
         """The first diff with which the file fits."""
-        text = next((text for text in patches(self.run, changes) if self.fits(text)), None)
+        tried = chain(patches(self.run, changes), smaller(self.run))
+        text = next((text for text in tried if self.fits(text)), None)
         text = text if text is not None else self._shortest()
         return diff(self.run, text) if text is not None else ""
 

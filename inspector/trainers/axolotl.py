@@ -290,6 +290,7 @@ TRAINER = Trainer(
     {
         "--batch": {"micro_batch_size": "{}"},
         "--context": {"sequence_len": "{}"},
+        "--image-size": {"image_size": "{side}"},
         "--checkpointing full": {"gradient_checkpointing": "true"},
         "--optimizer-impl fused": {"optimizer": "adamw_torch_fused"},
         "--optimizer adamw-8bit": {"optimizer": "adamw_bnb_8bit"},

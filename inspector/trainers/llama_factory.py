@@ -234,6 +234,7 @@ TRAINER = Trainer(
     {
         "--batch": {"per_device_train_batch_size": "{}"},
         "--context": {"cutoff_len": "{}"},
+        "--image-size": {"image_max_pixels": "{pixels}"},
         "--checkpointing full": {"disable_gradient_checkpointing": "false"},
         "--optimizer-impl fused": {"optim": "adamw_torch_fused"},
         "--optimizer adamw-8bit": {"optim": "adamw_8bit"},

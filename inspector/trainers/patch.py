@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import unified_diff
 from itertools import combinations
+from math import prod
 
 from inspector.trainers.run import Run
 from inspector.verdict.changes import Change
@@ -31,6 +32,10 @@ def edits_of(run: Run, option: str) -> dict[str, str] | None:
             kept = run.trainer.edits.get("--grad-accum", {"gradient_accumulation_steps": "{}"})
             found |= {key: text.format(steps) for key, text in kept.items()}
         edits = run.trainer.edits.get(part)
+        if name == "--image-size":
+            sides = [int(side) for side in value.split("x")]
+            told = run.trainer.edits.get(name, {})
+            edits = {key: text.format(pixels=prod(sides), side=max(sides)) for key, text in told.items()}
         if edits is None and value.isdigit():
             edits = {key: text.format(value) for key, text in run.trainer.edits.get(name, {}).items()}
         if edits and name == "--method" and run.settings.get("method") != "full":
@@ -71,11 +76,36 @@ def patches(run: Run, changes: Iterable[Change]) -> Iterator[str]:
             yield text
 
 
+SMALLER = (4, 3, 2)
+"""Fifths of an image's sides that are tried."""
+
+
+def smaller(run: Run) -> Iterator[str]:
+    """The file with smaller images, where it says their size: the largest first, each with a micro-batch of one, with
+    all of `SETTINGS` beside, and alone."""
+    for option in _image_sizes(run):
+        yield from _beside(run, option)
+
+
+def _image_sizes(run: Run) -> list[str]:
+    """Our option for each of `SMALLER` of the run's image size; none where it has none."""
+    width, height = run.settings.get("image_size") or (0, 0)
+    sides = [(width * fifths // 5, height * fifths // 5) for fifths in SMALLER]
+    return [f"--image-size {wide}x{high}" for wide, high in sides if wide and high]
+
+
 def shorter(run: Run, context: int) -> Iterator[str]:
-    """The file with so many tokens a sequence: with a micro-batch of one, with all of `SETTINGS` beside, and alone."""
+    """The file with so many tokens a sequence: with a micro-batch of one, with all of `SETTINGS` beside, and alone; the
+    same with the smallest images."""
+    for size in ("", *_image_sizes(run)[-1:]):
+        yield from _beside(run, f"{size} --context {context}".strip())
+
+
+def _beside(run: Run, change: str) -> Iterator[str]:
+    """The file with a change beside a micro-batch of one, with all of `SETTINGS` too, and alone."""
     one, all_of_them = " ".join(_one(run)), " ".join((*_one(run), *_of_run(run, SETTINGS)))
     for option in dict.fromkeys((one, all_of_them, "")):
-        text = _changed(run, f"{option} --context {context}".strip())
+        text = _changed(run, f"{option} {change}".strip())
         if text is not None:
             yield text
 

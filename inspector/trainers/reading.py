@@ -189,7 +189,8 @@ class Trainer:
         ignored: globs of keys that memory does not depend on.
         unmodelled: glob of keys -> what of them is not modelled; set to no or nothing they are fine.
         read: makes settings of the keys that memory depends on.
-        edits: our option -> the keys that say the same ({} in a value stands for the option's value).
+        edits: our option -> the keys that say the same ({} in a value stands for the option's value;
+            of --image-size {pixels} and {side}).
         beside: a file of this kind only adds to another's.
     """
 

@@ -131,6 +131,20 @@ def test_the_tokens_of_a_picture_by_family() -> None:
     assert cut_up(tower_of("llama-3.2-11b-vision"), 1, (896, 896)).tokens == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "tokens"),
+    [
+        ("qwen2.5-vl-7b", (1, 1), 4),  # 56 x 56
+        ("qwen2.5-vl-7b", (28, 56), 6),  # sqrt(3136 / 1568) larger, then up to 56 x 84
+        ("qwen2.5-vl-7b", (56, 56), 4),
+        ("glm-4.1v-9b", (28, 28), 9),  # two frames: sqrt(12544 / 1568) larger, then up to 84 x 84
+    ],
+)
+def test_images_below_the_classs_least_size_are_enlarged(name: str, size: tuple[int, int], tokens: int) -> None:
+    """`smart_resize` of Qwen2VLImageProcessor and Glm4vImageProcessor, by hand."""
+    assert cut_up(tower_of(name), 1, size).tokens == tokens
+
+
 def test_the_default_picture_is_the_largest_of_the_class() -> None:
     assert default_size(tower_of("gemma-3-4b")) == (896, 896)
     assert default_size(tower_of("qwen2-vl-7b")) == (980, 980)  # 28 * 28 * 1280 pixels

@@ -728,3 +728,22 @@ def test_what_trains_of_a_vision_part_and_the_size_of_images_are_read(
 ) -> None:
     settings = run_of(tmp_path, text).settings
     assert (settings.get("vision"), settings["image_size"]) == (vision, size)
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_smaller_images_are_tried_before_a_shorter_context_and_none_is_left_out(run: Command, tmp_path: Path) -> None:
+    text = (
+        "model_name_or_path: Qwen/Qwen2.5-VL-7B-Instruct\nstage: sft\nfinetuning_type: full\ncutoff_len: 6144\n"
+        "freeze_vision_tower: false\nfreeze_multi_modal_projector: false\nimage_max_pixels: 4000000\n"
+        "optim: adamw_8bit\nbf16: true\npure_bf16: true\nper_device_train_batch_size: 1\n"
+        "gradient_accumulation_steps: 8\n"
+    )
+    file = tmp_path / "run.yaml"
+    file.write_text(text, "utf-8")
+    before, after = patched(run, file, "52GiB")
+    assert after["fit"][0]["fits"] is True
+    assert after["training"]["context"] == before["training"]["context"]
+    assert "image_max_pixels: 2560000\n" in file.read_text("utf-8")  # (4 / 5 of 2,000)^2
+    file.write_text(text.replace("per_device", "enable_liger_kernel: true\nper_device"), "utf-8")
+    less = json.loads(run("train", "--config", str(file), "--gpu", "50GiB", "--offline", "--json").out)
+    assert less["config"]["patch"] == ""  # a context that its image does not fit would do, and is no answer

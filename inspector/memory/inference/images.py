@@ -118,9 +118,14 @@ def _tiles(tower: VisionTower, size: Size) -> tuple[int, int]:
 
 
 def _fit_grid(tower: VisionTower, size: Size) -> Size:
-    """`smart_resize` of Qwen2VLImageProcessor, without the limit: a size that is asked for is taken to be allowed."""
-    unit = tower.patch_size * tower.merge
-    return max(unit, round(size[0] / unit) * unit), max(unit, round(size[1] / unit) * unit)
+    """`smart_resize` of Qwen2VLImageProcessor, without the upper limit: a size that is asked for is taken to be
+    allowed. Images of less than the class's `min_pixels` are enlarged."""
+    unit, least = tower.patch_size * tower.merge, tower.habits.min_pixels
+    width, height = (max(unit, round(side / unit) * unit) for side in size)
+    if width * height >= least:
+        return width, height
+    scale = math.sqrt(least / (size[0] * size[1]))
+    return math.ceil(size[0] * scale / unit) * unit, math.ceil(size[1] * scale / unit) * unit
 
 
 def _fit_ragged(tower: VisionTower, size: Size) -> Size:

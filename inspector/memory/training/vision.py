@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from inspector.memory.inference.images import Pictures, Size, cut_up, default_size
-from inspector.memory.training.estimate import TrainingSetup
+from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.phases import Block
 from inspector.memory.training.sharding import Sharding
 from inspector.memory.training.sizes import Sizes
@@ -110,6 +110,13 @@ def images_of(model: Model, setup: TrainingSetup, sharding: Sharding, context: i
     return found if asked or not isinstance(found, str) else None
 
 
+def counted_images(model: Model, training: TrainingEstimate) -> int | None:
+    """Images a sequence that a step counts; None where it counts none."""
+    setup, workload = training.setup, training.workload
+    found = images_of(model, setup, training.sharding, workload.context, setup.rows(workload.batch))
+    return found.count if isinstance(found, Images) else None
+
+
 def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int, batch: int) -> Images | str:
     tower, model_type = model.architecture.vision_tower, model.architecture.model_type
     if tower is None:
@@ -126,7 +133,9 @@ def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int
         return "images are not known with tensor, pipeline or context parallelism"
     if tower.habits.masked and setup.attention == "flash":
         return f"'{model_type}' has a mask over the tokens of images, which flash attention cannot take"
-    word = setup.vision_part if setup.method == "full" else "adapters"
+    word = setup.vision_part
+    if setup.adapters:
+        word = "lora" if setup.compute == "mixed" and setup.frozen_bytes == 2 else "adapters"
     attention = "sdpa" if setup.attention == "flash" else setup.attention
     name = f"{word}/{setup.compute}/{attention}/{setup.checkpointing}"
     profile = table["profiles"].get(name)
@@ -154,7 +163,8 @@ def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes)
     layers = tower.num_hidden_layers
     higher = tower.feature_layer - images.table["feature_layer"] if tower.feature_layer is not None else 0
     used = max(0, min(layers, layers - int(profile["unused"]) + higher))
-    kept, left, begun = size("block kept"), size("block left"), size("start end")
+    padded = _padded_mask(images, setup) if size("block left") else 0
+    kept, left, begun = size("block kept") + padded, size("block left") + padded, size("start end")
     passing = max(0, size("block end") - kept)
     back = "block back" in profile
     each = setup.trained_bytes if setup.vision_part == "trained" and setup.method == "full" else 0
@@ -183,6 +193,19 @@ def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes)
     if setup.adapters and setup.lora_targets == "all-linear":
         note += "; peft's own all-linear would adapt the vision part, too, if exclude_modules did not name it"
     return VisionRun(Piece({"1": begun}, ({"1": size("start peak")},)), (*blocks, bridge), note)
+
+
+def _padded_mask(images: Images, setup: TrainingSetup) -> int:
+    """Bytes that each block keeps of a ragged encoder's mask over all patches, which all share: torch's
+    memory-efficient kernel takes rows of a multiple of 16, and gets a copy of others (`pad_bias` of attention.cpp).
+    Under autocast each has a copy anyway, and eager attention needs none; the tables are of rows that are whole."""
+    patches = images.pictures.patches
+    whole = images.tower.family != "ragged" or patches % 16 == 0 or setup.attention == "eager"
+    return 0 if whole or setup.compute != "bf16" or setup.checkpointing != "none" else 2 * patches * _up(patches, 16)
+
+
+def _up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
 
 
 def _masks(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes) -> int:

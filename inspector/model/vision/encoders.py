@@ -46,7 +46,8 @@ class Habits:
         feature_copies: of what the language model gets: as it is, and joined from the list of images.
         state_copies: of the encoder's last states that live on.
         max_pixels: of the largest image by the processor's class; 28 * 28 * 1280 is Qwen2VLImageProcessor's.
-        published_pixels: the same by preprocessor_config.json of the published repos, which engines load.
+        min_pixels: of the smallest image by the processor's class, of a grid; 56 * 56 is Qwen2VLImageProcessor's.
+        published_pixels: the most by preprocessor_config.json of the published repos, which engines load.
         videos: of which vLLM profiles the longest.
         masked: its language part attends by a mask where there are images, whose tokens see each other.
         profiled: False where vLLM does not serve it, or by limits that differ between versions and repos.
@@ -61,6 +62,7 @@ class Habits:
     feature_copies: int = 2
     state_copies: int = 1
     max_pixels: int = 28 * 28 * 1280
+    min_pixels: int = 56 * 56
     published_pixels: int | None = None
     videos: bool = False
     masked: bool = False
