@@ -1,4 +1,5 @@
-"""What a class has with a config and the files have not: modules that transformers makes anew, of random values.
+"""What a class has with a config and the files have not, which transformers makes anew, of random values; and the other
+way round, which it does not load.
 
 inspector/data/designs/ says what each class writes. Where its tables do not know a config, or the files have names that
 they do not know (those of another release, say), nothing is said. tests/oracles/parameters.py demands silence on what
