@@ -15,6 +15,7 @@ from inspector.engines.vllm.loads import (
     as_cached,
     loaded_as,
     longest_length,
+    most_length,
     resolve_dtype,
     runner,
     table,
@@ -225,3 +226,25 @@ def test_the_length_is_that_of_vllms_own_config_class_where_config_json_has_none
     assert (
         longest_length(read_architecture({**LLAMA, "architectures": [], "model_type": "nothing_known"}, None)) == 2048
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "longest", "most"),
+    [
+        ({}, 2048, None),
+        ({"max_position_embeddings": 8192}, 8192, 8192),
+        (
+            {
+                "max_position_embeddings": 131_072,
+                "original_max_position_embeddings": 4096,
+                "rope_scaling": {"type": "longrope", "long_factor": [1.0], "short_factor": [1.0]},
+            },
+            4096,
+            131_072,
+        ),
+    ],
+)
+def test_what_it_takes_unasked_and_what_at_all(keys: dict[str, Any], longest: int, most: int | None) -> None:
+    """Without a key of a length any request is taken; LongRoPE's is taken up to what it stretches to."""
+    shape = read_architecture({**LLAMA, "architectures": [], "model_type": "nothing_known", **keys}, None)
+    assert (longest_length(shape), most_length(shape)) == (longest, most)

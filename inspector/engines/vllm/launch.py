@@ -21,7 +21,7 @@ from inspector.engines.launch import (
     unless_given,
 )
 from inspector.engines.serving import Serving
-from inspector.engines.vllm.loads import OVERRIDE, longest_length, resolve_dtype
+from inspector.engines.vllm.loads import OVERRIDE, most_length, resolve_dtype
 from inspector.errors import UsageError
 from inspector.memory.precision import STORED
 
@@ -56,7 +56,8 @@ def launch_vllm(asked: Verdict) -> Launch:
         *_draft_flags(asked),
     )
     version = serving.engine_version
-    longer = serving.settings["max_model_len"] > longest_length(asked.model.architecture)
+    most = most_length(asked.model.architecture)
+    longer = most is not None and serving.settings["max_model_len"] > most
     return Launch(
         "vllm",
         version,

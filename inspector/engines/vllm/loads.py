@@ -222,30 +222,43 @@ _YARNS = frozenset(["yarn", "deepseek_yarn"])
 
 
 def longest_length(shape: Architecture, release: tuple[int, int] = NEWEST) -> int:
-    """Tokens of the longest request that vLLM takes (vllm/config/model.py: _get_and_verify_max_len): the smallest of
-    the keys of a length, times the factor of a RoPE that lengthens; what LongRoPE was trained with."""
+    """Tokens of the longest request that vLLM takes unasked: `most_length`, or what LongRoPE was trained with."""
+    original = shape.written.get("original_max_position_embeddings")
+    long = any(_kind(rope) == "longrope" for rope in _shape_ropes(shape))
+    return original if long and isinstance(original, int) else most_length(shape, release) or DEFAULT_LENGTH
+
+
+def most_length(shape: Architecture, release: tuple[int, int] = NEWEST) -> int | None:
+    """Tokens of the longest request that it takes at all (vllm/config/model.py: _get_and_verify_max_len): the smallest
+    of the keys of a length, times the factor of a RoPE that lengthens; None where no key names one."""
     keys = shape.written
     lengths = [keys[key] for key in _LENGTHS if isinstance(keys.get(key), int)]
     lengths += [shape.max_position_embeddings] if shape.max_position_embeddings else []
     own = (keys.get(PARAMS) or {}).get("max_position_embeddings")
     lengths = [own] if isinstance(own, int) else lengths
     named = keys.get("model_max_length")
-    default = table()["lengths"].get(shape.model_type or "", DEFAULT_LENGTH)
+    default = table()["lengths"].get(shape.model_type or "")
     longest = named if isinstance(named, int) and named else min(lengths, default=default)
-    ropes = _ropes(keys.get("rope_parameters") or keys.get("rope_scaling"))
+    if longest is None:
+        return None
     factor = 1.0
-    for rope in ropes:
-        kind = rope.get("rope_type") or rope.get("type") or "default"
+    for rope in _shape_ropes(shape):
+        kind = _kind(rope)
         if kind in _YARNS and release < YARN_RELEASE:
             longest = rope.get("original_max_position_embeddings") or longest
         if kind not in _OWN_LENGTHS and (kind not in _YARNS or release < YARN_RELEASE):
             factor = rope.get("factor") or factor
-        original = keys.get("original_max_position_embeddings")
-        if kind == "longrope" and isinstance(original, int):
-            return original
     if "gemma3" in (shape.model_type or "") or not isinstance(factor, (int, float)):
         return int(longest)
     return int(longest * factor)
+
+
+def _shape_ropes(shape: Architecture) -> list[Mapping[str, Any]]:
+    return _ropes(shape.written.get("rope_parameters") or shape.written.get("rope_scaling"))
+
+
+def _kind(rope: Mapping[str, Any]) -> Any:
+    return rope.get("rope_type") or rope.get("type") or "default"
 
 
 def _ropes(found: Any) -> list[Mapping[str, Any]]:

@@ -29,7 +29,7 @@ from inspector.engines.vllm.cache_types import check_cache
 from inspector.engines.vllm.drafts import draft_notes, with_draft
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
-from inspector.engines.vllm.loads import OVERRIDE, as_cached, longest_length, resolve_dtype, runner, why_not_loaded
+from inspector.engines.vllm.loads import OVERRIDE, as_cached, most_length, resolve_dtype, runner, why_not_loaded
 from inspector.engines.vllm.lora import ADAPTER_NOTE, ServedAdapters, adapter_bytes, served_adapters
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
@@ -165,8 +165,8 @@ def _chosen(
 
 def _refusals(model: Model, card: Card, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
     """Why it does not start, where that is not for want of memory."""
-    longest = longest_length(model.architecture, chosen.version.release)
-    notes = length_note(chosen.max_model_len, longest, "vLLM", OVERRIDE)
+    most = most_length(model.architecture, chosen.version.release)
+    notes = length_note(chosen.max_model_len, most or chosen.max_model_len, "vLLM", OVERRIDE)
     if plan.most_sequences is None or plan.capacity is None:
         return notes
     _, sequences = budget.batch_sizes(card, chosen)
