@@ -24,7 +24,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from inspector.measure.allocator import replay
-from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu
+from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu, trained_shapes
 from inspector.measure.images import freeze, image_inputs, language_linears, tower_blocks
 from inspector.measure.values import ValuesKept
 from inspector.memory.training.recompute import recomputed_blocks
@@ -409,7 +409,7 @@ def _mark_with_last_gradient(block: torch.nn.Module, log: MemoryLog, name: str) 
 def record(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> MemoryLog:
     """The log of one forward and backward pass, with marks."""
     model = build(model_type, config, step, encoder=encoder)
-    with pretend_training_gpu() as log, marked(model, log):
+    with pretend_training_gpu(MemoryLog(trained_shapes(model))) as log, marked(model, log):
         move_to_gpu(model)
         forward_and_backward(model, step, log)
     return log
@@ -472,7 +472,7 @@ def measure(
         whole: the first step has its passes, too; then also what torch's allocator reserves after both, "reserved".
     """
     model = build(model_type, config, step, encoder=encoder)
-    with pretend_training_gpu() as log:
+    with pretend_training_gpu(MemoryLog(trained_shapes(model))) as log:
         move_to_gpu(model)
         weights = log.live
         optimizer = make_optimizer(model, step)

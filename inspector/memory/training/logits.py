@@ -71,10 +71,11 @@ def loss_parallel(head: Piece) -> Piece:
 
 
 def summed_in_place(embedding: Piece, size: int) -> Piece:
-    """A tied embedding's stretch where the head's gradient is a tensor of its own, and so large that nothing is cast.
+    """A tied embedding's stretch where the head's gradient is a tensor of its own: of chunks, or cast.
 
-    The engine then adds the embedding's gradient to it in place (torch/csrc/autograd/input_buffer.cpp); what a linear
-    layer gives is transposed, and their sum is a third tensor, as the table has it. Measured of distillation.
+    The engine then adds the embedding's gradient to it in place (torch/csrc/autograd/input_buffer.cpp); what one linear
+    layer gives is a view, and their sum is a third tensor, as the table has it where nothing is cast. Measured of TRL's
+    fused heads.
 
     Args:
         size: bytes of a value of the gradient.

@@ -373,7 +373,8 @@ class _Card:
         head, scores = self._head(head, trains=trains_head)
         if what.saved_head:
             head_gradients = self.sizes.bytes_of(head.end) + what.saved_head * setup.frozen_bytes
-        if setup.aim.tile_bytes and setup.trained_bytes == 4 and self._waiting:
+        own = setup.trained_bytes == 4 if setup.aim.tile_bytes else setup.logits in ("chunked", "chunked-loss")
+        if own and self._waiting:
             embedding = summed_in_place(embedding, setup.trained_bytes)
         blocks = self._blocks()
         start = profile.start

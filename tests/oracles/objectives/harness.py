@@ -18,7 +18,7 @@ import torch
 import trl
 from packaging.version import Version
 
-from inspector.measure.gpu import DEVICE, MemoryLog, pretend_training_gpu
+from inspector.measure.gpu import DEVICE, MemoryLog, pretend_training_gpu, trained_shapes
 from inspector.measure.step import Step, build, make_optimizer, move_to_gpu
 from tests.oracles.training_grid import GRID
 
@@ -31,8 +31,6 @@ class MaskedLog(MemoryLog):
 
     share = 1.0
     """Of the tokens, those of completions."""
-    weights: frozenset[torch.Size] = frozenset()
-    """Shapes of what trains."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and not args[0].dtype.is_floating_point:
@@ -44,11 +42,6 @@ class MaskedLog(MemoryLog):
                 chosen = args[0].new_empty((count, *args[0].shape[mask.dim() :]))
                 self._follow(chosen.untyped_storage(), str(func))
                 return chosen
-        summed = func is torch.ops.aten.add.Tensor and isinstance(args[1], torch.Tensor)
-        if summed and args[0].shape in self.weights and args[0].is_contiguous():
-            # The engine sums what two uses of a weight give; it does so in place, but for fakes and for transposed
-            # gradients (torch/csrc/autograd/input_buffer.cpp, seen with torch.profiler).
-            return super().__torch_dispatch__(torch.ops.aten.add_.Tensor, types, args, kwargs)
         if func is torch.ops.aten.nonzero.default:  # which rows are chosen: half of them
             return args[0].new_empty((max(1, args[0].numel() // 2), args[0].dim()), dtype=torch.long)
         return super().__torch_dispatch__(func, types, args, kwargs)
@@ -180,8 +173,7 @@ def measure(model_type: str, config: dict[str, Any], case: Case, oracle: Any) ->
         precision = step.precision if whole == "full" else "bf16"
         frozen = replace(step, method="full", precision=precision, checkpointing="none")
         reference = build(*(of_grid(case.teacher) if case.teacher else (model_type, config)), frozen).eval()
-    memory = MaskedLog()
-    memory.weights = frozenset(parameter.shape for parameter in model.parameters() if parameter.requires_grad)
+    memory = MaskedLog(trained_shapes(model))
     if case.completion_tokens:
         memory.share = case.completion_tokens / (step.context - 1)
     with pretend_training_gpu(memory) as log:

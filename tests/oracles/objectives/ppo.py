@@ -12,7 +12,7 @@ from unittest import mock
 
 import torch
 
-from inspector.measure.gpu import DEVICE, pretend_training_gpu
+from inspector.measure.gpu import DEVICE, pretend_training_gpu, trained_shapes
 from inspector.measure.step import Step, build, make_optimizer, move_to_gpu
 from tests.oracles.objectives import harness, reward
 from tests.oracles.objectives.harness import Case, MaskedLog, prepared, trainer_of
@@ -33,7 +33,7 @@ def measure(model_type: str, config: dict[str, Any], case: Case) -> dict[str, in
     policy = build(model_type, config, step)
     value, rewards = (reward.built(model_type, config, single) for _ in range(2))
     reference = build(model_type, config, single).eval() if case.copies else None
-    memory = MaskedLog()
+    memory = MaskedLog(trained_shapes(policy) | trained_shapes(value))
     with pretend_training_gpu(memory) as log:
         frozen = 0
         for each in (policy, value, rewards, reference):
