@@ -87,3 +87,17 @@ def test_what_files_hold_and_the_config_does_not_ask_for_is_named() -> None:
     model = counted(shapes)
     assert not model.exact
     assert any("self_attn.q_proj.bias and 3 more" in note and "not loaded" in note for note in model.notes)
+
+
+def test_a_kind_of_layer_that_a_class_has_not_asks_for_nothing() -> None:
+    """Qwen3-Next's layers are linear or full: one that is called sliding has neither's tensors."""
+    config = {"model_type": "qwen3_next", "architectures": ["Qwen3NextModel"], "num_hidden_layers": 1}
+    names = ("embed_tokens", "norm", "layers.0.input_layernorm", "layers.0.post_attention_layernorm")
+
+    def notes(kind: str) -> str:
+        tensors = tuple(Tensor(f"{name}.weight", "BF16", (2048,)) for name in names)
+        changed = {**config, "layer_types": [kind]}
+        return " ".join(build_model(Checkpoint("a/b", None, "local", changed, tensors)).parameters.notes)
+
+    assert "no layers.{}.self_attn" in notes("full_attention")
+    assert "self_attn" not in notes("sliding_attention")

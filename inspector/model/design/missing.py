@@ -29,6 +29,8 @@ NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 """A number in a tensor's name: the tables have some apart ("mlp.0.weight"), which files' templates join."""
 INNER = re.compile(r"\b[jk]\b")
 """In a condition, the number of an expert, or of what else is in a layer."""
+QUOTED = re.compile(r"'([^']*)'")
+"""In a condition, a text."""
 MOST_LAYERS = 4096
 MOST_NOTES = 3
 
@@ -104,8 +106,12 @@ def _asked(
     changed = design.changed(full)
     if design.others(full) or any(known or value is not None for value in changed.values()):
         return
+    strange = _strange(design, full, full_without_class({}, design.config_type) if known else {})
     for row in design.rows:
         if model_class.locate(row.name)[1] != "parameter" or not (known or _is_told(row, full)):
+            continue
+        if not strange.isdisjoint(names_in(row.condition)):
+            yield _Asked(row.name, called[row], None, None)
             continue
         count = (size(row.lists[0], full) or 0) if row.lists else 1
         inner = (0,) * (len(row.lists) - 1)
@@ -115,6 +121,19 @@ def _asked(
         is_due = True if layers else None if INNER.search(row.condition) else False
         if known or is_due:
             yield _Asked(row.name, called[row], is_due, layers if alone else None)
+
+
+def _strange(design: ClassDesign, full: Mapping[str, Any], usual: Mapping[str, Any]) -> set[str]:
+    """The keys of conditions that are lists of kinds, of which some are neither among the class's `usual` ones nor in
+    any condition: a class may have nothing for it (Qwen3-Next's for a sliding layer)."""
+    kinds = {text for row in design.rows for text in QUOTED.findall(row.condition)}
+    found = set()
+    for key in {key for row in design.rows for key in names_in(row.condition)}:
+        value, known = key_of(full, key), key_of(usual, key)
+        known = {*kinds, *map(str, known if isinstance(known, list) else ())}
+        if isinstance(value, list) and any(isinstance(each, str) and each not in known for each in value):
+            found.add(key)
+    return found
 
 
 def _is_told(row: Row, config: Mapping[str, Any]) -> bool:
