@@ -355,6 +355,8 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
 
     def _check_passes(self) -> None:
         """How the passes compute, and what they keep."""
+        if self.logits_chunk is not None and self.logits != "chunked":
+            raise UsageError("--logits-chunk is of chunked logits", "Add --logits chunked.")
         if self.precision == "fp32" and self.attention == "flash":
             raise UsageError("flash attention computes in 16 bits only", "Use --precision bf16 or mixed.")
         whole = self.method == "full" or (self.method == "lora" and self.adapter_dtype == "bf16" and not self.dora)

@@ -138,6 +138,7 @@ def test_an_unknown_type_has_no_peak_and_says_why(llama: Model) -> None:
         {"method": "qlora", "adapter_dtype": "bf16", "precision": "mixed"},
         {"optimizer": "custom", "optimizer_bytes": float("nan")},
         {"attention": "flash", "precision": "fp32"},
+        {"logits_chunk": 4.0},
         {"lora_rank": 0},
     ],
 )
