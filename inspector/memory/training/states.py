@@ -7,6 +7,7 @@ from inspector.memory.precision import RECIPES
 from inspector.memory.quantization.recipes import weight_bytes
 from inspector.memory.training.estimate import TrainingSetup
 from inspector.model.model import Model
+from inspector.model.packing.registry import facts_of
 
 PEFT = "peft 0.21: adapters are fp32 (autocast_adapter_dtype)"
 
@@ -61,7 +62,9 @@ def already_packed(setup: TrainingSetup, model: Model) -> bool:
     """Whether the checkpoint is packed as the adapters' base is: then what it keeps in 16 bits stays so."""
     own = model.architecture.quantization
     bits = 8 if setup.base == "int8" else 4
-    return setup.method == "qlora" and own is not None and own.method == "bitsandbytes" and own.bits == bits
+    if setup.method != "qlora" or own is None or own.bits != bits:
+        return False
+    return facts_of(own.method).under_adapters
 
 
 def _as_stored(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:

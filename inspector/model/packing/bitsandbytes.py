@@ -45,6 +45,7 @@ class Bitsandbytes(Packing):
     }
     signs = ("absmax", "SCB")
     one_rank_only = True
+    under_adapters = True
 
     def converts(self, component: str) -> bool:
         return component not in NO_LAYERS | {"experts"}  # transformers stacks these, and a stack is no linear layer

@@ -91,6 +91,7 @@ class Packing:
         one_rank_only: its packed tensors cannot be cut, which keeps old engines to one rank.
         padded_experts: kernels of its own hold a mixture's experts padded, and make no copies of them.
         stacks: `stored` is of a stack of experts, [experts, inputs, outputs], and not of one matrix.
+        under_adapters: QLoRA's base is packed so: such a checkpoint is trained as it is.
     """
 
     tensors: ClassVar[Rules] = {}
@@ -104,6 +105,7 @@ class Packing:
     one_rank_only: ClassVar[bool] = False
     padded_experts: ClassVar[bool] = False
     stacks: ClassVar[bool] = False
+    under_adapters: ClassVar[bool] = False
 
     def scheme(self, recipe: Mapping[str, Any]) -> Scheme:
         """What the recipe says of all modules; never raises, whatever is in it."""
