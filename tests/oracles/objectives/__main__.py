@@ -92,6 +92,8 @@ def measured(model: GridModel, objectives: list[str], every: int = 1) -> list[di
             continue
         if model.encoder and name != "embedding":
             continue
+        if not getattr(oracle, "takes", lambda _: True)(model.model_type):
+            continue
         for step in sampled(steps(model), model.name + name, every):
             for case in _with_teacher(oracle.cases(step), getattr(oracle, "TEACHERS", {}).get(model.name)):
                 start = time.monotonic()

@@ -17,8 +17,9 @@ from inspector.measure.step import Step, build, make_optimizer, move_to_gpu
 from tests.oracles.objectives import harness, reward
 from tests.oracles.objectives.harness import Case, MaskedLog, prepared, trainer_of
 from tests.oracles.objectives.orpo import measures
+from tests.oracles.objectives.reward import takes
 
-__all__ = ["cases", "measure", "measures"]
+__all__ = ["cases", "measure", "measures", "takes"]
 
 
 def measure(model_type: str, config: dict[str, Any], case: Case) -> dict[str, int]:

@@ -7,14 +7,20 @@ from typing import Any
 from unittest import mock
 
 from transformers import AutoModelForSequenceClassification
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 from inspector.measure.step import Step, build
 from tests.oracles.objectives.harness import Case, tokens, trainer_of
 from tests.oracles.objectives.orpo import measures
 
-__all__ = ["HEAD", "built", "cases", "loss_of", "measures"]
+__all__ = ["HEAD", "built", "cases", "loss_of", "measures", "takes"]
 
 HEAD: dict[str, Any] = {}
+
+
+def takes(model_type: str) -> bool:
+    """Whether the type has a class for sequence classification."""
+    return model_type in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 
 def built(model_type: str, config: dict[str, Any], step: Step) -> Any:
