@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,11 +157,18 @@ def test_who_interrupts_does_not_wait_for_the_class() -> None:
     process = by_class.WORKER._process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+
+    def interrupt() -> None:
+        while not by_class.WORKER._one.locked():
+            time.sleep(0.01)
+        time.sleep(0.05)  # it waits for the answer by now
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
     with pytest.raises(KeyboardInterrupt):
         inspector.inspect(TINY | {"num_hidden_layers": 8})
-    timer.join()
+    interrupting.join()
     assert process.poll() is not None
     assert total(TINY, set=["num_hidden_layers=8"]) == total(TINY) + 6 * LAYER
 

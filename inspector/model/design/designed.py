@@ -105,8 +105,8 @@ def _made(config: dict[str, Any], changes: Sequence[Change], before: Mapping[str
         return by_tables(config, changes, before)
     name, config_type, assumed = class_of_config(config)
     with ThreadPoolExecutor(1) as beside:  # the process starts while transformers is loaded here
-        answer = beside.submit(ask_class, name, config)
         try:
+            answer = beside.submit(ask_class, name, config)
             if changes:
                 full_config(config, config_type, changes, before)  # for the keys that it does not know
             asked = answer.result()
