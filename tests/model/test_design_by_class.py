@@ -165,10 +165,14 @@ def test_who_interrupts_does_not_wait_for_the_class() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)
-    interrupting.start()
-    with pytest.raises(KeyboardInterrupt):
-        inspector.inspect(TINY | {"num_hidden_layers": 8})
-    interrupting.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            inspector.inspect(TINY | {"num_hidden_layers": 8})
+        interrupting.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.poll() is not None
     assert total(TINY, set=["num_hidden_layers=8"]) == total(TINY) + 6 * LAYER
 
