@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from itertools import islice, repeat
@@ -74,16 +74,13 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None, every: int 
     """The model's config and size, and its cases with their measured peaks; those that are known are not run again."""
     warnings.simplefilter("ignore")
     config = model.config()
-    cases = []
-    measured = {key(case): case for case in (known or {}).get("cases", ())}
-    for step in sampled(steps(model), model.name, every):
-        if key(dataclasses.asdict(step)) in measured:
-            cases.append(measured[key(dataclasses.asdict(step))])
-            continue
-        start = time.monotonic()
-        peaks = measure(model.model_type, config, step, encoder=model.encoder)
-        cases.append({**dataclasses.asdict(step), "measured": peaks})
-        print(f"{model.name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    cases = cases_of(
+        model.name,
+        sampled(steps(model), model.name, every),
+        known,
+        lambda step: measure(model.model_type, config, step, encoder=model.encoder),
+        label,
+    )
     built = build(model.model_type, config, Step(attention="eager"), encoder=model.encoder)
     full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
     return {
@@ -102,6 +99,27 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None, every: int 
         ),
         "cases": cases,
     }
+
+
+def cases_of(
+    name: str,
+    steps: Iterable[Step],
+    known: dict[str, Any] | None,
+    peaks_of: Callable[[Step], dict[str, int]],
+    label: Callable[[dict[str, Any]], str],
+) -> list[dict[str, Any]]:
+    """A model's steps with their peaks; those that `known`, the model of an earlier run, has are not run again."""
+    measured = {key(case): case for case in (known or {}).get("cases", ())}
+    cases = []
+    for step in steps:
+        settings = dataclasses.asdict(step)
+        if key(settings) in measured:
+            cases.append(measured[key(settings)])
+            continue
+        start = time.monotonic()
+        cases.append({**settings, "measured": peaks_of(step)})
+        print(f"{name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    return cases
 
 
 def sampled(steps: Iterable[Step], name: str, every: int) -> Iterator[Step]:

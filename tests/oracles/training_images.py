@@ -11,9 +11,7 @@ alone are measured, too.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -30,7 +28,7 @@ from inspector.hub.cache.snapshot import encode_tensors
 from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from tests.memory.training.replay import read_peaks
-from tests.oracles.training import UNREAD, VERSIONS, compact, earlier_run, errors, key, sampled, summary
+from tests.oracles.training import UNREAD, VERSIONS, cases_of, compact, earlier_run, errors, sampled, summary
 from tests.oracles.vision_models import MODELS
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"
@@ -153,16 +151,14 @@ def steps(model: ImageModel) -> Iterator[Step]:
 def run_model(model: ImageModel, known: dict[str, Any] | None = None, every: int = 1) -> dict[str, Any]:
     """The model's config and size, and its cases with their measured peaks; those that are known are not run again."""
     warnings.simplefilter("ignore")
-    config, cases = model.config(), []
-    measured = {key(case): case for case in (known or {}).get("cases", ())}
-    for step in sampled(steps(model), model.name, every):
-        if key(dataclasses.asdict(step)) in measured:
-            cases.append(measured[key(dataclasses.asdict(step))])
-            continue
-        start = time.monotonic()
-        peaks = measure(model.model_type, config, step, whole=not step.images)
-        cases.append({**dataclasses.asdict(step), "measured": peaks})
-        print(f"{model.name} {label(cases[-1])} {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+    config = model.config()
+    cases = cases_of(
+        model.name,
+        sampled(steps(model), model.name, every),
+        known,
+        lambda step: measure(model.model_type, config, step, whole=not step.images),
+        label,
+    )
     built = build(model.model_type, config, replace(next(steps(model)), method="full"))
     full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
     return {

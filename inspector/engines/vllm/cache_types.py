@@ -88,10 +88,11 @@ def check_cache(name: str, model: ServedModel, card: Card, release: tuple[int, i
         raise CannotTell(f"vLLM has no kernels for a KV cache of type {name} on {card.name}")
     heads = [row for row in rows if isinstance(row, Attention)]
     if name in FP4:
-        odd = next((row for row in heads if row.head_dim not in FP4_HEAD_DIMS or row.head_dim != row.v_head_dim), None)
-        narrow = next((row for row in heads if row.head_dim == 64 and major not in (None, *NEWER_MAJORS)), None)
-        if odd or narrow:
-            width = (odd or narrow or heads[0]).head_dim
-            raise CannotTell(f"vLLM has no kernels for a KV cache of type {name} with heads of {width} on {card.name}")
+        for row in heads:
+            width = row.head_dim
+            narrow = width == 64 and major not in (None, *NEWER_MAJORS)
+            if narrow or width not in FP4_HEAD_DIMS or width != row.v_head_dim:
+                where = f"with heads of {width} on {card.name}"
+                raise CannotTell(f"vLLM has no kernels for a KV cache of type {name} {where}")
     if name in TURBO and rows and not any(layer.states for layer in model.layers):
         raise CannotTell(f"vLLM keeps the first and last two layers unpacked beside {name}, which has no rule here")

@@ -153,7 +153,7 @@ at two; from 0.18 22 groups at one rank (0.24 to 0.26, and Granite twice 0.46), 
 V1 on H100. Other counts of ranks take the next lower one."""
 
 WITHOUT_FABRIC = ((7, 5), (8, 6), (8, 7), (8, 9), (12, 0), (12, 1))
-"""Compute capabilities of cards without the data centers' NVLink, whose ranks keep nothing of what that needs (NCCL's
+"""Compute capabilities of GPUs without the data centers' NVLink, whose ranks keep nothing of what that needs (NCCL's
 NVLS, symmetric memory, FlashInfer's fused all-reduce): the "0.18" rows for several ranks are H100's. On these the row
 before has been seen: 0.21 on 8 L40S (0.10), 0.1 to 0.8 on 2 RTX 5090 and 2 RTX 3090 (0.27, 0.28:
 https://github.com/vllm-project/recipes/pull/810, https://github.com/noonghunna/club-3090/issues/1087)."""

@@ -108,7 +108,7 @@ class VllmVersion:
 
     def packs_sparse_latents(self, compute_capability: tuple[int, int] | None) -> bool:
         """Whether an FP8 cache of sparse latent attention has DeepSeek's layout: yes, but on Blackwell's data-center
-        cards since 0.18 (not in 0.17), where FlashInfer keeps plain FP8 rows.
+        GPUs since 0.18 (not in 0.17), where FlashInfer keeps plain FP8 rows.
 
         vllm/model_executor/layers/attention/mla_attention.py; vllm/platforms/cuda.py: the backends by capability.
         """
