@@ -186,13 +186,13 @@ def test_article_formulas_on_the_command_line(run: Run) -> None:
     assert training["peak"] == inference["total"] + 12 * 8_030_261_248
 
 
-def test_pictures_are_counted_by_their_number_and_left_out_when_there_are_none(run: Run) -> None:
+def test_images_are_counted_by_their_number_and_left_out_when_there_are_none(run: Run) -> None:
     records = {
         images: run("google/gemma-3-4b-it", "--offline", "--images", images, "--json").record["memory"]["inference"]
         for images in ("0", "2")
     }
     assert (records["0"]["vision_encoder"], records["0"]["image_tokens"]) == (None, None)
-    # 2 pictures of 4,096 patches * (2 * 4,304 + 4 * 1,152) * 2 B, and 3 * 896^2 pixels in fp32
+    # 2 images of 4,096 patches * (2 * 4,304 + 4 * 1,152) * 2 B, and 3 * 896^2 pixels in fp32
     assert (records["2"]["vision_encoder"], records["2"]["image_tokens"]) == (2 * 117_899_264, 512)
     assert records["2"]["activations"] > records["0"]["activations"]
 

@@ -66,17 +66,17 @@ def test_fit_refuses_what_it_would_leave_out(
 
 
 @pytest.mark.parametrize("engine", ["sglang", "llama.cpp", "mlx"])
-def test_an_engine_that_counts_no_pictures_is_not_said_to(capsys: pytest.CaptureFixture[str], engine: str) -> None:
+def test_an_engine_that_counts_no_images_is_not_said_to(capsys: pytest.CaptureFixture[str], engine: str) -> None:
     run(["fit", GEMMA, "--offline", "--gpu", "24GiB", "--engine", engine])
     assert "--images" not in capsys.readouterr().err
 
 
-def test_a_size_of_pictures_is_not_silently_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_size_of_images_is_not_silently_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", LLAMA, "--offline", "--image-size", "512"]) == 0
     assert "no image is counted: the model takes none" in capsys.readouterr().err
 
 
-def test_batch_counts_pictures_as_show_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_batch_counts_images_as_show_does(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     models = tmp_path / "models.txt"
     models.write_text(GEMMA)
     assert run(["batch", str(models), "--offline", "--images", "3"]) == 0

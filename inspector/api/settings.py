@@ -191,9 +191,9 @@ class Settings(DeviceSettings, EngineSettings):
         if self.formulas not in ("exact", "article"):
             raise UsageError(f"unknown formulas '{self.formulas}'", "Known: exact, article.")
         if self.images or self.image_size is not None:
-            self._check_pictures()
+            self._check_images()
 
-    def _check_pictures(self) -> None:
+    def _check_images(self) -> None:
         if self.images == 0:
             raise UsageError("no images have no size", "Leave out --image-size, or --images 0.")
         if self.formulas == "article":

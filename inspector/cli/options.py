@@ -417,7 +417,7 @@ OTHER_PICTURES = (".bmp", ".eps", ".gif", ".jpeg", ".jpg", ".pdf", ".ps", ".tif"
 
 
 class PlottingCommand(EngineCommand):
-    """A command with `--plot`, whose file may be left out: what follows is one only if it is named as a picture."""
+    """A command with `--plot`, whose file may be left out: what follows is one only if it is named as an image."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)

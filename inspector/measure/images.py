@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from inspector.measure.gpu import DEVICE
-from inspector.memory.inference.images import Pictures, cut_up
+from inspector.memory.inference.images import CutImages, cut_up
 from inspector.memory.training.vision import PARTS, features
 from inspector.model.parameters.names import component
 from inspector.model.vision.encoders import VisionTower, vision_tower
@@ -62,32 +62,32 @@ def language_linears(model: Any, targets: str) -> list[str]:
 def image_inputs(model: Any, batch: int, context: int, images: int, size: tuple[int, int] | None) -> dict[str, Any]:
     """The arguments of a forward pass over `batch` sequences with `images` images each, of (width, height) pixels."""
     tower = tower_of(model)
-    pictures = cut_up(tower, images * batch, size or (tower.image_size, tower.image_size))
+    cut = cut_up(tower, images * batch, size or (tower.image_size, tower.image_size))
     with _disable_current_modes():
         ids = torch.ones(batch, context, dtype=torch.long)
         config = model.config
         token = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
-        each = features(tower, pictures) // (images * batch)
+        each = features(tower, cut) // (images * batch)
         for place in range(images):  # a token of text between two
             ids[:, place * (each + 1) : place * (each + 1) + each] = token
         kinds = (ids == token).long()
         mask = torch.ones_like(ids)
-    found = {"input_ids": ids, "attention_mask": mask, "labels": ids, **pixels(model, tower, pictures, images * batch)}
+    found = {"input_ids": ids, "attention_mask": mask, "labels": ids, **pixels(model, tower, cut, images * batch)}
     known = {*signature(model.forward).parameters, *signature(model.model.forward).parameters}
     return found | {name: kinds for name in ("token_type_ids", "mm_token_type_ids") if name in known}
 
 
-def pixels(model: Any, tower: VisionTower, pictures: Pictures, count: int) -> dict[str, Any]:
+def pixels(model: Any, tower: VisionTower, cut: CutImages, count: int) -> dict[str, Any]:
     """The pixels of `count` equal images, in fp32 as processors make them."""
-    width, height = pictures.size
+    width, height = cut.size
     if tower.family == "grid":
         grid = [(1, height // tower.patch_size, width // tower.patch_size)] * count
-        shape = (pictures.canvas, pictures.values // pictures.canvas)
+        shape = (cut.canvas, cut.values // cut.canvas)
         return {"pixel_values": torch.empty(shape, device=DEVICE), "image_grid_thw": whole(grid)}
     sizes = {"image_sizes": whole([(height, width)] * count)}
     if tower.family == "ragged":
         return {"pixel_values": torch.empty(count, 3, height, width, device=DEVICE), **sizes}
-    side, tiles = tower.image_size, pictures.runs[0][1] // count
+    side, tiles = tower.image_size, cut.runs[0][1] // count
     inner = signature(model.model.forward).parameters
     if tower.pinpoints:
         return {"pixel_values": torch.empty(count, tiles, 3, side, side, device=DEVICE), **sizes}

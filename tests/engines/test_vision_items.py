@@ -20,9 +20,9 @@ from inspector.model.layers import FullAttention
 PEAKS = json.loads((Path(__file__).parent.parent / "memory" / "data" / "vision_peaks.json").read_text())["models"]
 
 
-def item(name: str, context: int, version: str | None = "0.19", **pictures: Any) -> VisionFacts | None:
+def item(name: str, context: int, version: str | None = "0.19", **images: Any) -> VisionFacts | None:
     config = {**PEAKS[name]["config"], "model_type": PEAKS[name]["model_type"]}
-    return profiled_item(read_architecture(config), Workload(context, **pictures), version)
+    return profiled_item(read_architecture(config), Workload(context, **images), version)
 
 
 def served(vision: VisionFacts | None, hidden: int = 3584) -> ServedModel:
@@ -50,14 +50,14 @@ def test_the_item_and_how_many_are_those_of_the_logs(name: str, context: int, to
     assert encoder_items(served(found), 8192, 1024) == items
 
 
-def test_version_0_10_takes_a_picture_off_before_it_counts_a_videos_frames() -> None:
+def test_version_0_10_takes_an_image_off_before_it_counts_a_videos_frames() -> None:
     older, newer = item("qwen2.5-vl-7b", 4 * 16384, "0.10"), item("qwen2.5-vl-7b", 4 * 16384, "0.19")
     assert older is not None
     assert newer is not None
     assert (older.tokens, newer.tokens) == (3 * 16384, 4 * 16384)
 
 
-def test_a_smaller_largest_picture_and_no_picture_at_all() -> None:
+def test_a_smaller_largest_image_and_no_image_at_all() -> None:
     small = item("qwen2.5-vl-7b", 1024, image_size=(1008, 1008))
     assert small is not None
     assert (small.tokens, small.patches, small.pixels) == (1296, 5184, 2 * 1008**2)

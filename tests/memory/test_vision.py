@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from inspector.memory import Workload, estimate
 from inspector.memory.inference.encoders import (
     audio_peak,
-    encode_pictures,
+    encode_images,
     encoder_peak,
-    pictures_held,
+    images_held,
     with_media,
 )
-from inspector.memory.inference.images import Pictures, cut_up, default_size
+from inspector.memory.inference.images import CutImages, cut_up, default_size
 from inspector.model.architecture import read_architecture
 from inspector.model.model import Architecture, Model, Parameters
 from inspector.model.vision.encoders import AudioTower, VisionTower, audio_tower, vision_tower
 
 DATA = Path(__file__).with_name("data")
 PEAKS: dict[str, Any] = json.loads((DATA / "vision_peaks.json").read_text())["models"]
-COUNTS = json.loads((DATA / "picture_counts.json").read_text())["pictures"]
-UNKNOWN = {"llava-onevision-7b": "its pictures' tokens are cut down to nine tiles' by a rule that is not here"}
+COUNTS = json.loads((DATA / "image_counts.json").read_text())["images"]
+UNKNOWN = {"llava-onevision-7b": "its images' tokens are cut down to nine tiles' by a rule that is not here"}
 """Measured, but not told by a rule: null and a warning."""
 
 
@@ -42,17 +42,17 @@ def tower_of(name: str) -> VisionTower:
     return tower
 
 
-def measured_pictures(tower: VisionTower, sizes: list[list[int]]) -> Pictures:
+def measured_images(tower: VisionTower, sizes: list[list[int]]) -> CutImages:
     """What the oracle handed to the encoder, which it chose itself: sizes are (height, width)."""
     patch, side = tower.patch_size, tower.image_size
     if tower.family in ("grid", "ragged"):
         each = [(height // patch) * (width // patch) for height, width in sizes]
         runs = tuple((patches, 1) for patches in each)
         if tower.family == "grid":
-            return Pictures(runs, 0, sum(each) * 6 * patch**2, sum(each), (0, 0))
+            return CutImages(runs, 0, sum(each) * 6 * patch**2, sum(each), (0, 0))
         height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)  # padded to one size
         canvas = len(sizes) * (height // patch) * (width // patch)
-        return Pictures(runs, 0, len(sizes) * 3 * height * width, canvas, (0, 0))
+        return CutImages(runs, 0, len(sizes) * 3 * height * width, canvas, (0, 0))
     grids = [(height // side) * (width // side) for height, width in sizes]
     tiles = sum(count + 1 if count > 1 or tower.pinpoints else 1 for count in grids)
     if tower.family == "joint_tiles":
@@ -61,7 +61,7 @@ def measured_pictures(tower: VisionTower, sizes: list[list[int]]) -> Pictures:
     runs = ((patches + tower.class_tokens, tiles),)
     if tower.family == "joint_tiles":
         runs = ((tower.tiles * 1608, len(sizes)),)
-    return Pictures(runs, 0, tiles * 3 * side**2, tiles * patches, (0, 0))
+    return CutImages(runs, 0, tiles * 3 * side**2, tiles * patches, (0, 0))
 
 
 @pytest.mark.parametrize("name", [name for name in PEAKS if "vision_config" in PEAKS[name]["config"]])
@@ -71,7 +71,7 @@ def test_the_vision_encoders_peak_is_within_1_percent_of_the_measured_one(name: 
         return
     tower = tower_of(name)
     for case in PEAKS[name]["cases"]:
-        part = encoder_peak(tower, measured_pictures(tower, case["sizes"]), case["attention"])
+        part = encoder_peak(tower, measured_images(tower, case["sizes"]), case["attention"])
         assert part.bytes == pytest.approx(case["peak"], rel=0.01), case
 
 
@@ -89,17 +89,17 @@ OTHERWISE_HELD = {"llama-3.2-11b-vision", "llama-4-scout"}
 
 
 @pytest.mark.parametrize("name", [name for name in PEAKS if "vision_config" in PEAKS[name]["config"]])
-def test_what_is_held_of_the_pictures_is_within_5_percent_of_the_measured_bytes(name: str) -> None:
+def test_what_is_held_of_the_images_is_within_5_percent_of_the_measured_bytes(name: str) -> None:
     if name in UNKNOWN or name in OTHERWISE_HELD:
         return
     tower = tower_of(name)
     for case in PEAKS[name]["cases"]:
-        pictures = measured_pictures(tower, case["sizes"])
-        tokens = tower.tokens * pictures.runs[0][1] if tower.tokens else pictures.patches // tower.merge**2
+        cut = measured_images(tower, case["sizes"])
+        tokens = tower.tokens * cut.runs[0][1] if tower.tokens else cut.patches // tower.merge**2
         # The forward of most classes joins the list of features: a copy beside what the encoder gave back.
         joined = 0 if tower.habits.feature_copies == 1 else tokens * tower.out_hidden_size * 2
-        measured = case["pictures"] + case["kept"] + joined
-        assert pictures_held(tower, pictures).bytes == pytest.approx(measured, rel=0.05), case
+        measured = case["images"] + case["kept"] + joined
+        assert images_held(tower, cut).bytes == pytest.approx(measured, rel=0.05), case
 
 
 def test_whispers_own_encoder_is_the_same_rule() -> None:
@@ -109,20 +109,20 @@ def test_whispers_own_encoder_is_the_same_rule() -> None:
 
 
 @pytest.mark.parametrize("row", COUNTS, ids=[str(row["size"]) for row in COUNTS])
-def test_pictures_are_cut_up_as_the_processors_do(row: dict[str, Any]) -> None:
+def test_images_are_cut_up_as_the_processors_do(row: dict[str, Any]) -> None:
     names = {PEAKS[name]["model_type"]: name for name in PEAKS if name != "pixtral-12b"}
     for model_type, count in row["counts"].items():
         tower = tower_of(names[model_type])
-        pictures = cut_up(tower, 1, tuple(row["size"]))
+        cut = cut_up(tower, 1, tuple(row["size"]))
         if tower.pinpoints:
-            assert pictures.tokens == count
+            assert cut.tokens == count
         elif tower.family in ("grid", "ragged"):
-            assert pictures.patches == count, model_type
+            assert cut.patches == count, model_type
         else:
-            assert pictures.runs[0][1] == count, model_type
+            assert cut.runs[0][1] == count, model_type
 
 
-def test_the_tokens_of_a_picture_by_family() -> None:
+def test_the_tokens_of_an_image_by_family() -> None:
     assert cut_up(tower_of("llava-1.5-7b"), 2, (800, 600)).tokens == 2 * 576
     assert cut_up(tower_of("gemma-3-4b"), 1, (800, 600)).tokens == 256
     assert cut_up(tower_of("qwen2.5-vl-7b"), 1, (1092, 644)).tokens == 39 * 23
@@ -145,7 +145,7 @@ def test_images_below_the_classs_least_size_are_enlarged(name: str, size: tuple[
     assert cut_up(tower_of(name), 1, size).tokens == tokens
 
 
-def test_the_default_picture_is_the_largest_of_the_class() -> None:
+def test_the_default_image_is_the_largest_of_the_class() -> None:
     assert default_size(tower_of("gemma-3-4b")) == (896, 896)
     assert default_size(tower_of("qwen2-vl-7b")) == (980, 980)  # 28 * 28 * 1280 pixels
     assert default_size(tower_of("llava-v1.6-mistral-7b")) == (672, 672)
@@ -153,7 +153,7 @@ def test_the_default_picture_is_the_largest_of_the_class() -> None:
 
 
 def test_a_siglip_encoder_holds_two_inner_and_four_hidden_tensors_and_the_pixels() -> None:
-    part = encode_pictures(tower_of("gemma-3-4b"), images=1, batch=1).peak
+    part = encode_images(tower_of("gemma-3-4b"), images=1, batch=1).peak
     # 4096 patches * (2 * 4304 + 4 * 1152) * 2 B + 3 * 896^2 * 4 B
     assert part.bytes == 108_265_472 + 9_633_792
 
@@ -161,7 +161,7 @@ def test_a_siglip_encoder_holds_two_inner_and_four_hidden_tensors_and_the_pixels
 def test_eager_attention_materializes_the_scores_and_sdpa_does_not() -> None:
     tower = tower_of("qwen2.5-vl-7b")
     sdpa, eager = (
-        encode_pictures(tower, images=1, batch=1, size=(1008, 1008), attention=each).peak.bytes or 0
+        encode_images(tower, images=1, batch=1, size=(1008, 1008), attention=each).peak.bytes or 0
         for each in ("sdpa", "eager")
     )
     assert eager - sdpa > 16 * 5184**2 * 9
@@ -182,7 +182,7 @@ def model_of(architecture: Architecture) -> Model:
     return Model("org/model", architecture, parameters, "BF16")
 
 
-def test_a_prompts_peak_is_while_the_pictures_are_encoded_or_while_the_language_model_runs() -> None:
+def test_a_prompts_peak_is_while_the_images_are_encoded_or_while_the_language_model_runs() -> None:
     model = model_of(gemma())
     text = estimate(model, Workload(4096, images=0))
     few, many = (estimate(model, Workload(4096, images=images, dtype="bf16")) for images in (1, 15))
@@ -195,7 +195,7 @@ def test_a_prompts_peak_is_while_the_pictures_are_encoded_or_while_the_language_
     assert text.image_tokens is None
 
 
-def test_a_default_picture_that_the_context_cannot_hold_is_not_counted_and_said_so() -> None:
+def test_a_default_image_that_the_context_cannot_hold_is_not_counted_and_said_so() -> None:
     model = model_of(gemma())
     short = estimate(model, Workload(128))
     assert short.activations.bytes == estimate(model, Workload(128, images=0)).activations.bytes
@@ -204,7 +204,7 @@ def test_a_default_picture_that_the_context_cannot_hold_is_not_counted_and_said_
     assert any("are more than the context of 128" in warning for warning in asked.warnings)
 
 
-def test_a_model_that_sees_nothing_says_so_where_pictures_are_asked_for() -> None:
+def test_a_model_that_sees_nothing_says_so_where_images_are_asked_for() -> None:
     blind = dataclasses.replace(gemma(), vision=False, vision_tower=None)
     assert any("takes none" in note for note in estimate(model_of(blind), Workload(4096, images=2)).warnings)
     assert not any("image" in note for note in estimate(model_of(blind), Workload(4096)).warnings)
@@ -228,13 +228,13 @@ def test_an_encoder_of_no_known_kind_is_said_to_be_left_out() -> None:
     width=st.integers(1, 2**16),
     height=st.integers(1, 2**16),
 )
-def test_more_pictures_never_take_less(
+def test_more_images_never_take_less(
     name: str, images: int, batch: int, attention: str, width: int, height: int
 ) -> None:
     """By sixteen sequences: a mask whose rows are no multiple of 16 is copied with padding, which takes more."""
     tower = tower_of(name)
     one, more, wide = (
-        encode_pictures(tower, images=count, batch=16 * sequences, size=(width, height), attention=attention)
+        encode_images(tower, images=count, batch=16 * sequences, size=(width, height), attention=attention)
         for count, sequences in ((images, batch), (images + 1, batch), (images, batch + 1))
     )
     assert 0 < (one.peak.bytes or 0) < min(more.peak.bytes or 0, wide.peak.bytes or 0)
@@ -261,7 +261,7 @@ def test_a_strange_value_is_an_unknown_tower_or_a_whole_one(name: str, key: str,
             config[part] = {**config[part], key: value}
     tower = vision_tower(config, 4096)
     if tower is not None:
-        assert encode_pictures(tower, images=1, batch=1).peak.bytes
+        assert encode_images(tower, images=1, batch=1).peak.bytes
     for strange in (each for each in BAD if each != {}):  # an empty part is its class's defaults
         assert vision_tower({**config, "vision_config": strange}, 4096) is None
         assert vision_tower({**config, "model_type": strange}, 4096) is None

@@ -3,9 +3,9 @@
     python -m tests.oracles.vision [--models NAME ...] [--out FILE] [--explain]
 
 Builds the real class under fake tensors on a pretend GPU and calls what `generate` calls first: the encoder with its
-projector (`get_image_features`, `get_audio_features`, or the encoder alone). The pictures come in fp32, as processors
+projector (`get_image_features`, `get_audio_features`, or the encoder alone). The images come in fp32, as processors
 make them, and are counted. Reported: `peak`, the most bytes that lived at once above the weights, and `kept`, what
-lives afterwards beside the pictures. Whole numbers on the CPU (grids, positions) keep their values, so that shapes
+lives afterwards beside the images. Whole numbers on the CPU (grids, positions) keep their values, so that shapes
 that follow from them are the real ones.
 """
 
@@ -43,8 +43,8 @@ def build(model: VisionModel, attention: str) -> Any:
         return chosen.from_config(config, dtype=torch.bfloat16, attn_implementation=attention).eval()
 
 
-def pictures(model: VisionModel, config: Any, sizes: tuple[tuple[int, int], ...]) -> dict[str, Any]:
-    """The arguments for pictures of these sizes, as the processor would make them."""
+def images(model: VisionModel, config: Any, sizes: tuple[tuple[int, int], ...]) -> dict[str, Any]:
+    """The arguments for images of these sizes, as the processor would make them."""
     if model.inputs == "mel":
         return {"input_features": torch.empty(len(sizes), *sizes[0], device=DEVICE)}
     if model.inputs == "fixed":
@@ -97,14 +97,14 @@ def encode(model: VisionModel, built: Any, given: dict[str, Any]) -> Any:
 def measure(
     model: VisionModel, built: Any, sizes: tuple[tuple[int, int], ...], tracker: StorageTracker
 ) -> dict[str, Any]:
-    """Bytes above the weights of encoding these pictures, and what lived at the peak."""
+    """Bytes above the weights of encoding these images, and what lived at the peak."""
     base = tracker.live
     tracker.reset_peak()
     if model.inputs == "mllama":
         side, tiles = built.config.vision_config.image_size, built.config.vision_config.max_num_tiles
         given = {"pixel_values": torch.empty(len(sizes), 1, tiles, 3, side, side, device=DEVICE)}
     else:
-        given = pictures(model, built.config, sizes)
+        given = images(model, built.config, sizes)
     held = tracker.live - base
     with ValuesKept():
         output = encode(model, built, given)
@@ -112,11 +112,11 @@ def measure(
     features = getattr(output, "pooler_output", None)
     features = output if features is None else features
     shapes = [list(leaf.shape) for leaf in tree_leaves(features) if isinstance(leaf, torch.Tensor)][:3]
-    return {"peak": tracker.peak - base, "pictures": held, "kept": kept, "shapes": shapes, "at_peak": tracker.at_peak}
+    return {"peak": tracker.peak - base, "images": held, "kept": kept, "shapes": shapes, "at_peak": tracker.at_peak}
 
 
 def run(model: VisionModel, *, explain: bool) -> dict[str, Any]:
-    """Every (attention, pictures) case."""
+    """Every (attention, images) case."""
     cases = []
     for attention in ("sdpa", "eager"):
         built = build(model, attention)

@@ -1,7 +1,7 @@
 """The multimodal models that the vision oracle builds: published hyper-parameters of the encoders, at full depth.
 
 The language part is cut to one layer: only its width matters to the encoder's last step. `images` are (height, width)
-of what the processor hands on, or tiles for models that cut pictures up.
+of what the processor hands on, or tiles for models that cut images up.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class VisionModel:
-    """One model: its `model_type`, its config, and the pictures to run.
+    """One model: its `model_type`, its config, and the images to run.
 
     Attributes:
-        inputs: how its forward takes pictures: "fixed" (pictures or tiles of one size), "tiles" (a fifth dimension),
-            "grid" (patches side by side, with the grid's sizes), "ragged" (padded pictures, with their sizes),
+        inputs: how its forward takes images: "fixed" (images or tiles of one size), "tiles" (a fifth dimension),
+            "grid" (patches side by side, with the grid's sizes), "ragged" (padded images, with their sizes),
             "mel" (spectrograms).
-        cases: each a list of pictures' sizes in pixels (height, width); for "mel" the bins and frames of each clip.
+        cases: each a list of images' sizes in pixels (height, width); for "mel" the bins and frames of each clip.
     """
 
     name: str

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from inspector.memory.estimate import Part, Workload
-from inspector.memory.inference.images import Pictures, Size, cut_up, default_size
+from inspector.memory.inference.images import CutImages, Size, cut_up, default_size
 from inspector.model.model import Architecture
 from inspector.model.vision.encoders import AudioTower, VisionTower
 
@@ -39,16 +39,16 @@ class Encoding(NamedTuple):
         peak: while they are encoded.
         held: pixels and features, which live on while the language model runs.
         tokens: that the images take of each sequence's context.
-        pictures: what was encoded.
+        cut: what was encoded.
     """
 
     peak: Part
     held: Part
     tokens: int
-    pictures: Pictures
+    cut: CutImages
 
 
-def encode_pictures(
+def encode_images(
     tower: VisionTower, *, images: int, batch: int, size: Size | None = None, attention: str = "sdpa"
 ) -> Encoding:
     """The encoder's working memory for `images` images a sequence, of all sequences at once.
@@ -60,27 +60,27 @@ def encode_pictures(
         attention: "sdpa" or "eager".
     """
     size = size or default_size(tower)
-    pictures = cut_up(tower, images * batch, size)
-    peak = encoder_peak(tower, pictures, attention)
-    return Encoding(peak, pictures_held(tower, pictures), pictures.tokens // batch, pictures)
+    cut = cut_up(tower, images * batch, size)
+    peak = encoder_peak(tower, cut, attention)
+    return Encoding(peak, images_held(tower, cut), cut.tokens // batch, cut)
 
 
-def pictures_held(tower: VisionTower, pictures: Pictures) -> Part:
+def images_held(tower: VisionTower, cut: CutImages) -> Part:
     """Pixels, features and the encoder's last states, which live on while the language model runs."""
-    count = sum(how_many for _, how_many in pictures.runs)
-    tokens = count * tower.tokens if tower.tokens else pictures.patches // tower.merge**2
+    count = sum(how_many for _, how_many in cut.runs)
+    tokens = count * tower.tokens if tower.tokens else cut.patches // tower.merge**2
     habits, grid = tower.habits, tower.family == "grid"
     copies, pixel = habits.feature_copies + (tower.taps if grid else 0), habits.held_pixel_bytes
     states = 1 if tower.family == "ragged" else habits.state_copies  # a ragged one's are taken as they come
-    values = copies * tokens * tower.out_hidden_size + states * pictures.patches * tower.hidden_size
+    values = copies * tokens * tower.out_hidden_size + states * cut.patches * tower.hidden_size
     formula = (
-        f"{pictures.values:,} pixel values * {pixel} B + ({copies} * {tokens:,} tokens * {tower.out_hidden_size:,} +"
-        f" {states} * {pictures.patches:,} patches * {tower.hidden_size:,}) * 2 B"
+        f"{cut.values:,} pixel values * {pixel} B + ({copies} * {tokens:,} tokens * {tower.out_hidden_size:,} +"
+        f" {states} * {cut.patches:,} patches * {tower.hidden_size:,}) * 2 B"
     )
-    return Part("pictures_held", pictures.values * pixel + values * ELEMENT, formula, HELD_SOURCE)
+    return Part("pictures_held", cut.values * pixel + values * ELEMENT, formula, HELD_SOURCE)
 
 
-def encoder_peak(tower: VisionTower, pictures: Pictures, attention: str = "sdpa") -> Part:
+def encoder_peak(tower: VisionTower, cut: CutImages, attention: str = "sdpa") -> Part:
     """The largest block, and what lives beside it: pixels, rotary tables, a mask, kept states."""
     blocks = {
         "tiles": _tiles,
@@ -88,14 +88,14 @@ def encoder_peak(tower: VisionTower, pictures: Pictures, attention: str = "sdpa"
         "ragged": _ragged,
         "joint_tiles": _joint_tiles,
         "rotated_tiles": _rotated_tiles,
-    }[tower.family](tower, pictures, attention)
+    }[tower.family](tower, cut, attention)
     largest = max(blocks, key=lambda block: block.bytes or 0)
-    pixels = pictures.values * tower.habits.pixel_bytes
-    width, height = pictures.size
+    pixels = cut.values * tower.habits.pixel_bytes
+    width, height = cut.size
     formula = (
-        f"{sum(count for _, count in pictures.runs):,} images or tiles, {width} x {height} pixels per image:"
+        f"{sum(count for _, count in cut.runs):,} images or tiles, {width} x {height} pixels per image:"
         f" {largest.name} ({largest.formula})"
-        f" + {pictures.values:,} pixel values * {tower.habits.pixel_bytes} B"
+        f" + {cut.values:,} pixel values * {tower.habits.pixel_bytes} B"
     )
     return Part("vision_encoder", (largest.bytes or 0) + pixels, formula, SOURCE, tuple(blocks))
 
@@ -137,7 +137,7 @@ def with_media(
         return text, None, (f"the vision encoder's working memory is not counted: {why}",)
     images = 1 if workload.images is None else workload.images
     size = workload.image_size or default_size(vision)
-    encoding = encode_pictures(vision, images=images, batch=workload.batch, size=size)
+    encoding = encode_images(vision, images=images, batch=workload.batch, size=size)
     counted = f"{images} image{'s' if images > 1 else ''} of {size[0]} x {size[1]} pixels ({encoding.tokens:,} tokens)"
     if encoding.tokens > workload.context:
         if workload.images is None:  # no such prompt can have one
@@ -176,9 +176,9 @@ def _eager(heads: int, patches: int, pairs: int, width: int, score_bytes: int) -
     return _block("attention", patches, width, f"{width:,}", heads * pairs * score_bytes, text)
 
 
-def _tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _tiles(tower: VisionTower, cut: CutImages, attention: str) -> list[Part]:
     """CLIP, SigLIP and their kin. The stream beside the MLP is 4 h (5 in InternVL, which scales its layers)."""
-    hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
+    hidden, inner, total = tower.hidden_size, tower.intermediate_size, cut.patches
     copies, stream = MLP_COPIES.get(tower.hidden_act, 2), tower.habits.stream
     width = copies * inner + stream * hidden
     blocks = [_block("mlp", total, width, f"{copies} * {inner:,} + {stream} * {hidden:,}")]
@@ -187,15 +187,15 @@ def _tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]
         blocks.append(_block("projector", total, wide + 2 * hidden, f"{wide:,} + 2 * {hidden:,}"))
     if attention == "eager":
         scores = tower.habits.score_bytes
-        blocks.append(_eager(tower.num_attention_heads, total, pictures.pairs, 6 * hidden, scores))
+        blocks.append(_eager(tower.num_attention_heads, total, cut.pairs, 6 * hidden, scores))
     return blocks
 
 
-def _grid(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _grid(tower: VisionTower, cut: CutImages, attention: str) -> list[Part]:
     """Qwen's and GLM's: queries and keys are rotated in fp32 (six tensors of 2 h) beside their source (3 h) and the
     stream (2 h); tables of cosines and sines in fp32 (4 d). Qwen3's hold their interpolated positions in fp32 (2 h),
     and what its deepstack has handed on."""
-    hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
+    hidden, inner, total = tower.hidden_size, tower.intermediate_size, cut.patches
     beside = 4 * tower.head_dim + tower.habits.positions * hidden
     beside += tower.taps * tower.out_hidden_size // tower.merge**2
     copies = MLP_COPIES.get(tower.hidden_act, 2)
@@ -206,20 +206,20 @@ def _grid(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
         ),
     ]
     if attention == "eager":  # an image at a time; the outputs of those before wait to be joined
-        part = _eager(tower.num_attention_heads, total, pictures.longest**2, 7 * hidden + beside, 10)
-        waiting = (total - pictures.longest) * hidden * ELEMENT
+        part = _eager(tower.num_attention_heads, total, cut.longest**2, 7 * hidden + beside, 10)
+        waiting = (total - cut.longest) * hidden * ELEMENT
         formula = f"{part.formula} + {waiting:,} B of outputs that wait"
         blocks.append(Part("attention", (part.bytes or 0) + waiting, formula, SOURCE))
     return blocks
 
 
-def _ragged(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _ragged(tower: VisionTower, cut: CutImages, attention: str) -> list[Part]:
     """A mask keeps the images apart: T^2 additive values, and a padded copy for the memory-efficient kernel where T
     is no multiple of 16. The first layer's output lives on at the padded size."""
-    hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
+    hidden, inner, total = tower.hidden_size, tower.intermediate_size, cut.patches
     aligned = -(-total // 16) * 16
     mask = total**2 * ELEMENT
-    first, tables = (pictures.canvas - total) * hidden * ELEMENT, 2 * tower.head_dim
+    first, tables = (cut.canvas - total) * hidden * ELEMENT, 2 * tower.head_dim
     copies = MLP_COPIES.get(tower.hidden_act, 3)
     padded = total * aligned * ELEMENT if aligned != total else 0
     text = f" + mask {total:,}^2 * 2 B"
@@ -248,12 +248,12 @@ def _ragged(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part
     return blocks
 
 
-def _joint_tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _joint_tiles(tower: VisionTower, cut: CutImages, attention: str) -> list[Part]:
     """Llama 3.2 keeps every layer's states, and at the end stacks those of its taps and joins them with the last."""
-    hidden, total, layers = tower.hidden_size, pictures.patches, tower.num_hidden_layers
-    mask = pictures.pairs * ELEMENT
-    first = pictures.canvas * hidden * ELEMENT
-    tokens = pictures.canvas // (tower.image_size // tower.patch_size) ** 2 + pictures.canvas
+    hidden, total, layers = tower.hidden_size, cut.patches, tower.num_hidden_layers
+    mask = cut.pairs * ELEMENT
+    first = cut.canvas * hidden * ELEMENT
+    tokens = cut.canvas // (tower.image_size // tower.patch_size) ** 2 + cut.canvas
     kept = (layers + tower.taps) * hidden
     text = f" + mask {mask:,} B + first layer {first:,} B"
     joined = tokens * tower.extra * ELEMENT
@@ -268,18 +268,18 @@ def _joint_tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list
         )
     ]
     if attention == "eager":
-        part = _eager(tower.num_attention_heads, total, pictures.pairs, (layers + 4) * hidden, 10)
+        part = _eager(tower.num_attention_heads, total, cut.pairs, (layers + 4) * hidden, 10)
         blocks.append(Part("attention", (part.bytes or 0) + mask + first, part.formula + text, SOURCE))
     return blocks
 
 
-def _rotated_tiles(tower: VisionTower, pictures: Pictures, attention: str) -> list[Part]:
+def _rotated_tiles(tower: VisionTower, cut: CutImages, attention: str) -> list[Part]:
     """Queries and keys are rotated as complex numbers: four tensors of fp32 width, eight in 16 bits."""
-    hidden, inner, total = tower.hidden_size, tower.intermediate_size, pictures.patches
+    hidden, inner, total = tower.hidden_size, tower.intermediate_size, cut.patches
     blocks = [
         _block("rotation", total, 16 * hidden, f"16 * {hidden:,}"),
         _block("mlp", total, 2 * inner + 4 * hidden, f"2 * {inner:,} + 4 * {hidden:,}"),
     ]
     if attention == "eager":
-        blocks.append(_eager(tower.num_attention_heads, total, pictures.pairs, 6 * hidden, tower.habits.score_bytes))
+        blocks.append(_eager(tower.num_attention_heads, total, cut.pairs, 6 * hidden, tower.habits.score_bytes))
     return blocks

@@ -16,7 +16,7 @@ Size = tuple[int, int]
 LARGEST_PIXELS = 2**40
 
 
-class Pictures(NamedTuple):
+class CutImages(NamedTuple):
     """What the encoder gets.
 
     Attributes:
@@ -68,7 +68,7 @@ def default_size(tower: VisionTower, max_pixels: int | None = None) -> Size:
     return side, side
 
 
-def cut_up(tower: VisionTower, count: int, size: Size) -> Pictures:
+def cut_up(tower: VisionTower, count: int, size: Size) -> CutImages:
     """`count` images of one size, (width, height), as the processor hands them on."""
     patch = tower.patch_size
     if tower.family == "grid":
@@ -76,22 +76,22 @@ def cut_up(tower: VisionTower, count: int, size: Size) -> Pictures:
         patches = (width // patch) * (height // patch)
         tokens = patches // tower.merge**2
         values = count * patches * 6 * patch**2  # a still image is two equal frames
-        return Pictures(((patches, count),), count * tokens, values, count * patches, (width, height))
+        return CutImages(((patches, count),), count * tokens, values, count * patches, (width, height))
     if tower.family == "ragged":
         width, height = _fit_ragged(tower, size)
         rows, columns = height // patch, width // patch
         tokens = (columns // tower.merge + 1) * (rows // tower.merge)  # a break after each row
         patches = rows * columns
         values = count * 3 * width * height
-        return Pictures(((patches, count),), count * tokens, values, count * patches, (width, height))
+        return CutImages(((patches, count),), count * tokens, values, count * patches, (width, height))
     side = tower.image_size
     tiles, tokens = _tiles(tower, size)
     patches = (side // patch) ** 2
     sequence = patches + tower.class_tokens
     values, canvas = count * tiles * 3 * side**2, count * tiles * patches
     if tower.family == "joint_tiles":  # all tiles of an image attend to each other, each padded to a multiple of 8
-        return Pictures(((tiles * (-(-sequence // 8) * 8), count),), count * tokens, values, canvas, size)
-    return Pictures(((sequence, tiles * count),), count * tokens, values, canvas, size)
+        return CutImages(((tiles * (-(-sequence // 8) * 8), count),), count * tokens, values, canvas, size)
+    return CutImages(((sequence, tiles * count),), count * tokens, values, canvas, size)
 
 
 def _tiles(tower: VisionTower, size: Size) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from inspector.memory.inference.images import Pictures, Size, cut_up, default_size
+from inspector.memory.inference.images import CutImages, Size, cut_up, default_size
 from inspector.memory.training.estimate import TrainingEstimate, TrainingSetup
 from inspector.memory.training.phases import Block
 from inspector.memory.training.sharding import Sharding
@@ -61,7 +61,7 @@ class Images:
     count: int
     size: Size
     tower: VisionTower
-    pictures: Pictures
+    cut: CutImages
     table: Mapping[str, Any]
     profile: Mapping[str, Any]
     counted: str
@@ -142,19 +142,19 @@ def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int
     if profile is None:
         return f"no entry {name} in the table of images of '{model_type}'"
     count, size = 1 if setup.images is None else setup.images, setup.image_size or default_size(tower)
-    pictures = cut_up(tower, count * batch, size)
-    tokens = pictures.tokens // batch
+    cut = cut_up(tower, count * batch, size)
+    tokens = cut.tokens // batch
     counted = f"{count} image{'s' * (count > 1)} of {size[0]} x {size[1]} pixels a sequence ({tokens:,} tokens of it)"
     if tokens > context:
         return f"{counted} are more than the context of {context:,}"
-    return Images(count, size, tower, pictures, table, profile, counted)
+    return Images(count, size, tower, cut, table, profile, counted)
 
 
 def vision_run(images: Images, model: Model, setup: TrainingSetup, sizes: Sizes) -> VisionRun:
     """The stretches of the vision part."""
     tower, profile = images.tower, images.profile
     parts = _parameters(model, tower)
-    known = Sizes(sizes.letters | letters_of(tower, images.pictures) | parts)
+    known = Sizes(sizes.letters | letters_of(tower, images.cut) | parts)
 
     def size(name: str) -> int:
         terms: Sum = profile.get(name, {})
@@ -199,7 +199,7 @@ def _padded_mask(images: Images, setup: TrainingSetup) -> int:
     """Bytes that each block keeps of a ragged encoder's mask over all patches, which all share: torch's
     memory-efficient kernel takes rows of a multiple of 16, and gets a copy of others (`pad_bias` of attention.cpp).
     Under autocast each has a copy anyway, and eager attention needs none; the tables are of rows that are whole."""
-    patches = images.pictures.patches
+    patches = images.cut.patches
     whole = images.tower.family != "ragged" or patches % 16 == 0 or setup.attention == "eager"
     return 0 if whole or setup.compute != "bf16" or setup.checkpointing != "none" else 2 * patches * _up(patches, 16)
 
@@ -263,14 +263,14 @@ def read_vision_table(tower: VisionTower) -> Mapping[str, Any] | None:
     return next((_table(name) for name in names if name in known), None)
 
 
-def letters_of(tower: VisionTower, pictures: Pictures) -> dict[str, int]:
+def letters_of(tower: VisionTower, cut: CutImages) -> dict[str, int]:
     """The sizes that the vision part's tables count in, but for those of parameters and of the language part."""
     return {
-        "N": pictures.patches,
-        "M": features(tower, pictures),
-        "X": pictures.values,
-        "I": sum(count for _, count in pictures.runs),
-        "S": pictures.pairs,
+        "N": cut.patches,
+        "M": features(tower, cut),
+        "X": cut.values,
+        "I": sum(count for _, count in cut.runs),
+        "S": cut.pairs,
         "H": tower.hidden_size,
         "F": tower.intermediate_size,
         "A": tower.num_attention_heads,
@@ -279,7 +279,7 @@ def letters_of(tower: VisionTower, pictures: Pictures) -> dict[str, int]:
     }
 
 
-def features(tower: VisionTower, pictures: Pictures) -> int:
+def features(tower: VisionTower, cut: CutImages) -> int:
     """Rows that the language model gets in place of image tokens. A ragged encoder's images have breaks between rows,
     which are tokens of text."""
-    return pictures.patches // tower.merge**2 if tower.family == "ragged" else pictures.tokens
+    return cut.patches // tower.merge**2 if tower.family == "ragged" else cut.tokens

@@ -1,6 +1,6 @@
-"""How transformers' image processors cut pictures up: what inspector.memory.inference.images is checked against.
+"""How transformers' image processors cut images up: what inspector.memory.inference.images is checked against.
 
-    python -m tests.oracles.pictures --out tests/memory/data/picture_counts.json
+    python -m tests.oracles.image_counts --out tests/memory/data/image_counts.json
 
 For each processor, at several (width, height): the patches that the encoder gets (Qwen, GLM, Pixtral), its tiles, or
 LLaVA-NeXT's tokens, by the classes' own functions. Needs torchvision; PyPI's is built for CUDA, so its operators, none
@@ -52,7 +52,7 @@ def llava_next_tokens(width: int, height: int) -> int:
 
 
 def counts(width: int, height: int) -> dict[str, Any]:
-    """What each processor makes of a picture."""
+    """What each processor makes of an image."""
     tile = {"height": 336, "width": 336}
     llama4 = Llama4ImageProcessor(size=tile)
     allowed = torch.tensor(find_supported_resolutions(llama4.max_patches, llama4.size))
@@ -85,9 +85,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
     options = parser.parse_args()
     result = {
-        "command": "python -m tests.oracles.pictures --out tests/memory/data/picture_counts.json",
+        "command": "python -m tests.oracles.image_counts --out tests/memory/data/image_counts.json",
         "versions": {"transformers": transformers.__version__},
-        "pictures": [{"size": size, "counts": counts(*size)} for size in SIZES],
+        "images": [{"size": size, "counts": counts(*size)} for size in SIZES],
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
