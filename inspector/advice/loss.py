@@ -14,7 +14,11 @@ COARSE_WEIGHTS, COARSE_CACHE = 4, 8
 
 
 class Kept(NamedTuple):
-    """What an option is beside what was asked; "", 0 and None where it is as asked."""
+    """What an option is beside what was asked; "", 0 and None where it is as asked.
+
+    Attributes:
+        experts: layers whose experts alone are with the CPU.
+    """
 
     engine: str
     context: int
@@ -25,6 +29,7 @@ class Kept(NamedTuple):
     layers: int | None
     lighter: tuple[tuple[str, Any], ...]
     own: tuple[tuple[str, Any], ...] = ()
+    experts: int | None = None
 
 
 def loss_key(option: Option, workload: Workload, count: int, *, preferred: bool, lighter: int) -> tuple[Any, ...]:
@@ -84,7 +89,9 @@ def loss_text(kept: Kept, bits: float, cache_bits: float, workload: Workload, dt
         words.append(f"{kept.context:,} of {workload.context:,} tokens")
     if kept.batch < workload.batch:
         words.append(f"{kept.batch:,} of {workload.batch:,} sequences at once")
-    if kept.layers is not None:
+    if kept.experts is not None:
+        words.append(f"the experts of {kept.experts} layers on the CPU, which is slower")
+    elif kept.layers is not None:
         words.append(f"{kept.layers} layers on the GPU, the rest on the CPU, which is slow")
     if kept.devices:
         words.append(f"{kept.devices} GPUs")

@@ -327,21 +327,34 @@ class _Search:
             yield trial, sized
 
     def _offloaded(self) -> Iterator[tuple[Trial, Sized]]:
-        """The last layers on the GPUs, the rest with the CPU: as asked for, and the finest recipe of all and of 4."""
-        name, layers = self.engine.offload, len(self.asked.model.architecture.layers)
-        if not name or name in self.own:
-            return
+        """Of a mixture the experts of some layers with the CPU, else whole layers: as asked for, and the finest recipe
+        of all and of 4."""
+        layers = len(self.asked.model.architecture.layers)
+        mixture = self.asked.model.architecture.experts is not None
         four = [dtype for dtype in self.recipes if self._bits(dtype) < COARSE_WEIGHTS + 1]
         for dtype in dict.fromkeys((*self.recipes[:2], *four[:1])):
             usual = self._usual()._replace(dtype=dtype)
-
-            def room(count: int, usual: Trial = usual) -> tuple[bool | None, int | None]:
-                return bool(self._sized(usual._replace(own=((name, count),), layers=count)).fits), None
-
-            if self._sized(usual).fits is not False or not (most := largest_that_fits(room, layers)):
+            if self._sized(usual).fits is not False:
                 continue
-            trial = usual._replace(own=((name, most),), layers=most)
-            yield trial, self._sized(trial)
+            trial = self._placed(usual, self.engine.offload_experts, range(layers)) if mixture else None
+            trial = trial or self._placed(usual, self.engine.offload, range(1, layers + 1))
+            if trial is not None:
+                yield trial, self._sized(trial)
+
+    def _placed(self, usual: Trial, name: str, whole: range) -> Trial | None:
+        """The trial with the most layers that are whole on the GPUs, of so many; None where none of them fits."""
+        if not name or {self.engine.offload, self.engine.offload_experts} & self.own.keys():
+            return None
+        experts, layers = name == self.engine.offload_experts, len(self.asked.model.architecture.layers)
+
+        def trial(count: int) -> Trial:
+            return usual._replace(own=((name, layers - count if experts else count),), layers=count)
+
+        def room(number: int) -> tuple[bool | None, int | None]:
+            return bool(self._sized(trial(whole[number - 1])).fits), None
+
+        most = largest_that_fits(room, len(whole))
+        return trial(whole[most - 1]) if most else None
 
     def _more_devices(self) -> Iterator[tuple[Trial, Sized]]:
         """The least count of the same device: as asked for, then of each recipe that needs fewer."""
@@ -419,7 +432,8 @@ class _Search:
         )
 
     def _kept(self, trial: Trial, own: Mapping[str, Any]) -> Kept:
-        lighter = tuple((name, value) for name, value in trial.own if name != self.engine.offload and value is not None)
+        places = (self.engine.offload, self.engine.offload_experts)
+        lighter = tuple((name, value) for name, value in trial.own if name not in places and value is not None)
         return Kept(
             self.engine.title if not self.preferred else "",
             trial.context,
@@ -430,6 +444,7 @@ class _Search:
             trial.layers,
             lighter,
             tuple(own.items()),
+            dict(trial.own).get(self.engine.offload_experts),
         )
 
     def _place(self, option: Option) -> Any:

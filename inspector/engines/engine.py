@@ -111,6 +111,7 @@ class Engine:
         recipes: the values of `--dtype` that it loads or makes, the finest first: what the search for advice offers.
         keeping: method of packed weights -> the recipe that keeps their bits, where files are converted.
         offload: its option for the layers that lie on the GPUs, the rest with the CPU; "" where it has none.
+        offload_experts: its option for the layers whose experts alone lie with the CPU; "" where it has none.
         lighter: options of its own, each with a value that takes less memory and costs speed alone, the mildest first.
         part_names: parts of its account -> their names in reports, where they are not the usual ones.
         emits: what `launch` writes, names of `--emit`: its command first.
@@ -132,6 +133,7 @@ class Engine:
     recipes: ClassVar[tuple[str, ...]] = ()
     keeping: ClassVar[Mapping[str, str]] = {}
     offload: ClassVar[str] = ""
+    offload_experts: ClassVar[str] = ""
     lighter: ClassVar[tuple[tuple[str, Any], ...]] = ()
     part_names: ClassVar[Mapping[str, str]] = {}
     emits: ClassVar[tuple[str, ...]] = ()

@@ -158,6 +158,7 @@ class Parameters:
         bytes_by_component: the stored bytes of each component, scales and zero points included.
         by_attention: of the attention's parameters in the decoder's layers, how many are in layers of each kind.
         layers: each layer's share, `num_hidden_layers` entries (empty where the names do not tell).
+        layer_tensors: of a GGUF file, each layer's tensors by their names within it, in stored bytes; else empty.
         outside: the shares of all the rest, by component, or by the name of another list of layers
             ("vision_tower.encoder.layers").
         stack: the name of the list of layers in the files, e.g. "model.layers"; None where the names do not tell.
@@ -190,6 +191,7 @@ class Parameters:
     notes: tuple[str, ...] = ()
     quantization: Quantization | None = None
     tensor_groups: tuple[TensorGroup, ...] = field(default=(), repr=False, compare=False)
+    layer_tensors: tuple[Mapping[str, int], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def by_layer(self) -> tuple[int, ...]:

@@ -9,10 +9,11 @@ build 11549 on a CPU, headers of the right shapes without data (tests/oracles/ll
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cells_of, layer_cache_bytes
+from inspector.engines.llama_cpp.placement import largest_on_cpu, overridden
 from inspector.engines.llama_cpp.support import kept_layers, refusal
 from inspector.memory.precision import FILE_TYPE_NAMES, STORED
 from inspector.model.layers.chunked import ChunkedAttention
@@ -44,6 +45,8 @@ _CONVERTED: dict[str, tuple[int, int, int]] = {
 """A precision's GGUF type: values a block, bytes a block, and bytes of a value that the model computes with. int8 is
 Q8_0; int4 and fp8 name no single type."""
 
+_GGML_NAMES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16", "int8": "Q8_0"}
+
 _TEXT = ("embedding", "head", "norm")
 _ASIDE = ("vision", "audio", "projector")
 
@@ -63,6 +66,7 @@ class GgufFacts:
         used: experts of a token; 0 without a mixture.
         tied: the output matrix is the embedding; where both lie with the CPU, they are one.
         largest: bytes of a layer's largest tensor, about; it is copied to a card for a prompt where the CPU has it.
+        tensors: of each layer, its tensors by name and their bytes; empty where they are not known.
     """
 
     layers: tuple[Layer, ...]
@@ -76,6 +80,7 @@ class GgufFacts:
     used: int
     largest: int
     tied: bool = False
+    tensors: tuple[Mapping[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +134,12 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
         return f"it has parts besides the decoder's layers ({strange[0][:60]})"
     if is_gguf:
         sizes = {name: share.bytes for name, share in outside.items()}
-        layers = parameters.bytes_by_layer
+        layers, tensors = parameters.bytes_by_layer, parameters.layer_tensors
     else:
         converted = _converted(model, dtype)
         if isinstance(converted, str):
             return converted
-        layers, sizes = converted
+        layers, sizes, tensors = converted
     embedding, head = sizes.get("embedding", 0), sizes.get("head", 0)
     if is_gguf:
         embedding += sizes.get("other", 0)
@@ -157,25 +162,25 @@ def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
         used=used,
         tied=not head,
         largest=min(max(layers), matrix * max(layers) // most),
+        tensors=tensors,
     )
 
 
-def _converted(model: Model, dtype: str) -> tuple[tuple[int, ...], dict[str, int]] | str:
-    """Bytes of each layer, and of the embedding, head and last norm, in the GGUF type that a precision names."""
+def _converted(model: Model, dtype: str) -> tuple[tuple[int, ...], dict[str, int], tuple[Mapping[str, int], ...]] | str:
+    """Bytes of each layer, of the embedding, head and last norm, and of each layer's matrices, in the GGUF type that a
+    precision names."""
+    from inspector.memory.quantization.ggml_recipes import kept_weights, plain_tensors, quantized_weights
+
     parameters, packing = model.parameters, model.architecture.quantization
     if dtype == STORED:
         if packing is not None:
-            from inspector.memory.quantization.ggml_recipes import kept_weights
-
             if (kept := kept_weights(model)) is not None:
-                return kept.layers, kept.outside
+                return kept.layers, kept.outside, kept.tensors
             return f"nothing says what type of GGUF a {packing.method} checkpoint is converted to: name it with --dtype"
         dtype = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}.get(model.stored_dtype or "", dtype)
     if dtype in FILE_TYPE_NAMES:
-        from inspector.memory.quantization.ggml_recipes import quantized_weights
-
         made = quantized_weights(model, dtype)
-        return made if isinstance(made, str) else (made.layers, made.outside)
+        return made if isinstance(made, str) else (made.layers, made.outside, made.tensors)
     if dtype not in _CONVERTED:
         return f"{dtype} names no single GGUF type: ask for a GGUF repo, or for --dtype Q4_K_M, Q8_0, bf16, ..."
     values, size, _ = _CONVERTED[dtype]
@@ -188,7 +193,7 @@ def _converted(model: Model, dtype: str) -> tuple[tuple[int, ...], dict[str, int
     single = (counts.get("norm", 0) - last_norm + counts.get("router", 0)) // len(parameters.layers)
     layers = tuple(bytes_of(count, min(count, single)) for count in parameters.by_layer)
     sizes = {name: bytes_of(outside[name].parameters, 0) for name in ("embedding", "head") if name in outside}
-    return layers, sizes | {"norm": 4 * last_norm}
+    return layers, sizes | {"norm": 4 * last_norm}, plain_tensors(model, _GGML_NAMES[dtype])
 
 
 def compute_bytes(facts: GgufFacts, settings: LlamaCppSettings, *, has_output: bool = True, copies: int = 1) -> int:
@@ -293,25 +298,40 @@ def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int | Sequence[int
     count = total + 1 if settings.n_gpu_layers is None else min(settings.n_gpu_layers, total + 1)
     sizes = {id(layer): layer_cache_bytes.known(layer, settings) for layer in distinct(facts.layers)}
     caches = [sizes[id(layer)] for layer in facts.layers]
+    away = overridden(facts.tensors, settings.overrides)
     number = cards if isinstance(cards, int) else len(cards)
     placed = cards_of(total, count, cards) if count else ((),) * number
     copies = PIPELINE_COPIES if number > 1 and count > total else 1
-    moved = facts.largest if count <= total else 0
+    moved = max(facts.largest if count <= total else 0, largest_on_cpu(facts.tensors, settings.overrides))
     devices = []
-    for indices in placed:
+    for card, indices in enumerate(placed):
         inner = [index for index in indices if index < total]
-        weights = sum(facts.layer_bytes[index] for index in inner) + (facts.output if total in indices else 0)
+        weights = _weights(facts, inner, card, away) + (facts.output if total in indices else 0)
         compute = compute_bytes(facts, settings, has_output=total in indices, copies=copies) + moved if indices else 0
-        devices.append(DeviceMemory(weights, _sum([caches[index] for index in inner]), compute, len(inner)))
+        kept = [caches[index] for index in inner] if settings.kv_offload else []
+        devices.append(DeviceMemory(weights, _sum(kept), compute, len(inner)))
     left = range(total + 1 - count if count else total)
     rest = [index for index in left if index < total]
-    weights = facts.embedding + sum(facts.layer_bytes[index] for index in rest)
+    weights = facts.embedding + _weights(facts, rest, None, away)
     if not count:
         weights += facts.output - (facts.embedding if facts.tied else 0)
     compute = compute_bytes(facts, settings) + 4 * facts.hidden_size * min(settings.n_ubatch, settings.n_ctx)
     host = compute if rest and not count else host_bytes(facts, settings) + (compute if rest else 0)
-    cpu = DeviceMemory(weights, _sum([caches[index] for index in rest]), host, len(rest))
+    kept = [caches[index] for index in rest] if settings.kv_offload else caches
+    cpu = DeviceMemory(weights, _sum(kept), host, len(rest))
     return LlamaCppPlan(tuple(devices), cpu, count)
+
+
+def _weights(
+    facts: GgufFacts, layers: Sequence[int], device: int | None, away: Sequence[Mapping[int | None, int]]
+) -> int:
+    """Bytes of the tensors of layers that stay on their device, and of others' that are put there."""
+    own = set(layers)
+    sizes = (
+        (facts.layer_bytes[index] - sum(moved.values()) if index in own else 0) + moved.get(device, 0)
+        for index, moved in enumerate(away)
+    )
+    return sum(sizes) if away else sum(facts.layer_bytes[index] for index in layers)
 
 
 def _sum(sizes: Sequence[int | None]) -> int | None:

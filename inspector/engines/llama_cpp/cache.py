@@ -13,6 +13,7 @@ from typing import Any
 from inspector.engines.common.cache_specs import has_known_states, kept_values
 from inspector.engines.common.layer_rules import LayerRules, UnsupportedLayer, name_of
 from inspector.engines.common.loaded_weights import round_up
+from inspector.engines.llama_cpp.placement import Override
 from inspector.errors import UsageError, known_hint
 from inspector.model.layers.chunked import ChunkedAttention
 from inspector.model.layers.compressed_sparse import CompressedAttention
@@ -57,6 +58,9 @@ class LlamaCppSettings:
         flash_attn: the scores are never whole in memory. Its default "auto" is on wherever the backend can.
         n_gpu_layers: layers on the cards, the last ones; the output counts as one more layer, and as the first to go
             there. None for all.
+        kv_offload: the caches are on the cards (not --no-kv-offload).
+        overrides: tensors that lie elsewhere than their layer (placement.py).
+        tensor_split: shares of the cards, in whole numbers (--tensor-split); None for by their free memory.
         build: of a release ("b9525" is 9525); None for the newest that was measured.
     """
 
@@ -70,6 +74,9 @@ class LlamaCppSettings:
     flash_attn: bool = True
     n_gpu_layers: int | None = None
     build: int | None = None
+    kv_offload: bool = True
+    overrides: tuple[Override, ...] = ()
+    tensor_split: tuple[int, ...] | None = None
 
     def shown(self, n_gpu_layers: int | str) -> dict[str, Any]:
         """As accounts and comparisons show them, with the layers that lie on devices after all."""

@@ -9,6 +9,7 @@ from inspector.engines.common.comparison import MAX_CARDS, MAX_TOKENS, Compariso
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.llama_cpp.buffers import LIMITED_OUTPUTS_BUILD, DeviceMemory, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings
+from inspector.engines.llama_cpp.placement import named_overrides
 from inspector.errors import UsageError
 from inspector.model import Model
 
@@ -97,6 +98,7 @@ def _settings(run: LoggedRun, notes: list[str], cards: int) -> LlamaCppSettings:
         flash_attn=logged.get("flash_attn", 0) not in _OFF,
         n_gpu_layers=offloaded if type(offloaded) is int and offloaded >= 0 else None,
         build=build,
+        overrides=named_overrides(logged.get("overridden", {}), cards),
     )
 
 

@@ -33,6 +33,7 @@ class LlamaCpp(Engine):
     formats = ("gguf",)
     keeping: ClassVar[Mapping[str, str]] = {"mxfp4": "MXFP4_MOE"}
     offload = "n_gpu_layers"
+    offload_experts = "n_cpu_moe"
     recipes = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "MXFP4_MOE", "IQ4_XS", "Q3_K_M", "Q2_K")
     part_names: ClassVar[Mapping[str, str]] = {
         "activations": "compute buffer",

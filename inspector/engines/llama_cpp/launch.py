@@ -25,6 +25,9 @@ _DEVICE = {"cuda": "CUDA0", "rocm": "ROCm0", "metal": "Metal", None: "CUDA0"}
 _DRAFTS = {"--model": "--model-draft", "--hf-repo": "--hf-repo-draft", "--hf-file": "--model-draft"}
 """The options that name a draft model's file."""
 
+OF_LLAMA_CPP_ALONE = ("n_cpu_moe", "cpu_moe", "override_tensor", "kv_unified", "swa_full", "no_kv_offload")
+"""Settings that Ollama's programs have no names for."""
+
 _OLLAMA_CACHES = ("f16", "q8_0", "q4_0")
 _IMAGES = {"cuda": "server-cuda", "rocm": "server-rocm", None: "server-cuda"}
 
@@ -58,7 +61,9 @@ def launch_llama_cpp(asked: Verdict, emit: str) -> Launch:
     command = ["llama-server", *file.options, *flags(settings, _USUAL, _NAMES)]
     if settings["n_ubatch"] > _LOGICAL_BATCH:
         command += ["--batch-size", str(settings["n_ubatch"])]
-    if settings["cache_type_v"] not in ("f16", "bf16", "f32"):  # llama_init_from_model refuses such values without it
+    if settings["flash_attn"] is False:
+        command += ["--flash-attn", "off"]
+    elif settings["cache_type_v"] not in ("f16", "bf16", "f32"):  # llama_init_from_model refuses such values without it
         command += ["--flash-attn", "on"]
     before = file.before
     if asked.projector is not None:
@@ -81,6 +86,10 @@ def _ollama(asked: Verdict, file: _File, layers: int) -> Launch:
         raise UsageError("Ollama has no draft models", "Take --emit llama-server.")
     if asked.projector is not None:
         raise UsageError("Ollama takes what lies beside a repo's model by itself", "Take --emit llama-server.")
+    foreign = [name for name in OF_LLAMA_CPP_ALONE if name in settings]
+    if foreign or settings["flash_attn"] is False:
+        named = (foreign[0] if foreign else "flash_attn").replace("_", "-")
+        raise UsageError(f"a Modelfile has no --{named}", "Take --emit llama-server.")
     keys, values = settings["cache_type_k"], settings["cache_type_v"]
     if keys != values or keys not in _OLLAMA_CACHES:
         raise UsageError(

@@ -36,6 +36,7 @@ TRIGGERS = (
     "general.name",
     "file type",
     "sched copies",
+    "buffer type overrid",
 )
 
 _BUFFER = re.compile(r"(\w{1,60}):\s+(\S{1,60})\s+(model |KV |RS |compute |output |)buffer size\s*=\s*([\d.]+) Mi?B")
@@ -52,6 +53,8 @@ _BUILD = re.compile(r"(?:build(?:_info)?\s*[:=]\s*|version: )b?(\d{3,6})\b")
 _DEVICE = re.compile(r"Device (\d+): ([^,\n]{2,80}), compute capability")
 _USING = re.compile(r"using device (\S{1,20}) \(([^)\n]{2,80})\)(?: \([^)]{0,40}\))? - (\d{1,8}) MiB free")
 _NAME = re.compile(r"general\.name\s+(?:str\s+)?=\s*(\S.{0,199})")
+_OVERRIDDEN = re.compile(r"tensor (blk\.\d{1,5}\.[\w.]{1,100}) (?:\(.{0,40}\) )?buffer type overrid\w+ to (\w{1,20})")
+_MAX_OVERRIDDEN = 20_000
 _FILE_TYPE = re.compile(r"(?:file type|model ftype)\s+=\s*(\S.{0,60})")
 
 _HOSTS = ("CPU", "Host", "_Host", "BLAS")
@@ -102,6 +105,10 @@ class LlamaCppLog:
             found.card = found.card or match[2].strip()
         if match := _LAYERS.search(line):
             settings["offloaded"], settings["layers"] = int(match[1]), int(match[2])
+        if match := _OVERRIDDEN.search(line):
+            moved = settings.setdefault("overridden", {})
+            if len(moved) < _MAX_OVERRIDDEN:
+                moved[match[1]] = match[2]
         if match := _NAME.search(line):
             settings["model"] = match[1].strip()
         if match := _FILE_TYPE.search(line):

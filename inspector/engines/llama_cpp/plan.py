@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
@@ -15,6 +15,7 @@ from inspector.engines.engine import Sized, Sizer
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings, layer_cache_bytes
 from inspector.engines.llama_cpp.options import LlamaCppOptions
+from inspector.engines.llama_cpp.placement import overrides_of
 from inspector.engines.llama_cpp.unequal import place, shares_of, split_note
 from inspector.engines.serving import AllocatedServing, CannotTell, Serving, needed_parts
 from inspector.errors import UsageError, known_hint
@@ -67,9 +68,11 @@ class _Devices(NamedTuple):
             placed = place(self.facts, settings, spec, self.outside)
             shares = shares_of(placed, spec, self.outside)
             total, capacity = self._whole(placed.device), spec.capacities[placed.tightest]
-            split, notes = ",".join(map(str, placed.shares)) if placed.given else None, (split_note(placed),)
+            asked = settings.tensor_split
+            split = ",".join(map(str, placed.shares)) if placed.given and asked is None else None
+            notes = (split_note(placed, asked),)
             return _Taken(placed.plan, placed.device, capacity, total, placed.fits, shares, notes, split)
-        result = plan(self.facts, settings, spec.count)
+        result = plan(self.facts, settings, self._shares(settings))
         total = self._with_more(self._whole(result.fullest), settings, spec.count)
         return _Taken(result, result.fullest, spec.capacity, total, None if total is None else total <= spec.capacity)
 
@@ -79,13 +82,25 @@ class _Devices(NamedTuple):
             placed = place(self.facts, settings, self.spec, self.outside)
             return self._whole(placed.device) if placed.fits else None
         count = self.spec.count
-        return self._with_more(self._whole(plan(self.facts, settings, count).fullest), settings, count)
+        return self._with_more(self._whole(plan(self.facts, settings, self._shares(settings)).fullest), settings, count)
+
+    def _shares(self, settings: LlamaCppSettings) -> int | tuple[int, ...]:
+        """Of like devices: how many there are, or the shares that were given."""
+        return self.spec.count if settings.tensor_split is None else settings.tensor_split
 
     def draft_bytes(self, settings: LlamaCppSettings, count: int) -> int | None:
         """What the draft model's weights, cache and compute buffer take of the fullest GPU; 0 without one."""
         if self.draft is None:
             return 0
-        own = replace(settings, n_gpu_layers=None, cache_type_k="f16", cache_type_v="f16")
+        own = replace(
+            settings,
+            n_gpu_layers=None,
+            cache_type_k="f16",
+            cache_type_v="f16",
+            kv_offload=True,
+            overrides=(),
+            tensor_split=None,
+        )
         return plan(self.draft, own, count).fullest.total
 
     def more(self, settings: LlamaCppSettings) -> dict[str, int | None]:
@@ -120,6 +135,7 @@ def plan_llama_cpp(
     facts = gguf_facts(model, workload.dtype)
     if isinstance(facts, str):
         raise CannotTell(facts)
+    _check_placement(facts, chosen, spec)
     outside = _outside(spec)
     devices = _Devices(facts, spec, outside, _draft_facts(options, workload, spec), _projector(options, spec))
     taken = devices.taken(chosen)
@@ -127,7 +143,8 @@ def plan_llama_cpp(
     longest = many = None
     if taken.total is not None:
         most = max(workload.context, model.architecture.longest_context or 0)
-        longest = _largest(lambda tokens: devices.fits(replace(chosen, n_ctx=tokens * workload.batch)), most)
+        each = chosen.n_ctx // workload.context
+        longest = _largest(lambda tokens: devices.fits(replace(chosen, n_ctx=tokens * each)), most)
         many = _largest(lambda count: devices.fits(_with_sequences(chosen, workload.context, count)), MAX_PARALLEL)
     return AllocatedServing(
         engine="llama.cpp",
@@ -135,8 +152,7 @@ def plan_llama_cpp(
         gpu=spec.name,
         count=spec.count,
         capacity=taken.capacity,
-        settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}")
-        | ({} if taken.tensor_split is None else {"tensor_split": taken.tensor_split}),
+        settings=chosen.shown(f"{result.n_gpu_layers}/{len(facts.layers) + 1}") | _shown(options, taken),
         per_gpu=_per_gpu(taken, outside, devices.more(chosen)),
         cpu={"weights": result.cpu.weights, "kv_cache": result.cpu.kv_cache, "activations": result.cpu.compute},
         kv_tokens=chosen.n_ctx,
@@ -152,6 +168,22 @@ def plan_llama_cpp(
             *(*taken.notes, *_notes(model, workload, options, result), *spec.notes),
         ),
     ).explained_by(lambda: (*_explain(facts, chosen, result, fullest, outside), *_explain_more(devices, chosen)))
+
+
+def _check_placement(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec) -> None:
+    """Refuse what names other GPUs than there are.
+
+    Raises:
+        UsageError: shares, or tensors, of a GPU that is not there.
+        CannotTell: it is not known what the tensors are.
+    """
+    if settings.tensor_split is not None and len(settings.tensor_split) != spec.count:
+        raise UsageError(f"--tensor-split has {len(settings.tensor_split)} shares, --gpu {spec.count}", "One per GPU.")
+    beyond = next((each for each in settings.overrides if each.device is not None and each.device >= spec.count), None)
+    if beyond is not None:
+        raise UsageError(f"--override-tensor names GPU {beyond.device}, and --gpu has {spec.count}", "The first is 0.")
+    if settings.overrides and not facts.tensors:
+        raise CannotTell("the tensors' names do not tell what --override-tensor and --n-cpu-moe move")
 
 
 def llama_cpp_sizer(model: Model) -> Sizer:
@@ -238,18 +270,45 @@ def llama_cpp_settings(workload: Workload, settings: LlamaCppOptions) -> LlamaCp
             raise UsageError(f"unknown cache type '{kind}'", known_hint(kind, CACHE_TYPES))
     if settings.n_gpu_layers is not None and settings.n_gpu_layers < 0:
         raise UsageError("n_gpu_layers must be at least 0")
+    if settings.flash_attn == "off" and (settings.cache_type_v or usual) not in ("f16", "bf16", "f32"):
+        raise UsageError(
+            f"llama.cpp keeps values as {settings.cache_type_v} under flash attention alone",
+            "Leave out --flash-attn off.",
+        )
     if settings.n_ubatch is not None and settings.n_ubatch < 1:
         raise UsageError("n_ubatch must be at least 1")
     return LlamaCppSettings(
-        n_ctx=workload.context * workload.batch,
+        n_ctx=workload.context * (1 if settings.kv_unified else workload.batch),
         n_ubatch=settings.n_ubatch or LlamaCppSettings(1).n_ubatch,
         n_parallel=workload.batch,
         cache_type_k=settings.cache_type_k or usual,
         cache_type_v=settings.cache_type_v or usual,
-        kv_unified=workload.batch == 1,
+        kv_unified=settings.kv_unified or workload.batch == 1,
+        swa_full=settings.swa_full,
+        flash_attn=settings.flash_attn != "off",
         n_gpu_layers=settings.n_gpu_layers,
         build=parse_build(settings.version),
+        kv_offload=not settings.no_kv_offload,
+        overrides=overrides_of(settings.override_tensor, settings.n_cpu_moe, cpu_moe=settings.cpu_moe),
+        tensor_split=parse_split(settings.tensor_split),
     )
+
+
+def parse_split(text: str | None) -> tuple[int, ...] | None:
+    """ "3,1" -> (3, 1); fractions as whole numbers, "0.5,0.5" -> (500, 500).
+
+    Raises:
+        UsageError: no list of shares.
+    """
+    if text is None:
+        return None
+    parts = re.split(r"[,/]", text)
+    if not all(re.fullmatch(r"\d{1,6}(\.\d{1,6})?", part.strip()) for part in parts):
+        raise UsageError(f"--tensor-split {text[:60]!r} is no list of shares", "One number per GPU: 3,1.")
+    shares = tuple(round(1000 * float(part)) for part in parts)
+    if not any(shares):
+        raise UsageError("--tensor-split needs a share that is not 0")
+    return shares
 
 
 def parse_build(version: str | None) -> int | None:
@@ -266,7 +325,16 @@ def parse_build(version: str | None) -> int | None:
     return int(match[1])
 
 
+def _shown(options: LlamaCppOptions, taken: _Taken) -> dict[str, Any]:
+    """The settings that few give, as the account shows them where they were given."""
+    names = ("n_cpu_moe", "cpu_moe", "override_tensor", "tensor_split", "kv_unified", "swa_full", "no_kv_offload")
+    given = {name: value for name in names if (value := getattr(options, name))}
+    return given if taken.tensor_split is None else {**given, "tensor_split": taken.tensor_split}
+
+
 def _with_sequences(settings: LlamaCppSettings, context: int, count: int) -> LlamaCppSettings:
+    if settings.kv_unified and settings.n_parallel > 1:
+        return replace(settings, n_parallel=count)
     return replace(settings, n_ctx=context * count, n_parallel=count, kv_unified=count == 1)
 
 

@@ -40,8 +40,10 @@ def place(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: 
     own does not fit (--fit, common/fit.cpp), and keep 1 GiB of each GPU free.
     """
     free = tuple(max(1, min(card.capacity, card.free or card.capacity) - outside) for card in spec.cards)
+    if settings.tensor_split is not None:
+        return _placed(facts, settings, spec, outside, settings.tensor_split, given=True)
     default = _placed(facts, settings, spec, outside, free, given=False)
-    if default.fits is not False:
+    if default.fits is not False or any(each.device is not None for each in settings.overrides):
         return default
     for shares in _splits(facts, settings, spec, outside):
         best = _placed(facts, settings, spec, outside, shares, given=True)
@@ -91,13 +93,15 @@ def shares_of(placed: Placed, spec: GpuSpec, outside: int) -> tuple[CardShare, .
     return tuple(found)
 
 
-def split_note(placed: Placed) -> str:
-    """What divides the layers, in a sentence."""
-    if placed.given:
+def split_note(placed: Placed, asked: tuple[int, ...] | None = None) -> str:
+    """What divides the layers, in a sentence. `asked`: the --tensor-split that the user gave."""
+    if placed.given and asked is None:
         split = ",".join(map(str, placed.shares))
         return (
             f"it takes --tensor-split {split}: the split by free memory overfills a GPU; builds since December 2025"
             " look for one themselves (--fit), and keep 1 GiB of each GPU free"
         )
     counts = " + ".join(str(device.layers) for device in placed.plan.cards)
+    if asked is not None:
+        return f"layers by --tensor-split: {counts}"
     return f"layers by free memory, llama.cpp's default (--split-mode layer): {counts}"

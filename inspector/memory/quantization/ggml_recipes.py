@@ -64,13 +64,15 @@ def default_bits(file_type: str) -> float:
 
 
 class QuantizedWeights(NamedTuple):
-    """Bytes of a GGUF file's tensors: of each layer, of what is outside, by component; and how many have each type."""
+    """Bytes of a GGUF file's tensors: of each layer, of what is outside, by component; how many have each type; and of
+    each layer its matrices by name."""
 
     layers: tuple[int, ...]
     outside: dict[str, int]
     components: dict[str, int]
     types: dict[str, int]
     notes: tuple[str, ...] = ()
+    tensors: tuple[dict[str, int], ...] = ()
 
     @property
     def total(self) -> int:
@@ -115,9 +117,20 @@ def kept_weights(model: Model) -> QuantizedWeights | None:
     return _weighed(model, zip(tensors, kinds, strict=True), ())
 
 
+def plain_tensors(model: Model, kind: str) -> tuple[dict[str, int], ...]:
+    """Of each layer, its matrices by name and their bytes, as the converter writes them in one type; empty where that
+    cannot be told."""
+    tensors = gguf_tensors(model)
+    if isinstance(tensors, str):
+        return ()
+    kinds = ("F32" if tensor.name in ("", *_WHOLE) else kind for tensor in tensors)
+    return _weighed(model, zip(tensors, kinds, strict=True), ()).tensors
+
+
 def _weighed(model: Model, tensors: Iterable[tuple[GgufTensor, str]], notes: tuple[str, ...]) -> QuantizedWeights:
     """The bytes of tensors in their types."""
     layers = [0] * len(model.parameters.layers)
+    named: tuple[dict[str, int], ...] = tuple({} for _ in layers)
     outside, components, types = dict[str, int](), dict[str, int](), dict[str, int]()
     for tensor, kind in tensors:
         values, size = BLOCKS[kind]
@@ -126,9 +139,11 @@ def _weighed(model: Model, tensors: Iterable[tuple[GgufTensor, str]], notes: tup
             outside[tensor.component] = outside.get(tensor.component, 0) + nbytes
         else:
             layers[tensor.layer] += nbytes
+            if tensor.name:
+                named[tensor.layer][f"{tensor.name}.weight"] = nbytes
         components[tensor.component] = components.get(tensor.component, 0) + nbytes
         types[kind] = types.get(kind, 0) + 1
-    return QuantizedWeights(tuple(layers), outside, components, types, notes)
+    return QuantizedWeights(tuple(layers), outside, components, types, notes, named)
 
 
 def _notes(model: Model, file_type: str) -> tuple[str, ...]:

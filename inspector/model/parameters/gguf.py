@@ -7,9 +7,10 @@ but keep their elements; what they compute from the config and add (`rope_freqs`
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from inspector.hub.checkpoint import Checkpoint
+from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.hub.dtypes import plain_dtype
 from inspector.hub.formats.gguf.config import gguf_table
 from inspector.model.model import Architecture, Parameters
@@ -101,7 +102,26 @@ def count_gguf(checkpoint: Checkpoint, architecture: Architecture) -> Parameters
             outside="enc.blk" if place.encoder else component,
         )
     notes = [f"{len(unknown)} tensors have names that llama.cpp does not know (first: {unknown[0]})"] if unknown else []
-    return counted.result(exact=not unknown, notes=notes, stack="blk")
+    found = counted.result(exact=not unknown, notes=notes, stack="blk")
+    return replace(found, layer_tensors=_by_layer(places, twice, len(found.layers)))
+
+
+def _by_layer(
+    places: Iterable[tuple[Tensor, Place]], twice: Collection[str], count: int
+) -> tuple[Mapping[str, int], ...]:
+    """Of each layer, its tensors' names within it and their bytes."""
+    found: tuple[dict[str, int], ...] = tuple({} for _ in range(count))
+    for tensor, place in places:
+        inside = BLOCK.match(tensor.name)
+        if (
+            inside
+            and place.layer is not None
+            and not place.encoder
+            and place.layer < count
+            and tensor.name not in twice
+        ):
+            found[place.layer][inside[3]] = tensor.nbytes
+    return found
 
 
 def _beyond(place: Place, layers: int, prediction: set[int | None]) -> bool:
