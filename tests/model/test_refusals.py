@@ -43,3 +43,10 @@ def test_a_null_that_a_class_takes_without_a_flag_alone_has_a_note_with_it(flag:
     read = read_architecture(config)
     assert any("refuses where use_bidirectional_attention is true" in note for note in read.notes) == refused
     assert not (refused and read.exact)
+
+
+@pytest.mark.parametrize(("model_type", "refused"), [("d_fine", False), ("rt_detr", False), ("qwen3", True)])
+def test_layer_types_of_a_class_that_has_them_as_choices_are_not_counted(model_type: str, refused: bool) -> None:
+    found = read_architecture({"model_type": model_type, "layer_types": ["full_attention", "full_attention"]})
+    assert any("layer_types" in note for note in found.notes) == refused
+    assert found.exact != refused

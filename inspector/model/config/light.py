@@ -326,11 +326,17 @@ def refusals(text_type: str, entry: Entry, part: Mapping[str, Any], values: Mapp
             yield f"config.json: {name} is {json.dumps(value)}, which transformers refuses"
     kinds, count = values["layer_types"], values["num_hidden_layers"]
     kinds = kinds if isinstance(kinds, list) and isinstance(count, int) and len(kinds) != count else ()
-    if set(map(str, kinds)) & set(_refusals()["layer_types"].split()):
+    if set(map(str, kinds)) & set(_refusals()["layer_types"].split()) and not _are_choices(entry):
         yield f"config.json: {len(kinds)} layer_types of {count} layers, which transformers refuses"
     yield from failed_checks(text_type, part, values)
     if _turns_odd_heads(part, values["head_dim"]):
         yield f"config.json: head_dim is {values['head_dim']}: transformers refuses to rotate an odd number of values"
+
+
+def _are_choices(entry: Entry) -> bool:
+    """Whether a class's `layer_types` are not its layers', but what one may be (RT-DETR's of its backbone)."""
+    own = entry["defaults"].get("layer_types")
+    return isinstance(own, list) and len(own) != entry["defaults"].get("num_hidden_layers")
 
 
 def _turns_odd_heads(part: Mapping[str, Any], head_dim: Any) -> bool:

@@ -75,11 +75,7 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
     text = beside or read_light(config, model_type)
     if text is None:
         text = _read_heavy(config, model_type)
-    text = _of_a_newer_release(_with_head_dims(text), config)
-    if text.exact and any(text.get(key) is not None for key in LOOP_COUNTS):
-        from inspector.model.config.meanings import runs_of_layers  # of few configs
-
-        text = dataclasses.replace(text, runs=runs_of_layers(text.values, text.get("num_hidden_layers")))
+    text = with_runs(_of_a_newer_release(_with_head_dims(text), config))
     entry, text_entry = table().get(model_type, {}), table().get(text.text_type or "", {})
     return dataclasses.replace(
         text,
@@ -88,6 +84,15 @@ def read_config(config: Mapping[str, Any]) -> TextConfig:
         always_shared_experts=text_entry.get("shared", 0),
         parts=tuple(part for part in entry.get("parts", ()) if config.get(part, True) is not None),
     )
+
+
+def with_runs(text: TextConfig) -> TextConfig:
+    """A language part with the layers as they run for one token, where it says that some run more than once."""
+    if not text.exact or all(text.get(key) is None for key in LOOP_COUNTS):
+        return text
+    from inspector.model.config.meanings import runs_of_layers  # of few configs
+
+    return dataclasses.replace(text, runs=runs_of_layers(text.values, text.get("num_hidden_layers")))
 
 
 def _read_beside(config: Mapping[str, Any], model_type: str) -> TextConfig | None:
