@@ -11,7 +11,7 @@ from typing import Any
 
 import inspector
 from inspector.devices.table import find_device
-from inspector.engines.common.served import Card, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
+from inspector.engines.common.served import Gpu, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
 from inspector.errors import InspectError, UsageError
 from inspector.model.layers import (
     FullAttention,
@@ -46,7 +46,7 @@ COMPUTE_CAPABILITY = {
     "RTX2060": (7, 5),
     "V100": (7, 0),
 }
-"""Of the cards that cases name; where only a size is given, that of the commonest cards of that size."""
+"""Of the GPUs that cases name; where only a size is given, that of the commonest GPUs of that size."""
 
 
 def load_models(path: Path = MODELS) -> dict[str, Facts]:
@@ -363,8 +363,8 @@ def _vision(vision: Facts) -> int:
     return int(vision["layers"] * layer + patches + edge + vision["projector_params"])
 
 
-def card_of(case: Facts) -> Card | None:
-    """The case's card; None where its memory was not recorded."""
+def gpu_of(case: Facts) -> Gpu | None:
+    """The case's GPU; None where its memory was not recorded."""
     memory, name = case.get("gpu_mem_gib"), str(case.get("gpu") or "")
     if memory is None:
         return None
@@ -374,4 +374,4 @@ def card_of(case: Facts) -> Card | None:
     except UsageError:  # a name that several have
         device = None
     system = (device.system_mib or 0) * 1024**2 if device else 0
-    return Card(int(memory * GIB), name, capability, system_memory=system)
+    return Gpu(int(memory * GIB), name, capability, system_memory=system)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.case_facts import GIB, Facts, card_of, model_of
+from benchmarks.case_facts import GIB, Facts, gpu_of, model_of
 from benchmarks.fit import Constants, Row, constants_without
-from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.common.served import Gpu, ServedModel
 from inspector.engines.llama_cpp import cache as llama_cpp
 from inspector.engines.sglang import budget as sglang
 from inspector.engines.sglang.fraction import in_use
@@ -20,10 +20,10 @@ from inspector.engines.vllm.version import parse_version
 
 CACHE = "KV cache of the printed size"
 WEIGHTS = "weights as loaded"
-POOL = "KV pool from model, card, settings"
+POOL = "KV pool from model, GPU, settings"
 
-ANY_CARD = Card(80 * GIB, "H100", (9, 0))
-"""For weights and caches where the case does not say: neither depends on the card, MXFP4's padding apart."""
+ANY_GPU = Gpu(80 * GIB, "H100", (9, 0))
+"""For weights and caches where the case does not say: neither depends on the GPU, MXFP4's padding apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,19 @@ def predict(case: Facts, models: Mapping[str, Facts], rows: Sequence[Row]) -> Pr
 
 def _vllm(case: Facts, model: ServedModel, constants: Constants, found: Prediction) -> None:
     measured = case["measured"]
-    card, settings = card_of(case), vllm_settings(case, constants, len(model.layers), card_of(case) or ANY_CARD)
-    held = _capacity(model, card or ANY_CARD, settings, measured.get("kv_cache_gib"))
+    gpu, settings = gpu_of(case), vllm_settings(case, constants, len(model.layers), gpu_of(case) or ANY_GPU)
+    held = _capacity(model, gpu or ANY_GPU, settings, measured.get("kv_cache_gib"))
     if held is not None:
         _compare_capacity(case, model, held, found)
-    _compare_weights(case, vllm.loaded_weights(model, card or ANY_CARD, settings), found)
-    if model.weights is None or card is None or "gpu_memory_utilization" not in case["settings"]:
-        missing = "weights" if model.weights is None else "card's memory" if card is None else "gpu_memory_utilization"
+    _compare_weights(case, vllm.loaded_weights(model, gpu or ANY_GPU, settings), found)
+    if model.weights is None or gpu is None or "gpu_memory_utilization" not in case["settings"]:
+        missing = "weights" if model.weights is None else "GPU's memory" if gpu is None else "gpu_memory_utilization"
         found.reasons.append(f"no pool predicted: the {missing} is not known")
         return
     if not settings.version.v1 and case["arch"].get("cross_attention_layers"):
         found.reasons.append("no pool predicted: V0's profile of a vision encoder has no formula here")
         return
-    plan = vllm.plan(model, card, settings)
+    plan = vllm.plan(model, gpu, settings)
     if plan is None:
         return
     pool = measured.get("kv_cache_gib")
@@ -91,7 +91,7 @@ def _vllm(case: Facts, model: ServedModel, constants: Constants, found: Predicti
         found.verdict = Verdict(case["id"], plan.fits, fitted)
 
 
-def vllm_settings(case: Facts, constants: Constants, layers: int, card: Card) -> vllm.VllmSettings:
+def vllm_settings(case: Facts, constants: Constants, layers: int, gpu: Gpu) -> vllm.VllmSettings:
     """The case's settings under vLLM's names; what it does not say takes vLLM's default."""
     given, version = case["settings"], parse_version(case.get("engine_version"))
     stages = case.get("pp") or 1
@@ -110,17 +110,17 @@ def vllm_settings(case: Facts, constants: Constants, layers: int, card: Card) ->
         data_parallel_size=_whole(given, "data_parallel_size") or 1,
         enable_expert_parallel=bool(given.get("enable_expert_parallel")),
         mamba_ssm_cache_dtype=given.get("mamba_ssm_cache_dtype") or "auto",
-        non_torch=non_torch_bytes(version, case.get("tp") or 1, constants.non_torch_gib, card.compute_capability),
+        non_torch=non_torch_bytes(version, case.get("tp") or 1, constants.non_torch_gib, gpu.compute_capability),
     )
-    graphs = captured_graphs(*vllm.batch_sizes(card, chosen))
+    graphs = captured_graphs(*vllm.batch_sizes(gpu, chosen))
     fitted = {"base": constants.graph_base, "a_layer": constants.graph_a_layer}
     return replace(chosen, graphs=graph_bytes(-(-layers // stages), graphs, **fitted))
 
 
-def _capacity(model: ServedModel, card: Card, settings: vllm.VllmSettings, pool_gib: float | None) -> Capacity | None:
+def _capacity(model: ServedModel, gpu: Gpu, settings: vllm.VllmSettings, pool_gib: float | None) -> Capacity | None:
     if pool_gib is None or pool_gib <= 0 or settings.pipeline_parallel_size > 1:
         return None
-    cache = vllm.cache_settings(model, card, settings)
+    cache = vllm.cache_settings(model, gpu, settings)
     return capacity(
         model.layers,
         cache,
@@ -185,7 +185,7 @@ def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Predic
     cache = sglang.cache_settings(model, settings)
     pool = measured.get("pool_gib", measured.get("kv_cache_gib"))
     after, before = measured.get("avail_after_weights_gib"), measured.get("avail_before_weights_gib")
-    plan = sglang.plan(model, ANY_CARD, settings)
+    plan = sglang.plan(model, ANY_GPU, settings)
     if before is None and after is not None:  # what loading took, where the log does not say it
         loaded = measured.get("weights_gib") or (None if plan is None else plan.weights / GIB)
         before = None if loaded is None else after + loaded
@@ -197,12 +197,12 @@ def _sglang(case: Facts, model: ServedModel, constants: Constants, found: Predic
             found.pairs[CACHE] = (tokens, measured["kv_tokens"])
     if "weights_gib" in measured:
         _compare_weights(case, None if plan is None else [plan.weights], found)
-    card = card_of(case)
-    if card is None or fraction is None or pool is None or given.get("experts_on_cpu") is not None:
+    gpu = gpu_of(case)
+    if gpu is None or fraction is None or pool is None or given.get("experts_on_cpu") is not None:
         return
     loaded = measured.get("weights_gib") if plan is None else plan.weights / GIB
     if loaded is not None and ("kv_cache_gib" in measured or "pool_gib" in measured):
-        free = card.memory - in_use(card, settings.tp_size * settings.pp_size, settings.release)
+        free = gpu.memory - in_use(gpu, settings.tp_size * settings.pp_size, settings.release)
         found.pairs[POOL] = (sglang.pool_bytes(free, free - int(loaded * GIB), fraction) / GIB, pool)
 
 

@@ -104,7 +104,7 @@ def predict_peak(case: Facts) -> tuple[float | None, float | None, bool | None, 
     capacity = measured.get("oom_on_gib") or measured.get("fits_on_gb", 0) * 1e9 / GIB
     if not capacity:
         return None, None, None, "neither a peak nor a verdict was measured"
-    # A card holds more than the tensors that the published peaks count.
+    # A GPU holds more than the tensors that the published peaks count.
     return ((training_total(training).total or 0) + more) / GIB, capacity, "fits_on_gb" in measured, ""
 
 
@@ -156,9 +156,9 @@ def _settings(case: Facts) -> tuple[TrainingSetup, Sharding, Workload] | str:
     offload = ("activations",) if given.get("activation_offloading") else ()
     if given.get("cpu_offload"):
         offload += ("optimizer", "params")
-    cards = given.get("fsdp", 1)
+    gpus = given.get("fsdp", 1)
     # torchtune's configs of 70B and more shard embedding and head apart (custom_sharded_layers).
-    sharding = Sharding(fsdp=cards, offload=offload, shard_embeddings=cards > 1 and engine == "torchtune")
+    sharding = Sharding(fsdp=gpus, offload=offload, shard_embeddings=gpus > 1 and engine == "torchtune")
     context = given.get("longest_example_tokens") or given.get("max_seq_len") or given.get("seq_len") or 512
     return TrainingSetup(**how), sharding, Workload(context, given.get("micro_batch") or given.get("batch") or 1)
 

@@ -142,7 +142,7 @@ def _ending(checkpoint: Checkpoint, warnings: tuple[str, ...]) -> Record:
 
 def fit_record(fit: Fit) -> Record:
     """A verdict."""
-    return _with_cards(dataclasses.asdict(fit), fit)
+    return _with_gpus(dataclasses.asdict(fit), fit)
 
 
 def _checkpoint(checkpoint: Checkpoint, model: Model) -> Record:
@@ -176,12 +176,12 @@ def serving_record(serving: Serving) -> Record:
     if pool is not None and pool < 0:  # what is short stands in the fit's headroom
         record["per_gpu"]["kv_pool"] = 0
     bounds = {"request_bytes_at_least": least, "request_bytes_at_most": serving.request_bytes}
-    return _with_cards(record | bounds, serving)
+    return _with_gpus(record | bounds, serving)
 
 
-def _with_cards(record: Record, holder: Fit | Serving) -> Record:
+def _with_gpus(record: Record, holder: Fit | Serving) -> Record:
     """The record with unequal GPUs as objects."""
-    return record | {"cards": [card._asdict() for card in holder.cards]}
+    return record | {"cards": [gpu._asdict() for gpu in holder.cards]}
 
 
 def error_record(repo_id: str | None, error: InspectError) -> Record:
@@ -264,7 +264,7 @@ def training_record(inspection: Inspected, training: TrainingEstimate, *, explai
         "layout": None if training.layout is None else proposal_record(training.layout),
     }
     if explain:
-        record["explain"] = [part_record(part) for part in (*training.parts, *training.off_card)]
+        record["explain"] = [part_record(part) for part in (*training.parts, *training.off_gpu)]
     return record
 
 

@@ -141,7 +141,7 @@ def test_fit_answers_with_its_exit_code(run_process: Run, gpu: str, code: int, v
     assert f": {verdict} ·" in done.out
 
 
-def test_fit_says_how_far_the_card_goes(run: Run) -> None:
+def test_fit_says_how_far_the_gpu_goes(run: Run) -> None:
     (fit,) = run("fit", LLAMA, "--gpu", "RTX 4090", "--json").record["fit"]
     assert fit["fits"] is True
     assert fit["headroom"] == fit["usable"] - fit["needed"]

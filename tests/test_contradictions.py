@@ -108,9 +108,7 @@ def test_adapters_on_stacked_experts_take_no_dropout(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("command", [["train", LLAMA, "--fsdp", "2"], ["show", LLAMA, GEMMA]])
-def test_unlike_cards_are_not_multiplied_by_their_number(
-    capsys: pytest.CaptureFixture[str], command: list[str]
-) -> None:
+def test_unlike_gpus_are_not_multiplied_by_their_number(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, "--offline", "--gpu", "24GiB + 12GiB"]) == 0
     text = capsys.readouterr().out
     assert "24GiB +" in text

@@ -130,10 +130,10 @@ def _visible(found: Mapping[str, tuple[str, LocalDevice]], wanted: str | None) -
 def _amd(root: Path) -> list[LocalDevice]:
     """The amdgpu driver's GPUs, from the files that it shows in sysfs (kernel: gpu/amdgpu/driver-misc)."""
     # "card0" is a GPU, "card0-DP-1" one of its connectors.
-    cards = [path for path in (root / "sys/class/drm").glob("card*") if re.fullmatch(r"card\d+", path.name)]
+    gpus = [path for path in (root / "sys/class/drm").glob("card*") if re.fullmatch(r"card\d+", path.name)]
     devices: list[LocalDevice] = []
-    for card in sorted(cards, key=lambda path: int(path.name.removeprefix("card"))):
-        files = card / "device"
+    for gpu in sorted(gpus, key=lambda path: int(path.name.removeprefix("card"))):
+        files = gpu / "device"
         total, used = _number(files / "mem_info_vram_total"), _number(files / "mem_info_vram_used")
         if total is None or total < _INTEGRATED_BYTES:
             continue

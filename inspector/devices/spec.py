@@ -19,8 +19,8 @@ UNEVEN = 2**30
 """Bytes by which the free memory of alike GPUs of this machine may differ and still count as equal."""
 
 # "4xH100" and "H100x4", with a letter, a multiplication sign or an asterisk; "H100:4" as well.
-_COUNT_FIRST = re.compile(r"(?P<count>\d+)\s*[x\u00d7*]\s*(?P<card>.+)", re.IGNORECASE)
-_COUNT_LAST = re.compile(r"(?P<card>.+?)\s*[x\u00d7*:]\s*(?P<count>\d+)", re.IGNORECASE)
+_COUNT_FIRST = re.compile(r"(?P<count>\d+)\s*[x\u00d7*]\s*(?P<gpu>.+)", re.IGNORECASE)
+_COUNT_LAST = re.compile(r"(?P<gpu>.+?)\s*[x\u00d7*:]\s*(?P<count>\d+)", re.IGNORECASE)
 
 _UNITS = {
     "mb": 10**6,
@@ -64,19 +64,19 @@ class GpuSpec:
     @cached_property
     def capacities(self) -> tuple[int, ...]:
         """Bytes of each GPU, in order."""
-        return tuple(card.capacity for card in self.mixed) or (self.capacity,) * self.count
+        return tuple(gpu.capacity for gpu in self.mixed) or (self.capacity,) * self.count
 
     @cached_property
     def computes(self) -> frozenset[str] | None:
         """Which of "bf16", "fp8", "fp4" and "int8" the matrix instructions of all of the GPUs multiply; None where that
         is not known of one: of a bare size, and of a local GPU that the data file does not have."""
-        known = [card.device.computes if card.device else None for card in self.mixed or (self,)]
+        known = [gpu.device.computes if gpu.device else None for gpu in self.mixed or (self,)]
         return None if None in known else frozenset.intersection(*(each for each in known if each is not None))
 
     @cached_property
     def compute_capability(self) -> tuple[int, int] | None:
         """CUDA's, as (8, 9), the least of all GPUs; None for other devices, or where it is not known."""
-        known = [card.device.compute_capability if card.device else None for card in self.mixed or (self,)]
+        known = [gpu.device.compute_capability if gpu.device else None for gpu in self.mixed or (self,)]
         numbers = [re.fullmatch(r"(\d+)\.(\d+)", text or "") for text in known]
         return (
             min(((int(number[1]), int(number[2])) for number in numbers if number), default=None)
@@ -87,9 +87,7 @@ class GpuSpec:
     @property
     def unified(self) -> bool:
         """Whether the memory is the CPU's, too: what is left to the CPU is then nowhere else."""
-        return self.kind == "cpu" or any(
-            card.device is not None and card.device.unified for card in self.mixed or (self,)
-        )
+        return self.kind == "cpu" or any(gpu.device is not None and gpu.device.unified for gpu in self.mixed or (self,))
 
     @property
     def alone(self) -> bool:
@@ -142,53 +140,53 @@ def _each_gpu(parts: Sequence[str], text: str) -> Iterator[GpuSpec]:
 
 def _counted(text: str) -> GpuSpec | None:
     """So many of one GPU, or of one machine of a cloud's; None for a name that is not known."""
-    whole = _one_card(text)
+    whole = _one_gpu(text)
     if whole is not None:
         return whole
     # "RTX4090" would read as 4090 GPUs called "RT": a count is looked for only where the whole is no name.
     for pattern in (_COUNT_FIRST, _COUNT_LAST):
         match = pattern.fullmatch(text)
-        card = _one_card(match["card"]) if match else None
-        if match and card:
-            return _with_count(card, int(match["count"]) * card.count, text)
+        gpu = _one_gpu(match["gpu"]) if match else None
+        if match and gpu:
+            return _with_count(gpu, int(match["count"]) * gpu.count, text)
     return None
 
 
-def mixed_spec(cards: Sequence[GpuSpec]) -> GpuSpec:
+def mixed_spec(gpus: Sequence[GpuSpec]) -> GpuSpec:
     """All of these single GPUs together; a plain count where they are alike.
 
     Raises:
         UsageError: too many, or different drivers.
     """
-    if len(cards) > MAX_COUNT:
-        raise UsageError(f"{len(cards)} GPUs: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
-    kinds = {card.kind for card in cards if card.kind is not None}
+    if len(gpus) > MAX_COUNT:
+        raise UsageError(f"{len(gpus)} GPUs: a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
+    kinds = {gpu.kind for gpu in gpus if gpu.kind is not None}
     if len(kinds) > 1:
         raise UsageError(
-            f"no program uses {' and '.join(sorted(kinds))} devices as one: {', '.join(_names(cards))}",
+            f"no program uses {' and '.join(sorted(kinds))} devices as one: {', '.join(_names(gpus))}",
             "Ask for each with a --gpu of its own.",
         )
-    if all(card == cards[0] for card in cards):
-        return dataclasses.replace(cards[0], count=len(cards))
+    if all(gpu == gpus[0] for gpu in gpus):
+        return dataclasses.replace(gpus[0], count=len(gpus))
     return GpuSpec(
-        name=" + ".join(_names(cards)),
-        count=len(cards),
-        capacity=min(card.capacity for card in cards),
+        name=" + ".join(_names(gpus)),
+        count=len(gpus),
+        capacity=min(gpu.capacity for gpu in gpus),
         kind=next(iter(kinds), None),
-        free=min((card.free for card in cards if card.free is not None), default=None),
-        notes=tuple(dict.fromkeys(note for card in cards for note in card.notes)),
-        mixed=tuple(cards),
+        free=min((gpu.free for gpu in gpus if gpu.free is not None), default=None),
+        notes=tuple(dict.fromkeys(note for gpu in gpus for note in gpu.notes)),
+        mixed=tuple(gpus),
     )
 
 
-def _names(cards: Sequence[GpuSpec]) -> list[str]:
+def _names(gpus: Sequence[GpuSpec]) -> list[str]:
     """ "2xRTX 4090", "RTX 3060 12GB": a name for each run of GPUs that are called alike."""
     runs: list[tuple[str, int]] = []
-    for card in cards:
-        if runs and runs[-1][0] == card.name:
-            runs[-1] = (card.name, runs[-1][1] + 1)
+    for gpu in gpus:
+        if runs and runs[-1][0] == gpu.name:
+            runs[-1] = (gpu.name, runs[-1][1] + 1)
         else:
-            runs.append((card.name, 1))
+            runs.append((gpu.name, 1))
     return [name if count == 1 else f"{count}x{name}" for name, count in runs]
 
 
@@ -218,7 +216,7 @@ def machine_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
     by_kind: dict[Kind, list[GpuSpec]] = {}
     for device in found:
         by_kind.setdefault(device.kind, []).extend(local_specs([device]))
-    return tuple(mixed_spec(cards) for cards in by_kind.values())
+    return tuple(mixed_spec(gpus) for gpus in by_kind.values())
 
 
 def local_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
@@ -235,14 +233,14 @@ def local_specs(devices: Iterable[LocalDevice]) -> tuple[GpuSpec, ...]:
     return tuple(
         GpuSpec(
             name=name,
-            count=len(cards),
+            count=len(gpus),
             capacity=usable,
-            kind=cards[0].kind,
-            device=cards[0].device,
-            free=min((card.free for card in cards if card.free is not None), default=None),
-            notes=tuple(dict.fromkeys(card.note for card in cards if card.note)),
+            kind=gpus[0].kind,
+            device=gpus[0].device,
+            free=min((gpu.free for gpu in gpus if gpu.free is not None), default=None),
+            notes=tuple(dict.fromkeys(gpu.note for gpu in gpus if gpu.note)),
         )
-        for (name, usable), cards in groups.items()
+        for (name, usable), gpus in groups.items()
     )
 
 
@@ -258,7 +256,7 @@ def spec_of(device: Device) -> GpuSpec:
     )
 
 
-def _one_card(text: str) -> GpuSpec | None:
+def _one_gpu(text: str) -> GpuSpec | None:
     """A size, this machine's memory, a device, or the GPUs of a cloud's machine; None for a name that is not known."""
     if cpu := re.fullmatch(r"\s*cpu\b[\s:]*(.*)", text, re.IGNORECASE):
         return _cpu(cpu[1])
@@ -287,23 +285,23 @@ def _cpu(size: str) -> GpuSpec | None:
         if memory is None:
             raise UsageError("how much memory this machine has cannot be read", "Say it: --gpu 'cpu 64GiB'.")
         return GpuSpec(memory.name, 1, memory.usable, memory.kind, free=memory.free, notes=("this machine's memory",))
-    given = _one_card(size) if re.match(r"\d", size) else None
+    given = _one_gpu(size) if re.match(r"\d", size) else None
     if given is None or given.kind is not None:
         return None
     return dataclasses.replace(given, name=f"CPU {given.name}", kind="cpu")
 
 
-def _with_count(card: GpuSpec, count: int, text: str) -> GpuSpec:
+def _with_count(gpu: GpuSpec, count: int, text: str) -> GpuSpec:
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"'{text}': a count must be 1 to {MAX_COUNT}", "Write it as 4xH100.")
-    if card.kind == "cpu" and count > 1:
+    if gpu.kind == "cpu" and count > 1:
         raise UsageError(f"'{text}': a machine's memory is one", "Say how much there is: --gpu 'cpu 64GiB'.")
-    return dataclasses.replace(card, count=count)
+    return dataclasses.replace(gpu, count=count)
 
 
 def _unknown(text: str) -> UsageError:
     match = _COUNT_FIRST.fullmatch(text) or _COUNT_LAST.fullmatch(text)
-    near = list(dict.fromkeys(near_names(text) + (near_names(match["card"]) if match else [])))[:3]
+    near = list(dict.fromkeys(near_names(text) + (near_names(match["gpu"]) if match else [])))[:3]
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
     if size := re.fullmatch(r"(\d+(?:\.\d+)?)\s*g?", text, re.IGNORECASE):
         meant = f"A size has its unit: {size[1]}GiB (2^30 bytes), or {size[1]}GB (10^9). "

@@ -8,7 +8,7 @@ from typing import Any
 
 from inspector.memory import Part
 from inspector.verdict.changes import Change
-from inspector.verdict.fit import CardShare, Fit, between, bounds_note
+from inspector.verdict.fit import Fit, GpuShare, between, bounds_note
 
 
 class CannotTell(ValueError):
@@ -54,7 +54,7 @@ class Serving:
     decode_bound: float | None = None
     prefill_bound: float | None = None
     changes: tuple[Change, ...] = ()
-    cards: tuple[CardShare, ...] = ()
+    cards: tuple[GpuShare, ...] = ()
     notes: tuple[str, ...] = ()
     request_bytes_at_least: int | None = None
     unused: int = 0

@@ -25,8 +25,8 @@ def print_comparison(console: Console, comparison: Comparison, repo_id: str) -> 
     """The engine and its settings, the table, and what may explain a difference."""
     run = comparison.run
     version = f" {inert(run.version)}" if run.version else ""
-    cards = f" on {comparison.count} x {inert(comparison.gpu)}" if comparison.gpu else ""
-    heading = (f"{run.engine}{version}", "bold cyan"), f"{cards}, beside the prediction for {inert(repo_id)}"
+    gpus = f" on {comparison.count} x {inert(comparison.gpu)}" if comparison.gpu else ""
+    heading = (f"{run.engine}{version}", "bold cyan"), f"{gpus}, beside the prediction for {inert(repo_id)}"
     indented(console, Text.assemble(*heading), 0)
     words = ", ".join(f"{name} {inert(str(value)[:80])}" for name, value in run.settings.items() if name not in _HIDDEN)
     if words:

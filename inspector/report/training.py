@@ -77,7 +77,7 @@ def print_training(
         indented(console, Text(f"the peak is in the {training.peak_phase} phase: {phases} GiB"))
     if training.reserved is not None:
         indented(console, Text(_held(training)))
-    for part in training.off_card:
+    for part in training.off_gpu:
         where = {"host_memory": "in the host's memory", "disk": "on disk"}[part.name]
         indented(console, Text(f"{gib_text(part.bytes)} GiB per GPU {where}"))
     if training.measured:
@@ -91,7 +91,7 @@ def print_training(
         ratio = f"{training.ratio_to_inference:.1f} times {of} (LLM System Requirements' rule of thumb: 4 to 6)"
         indented(console, Text(ratio))
     if explain:
-        print_explanation(console, (*training.parts, *training.off_card), "How each number is made")
+        print_explanation(console, (*training.parts, *training.off_gpu), "How each number is made")
 
 
 def _held(training: TrainingEstimate) -> str:

@@ -23,7 +23,7 @@ MAX_CONTEXT = 2**24
 
 MAX_BATCH = 2**20
 
-MAX_CARDS = 64
+MAX_GPUS = 64
 """GPUs that the search for the least number of them tries."""
 
 Estimator = Callable[[Model, Workload], Estimate]
@@ -32,7 +32,7 @@ Room = tuple["bool | None", "int | None"]
 search, None for none."""
 
 
-class CardShare(NamedTuple):
+class GpuShare(NamedTuple):
     """One of unequal GPUs: its name, what a program can have of it, and what it must hold."""
 
     gpu: str
@@ -83,7 +83,7 @@ class Fit:
     max_batch: int | None
     min_count: int | None
     per_card: tuple[int, ...] = ()
-    cards: tuple[CardShare, ...] = ()
+    cards: tuple[GpuShare, ...] = ()
     kind: Kind | None = None
     decode_bound: float | None = None
     prefill_bound: float | None = None
@@ -158,7 +158,7 @@ def check_fit(
     fits, per_card = _verdict(model, sized, spec.capacities)
     if fits is False:
         fits = between(fits, _fits_at_least(model, sized, spec.capacities))
-    cards = card_shares(spec, per_card) if spec.mixed else ()
+    gpus = gpu_shares(spec, per_card) if spec.mixed else ()
     needed, capacity = tightest_of(spec.capacities, per_card)
     max_context = max_batch = min_count = None
     if searches:
@@ -178,7 +178,7 @@ def check_fit(
         max_batch=max_batch,
         min_count=min_count,
         per_card=per_card,
-        cards=cards,
+        cards=gpus,
         kind=spec.kind,
         decode_bound=decode_bound(model, workload, sized.kv_cache.bytes, spec) if inference else None,
         prefill_bound=prefill_bound(model, spec) if inference else None,
@@ -222,15 +222,15 @@ def tightest_of(capacities: tuple[int, ...], per_card: tuple[int, ...]) -> tuple
     return min(used, key=lambda pair: (pair[1] - pair[0], -pair[0]))
 
 
-def card_shares(spec: GpuSpec, per_card: tuple[int, ...]) -> tuple[CardShare, ...]:
+def gpu_shares(spec: GpuSpec, per_card: tuple[int, ...]) -> tuple[GpuShare, ...]:
     """Unequal GPUs one by one; what they hold is unknown where `per_card` is empty."""
     needed: list[int | None] = list(per_card) or [None] * spec.count
-    left = [None if size is None else card.capacity - size for card, size in zip(spec.cards, needed, strict=True)]
+    left = [None if size is None else gpu.capacity - size for gpu, size in zip(spec.cards, needed, strict=True)]
     used = [room for room, size in zip(left, needed, strict=True) if room is not None and size]
     least = min(used, default=None)
     return tuple(
-        CardShare(card.name, card.capacity, size, room, bool(size) and room == least)
-        for card, size, room in zip(spec.cards, needed, left, strict=True)
+        GpuShare(gpu.name, gpu.capacity, size, room, bool(size) and room == least)
+        for gpu, size, room in zip(spec.cards, needed, left, strict=True)
     )
 
 
@@ -253,29 +253,29 @@ def min_count(model: Model, workload: Workload, spec: GpuSpec, *, estimate: Esti
     return _least_count(model, estimate(model, workload), spec.capacity)
 
 
-def _verdict(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, tuple[int, ...]]:
+def _verdict(model: Model, sized: Estimate, gpus: tuple[int, ...]) -> tuple[bool | None, tuple[int, ...]]:
     """Whether an estimate fits GPUs of so many bytes each, and what each holds (empty where that is not known)."""
-    fits, layout = _fits(model, sized, cards)
-    total, largest = sized.total, cards.index(max(cards))
+    fits, layout = _fits(model, sized, gpus)
+    total, largest = sized.total, gpus.index(max(gpus))
     if layout is not None:
-        return fits, layout.per_card(len(cards)) if len(set(cards)) == 1 else layout.per_mixed_card(cards)
-    if total is not None and (len(cards) == 1 or fits):
-        return fits, tuple(total if card == largest else 0 for card in range(len(cards)))
+        return fits, layout.per_card(len(gpus)) if len(set(gpus)) == 1 else layout.per_mixed_gpu(gpus)
+    if total is not None and (len(gpus) == 1 or fits):
+        return fits, tuple(total if gpu == largest else 0 for gpu in range(len(gpus)))
     return fits, ()
 
 
-def _fits(model: Model, sized: Estimate, cards: tuple[int, ...]) -> tuple[bool | None, Layout | None]:
+def _fits(model: Model, sized: Estimate, gpus: tuple[int, ...]) -> tuple[bool | None, Layout | None]:
     """Whether an estimate fits GPUs of so many bytes each, and how it lies on several, where that is known."""
     total = sized.total
-    if total is not None and len(cards) == 1:
-        return total <= cards[0], None
+    if total is not None and len(gpus) == 1:
+        return total <= gpus[0], None
     layout = None if total is None else device_map_layout(model, sized)
     if layout is not None:
-        return layout.fits(cards), layout
-    if total is not None and total <= max(cards):
+        return layout.fits(gpus), layout
+    if total is not None and total <= max(gpus):
         return True, None
     # The parts that are known may be too much already.
-    return (False if _least_bytes(sized, cards) > sum(cards) else None), None
+    return (False if _least_bytes(sized, gpus) > sum(gpus) else None), None
 
 
 def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
@@ -287,12 +287,12 @@ def _offload(model: Model, sized: Estimate, spec: GpuSpec) -> Change | None:
     return offload_that_fits(total, spec.capacity, layers, head)
 
 
-def _least_bytes(sized: Estimate, cards: tuple[int, ...]) -> int:
+def _least_bytes(sized: Estimate, gpus: tuple[int, ...]) -> int:
     """Bytes that the known parts take on these GPUs together, however they are split; a GPU too small for what every
     GPU holds is left out, and takes its own size."""
     once = (sized.weights.bytes or 0) + (sized.kv_cache.bytes or 0)
-    every_card = (sized.activations.bytes or 0) + (sized.overhead.bytes or 0)
-    return once + sum(every_card if len(set(cards)) == 1 else min(every_card, card) for card in cards)
+    every_gpu = (sized.activations.bytes or 0) + (sized.overhead.bytes or 0)
+    return once + sum(every_gpu if len(set(gpus)) == 1 else min(every_gpu, gpu) for gpu in gpus)
 
 
 def _least_count(model: Model, sized: Estimate, capacity: int) -> int | None:
@@ -300,7 +300,7 @@ def _least_count(model: Model, sized: Estimate, capacity: int) -> int | None:
         return 1
     layout = device_map_layout(model, sized)
     count = layout.least_count(capacity) if layout else None
-    return count if count is not None and count <= MAX_CARDS else None
+    return count if count is not None and count <= MAX_GPUS else None
 
 
 def largest_that_fits(room: Callable[[int], Room], limit: int) -> int | None:
@@ -335,9 +335,9 @@ def largest_that_fits(room: Callable[[int], Room], limit: int) -> int | None:
 
 def _notes(model: Model, spec: GpuSpec, sized: Estimate, needed: int | None, fits: bool | None) -> tuple[str, ...]:
     notes = list(spec.notes)
-    for card in dict.fromkeys(spec.mixed or (spec,)):
-        if card.device is not None and card.device.basis == "nominal" and card.device.visible_mib is None:
-            notes.append(f"{card.name}: nominal memory; what its driver reports is not confirmed")
+    for gpu in dict.fromkeys(spec.mixed or (spec,)):
+        if gpu.device is not None and gpu.device.basis == "nominal" and gpu.device.visible_mib is None:
+            notes.append(f"{gpu.name}: nominal memory; what its driver reports is not confirmed")
     unknown = [part.name for part in sized.parts if part.bytes is None]
     if unknown:
         notes.append(f"not known: {', '.join(unknown)}")

@@ -19,47 +19,47 @@ class Layout:
     Attributes:
         blocks: bytes of the embedding (with all else that stands before the layers), of each layer with its cache,
             and of the head, in the model's order.
-        every_card: bytes of the working set and the fixed overhead.
+        every_gpu: bytes of the working set and the fixed overhead.
     """
 
     blocks: tuple[int, ...]
-    every_card: int
+    every_gpu: int
 
     def fits(self, capacities: Sequence[int]) -> bool:
-        """Whether some split leaves no GPU of so many bytes with too much: `per_card` or `per_mixed_card`, without the
+        """Whether some split leaves no GPU of so many bytes with too much: `per_card` or `per_mixed_gpu`, without the
         search for the best.
 
-        >>> Layout((2, 3, 4), every_card=1).fits((6, 5)), Layout((2, 3, 4), every_card=1).fits((5, 5))
+        >>> Layout((2, 3, 4), every_gpu=1).fits((6, 5)), Layout((2, 3, 4), every_gpu=1).fits((5, 5))
         (True, False)
         """
-        rooms = [capacity - self.every_card for capacity in capacities]
+        rooms = [capacity - self.every_gpu for capacity in capacities]
         return _filled(self.blocks, rooms, 0) is not None
 
     def per_card(self, count: int) -> tuple[int, ...]:
         """Bytes on each of `count` GPUs, by the split whose fullest GPU holds least. GPUs left empty take 0.
 
-        >>> Layout((2, 3, 4), every_card=1).per_card(2)
+        >>> Layout((2, 3, 4), every_gpu=1).per_card(2)
         (6, 5)
         """
         runs = split(self.blocks, count)
-        return tuple(sum(run) + self.every_card if run else 0 for run in runs)
+        return tuple(sum(run) + self.every_gpu if run else 0 for run in runs)
 
-    def per_mixed_card(self, capacities: Sequence[int]) -> tuple[int, ...]:
+    def per_mixed_gpu(self, capacities: Sequence[int]) -> tuple[int, ...]:
         """Bytes on each of unequal GPUs, in their order, by the split that leaves the tightest most room.
 
-        >>> Layout((2, 3, 4), every_card=1).per_mixed_card((6, 12))
+        >>> Layout((2, 3, 4), every_gpu=1).per_mixed_gpu((6, 12))
         (3, 8)
         """
-        runs = split_unequal(self.blocks, [capacity - self.every_card for capacity in capacities])
-        return tuple(sum(run) + self.every_card if run else 0 for run in runs)
+        runs = split_unequal(self.blocks, [capacity - self.every_gpu for capacity in capacities])
+        return tuple(sum(run) + self.every_gpu if run else 0 for run in runs)
 
     def least_count(self, capacity: int) -> int | None:
         """The fewest GPUs of so many bytes that hold it; None where one block alone is too much for a GPU.
 
-        >>> Layout((2, 3, 4), every_card=1).least_count(6)
+        >>> Layout((2, 3, 4), every_gpu=1).least_count(6)
         2
         """
-        room = capacity - self.every_card
+        room = capacity - self.every_gpu
         return None if max(self.blocks, default=0) > room else len(_ends([0, *accumulate(self.blocks)], room))
 
 
@@ -130,10 +130,10 @@ def balanced(weights: Sequence[int], capacities: Sequence[int]) -> tuple[int, ..
     share = sum(weights) // len(capacities) + int(1.25 * max(weights, default=0))
     limits = [min(share, capacity) for capacity in capacities[:-1]] + [capacities[-1]]
     counts, start = [], 0
-    for card, limit in enumerate(limits):
+    for gpu, limit in enumerate(limits):
         end, total = start, 0
         while end < len(weights):
-            kept = max(weights[end:]) if card == 0 else 0
+            kept = max(weights[end:]) if gpu == 0 else 0
             if total + weights[end] > limit - kept:
                 break
             total += weights[end]
@@ -198,7 +198,7 @@ def automatic_notes(model: Model, estimate: Estimate, capacities: Sequence[int])
         )
     start = 0
     for number, (count, capacity) in enumerate(zip(counts, capacities, strict=True)):
-        held = sum(layout.blocks[start : start + count]) + (layout.every_card if count else 0)
+        held = sum(layout.blocks[start : start + count]) + (layout.every_gpu if count else 0)
         if held > capacity:
             return (f'device_map="auto" counts no cache, and would overfill GPU {number}{advice}',)
         start += count

@@ -22,7 +22,7 @@ from inspector.model import Model
 from inspector.verdict.changes import Change
 from inspector.verdict.fit import Fit, check_fit, memoized
 
-CARDS = (2, 4, 8, 16, 32, 64, 128, 256)
+GPUS = (2, 4, 8, 16, 32, 64, 128, 256)
 """Numbers of GPUs that the search for enough of them tries."""
 
 
@@ -47,8 +47,8 @@ def check_training(
         UsageError: several GPUs are named, and fewer than the run takes.
     """
 
-    def sized(changed: Workload, how: TrainingSetup, cards: Sharding) -> int | None:
-        return training_total(training_estimate(model, changed, how, cards, tensors)).total
+    def sized(changed: Workload, how: TrainingSetup, gpus: Sharding) -> int | None:
+        return training_total(training_estimate(model, changed, how, gpus, tensors)).total
 
     if setup != (setup := setup.on_gpu(spec.capacity)):
         known = None
@@ -136,8 +136,8 @@ def _changes(
 ) -> Iterator[Change]:
     """The single changes that suffice, the mildest first; where there is none, pairs of them."""
 
-    def tried(option: str, text: str, batch: Workload, how: TrainingSetup | None, cards: Sharding) -> Change | None:
-        size = None if how is None else sized(batch, how, cards)
+    def tried(option: str, text: str, batch: Workload, how: TrainingSetup | None, gpus: Sharding) -> Change | None:
+        size = None if how is None else sized(batch, how, gpus)
         return Change(option, text, size) if size is not None and size <= spec.capacity else None
 
     found = False
@@ -210,9 +210,9 @@ def _spread(workload: Workload, setup: TrainingSetup, sharding: Sharding, sized:
     """The least number of GPUs, a power of two, over which FSDP makes it fit."""
     if sharding.ddp > 1 or sharding.zero or sharding.fsdp > 1:
         return None
-    for cards in CARDS:
-        size = sized(workload, setup, dataclasses.replace(sharding, zero=None, fsdp=cards))
+    for gpus in GPUS:
+        size = sized(workload, setup, dataclasses.replace(sharding, zero=None, fsdp=gpus))
         if size is not None and size <= capacity:
-            option = f"--fsdp {cards}"
-            return Change(option, f"weights, gradients and states sharded over {cards} GPUs (FSDP, or ZeRO-3)", size)
+            option = f"--fsdp {gpus}"
+            return Change(option, f"weights, gradients and states sharded over {gpus} GPUs (FSDP, or ZeRO-3)", size)
     return None

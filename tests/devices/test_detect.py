@@ -12,7 +12,7 @@ from inspector.devices.detect import LocalDevice, detect
 
 MIB = 2**20
 QUERY = "--query-gpu=index,uuid,mig.mode.current,memory.total,memory.free,name --format=csv,noheader,nounits"
-TWO_CARDS = """\
+TWO_GPUS = """\
 0, GPU-aaaa1111, [N/A], 24564, 24000, NVIDIA GeForce RTX 4090
 1, GPU-bbbb2222, Disabled, 81559, 81000, NVIDIA H100 80GB HBM3
 """
@@ -39,7 +39,7 @@ class Machine:
         """Answers the one query that is expected, as nvidia-smi does; anything else is an error."""
         self.tool("nvidia-smi", f"[ \"$*\" = '{QUERY}' ] || exit 2\nprintf '%s' '{rows}'")
 
-    def amd_card(self, number: int, total: int, used: int, product: str = "") -> None:
+    def amd_gpu(self, number: int, total: int, used: int, product: str = "") -> None:
         folder = f"sys/class/drm/card{number}/device"
         self.file(f"{folder}/mem_info_vram_total", f"{total}\n")
         self.file(f"{folder}/mem_info_vram_used", f"{used}\n")
@@ -56,8 +56,8 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_nvidia_cards_with_their_total_free_and_usable_memory(machine: Machine) -> None:
-    machine.nvidia_smi(TWO_CARDS)
+def test_nvidia_gpus_with_their_total_free_and_usable_memory(machine: Machine) -> None:
+    machine.nvidia_smi(TWO_GPUS)
     rtx, h100 = machine.detect()
     assert (rtx.name, rtx.kind, rtx.index) == ("RTX 4090", "cuda", 0)
     assert (rtx.total, rtx.free) == (24_564 * MIB, 24_000 * MIB)
@@ -68,36 +68,36 @@ def test_nvidia_cards_with_their_total_free_and_usable_memory(machine: Machine) 
 
 def test_the_total_of_the_driver_at_hand_counts_not_the_data_files(machine: Machine) -> None:
     machine.nvidia_smi("0, GPU-a, [N/A], 16160, 16000, Tesla V100-SXM2-16GB\n")
-    (card,) = machine.detect()
-    assert (card.name, card.total, card.usable) == ("V100 16GB", 16_160 * MIB, (16_160 - 254) * MIB)
+    (gpu,) = machine.detect()
+    assert (gpu.name, gpu.total, gpu.usable) == ("V100 16GB", 16_160 * MIB, (16_160 - 254) * MIB)
 
 
-def test_a_card_that_nobody_knows_is_kept_with_its_drivers_figures(machine: Machine) -> None:
+def test_a_gpu_that_nobody_knows_is_kept_with_its_drivers_figures(machine: Machine) -> None:
     machine.nvidia_smi("0, GPU-a, [N/A], 50000, [N/A], NVIDIA Wonder 1, special edition\n")
-    (card,) = machine.detect()
-    assert (card.name, card.usable, card.free, card.device) == ("Wonder 1, special edition", 50_000 * MIB, None, None)
+    (gpu,) = machine.detect()
+    assert (gpu.name, gpu.usable, gpu.free, gpu.device) == ("Wonder 1, special edition", 50_000 * MIB, None, None)
 
 
 def test_a_known_name_with_a_size_of_its_own_is_kept_too(machine: Machine) -> None:
     machine.nvidia_smi("0, GPU-a, [N/A], 49140, 49000, NVIDIA GeForce RTX 4080 48GB\n")
-    (card,) = machine.detect()
-    assert (card.total, card.device) == (49_140 * MIB, None)
+    (gpu,) = machine.detect()
+    assert (gpu.total, gpu.device) == (49_140 * MIB, None)
 
 
 def test_mig_is_noted(machine: Machine) -> None:
     machine.nvidia_smi("0, GPU-a, Enabled, 81920, 81000, NVIDIA A100-SXM4-80GB\n")
-    (card,) = machine.detect()
-    assert card.name == "A100 80GB"
-    assert "MIG" in card.note
+    (gpu,) = machine.detect()
+    assert gpu.name == "A100 80GB"
+    assert "MIG" in gpu.note
 
 
 def test_unified_memory_is_the_machines(machine: Machine) -> None:
     machine.nvidia_smi("0, GPU-a, [N/A], [N/A], [N/A], NVIDIA GB10\n")
-    (card,) = machine.detect()
-    assert (card.name, card.total, card.free) == ("GB10", 32_000_000 * 1024, 16_000_000 * 1024)
+    (gpu,) = machine.detect()
+    assert (gpu.name, gpu.total, gpu.free) == ("GB10", 32_000_000 * 1024, 16_000_000 * 1024)
 
 
-def test_a_card_of_no_memory_is_left_out(machine: Machine) -> None:
+def test_a_gpu_of_no_memory_is_left_out(machine: Machine) -> None:
     machine.nvidia_smi("0, GPU-a, [N/A], [N/A], [N/A], NVIDIA GB10\n")
     machine.file("proc/meminfo", "")
     assert machine.detect() == []
@@ -122,7 +122,7 @@ def test_a_card_of_no_memory_is_left_out(machine: Machine) -> None:
     ],
 )
 def test_cuda_visible_devices_hides_and_orders(machine: Machine, wanted: str, indices: list[int]) -> None:
-    machine.nvidia_smi(TWO_CARDS)
+    machine.nvidia_smi(TWO_GPUS)
     seen = machine.detect(CUDA_VISIBLE_DEVICES=wanted)
     assert [device.index for device in seen if device.kind == "cuda"] == indices
 
@@ -156,9 +156,9 @@ def test_a_tool_that_hangs_is_given_up(machine: Machine, monkeypatch: pytest.Mon
     assert time.monotonic() - start < 20
 
 
-def test_amd_cards_from_sysfs_in_their_order(machine: Machine) -> None:
-    machine.amd_card(10, 25_753_026_560, 10, "Radeon RX 7900 XTX")
-    machine.amd_card(2, 206_141_652_992, 1_000, "AMD Instinct MI300X")
+def test_amd_gpus_from_sysfs_in_their_order(machine: Machine) -> None:
+    machine.amd_gpu(10, 25_753_026_560, 10, "Radeon RX 7900 XTX")
+    machine.amd_gpu(2, 206_141_652_992, 1_000, "AMD Instinct MI300X")
     machine.file("sys/class/drm/card2-DP-1/device/mem_info_vram_total", "99999999999")
     first, second = machine.detect()
     assert (first.name, first.kind, first.index) == ("MI300X", "rocm", 0)
@@ -166,21 +166,21 @@ def test_amd_cards_from_sysfs_in_their_order(machine: Machine) -> None:
     assert (second.name, second.index, second.usable) == ("RX 7900 XTX", 1, 25_753_026_560)
 
 
-def test_an_amd_card_without_a_name_shows_its_pci_number(machine: Machine) -> None:
-    machine.amd_card(0, 17_163_091_968, 0)
-    (card,) = machine.detect()
-    assert (card.name, card.device) == ("AMD GPU 0x744c", None)
+def test_an_amd_gpu_without_a_name_shows_its_pci_number(machine: Machine) -> None:
+    machine.amd_gpu(0, 17_163_091_968, 0)
+    (gpu,) = machine.detect()
+    assert (gpu.name, gpu.device) == ("AMD GPU 0x744c", None)
 
 
 def test_a_processors_graphics_part_is_no_gpu(machine: Machine) -> None:
-    machine.amd_card(0, 512 * MIB, 0)
-    machine.amd_card(1, -1, 0)
+    machine.amd_gpu(0, 512 * MIB, 0)
+    machine.amd_gpu(1, -1, 0)
     assert [device.kind for device in machine.detect()] == ["cpu"]
 
 
-def test_nvidia_and_amd_cards_together(machine: Machine) -> None:
-    machine.nvidia_smi(TWO_CARDS)
-    machine.amd_card(0, 25_753_026_560, 0, "Radeon RX 7900 XTX")
+def test_nvidia_and_amd_gpus_together(machine: Machine) -> None:
+    machine.nvidia_smi(TWO_GPUS)
+    machine.amd_gpu(0, 25_753_026_560, 0, "Radeon RX 7900 XTX")
     assert [device.kind for device in machine.detect()] == ["cuda", "cuda", "rocm"]
 
 

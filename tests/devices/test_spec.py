@@ -1,4 +1,4 @@
-"""What `--gpu` texts mean, by a table; and this machine's cards as specs."""
+"""What `--gpu` texts mean, by a table; and this machine's GPUs as specs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TABLE = json.loads(Path(__file__).with_name("gpu_specs.json").read_text(encoding
 
 
 @pytest.mark.parametrize(("text", "name", "count", "capacity"), TABLE["good"])
-def test_texts_that_mean_cards(text: str, name: str, count: int, capacity: int) -> None:
+def test_texts_that_mean_gpus(text: str, name: str, count: int, capacity: int) -> None:
     spec = parse_gpu(text)
     assert (spec.name, spec.count, spec.capacity) == (name, count, capacity)
 
@@ -70,18 +70,18 @@ def test_counts_and_sizes_are_read_exactly(count: int, size: int) -> None:
         assert (parse_gpu(text).count, parse_gpu(text).capacity) == (count, size * 2**20)
 
 
-def test_equal_local_cards_form_one_spec_with_the_least_free_memory() -> None:
-    cards = [
+def test_equal_local_gpus_form_one_spec_with_the_least_free_memory() -> None:
+    gpus = [
         LocalDevice("RTX 3090", "cuda", 0, 100, 90, 80),
         LocalDevice("T4", "cuda", 1, 50, 45, 44),
         LocalDevice("RTX 3090", "cuda", 2, 100, 90, 70, note="hot"),
     ]
-    first, second = local_specs(cards)
+    first, second = local_specs(gpus)
     assert (first.name, first.count, first.capacity, first.free, first.notes) == ("RTX 3090", 2, 90, 70, ("hot",))
     assert (second.name, second.count, second.capacity, second.free) == ("T4", 1, 45, 44)
 
 
-def test_no_local_card_is_a_usage_error_with_a_hint() -> None:
+def test_no_local_gpu_is_a_usage_error_with_a_hint() -> None:
     with pytest.raises(UsageError, match="no GPU was found") as caught:
         local_specs([])
     assert "--gpu" in caught.value.hint

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inspector.engines.common.cache_specs import CacheSettings, specs_of
-from inspector.engines.common.served import GIB, Card, ServedModel
+from inspector.engines.common.served import GIB, Gpu, ServedModel
 from inspector.engines.serving import CannotTell
 from inspector.engines.sglang import cache_types as sglang
 from inspector.engines.sglang.budget import SglangSettings, divided
@@ -24,9 +24,9 @@ from inspector.model.layers.linear import LinearAttention
 from inspector.model.packing.recipe import read_recipe
 
 B200, RTX_5090, H100 = (
-    Card(178 * GIB, "B200", (10, 0)),
-    Card(31 * GIB, "RTX 5090", (12, 0)),
-    Card(80 * GIB, "H100", (9, 0)),
+    Gpu(178 * GIB, "B200", (10, 0)),
+    Gpu(31 * GIB, "RTX 5090", (12, 0)),
+    Gpu(80 * GIB, "H100", (9, 0)),
 )
 
 
@@ -71,7 +71,7 @@ def test_states_stretch_the_block_of_narrower_rows_further(name: str, block: int
 
 
 @pytest.mark.parametrize(
-    ("name", "card", "release", "layer", "words"),
+    ("name", "gpu", "release", "layer", "words"),
     [
         ("nvfp4", RTX_5090, (0, 28), FullAttention(8, 128, 128), "no kernels .* on RTX 5090"),
         ("nvfp4", RTX_5090, (0, 33), FullAttention(8, 64, 64), "heads of 64"),
@@ -84,10 +84,10 @@ def test_states_stretch_the_block_of_narrower_rows_further(name: str, block: int
     ],
 )
 def test_what_vllm_does_not_serve_is_refused(
-    name: str, card: Card, release: tuple[int, int], layer: Layer, words: str
+    name: str, gpu: Gpu, release: tuple[int, int], layer: Layer, words: str
 ) -> None:
     with pytest.raises(CannotTell, match=words):
-        vllm.check_cache(name, served_layers(layer), card, release)
+        vllm.check_cache(name, served_layers(layer), gpu, release)
 
 
 def test_what_vllm_serves_is_not() -> None:
@@ -100,14 +100,14 @@ def test_what_vllm_serves_is_not() -> None:
 
 
 def test_sglangs_4_bit_rows_and_what_all_layers_share_of_a_token() -> None:
-    """Off Blackwell's data-center cards a prefill reads 8-bit rows from a workspace of one layer."""
+    """Off Blackwell's data-center GPUs a prefill reads 8-bit rows from a workspace of one layer."""
     model = served_layers(*[FullAttention(8, 128, 128)] * 32)
     tokens = {}
-    for card in (B200, RTX_5090):
-        settings = sglang_settings(model, SglangSettings(8192, kv_cache_dtype="nvfp4"), card)
+    for gpu in (B200, RTX_5090):
+        settings = sglang_settings(model, SglangSettings(8192, kv_cache_dtype="nvfp4"), gpu)
         held = divided(model.layers, settings, GIB)
         assert held is not None
-        tokens[card.name] = held.token_bytes
+        tokens[gpu.name] = held.token_bytes
     assert tokens == {"B200": 32 * 8 * 144, "RTX 5090": 32 * 8 * 144 + 8 * 256}
     with pytest.raises(CannotTell, match="H100"):
         sglang.check_cache("nvfp4", model, H100)

@@ -147,9 +147,9 @@ def test_a_folder_is_scored_once_a_group_and_what_is_left_out_is_named(
     assert "kind activation: not a serving case: train" in printed
     assert "trust B: b" in printed
     assert "verdicts (fits or not): 2 of 2 right" in printed
-    card = accuracy.score(accuracy.load_cases(tmp_path))
-    assert list(card.by_group("vllm", WEIGHTS).values()) == [pytest.approx(3.17, abs=0.02)]
-    assert "outside the goal" in accuracy.report(card)
+    gpu = accuracy.score(accuracy.load_cases(tmp_path))
+    assert list(gpu.by_group("vllm", WEIGHTS).values()) == [pytest.approx(3.17, abs=0.02)]
+    assert "outside the goal" in accuracy.report(gpu)
 
 
 def test_a_wrong_verdict_is_named_and_fails_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

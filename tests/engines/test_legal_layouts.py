@@ -188,8 +188,8 @@ def test_blocks_are_read_from_recipes(recipe: dict[str, object], block: tuple[in
     assert read_recipe(recipe).block == block
 
 
-def test_the_number_of_cards_that_is_suggested_is_one_that_the_engine_takes() -> None:
-    # Qwen3-30B-A3B has 32 heads and experts 768 wide: of 2 to 16 cards vLLM takes 2, 4, 8 and 16.
+def test_the_number_of_gpus_that_is_suggested_is_one_that_the_engine_takes() -> None:
+    # Qwen3-30B-A3B has 32 heads and experts 768 wide: of 2 to 16 GPUs vLLM takes 2, 4, 8 and 16.
     model = inspection("Qwen/Qwen3-30B-A3B").model
     options = best_options(model, parse_gpu("24GiB"), workload=Workload(4096), engines=["vllm"])
     assert [option.count for option in options if option.dtype == "stored"] == [4]

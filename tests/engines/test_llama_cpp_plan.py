@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.engines.llama_cpp.buffers import GgufFacts, cards_of, compute_bytes, host_bytes, plan
+from inspector.engines.llama_cpp.buffers import GgufFacts, compute_bytes, gpus_of, host_bytes, plan
 from inspector.engines.llama_cpp.cache import LlamaCppSettings, cache_bytes
 from inspector.model.layers import FullAttention, Layer, SlidingAttention
 
@@ -80,31 +80,31 @@ LLAMA2 = facts_of({"V": 32000, "h": 4096, "f": 11008, "nh": 32, "nkv": 32, "d": 
         (LLAMA2, LlamaCppSettings(512, build=3000, flash_attn=False), 70.50),
     ],
 )
-def test_compute_buffers_of_cards_are_what_published_logs_print(
+def test_compute_buffers_of_gpus_are_what_published_logs_print(
     facts: GgufFacts, settings: LlamaCppSettings, printed: float
 ) -> None:
     assert compute_bytes(facts, settings) / MIB == pytest.approx(printed, abs=0.02)
 
 
-def test_the_cpus_buffer_beside_a_card() -> None:
+def test_the_cpus_buffer_beside_a_gpu() -> None:
     assert host_bytes(QWEN25, LlamaCppSettings(4096, build=4701)) / MIB == pytest.approx(12.01, abs=0.02)
     assert host_bytes(QWEN3, LlamaCppSettings(8192)) / MIB == pytest.approx(28.02, abs=0.02)
 
 
-def test_the_last_layers_and_the_output_go_to_the_cards() -> None:
-    assert cards_of(32, 33, 1) == (tuple(range(33)),)
-    assert cards_of(32, 2, 1) == ((31, 32),)
-    assert [len(layers) for layers in cards_of(80, 81, 2)] == [41, 40]
-    assert [len(layers) for layers in cards_of(32, 99, 4)] == [9, 8, 8, 8]
+def test_the_last_layers_and_the_output_go_to_the_gpus() -> None:
+    assert gpus_of(32, 33, 1) == (tuple(range(33)),)
+    assert gpus_of(32, 2, 1) == ((31, 32),)
+    assert [len(layers) for layers in gpus_of(80, 81, 2)] == [41, 40]
+    assert [len(layers) for layers in gpus_of(32, 99, 4)] == [9, 8, 8, 8]
 
 
 def test_nothing_is_lost_and_nothing_twice() -> None:
     facts = facts_of({"V": 32000, "h": 256, "f": 512, "nh": 4, "nkv": 4, "d": 64, "L": 7})
     for layers in range(9):
-        for cards in (1, 2, 3):
-            result = plan(facts, LlamaCppSettings(512, n_gpu_layers=layers), cards)
-            assert sum(card.weights for card in result.cards) + result.cpu.weights == 7 * 100 + 50 + 60
-            assert sum(card.layers for card in result.cards) + result.cpu.layers == 7
+        for gpus in (1, 2, 3):
+            result = plan(facts, LlamaCppSettings(512, n_gpu_layers=layers), gpus)
+            assert sum(gpu.weights for gpu in result.cards) + result.cpu.weights == 7 * 100 + 50 + 60
+            assert sum(gpu.layers for gpu in result.cards) + result.cpu.layers == 7
 
 
 shapes = st.fixed_dictionaries(
@@ -139,7 +139,7 @@ def test_more_tokens_never_take_less(
 
 @settings(deadline=None)
 @given(shapes, st.integers(1, 100_000), st.integers(0, 12))
-def test_a_layer_more_on_a_card_never_takes_less_of_it(shape: dict[str, Any], context: int, layers: int) -> None:
+def test_a_layer_more_on_a_gpu_never_takes_less_of_it(shape: dict[str, Any], context: int, layers: int) -> None:
     facts = facts_of(shape | {"L": 13})
     fewer, more = (
         plan(facts, LlamaCppSettings(context, n_gpu_layers=count), 1).cards[0] for count in (layers, layers + 1)

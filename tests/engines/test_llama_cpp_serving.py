@@ -28,10 +28,10 @@ def fit(run: Run, *arguments: str, model: str = LLAMA3) -> tuple[int, Any]:
     return done.code, done.record["serving"]
 
 
-def test_llama_3_8b_in_bf16_on_one_card(run: Run) -> None:
+def test_llama_3_8b_in_bf16_on_one_gpu(run: Run) -> None:
     code, serving = fit(run, "--gpu", "24GiB", "--context", "8k")
     assert code == 0
-    # llama.cpp prints 14315.02 MiB on the card and 1002.00 MiB with the CPU for this file: the embedding stays there.
+    # llama.cpp prints 14315.02 MiB on the GPU and 1002.00 MiB with the CPU for this file: the embedding stays there.
     assert serving["per_gpu"]["weights"] == pytest.approx(14315.02 * MIB, abs=0.01 * MIB)
     assert serving["cpu"]["weights"] == 128256 * 4096 * 2
     # 8,192 cells * 2 (K and V) * 8 heads * 128 * 32 layers * 2 B
@@ -55,7 +55,7 @@ def test_cache_types_are_whole_blocks(run: Run) -> None:
 def test_fewer_layers_leave_the_rest_to_the_cpu(run: Run) -> None:
     layer = model_of(LLAMA3).parameters.by_layer[0]
     _, serving = fit(run, "--gpu", "24GiB", "--context", "8k", "--n-gpu-layers", "11")
-    # The output is one of the 11: 10 layers of 32 are on the card.
+    # The output is one of the 11: 10 layers of 32 are on the GPU.
     assert serving["per_gpu"]["kv_pool"] == 10 * 32 * MIB
     assert serving["cpu"]["kv_cache"] == 22 * 32 * MIB
     norms = 2 * 4096 * 2  # written as F32: 2 B more a value
@@ -74,9 +74,9 @@ def test_what_does_not_fit_names_the_layers_that_do(run: Run) -> None:
     assert fit(run, "--gpu", "12GiB", "--context", "8k", "--n-gpu-layers", str(most + 1))[0] == 1
 
 
-def test_two_cards_take_whole_layers(run: Run) -> None:
+def test_two_gpus_take_whole_layers(run: Run) -> None:
     _, serving = fit(run, "--gpu", "2x12GiB", "--context", "8k")
-    # 33 layers with the output: 17 on the first card, 15 and the output on the second, which is the fuller one.
+    # 33 layers with the output: 17 on the first GPU, 15 and the output on the second, which is the fuller one.
     assert serving["per_gpu"]["kv_pool"] == 15 * 32 * MIB
     assert serving["fits"] is True
 
@@ -206,7 +206,7 @@ def test_a_gguf_file_is_taken_as_it_is(run: Run, tmp_path: Path) -> None:
     _, serving = fit(run, "--gpu", "1GiB", "--context", "1k", model=path)
     embedding = 1024 * 256 * 34 // 32
     layer = 2 * (2 * 256 * 256 + 2 * 256 * 128 + 3 * 256 * 512) + 2 * 4 * 256
-    # The head is tied: the card has a copy of the embedding, the CPU the embedding itself.
+    # The head is tied: the GPU has a copy of the embedding, the CPU the embedding itself.
     assert serving["per_gpu"]["weights"] == 2 * layer + embedding + 4 * 256
     assert serving["cpu"]["weights"] == embedding
     _, none = fit(run, "--gpu", "1GiB", "--context", "1k", "--n-gpu-layers", "0", model=path)

@@ -14,7 +14,7 @@ from inspector.engines.common.loaded_weights import (
     stage_layers,
     unsplit_remainder,
 )
-from inspector.engines.common.served import Card, MixtureFacts, ServedModel, Weights, served_model
+from inspector.engines.common.served import Gpu, MixtureFacts, ServedModel, Weights, served_model
 from inspector.engines.sglang.budget import SglangSettings
 from inspector.engines.sglang.budget import plan as sglang_plan
 from inspector.engines.vllm.budget import VllmSettings, loaded_shares
@@ -101,11 +101,11 @@ def test_deepseek_v3_as_vllm_loads_it() -> None:
     assert model is not None
     assert model.latents_packed
     settings = VllmSettings(8192, version=parse_version("0.11.2"), tensor_parallel_size=8)
-    (shares,) = loaded_shares(model, Card(141 * GIB, "H200", (9, 0)), settings) or ()
+    (shares,) = loaded_shares(model, Gpu(141 * GIB, "H200", (9, 0)), settings) or ()
     assert (shares["latent_copies"], shares["workspace"]) == (244 * MIB, 128 * MIB)
     assert sum(shares.values()) / GIB == pytest.approx(79.739, rel=0.002)
     # SGLang copies them whatever they are stored as, and has no such workspace.
-    served = sglang_plan(model, Card(141 * GIB), SglangSettings(8192, tp_size=8))
+    served = sglang_plan(model, Gpu(141 * GIB), SglangSettings(8192, tp_size=8))
     assert served is not None
     assert served.weight_shares["latent_copies"] == 244 * MIB
 
@@ -114,7 +114,7 @@ def test_plain_latents_are_viewed_and_not_copied_by_vllm() -> None:
     # GLM-4.7-Flash in bf16: a public log shows 55.87 GiB; copies would be 0.40 GiB more than its 55.8.
     weights = Weights(0, 0, 0, copies=1000)
     model = ServedModel((LatentAttention(512, 64, None, 192, 256),), 16, 64, 2, weights, num_attention_heads=20)
-    (shares,) = loaded_shares(model, Card(80 * GIB, "H100", (9, 0)), VllmSettings(1)) or ()
+    (shares,) = loaded_shares(model, Gpu(80 * GIB, "H100", (9, 0)), VllmSettings(1)) or ()
     assert (shares["latent_copies"], shares["workspace"]) == (0, 0)
 
 
@@ -177,7 +177,7 @@ def test_without_weights_there_is_no_number() -> None:
 
 
 @given(st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 16))
-def test_more_cards_never_hold_more_a_card(ranks: int, stages: int) -> None:
+def test_more_gpus_never_hold_more_a_gpu(ranks: int, stages: int) -> None:
     fewer = max(rank_weights(LLAMA_8B, tensor_parallel=ranks, pipeline_parallel=stages) or (0,))
     assert fewer >= max(rank_weights(LLAMA_8B, tensor_parallel=2 * ranks, pipeline_parallel=stages) or (0,))
     assert fewer >= max(rank_weights(LLAMA_8B, tensor_parallel=ranks, pipeline_parallel=2 * stages) or (0,))

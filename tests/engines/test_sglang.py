@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.engines.common.cache_specs import CacheSettings
-from inspector.engines.common.served import Card, ServedModel, Weights
+from inspector.engines.common.served import Gpu, ServedModel, Weights
 from inspector.engines.sglang.budget import SglangSettings, divided, plan, pool_bytes, pool_tokens
 from inspector.engines.sglang.fraction import Batches, FractionFacts, default_fraction, in_use, serving_defaults
 from inspector.engines.sglang.plan import release_of
@@ -70,7 +70,7 @@ def test_whole_pages_only_and_nothing_where_nothing_is_cached() -> None:
         (178, 1, (16_384, 512)),
     ],
 )
-def test_defaults_follow_the_card(gib: int, ranks: int, defaults: tuple[int, int]) -> None:
+def test_defaults_follow_the_gpu(gib: int, ranks: int, defaults: tuple[int, int]) -> None:
     assert serving_defaults(gib * 1024, ranks) == defaults
 
 
@@ -116,16 +116,16 @@ def test_the_default_fraction_by_release(
     assert found == pytest.approx(fraction, abs=1e-3)
 
 
-def test_at_least_ten_gib_are_left_on_large_cards() -> None:
+def test_at_least_ten_gib_are_left_on_large_gpus() -> None:
     small = Batches(chunked_prefill_size=2048, cuda_graph_max_bs=8)
     assert default_fraction(100 * 1024, small) == 0.9
 
 
 def test_what_is_in_use_before_loading() -> None:
-    h100, l4 = Card(81_089 * 1024**2, "H100", (9, 0)), Card(22_563 * 1024**2, "L4", (8, 9))
+    h100, l4 = Gpu(81_089 * 1024**2, "H100", (9, 0)), Gpu(22_563 * 1024**2, "L4", (8, 9))
     before = {(1, h100): 78.7, (8, h100): 77.0, (4, l4): 21.6}  # GiB, of logs within 0.5
-    for (ranks, card), free in before.items():
-        assert (card.memory - in_use(card, ranks)) / GIB == pytest.approx(free, abs=0.5)
+    for (ranks, gpu), free in before.items():
+        assert (gpu.memory - in_use(gpu, ranks)) / GIB == pytest.approx(free, abs=0.5)
     shared = replace(h100, system_memory=9 * GIB)
     assert in_use(shared, 1) - in_use(h100, 1) == 9 * GIB
 
@@ -133,15 +133,15 @@ def test_what_is_in_use_before_loading() -> None:
 MODEL = ServedModel(QWEN3_14B, 5120, 151_936, 2, Weights(10**9, 10**9, 26 * 10**9))
 
 
-def test_a_plan_counts_weights_pool_and_slack_to_the_whole_card() -> None:
-    card = Card(40 * GIB)
-    found = plan(MODEL, card, SglangSettings(32_768, 0.8))
+def test_a_plan_counts_weights_pool_and_slack_to_the_whole_gpu() -> None:
+    gpu = Gpu(40 * GIB)
+    found = plan(MODEL, gpu, SglangSettings(32_768, 0.8))
     assert found is not None
-    assert found.weights + found.kv_pool + found.slack + found.reserved == pytest.approx(card.memory, abs=2)
+    assert found.weights + found.kv_pool + found.slack + found.reserved == pytest.approx(gpu.memory, abs=2)
     assert found.fits is (found.kv_tokens is not None and found.kv_tokens >= 32_768)
-    none = plan(replace(MODEL, weights=None), card, SglangSettings(32_768))
+    none = plan(replace(MODEL, weights=None), gpu, SglangSettings(32_768))
     assert none is None
-    tight = plan(MODEL, Card(24 * GIB), SglangSettings(32_768, 0.8))
+    tight = plan(MODEL, Gpu(24 * GIB), SglangSettings(32_768, 0.8))
     assert tight is not None
     assert tight.fits is False
 
@@ -151,13 +151,13 @@ def test_a_plan_counts_weights_pool_and_slack_to_the_whole_card() -> None:
 )
 def test_settings_that_sglang_refuses_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        plan(MODEL, Card(80 * GIB), replace(SglangSettings(4096), **wrong))  # type: ignore[arg-type]
+        plan(MODEL, Gpu(80 * GIB), replace(SglangSettings(4096), **wrong))  # type: ignore[arg-type]
 
 
 @given(st.floats(0.1, 0.99), st.floats(0.1, 0.99))
 def test_a_larger_fraction_never_gives_a_smaller_pool(one: float, other: float) -> None:
     low, high = sorted((one, other))
-    first, second = (plan(MODEL, Card(80 * GIB), SglangSettings(4096, fraction)) for fraction in (low, high))
+    first, second = (plan(MODEL, Gpu(80 * GIB), SglangSettings(4096, fraction)) for fraction in (low, high))
     assert first is not None
     assert second is not None
     assert first.kv_pool <= second.kv_pool

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.engines.common.served import Card, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
+from inspector.engines.common.served import Gpu, MixtureFacts, ServedModel, VisionFacts, Weights, served_model
 from inspector.engines.vllm.budget import (
     VllmSettings,
     batch_defaults,
@@ -40,9 +40,9 @@ from inspector.model.layers import (
 from inspector.model.model import Architecture, Experts, Model, Parameters, Quantization
 
 GIB = 1024**3
-H100 = Card(int(79.19 * GIB), "H100-80GB", (9, 0))
-A100 = Card(int(79.25 * GIB), "A100-80GB", (8, 0))
-L4 = Card(int(22.07 * GIB), "L4", (8, 9))
+H100 = Gpu(int(79.19 * GIB), "H100-80GB", (9, 0))
+A100 = Gpu(int(79.25 * GIB), "A100-80GB", (8, 0))
+L4 = Gpu(int(22.07 * GIB), "L4", (8, 9))
 V19 = VllmVersion((0, 19))
 
 
@@ -129,7 +129,7 @@ def test_a_model_that_leaves_no_room_does_not_fit() -> None:
 
 
 def test_a_context_longer_than_the_pool_is_refused_and_the_longest_is_told() -> None:
-    # Llama-3.1-8B on a 24 GB card, V0: 37,696 tokens of 131,072
+    # Llama-3.1-8B on a 24 GB GPU, V0: 37,696 tokens of 131,072
     found = plan(LLAMA_8B, L4, VllmSettings(131_072, parse_version("0.7.x (V0)"), 0.9))
     assert found is not None
     assert not found.fits
@@ -197,21 +197,21 @@ def test_states_keep_one_block_a_request_until_prefixes_are_cached_at_block_boun
 
 
 def test_fp8_rows_of_sparse_latents_are_plain_on_blackwell() -> None:
-    b200 = Card(178 * GIB, "B200", (10, 0))
+    b200 = Gpu(178 * GIB, "B200", (10, 0))
     packed = {
-        (card.name, release): cache_settings(
-            LLAMA_8B, card, VllmSettings(8192, VllmVersion(release))
+        (gpu.name, release): cache_settings(
+            LLAMA_8B, gpu, VllmSettings(8192, VllmVersion(release))
         ).packed_sparse_latents
-        for card, release in ((H100, (0, 19)), (b200, (0, 13)), (b200, (0, 19)))
+        for gpu, release in ((H100, (0, 19)), (b200, (0, 13)), (b200, (0, 19)))
     }
     assert list(packed.values()) == [True, True, False]
 
 
-def test_defaults_follow_card_and_version() -> None:
+def test_defaults_follow_gpu_and_version() -> None:
     assert batch_defaults(H100, V19) == (8192, 1024)
     assert batch_defaults(A100, V19) == (2048, 256)
     assert batch_defaults(L4, V19) == (2048, 256)
-    b200 = Card(178 * GIB, "B200", (10, 0))
+    b200 = Gpu(178 * GIB, "B200", (10, 0))
     assert batch_defaults(b200, V19) == (8192, 1024)
     assert batch_defaults(b200, VllmVersion()) == (16_384, 1024)
     v0 = VllmVersion((0, 7), v1=False)

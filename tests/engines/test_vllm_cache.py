@@ -95,7 +95,7 @@ def test_latents_lie_whole_on_every_rank_and_heads_repeat_when_fewer_than_the_ra
 
 
 def test_states_stretch_the_attention_block_to_cover_their_page() -> None:
-    # Qwen3.5-27B in FP8 on one card: 48 x 128 x 128 x 4 B + 10,240 x 3 x 2 B = 3,207,168 B a state; 2,048 B a token.
+    # Qwen3.5-27B in FP8 on one GPU: 48 x 128 x 128 x 4 B + 10,240 x 3 x 2 B = 3,207,168 B a state; 2,048 B a token.
     # vLLM printed "attention block size 1568" and padded the state page by 0.13 %.
     state = LinearAttention((StateTensor((10_240, 4), "compute"), StateTensor((48, 128, 128), "F32")))
     settings = CacheSettings(8192, element_bytes=1)

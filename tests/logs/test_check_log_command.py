@@ -65,7 +65,7 @@ def test_the_adapters_that_a_log_names_are_counted(run_process: Run) -> None:
     assert "not counted: adapters' buffers" not in with_two[1]
 
 
-def test_standard_input_is_read_and_a_missing_card_is_said(run_process: Run) -> None:
+def test_standard_input_is_read_and_a_missing_gpu_is_said(run_process: Run) -> None:
     text = "\n".join(line for line in excerpts.VLLM_V1.splitlines() if "Free memory" not in line)
     done = run_process("check-log", "-", LLAMA31, "--json", stdin=text)
     assert done.code == 0

@@ -37,7 +37,7 @@ def test_vllm_v0_with_a_line_for_each_part() -> None:
         "max_concurrency": 53.29,
         "graphs": 0.2,
     }
-    assert run.card_memory == round(79.22 * GIB)
+    assert run.gpu_memory == round(79.22 * GIB)
     assert run.settings["gpu_memory_utilization"] == 0.9
     assert run.settings["max_model_len"] == 8192
     assert "quantization" not in run.settings
@@ -76,7 +76,7 @@ def test_vllm_v1_of_two_ranks_in_colour() -> None:
         "v1": True,
     }
     assert {name: run.settings.get(name) for name in expected} == expected
-    assert run.card_memory == round(44.40 * GIB)
+    assert run.gpu_memory == round(44.40 * GIB)
 
 
 def test_vllm_of_2026_behind_dockers_prefix() -> None:
@@ -133,7 +133,7 @@ def mib(run: LoggedRun) -> dict[str, float]:
 
 def test_llama_cpp_of_early_2025() -> None:
     run = read(excerpts.LLAMA_CPP_2024)
-    assert (run.engine, run.version, run.card) == ("llama.cpp", "4701", "NVIDIA GeForce RTX 4090")
+    assert (run.engine, run.version, run.gpu) == ("llama.cpp", "4701", "NVIDIA GeForce RTX 4090")
     assert mib(run) == {
         "cpu_weights": 1002.0,
         "weights": 14315.02,
@@ -145,7 +145,7 @@ def test_llama_cpp_of_early_2025() -> None:
     assert {name: run.settings.get(name) for name in expected} == expected
 
 
-def test_llama_cpp_of_2024_over_two_cards_is_summed() -> None:
+def test_llama_cpp_of_2024_over_two_gpus_is_summed() -> None:
     run = read(excerpts.LLAMA_CPP_OLDEST)
     sizes = mib(run)
     assert sizes["weights"] == round(5434.38 + 13989.53, 2)

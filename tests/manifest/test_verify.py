@@ -27,7 +27,7 @@ def repo(loopback_hub: LoopbackHub) -> Repo:
 
 @pytest.fixture
 def locked(run: Run, loopback_hub: LoopbackHub, repo: Repo, tmp_path: Path) -> Path:
-    """A manifest of org/name for a card that it fits and one that it does not."""
+    """A manifest of org/name for a GPU that it fits and one that it does not."""
     assert repo
     path = tmp_path / "models.yaml"
     arguments = ("lock", "org/name", "--gpu", "24GiB", "--gpu", "100MB", "-o", path)

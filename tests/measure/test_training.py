@@ -104,7 +104,7 @@ def test_without_torch_the_command_says_what_to_install(
     assert "pip install 'torch>=2.13' 'peft>=0.21'" in capsys.readouterr().err
 
 
-def test_only_one_card_is_measured() -> None:
+def test_only_one_gpu_is_measured() -> None:
     with pytest.raises(UsageError, match="one GPU"):
         inspector.train("meta-llama/Llama-3.2-1B", offline=True, measure=True, sharding={"fsdp": 2})
 

@@ -92,7 +92,7 @@ def test_every_file_type_of_the_quantizer_is_known() -> None:
 
 
 PUBLISHED = (
-    # In GB, as the cards of bartowski's repos list the instruct models' files
+    # In GB, as the GPUs of bartowski's repos list the instruct models' files
     ("meta-llama/Meta-Llama-3-8B", "Q4_K_M", 4.92),
     ("meta-llama/Meta-Llama-3-8B", "Q8_0", 8.54),
     ("meta-llama/Meta-Llama-3-70B", "Q4_K_M", 42.52),
@@ -127,7 +127,7 @@ def test_q4_k_m_by_hand() -> None:
     assert "refuses rows of 48 elements (output)" in str(quantized_weights(llama(48), "Q4_K_M"))
 
 
-def test_the_cards_of_a_70b_in_q4_k_m(run: Run) -> None:
+def test_the_gpus_of_a_70b_in_q4_k_m(run: Run) -> None:
     done = run(
         "fit",
         "meta-llama/Meta-Llama-3-70B",
@@ -137,7 +137,7 @@ def test_the_cards_of_a_70b_in_q4_k_m(run: Run) -> None:
     assert done.code == 0
     assert serving["settings"]["n_gpu_layers"] == "81/81"
     assert serving["fits"] is True
-    # The embedding stays with the CPU, as Q4_K; the first card has the first 41 of these layers
+    # The embedding stays with the CPU, as Q4_K; the first GPU has the first 41 of these layers
     assert serving["cpu"]["weights"] == 128256 * 8192 // 256 * 144
     runs = MADE["meta-llama/Meta-Llama-3-70B"]["Q4_K_M"]["layers"]
     layers = [size for count, size in runs for _ in range(count)]

@@ -41,7 +41,7 @@ PUBLISHED = {
     "openai/gpt-oss-20b": 20_914_757_184,
     "openai/gpt-oss-120b": 116_829_156_672,
 }
-"""What the models' class reports for the published weights, as their cards, papers or num_parameters() give it."""
+"""What the models' class reports for published weights, as their model cards, papers or num_parameters() give it."""
 
 EXPERTS = {
     "mistralai/Mixtral-8x7B-v0.1": Experts(8, 2),

@@ -38,7 +38,7 @@ def sglang() -> tuple[str, argparse.ArgumentParser, Callable[[list[str]], list[s
     sys.path.insert(0, str(HERE / "sglang"))
     import stub
 
-    stub.card()
+    stub.gpu()
     from importlib.metadata import version
 
     from sglang.srt.server_args import ServerArgs

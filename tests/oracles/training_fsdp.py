@@ -1,4 +1,4 @@
-"""What torch's fully_shard (FSDP2) holds beside a card's shards: run on one process that stands for eight.
+"""What torch's fully_shard (FSDP2) holds beside a GPU's shards: run on one process that stands for eight.
 
     python -m tests.oracles.training_fsdp
 
@@ -27,7 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from inspector.measure.gpu import MemoryLog
 
-CARDS, LAYERS = 8, 6
+GPUS, LAYERS = 8, 6
 
 
 class _Log(MemoryLog):
@@ -67,7 +67,7 @@ def peaks(*, shard: bool, context: int, vocabulary: int, apart: bool = False) ->
         tie_word_embeddings=False,
     )
     log = _Log()
-    mesh = init_device_mesh("cpu", (CARDS,))  # its ranks are real tensors
+    mesh = init_device_mesh("cpu", (GPUS,))  # its ranks are real tensors
     alloc, free = _fsdp_param.alloc_storage, _fsdp_param.free_storage
 
     def then_note(change: Any) -> Any:
@@ -131,5 +131,5 @@ def gathered(*, apart: bool = False) -> dict[str, float]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    torch.distributed.init_process_group("fake", rank=0, world_size=CARDS, store=FakeStore())
+    torch.distributed.init_process_group("fake", rank=0, world_size=GPUS, store=FakeStore())
     json.dump({"together": gathered(), "apart": gathered(apart=True)}, sys.stdout)

@@ -1,4 +1,4 @@
-"""What each card of a run holds, measured on two processes of the CPU that talk over gloo.
+"""What each GPU of a run holds, measured on two processes of the CPU that talk over gloo.
 
     python -m tests.oracles.training_ranks
 
@@ -32,7 +32,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.parallel import DistributedDataParallel
 from transformers import LlamaConfig, LlamaForCausalLM
 
-CARDS, MICROBATCHES = 2, 6
+GPUS, MICROBATCHES = 2, 6
 
 CONFIG: dict[str, Any] = {
     "num_hidden_layers": 3,
@@ -92,7 +92,7 @@ def zero_1() -> dict[str, int]:
 
 def fsdp() -> dict[str, int]:
     """Bytes of this process's shards after a step."""
-    mesh, model = init_device_mesh("cpu", (CARDS,)), _model()
+    mesh, model = init_device_mesh("cpu", (GPUS,)), _model()
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
@@ -113,7 +113,7 @@ def tensor_parallel() -> dict[str, int]:
     plan = {f"model.{name}": kinds[kind]() for name, kind in model.config.base_model_tp_plan.items()}
     plan |= {name: kinds[kind]() for name, kind in type(model)._tp_plan.items()}
     plan["model.embed_tokens"] = RowwiseParallel(input_layouts=Replicate())
-    parallelize_module(model, init_device_mesh("cpu", (CARDS,)), plan)
+    parallelize_module(model, init_device_mesh("cpu", (GPUS,)), plan)
     return {"weights": _bytes(model.parameters())}
 
 
@@ -135,7 +135,7 @@ def in_flight(schedule: Any) -> int:
     stage.register_full_backward_hook(backward)
     rank = torch.distributed.get_rank()
     example = torch.zeros(1, 8, requires_grad=True)
-    piece = PipelineStage(stage, rank, CARDS, torch.device("cpu"), input_args=(example,), output_args=(example,))
+    piece = PipelineStage(stage, rank, GPUS, torch.device("cpu"), input_args=(example,), output_args=(example,))
     run = schedule(piece, n_microbatches=MICROBATCHES, loss_fn=nn.functional.mse_loss)
     batch = torch.ones(MICROBATCHES, 8, requires_grad=True)
     if rank == 0:
@@ -149,7 +149,7 @@ def _process(rank: int, folder: str) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=CARDS)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=GPUS)
     found = {
         "ddp": ddp(),
         "zero_1": zero_1(),
@@ -165,8 +165,8 @@ def _process(rank: int, folder: str) -> None:
 def measured() -> list[dict[str, dict[str, int]]]:
     """What each process found."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_process, (folder,), nprocs=CARDS)
-        return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(CARDS)]
+        torch.multiprocessing.spawn(_process, (folder,), nprocs=GPUS)
+        return [json.loads(Path(folder, f"{rank}.json").read_text()) for rank in range(GPUS)]
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_what_fits_has_no_changes() -> None:
 
 
 def test_offloaded_layers_come_back_one_at_a_time() -> None:
-    # 1,000 B in all; the head (50) and two layers go, and a layer is on the card while it runs: 1,000 - 250 + 100
+    # 1,000 B in all; the head (50) and two layers go, and a layer is on the GPU while it runs: 1,000 - 250 + 100
     found = offload_that_fits(1000, 850, (100,) * 8, head=50)
     assert found is not None
     assert (found.needed, found.text.split(" stay")[0]) == (
@@ -106,7 +106,7 @@ def test_the_price_is_told_in_text_and_json(run: Run) -> None:
     assert record["fit"][0]["decode_cost"] > record["fit"][0]["prefill_cost"] > 0
 
 
-def test_every_device_that_holds_it_comes_with_its_fewest_cards_and_the_least_memory_first() -> None:
+def test_every_device_that_holds_it_comes_with_its_fewest_gpus_and_the_least_memory_first() -> None:
     llama, workload = model(LLAMA), Workload(context=4096)
     fits = fits_on_any(lambda spec: check_fit(llama, workload, spec))
     assert all(fit.fits for fit in fits)

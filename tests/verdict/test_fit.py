@@ -22,15 +22,15 @@ def size_without_cache(model: Model, workload: Workload) -> Estimate:
     return replace(size(model, workload), kv_cache=Part("kv_cache", None, "unknown", ""))
 
 
-def cards(capacity: int, count: int = 1) -> GpuSpec:
+def gpus(capacity: int, count: int = 1) -> GpuSpec:
     return GpuSpec(name=f"{capacity}B", count=count, capacity=capacity)
 
 
 def fit(capacity: int, count: int = 1, small: Model | None = None, workload: Workload = WORKLOAD) -> Fit:
-    return check_fit(small or model(), workload, cards(capacity, count), estimate=size)
+    return check_fit(small or model(), workload, gpus(capacity, count), estimate=size)
 
 
-def test_one_card_needs_the_whole_estimate() -> None:
+def test_one_gpu_needs_the_whole_estimate() -> None:
     # 4,800 weights + 4 layers x 10 tokens x 4 B + 10 x 10 B + 100 = 5,160
     exact = fit(5160)
     assert (exact.needed, exact.fits, exact.headroom, exact.per_card) == (5160, True, 0, (5160,))
@@ -59,36 +59,36 @@ def test_the_longest_context_ends_at_the_models_own_maximum() -> None:
     assert fit(10**12).max_batch == 2**20
 
 
-def test_two_cards_take_whole_layers() -> None:
-    # In a row: 500, four times 1,000 + 40, 300. The best cut leaves 500 + 1,040 + 1,040 on the first card and
+def test_two_gpus_take_whole_layers() -> None:
+    # In a row: 500, four times 1,000 + 40, 300. The best cut leaves 500 + 1,040 + 1,040 on the first GPU and
     # 1,040 + 1,040 + 300 on the second; each adds 100 B of activations and 100 B of overhead.
     result = fit(2780, 2)
     assert (result.per_card, result.needed, result.fits) == ((2780, 2580), 2780, True)
     assert fit(2779, 2).fits is False
-    # Pooled memory would say yes: 2 x 2,779 is more than the 5,160 that one card needs.
+    # Pooled memory would say yes: 2 x 2,779 is more than the 5,160 that one GPU needs.
 
 
-def test_three_cards_and_more_cards_than_blocks() -> None:
+def test_three_gpus_and_more_gpus_than_blocks() -> None:
     assert fit(2280, 3).per_card == (1740, 2280, 1540)
     assert fit(9999, 9).per_card == (700, 1240, 1240, 1240, 1240, 500, 0, 0, 0)
 
 
-def test_the_longest_context_on_two_cards_is_bound_by_the_fuller_one() -> None:
-    # The first card holds 500 + 2 x 1,000 + 100, and 2 x 4 + 10 B a token: 2,960 leave 360 for 20 tokens.
+def test_the_longest_context_on_two_gpus_is_bound_by_the_fuller_one() -> None:
+    # The first GPU holds 500 + 2 x 1,000 + 100, and 2 x 4 + 10 B a token: 2,960 leave 360 for 20 tokens.
     assert fit(2960, 2).max_context == 20
     assert fit(2959, 2).max_context == 19
 
 
-def test_the_least_number_of_cards() -> None:
+def test_the_least_number_of_gpus() -> None:
     assert [fit(capacity).min_count for capacity in (5160, 5159, 2780, 2779, 1240)] == [1, 2, 2, 3, 6]
-    # A layer cannot be divided, so no number of cards of 1,239 B will do.
+    # A layer cannot be divided, so no number of GPUs of 1,239 B will do.
     assert fit(1239).min_count is None
-    assert min_count(model(), WORKLOAD, cards(2780, 7), estimate=size) == 2
+    assert min_count(model(), WORKLOAD, gpus(2780, 7), estimate=size) == 2
 
 
 def test_unknown_layers_are_decided_only_where_the_split_does_not_matter() -> None:
     nameless = model(by_layer=())
-    # One card holds it all; all cards together do not hold it (4,960 + 2 x 200 = 5,360); in between nobody knows.
+    # One GPU holds it all; all GPUs together do not hold it (4,960 + 2 x 200 = 5,360); in between nobody knows.
     assert (fit(5160, 2, nameless).fits, fit(5160, 2, nameless).per_card) == (True, (5160, 0))
     assert fit(2679, 2, nameless).fits is False
     between = fit(2680, 2, nameless)
@@ -99,21 +99,21 @@ def test_unknown_layers_are_decided_only_where_the_split_does_not_matter() -> No
 
 
 def test_an_unknown_part_leaves_the_verdict_open_unless_the_known_ones_are_too_much() -> None:
-    open_ = check_fit(model(), WORKLOAD, cards(9999), estimate=size_without_cache)
+    open_ = check_fit(model(), WORKLOAD, gpus(9999), estimate=size_without_cache)
     assert (open_.fits, open_.needed, open_.headroom, open_.max_context, open_.min_count) == (None,) * 5
     assert "not known: kv_cache" in open_.notes
     # 4,800 of weights, 100 of overhead and 10 a token do not fit; how much is missing is not known.
-    full = check_fit(model(), WORKLOAD, cards(4909), estimate=size_without_cache)
+    full = check_fit(model(), WORKLOAD, gpus(4909), estimate=size_without_cache)
     assert (full.fits, full.needed, full.max_context) == (False, None, 0)
 
 
 def test_notes_tell_of_nominal_memory_and_of_memory_in_use() -> None:
     nominal = check_fit(model(), WORKLOAD, parse_gpu("MI350X"), estimate=size)
     assert any("nominal" in note for note in nominal.notes)
-    busy = check_fit(model(), WORKLOAD, replace(cards(6000), free=5159), estimate=size)
+    busy = check_fit(model(), WORKLOAD, replace(gpus(6000), free=5159), estimate=size)
     assert busy.fits is True
     assert any("free" in note for note in busy.notes)
-    assert check_fit(model(), WORKLOAD, replace(cards(6000), free=5160), estimate=size).notes == ()
+    assert check_fit(model(), WORKLOAD, replace(gpus(6000), free=5160), estimate=size).notes == ()
 
 
 @given(st.integers(0, 8000), st.integers(0, 3000), st.integers(1, 9))
@@ -125,7 +125,7 @@ def test_more_memory_never_turns_yes_to_no(capacity: int, more: int, count: int)
 
 
 @given(st.integers(1, 4096), st.integers(1, 64), st.integers(1, 9))
-def test_more_context_or_batch_never_takes_less_and_more_cards_never_more(context: int, batch: int, count: int) -> None:
+def test_more_context_or_batch_never_takes_less_and_more_gpus_never_more(context: int, batch: int, count: int) -> None:
     def needed(context: int, batch: int, count: int) -> int:
         result = fit(10**9, count, workload=Workload(context=context, batch=batch)).needed
         assert result is not None
@@ -157,10 +157,10 @@ def test_llama_3_8b_by_the_real_formulas() -> None:
     assert sized.activations.bytes is not None
     assert sized.overhead.bytes is not None
     # 16 layers of 436,224,000 B, each with a cache of 4,096 tokens x 8 heads x 256 x 2 B; 1,050,673,152 B of
-    # embedding on the first card (with the last norm's 8,192 B), as much of head on the second.
+    # embedding on the first GPU (with the last norm's 8,192 B), as much of head on the second.
     layers = 16 * (436_224_000 + 16_777_216)
-    every_card = sized.activations.bytes + sized.overhead.bytes
-    assert two.per_card == (layers + 1_050_681_344 + every_card, layers + 1_050_673_152 + every_card)
+    every_gpu = sized.activations.bytes + sized.overhead.bytes
+    assert two.per_card == (layers + 1_050_681_344 + every_gpu, layers + 1_050_673_152 + every_gpu)
     assert (two.fits, two.min_count) == (True, 2)
     assert check_fit(llama_3_8b(), workload, parse_gpu("RTX 4090")).max_context == 8192
 

@@ -1,4 +1,4 @@
-"""How whole layers are laid over several cards, by cuts worked out by hand and by trying every cut."""
+"""How whole layers are laid over several GPUs, by cuts worked out by hand and by trying every cut."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_weights_at_another_precision_are_split_by_parameters() -> None:
     stored = model(element_bytes=2)
     sized = replace(size(model(), WORKLOAD), workload=replace(WORKLOAD, dtype="int8"))
     layout = device_map_layout(stored, sized)
-    assert layout == Layout((500, 1040, 1040, 1040, 1040, 300), every_card=200)
+    assert layout == Layout((500, 1040, 1040, 1040, 1040, 300), every_gpu=200)
 
 
 def test_the_articles_cache_is_split_evenly() -> None:
     article = replace(size(model(), WORKLOAD), workload=replace(WORKLOAD, formulas="article"))
     layout = device_map_layout(model(), replace(article, kv_cache=Part("kv_cache", 4003, "", "")))
-    assert layout == Layout((500, 2000, 2001, 2001, 2001, 300), every_card=200)
+    assert layout == Layout((500, 2000, 2001, 2001, 2001, 300), every_gpu=200)
 
 
 def test_tied_weights_lie_with_the_embedding() -> None:
@@ -37,7 +37,7 @@ def test_tied_weights_lie_with_the_embedding() -> None:
 def test_a_model_that_is_all_layers_and_caches_nothing() -> None:
     bare = model(embedding=0, head=0)
     sized = replace(size(bare, WORKLOAD), kv_cache=Part("kv_cache", 0, "no decoder", ""))
-    assert device_map_layout(bare, sized) == Layout((0, 1000, 1000, 1000, 1000, 0), every_card=200)
+    assert device_map_layout(bare, sized) == Layout((0, 1000, 1000, 1000, 1000, 0), every_gpu=200)
 
 
 def test_no_layout_where_the_caches_do_not_add_up_to_the_estimate() -> None:

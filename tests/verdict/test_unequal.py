@@ -1,4 +1,4 @@
-"""Cards that are not alike: what `--gpu` says, what each engine puts on which, by hand and by the engines' rules."""
+"""GPUs that are not alike: what `--gpu` says, what each engine puts on which, by hand and by the engines' rules."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from inspector.devices.detect import LocalDevice
 from inspector.devices.spec import GpuSpec, machine_specs, mixed_spec, parse_gpu
-from inspector.engines.common.unequal import stage_cards
-from inspector.engines.llama_cpp.buffers import cards_of
+from inspector.engines.common.unequal import stage_gpus
+from inspector.engines.llama_cpp.buffers import gpus_of
 from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model import Model
@@ -26,12 +26,12 @@ from tests.verdict.small_model import WORKLOAD, model, size
 GIB = 1024**3
 
 
-def cards(*capacities: int) -> GpuSpec:
+def gpus(*capacities: int) -> GpuSpec:
     return mixed_spec([GpuSpec(name=f"{capacity}B", count=1, capacity=capacity) for capacity in capacities])
 
 
 def fit(*capacities: int, workload: Workload = WORKLOAD) -> Fit:
-    return check_fit(model(), workload, cards(*capacities), estimate=size)
+    return check_fit(model(), workload, gpus(*capacities), estimate=size)
 
 
 @pytest.mark.parametrize(
@@ -73,24 +73,24 @@ def test_additions_that_mean_nothing_say_what_to_do(text: str, message: str, hin
     assert hint in caught.value.hint or hint in caught.value.message
 
 
-def test_this_machines_cards_are_one_mixture_where_they_differ_or_one_is_in_use() -> None:
+def test_this_machines_gpus_are_one_mixture_where_they_differ_or_one_is_in_use() -> None:
     big, small = LocalDevice("A", "cuda", 0, 24 * GIB, 24 * GIB, 20 * GIB), LocalDevice("B", "cuda", 1, 9, 8, 7)
     (spec,) = machine_specs([big, small])
     assert (spec.name, spec.capacities, spec.free) == ("A + B", (24 * GIB, 8), 7)
     other = replace(big, index=1)
     assert machine_specs([big, other])[0].mixed == ()
     (busy,) = machine_specs([big, replace(other, free=18 * GIB)])
-    assert [card.free for card in busy.mixed] == [20 * GIB, 18 * GIB]
+    assert [gpu.free for gpu in busy.mixed] == [20 * GIB, 18 * GIB]
     assert [spec.kind for spec in machine_specs([big, replace(small, kind="rocm")])] == ["cuda", "rocm"]
 
 
-def test_whole_layers_go_where_the_tightest_card_has_most_left() -> None:
-    # In a row 500, four times 1,040, 300; 200 on every card that is used. On 4,000 and 1,800: with 500 + 3 x 1,040 the
+def test_whole_layers_go_where_the_tightest_gpu_has_most_left() -> None:
+    # In a row 500, four times 1,040, 300; 200 on every GPU that is used. On 4,000 and 1,800: with 500 + 3 x 1,040 the
     # first holds 3,820 and the second 1,540, which leaves 180 and 260. With a layer less, the second lacks 780.
     result = fit(4000, 1800)
     assert (result.fits, result.per_card) == (True, (3820, 1540))
     assert (result.needed, result.capacity, result.headroom) == (3820, 4000, 180)
-    assert [(card.gpu, card.headroom, card.tightest) for card in result.cards] == [
+    assert [(gpu.gpu, gpu.headroom, gpu.tightest) for gpu in result.cards] == [
         ("4000B", 180, True),
         ("1800B", 260, False),
     ]
@@ -100,7 +100,7 @@ def test_whole_layers_go_where_the_tightest_card_has_most_left() -> None:
     assert short.max_context < 10
 
 
-def test_a_card_too_small_for_a_layer_is_left_out() -> None:
+def test_a_gpu_too_small_for_a_layer_is_left_out() -> None:
     result = fit(9000, 1000)
     assert result.per_card[0] >= 5000
     alone = fit(9000, 100)
@@ -135,13 +135,13 @@ def test_the_split_over_unequal_rooms_keeps_the_order_and_leaves_the_most(blocks
 
 
 @given(st.lists(st.integers(0, 50), max_size=7).map(tuple), st.integers(1, 5), st.integers(0, 400))
-def test_equal_rooms_are_split_as_equal_cards_are(blocks: tuple[int, ...], count: int, capacity: int) -> None:
-    layout = Layout(blocks, every_card=7)
-    assert max(layout.per_mixed_card((capacity,) * count)) == max(layout.per_card(count))
+def test_equal_rooms_are_split_as_equal_gpus_are(blocks: tuple[int, ...], count: int, capacity: int) -> None:
+    layout = Layout(blocks, every_gpu=7)
+    assert max(layout.per_mixed_gpu((capacity,) * count)) == max(layout.per_card(count))
 
 
 @given(st.lists(st.integers(1, 6000), min_size=1, max_size=4), st.integers(0, 3000), st.integers(0, 3))
-def test_a_bigger_or_a_further_card_never_makes_it_worse(capacities: list[int], more: int, which: int) -> None:
+def test_a_bigger_or_a_further_gpu_never_makes_it_worse(capacities: list[int], more: int, which: int) -> None:
     here = fit(*capacities)
     bigger = list(capacities)
     bigger[which % len(bigger)] += more
@@ -156,7 +156,7 @@ def served(text: str, engine: str, *, name: str = "meta-llama/Llama-3.1-8B", **d
     return plan_serving(found, Workload(4096), parse_gpu(text), engine, **degrees).verdict
 
 
-def test_vllm_gives_each_rank_the_smallest_cards_share() -> None:
+def test_vllm_gives_each_rank_the_smallest_gpus_share() -> None:
     mixed, pair = served("24GiB + 16GiB", "vllm"), served("2x16GiB", "vllm")
     assert (mixed.max_context, mixed.max_batch, mixed.headroom) == (pair.max_context, pair.max_batch, pair.headroom)
     large, small = mixed.cards
@@ -167,44 +167,44 @@ def test_vllm_gives_each_rank_the_smallest_cards_share() -> None:
     assert large.headroom - small.headroom == pytest.approx(0.92 * 8 * GIB, abs=2)
 
 
-def test_pipeline_stages_lie_on_the_cards_in_order() -> None:
-    assert stage_cards(2, 2) == ((0, 1), (2, 3))
-    assert stage_cards(1, 2, 2) == ((0, 2), (1, 3))
+def test_pipeline_stages_lie_on_the_gpus_in_order() -> None:
+    assert stage_gpus(2, 2) == ((0, 1), (2, 3))
+    assert stage_gpus(1, 2, 2) == ((0, 2), (1, 3))
     # Llama 3.1 8B in two even stages: of 24 + 16 GiB and of 16 + 24 the 16 decide.
     first, second = (served(text, "vllm", pipeline_parallel=2) for text in ("24GiB + 16GiB", "16GiB + 24GiB"))
-    assert [card.tightest for card in first.cards] == [False, True]
-    assert [card.tightest for card in second.cards] == [True, False]
+    assert [gpu.tightest for gpu in first.cards] == [False, True]
+    assert [gpu.tightest for gpu in second.cards] == [True, False]
     assert any("VLLM_PP_LAYER_PARTITION" in note for note in first.notes)
 
 
-def test_a_model_too_large_for_the_smaller_card_is_offered_the_larger_alone() -> None:
+def test_a_model_too_large_for_the_smaller_gpu_is_offered_the_larger_alone() -> None:
     small = served("RTX 4090 + 8GiB", "vllm")
     assert small.fits is False
     assert "--gpu 'RTX 4090'" in [change.option for change in small.changes]
 
 
-def test_sglang_refuses_cards_that_differ_by_more_than_a_tenth() -> None:
+def test_sglang_refuses_gpus_that_differ_by_more_than_a_tenth() -> None:
     with pytest.raises(UsageError, match="unbalanced") as caught:
         served("24GiB + 16GiB", "sglang")
     assert "SGLANG_ENABLE_TP_MEMORY_INBALANCE_CHECK" in caught.value.hint
     near = served("24GiB + 22GiB", "sglang")
-    assert [card.tightest for card in near.cards] == [False, True]
+    assert [gpu.tightest for gpu in near.cards] == [False, True]
 
 
 def test_llama_cpp_places_layers_by_free_memory() -> None:
     # 33 layers, the output being one. Of 24 and 12 shares, the first has those with index / 33 < 2/3: 0 to 21.
-    assert [len(layers) for layers in cards_of(32, 33, (24, 12))] == [22, 11]
-    assert [len(layers) for layers in cards_of(32, 33, (1, 0, 1))] == [17, 0, 16]
+    assert [len(layers) for layers in gpus_of(32, 33, (24, 12))] == [22, 11]
+    assert [len(layers) for layers in gpus_of(32, 33, (1, 0, 1))] == [17, 0, 16]
     result = served("24GiB + 12GiB", "llama.cpp")
     assert result.fits is True
     assert any("layers by free memory" in note for note in result.notes)
-    first, second = (card.needed for card in result.cards)
+    first, second = (gpu.needed for gpu in result.cards)
     assert first is not None
     assert second is not None
     assert first > second
 
 
-def test_llama_cpp_is_given_a_tensor_split_where_its_own_overfills_a_card() -> None:
+def test_llama_cpp_is_given_a_tensor_split_where_its_own_overfills_a_gpu() -> None:
     # 15.1 GiB of weights over 14 + 4 GiB: by free memory the second gets more than it has room for beside its buffers.
     found = [served(f"{large}GiB + {small}GiB", "llama.cpp") for large in range(12, 18) for small in range(2, 6)]
     given_ = [result for result in found if any("--tensor-split" in note for note in result.notes)]
@@ -214,26 +214,26 @@ def test_llama_cpp_is_given_a_tensor_split_where_its_own_overfills_a_card() -> N
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(2, 24), st.integers(2, 24), st.integers(0, 8))
-def test_llama_cpp_and_vllm_are_never_worse_off_with_a_bigger_second_card(first: int, second: int, more: int) -> None:
+def test_llama_cpp_and_vllm_are_never_worse_off_with_a_bigger_second_gpu(first: int, second: int, more: int) -> None:
     for engine in ("llama.cpp", "vllm"):
         small, large = (served(f"{first}GiB + {size}GiB", engine) for size in (second, second + more))
         assert not small.fits or large.fits
         assert (small.max_context or 0) <= (large.max_context or 0)
 
 
-def test_training_takes_the_smallest_card(run_process: Run) -> None:
+def test_training_takes_the_smallest_gpu(run_process: Run) -> None:
     done = run_process("train", "openai-community/gpt2", "--gpu", "24GiB + 1GiB", "--offline", "--json")
     (verdict,) = done.record["fit"]
     assert verdict["capacity"] == GIB
     assert any("smallest of 24GiB + 1GiB decides" in note for note in verdict["notes"])
 
 
-def test_the_json_lists_the_cards(run: Run) -> None:
+def test_the_json_lists_the_gpus(run: Run) -> None:
     done = run("fit", "meta-llama/Llama-3.1-8B", "--gpu", "24GiB + 12GiB", "--offline", "--json")
     (verdict,) = done.record["fit"]
     assert verdict["gpu"] == "24GiB + 12GiB"
-    assert [card["gpu"] for card in verdict["cards"]] == ["24GiB", "12GiB"]
-    assert sum(card["tightest"] for card in verdict["cards"]) == 1
+    assert [gpu["gpu"] for gpu in verdict["cards"]] == ["24GiB", "12GiB"]
+    assert sum(gpu["tightest"] for gpu in verdict["cards"]) == 1
     text = run("fit", "meta-llama/Llama-3.1-8B", "--gpu", "24GiB + 12GiB", "--engine", "vllm", "--offline", "--explain")
     assert "12GiB: " in text.out
     assert ", the tightest" in text.out

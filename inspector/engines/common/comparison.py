@@ -20,7 +20,7 @@ PARTS = ("weights", "activations", "non_torch", "graphs", "kv_pool", "kv_tokens"
 COUNTS = ("kv_tokens", "kv_blocks", "max_concurrency", "kv_tokens_of_pool", "max_concurrency_of_pool")
 """Parts that are no bytes."""
 
-MAX_CARDS = 1024
+MAX_GPUS = 1024
 MAX_TOKENS = 2**40
 
 _ENORMOUS = 2**50
@@ -98,32 +98,32 @@ def share(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and 0 < value <= 1 else None
 
 
-def card_of(run: LoggedRun, spec: GpuSpec | None, count: int, notes: list[str]) -> GpuSpec | None:
+def gpu_of(run: LoggedRun, spec: GpuSpec | None, count: int, notes: list[str]) -> GpuSpec | None:
     """The GPUs of the run: those that the user named, with the memory that the log prints; else the log's own."""
-    if spec is None and run.card is not None:
+    if spec is None and run.gpu is not None:
         try:
-            device = find_device(run.card, None if run.card_memory is None else run.card_memory // 1024**2)
+            device = find_device(run.gpu, None if run.gpu_memory is None else run.gpu_memory // 1024**2)
         except UsageError:
             device = None
         if device is None:
-            notes.append(f"the log names a GPU that is not known: {run.card}")
+            notes.append(f"the log names a GPU that is not known: {run.gpu}")
         else:
             spec = spec_of(device)
-    if spec is None and run.card_memory is not None:
-        spec = GpuSpec(f"{run.card_memory / 1024**3:.2f}GiB", count, run.card_memory)
+    if spec is None and run.gpu_memory is not None:
+        spec = GpuSpec(f"{run.gpu_memory / 1024**3:.2f}GiB", count, run.gpu_memory)
     if spec is None:
         notes.append("the log does not tell the GPU: name it with --gpu for the cache and the activations")
         return None
     if spec.count not in (1, count):
         notes.append(f"the log has {count} ranks, --gpu {spec.count} GPUs: the log's number counts")
-    if run.card_memory:
-        off = spec.capacity / run.card_memory - 1
+    if run.gpu_memory:
+        off = spec.capacity / run.gpu_memory - 1
         if abs(off) > 0.01:
             notes.append(
-                f"the log prints {run.card_memory / 1024**3:.2f} GiB for a GPU, {spec.name} has"
+                f"the log prints {run.gpu_memory / 1024**3:.2f} GiB for a GPU, {spec.name} has"
                 f" {spec.capacity / 1024**3:.2f}: the log's counts"
             )
-        spec = dataclasses.replace(spec, capacity=run.card_memory)
+        spec = dataclasses.replace(spec, capacity=run.gpu_memory)
     return dataclasses.replace(spec, count=count)
 
 
@@ -163,8 +163,8 @@ def degrees_of(run: LoggedRun, tensor: str, pipeline: str) -> tuple[int, int]:
     Raises:
         UsageError: more ranks than there are.
     """
-    ranks, stages = (whole(run.settings.get(name), MAX_CARDS) or 1 for name in (tensor, pipeline))
-    if ranks * stages > MAX_CARDS:
+    ranks, stages = (whole(run.settings.get(name), MAX_GPUS) or 1 for name in (tensor, pipeline))
+    if ranks * stages > MAX_GPUS:
         raise UsageError(f"the log names {ranks} x {stages} ranks")
     return ranks, stages
 
@@ -198,13 +198,13 @@ def note_settings(run: LoggedRun, model: Model, notes: list[str], *, says_packin
 
 
 def _last(name: str) -> str:
-    """ "/models/Org/Name/" and "org/name@main" -> "name"."""
+    """ "/models/Org/Name/" and "org/namemodel cardain" -> "name"."""
     return name.partition("@")[0].rstrip("/").rpartition("/")[2].lower()
 
 
-def predicted_parts(serving: Serving, parts: Sequence[str], *, known_card: bool) -> dict[str, Number | None]:
+def predicted_parts(serving: Serving, parts: Sequence[str], *, known_gpu: bool) -> dict[str, Number | None]:
     """The account's parts of these names and its counts; of an unknown device the weights alone."""
-    if not known_card:
+    if not known_gpu:
         return {"weights": serving.per_gpu.get("weights")}
     predicted: dict[str, Number | None] = {part: serving.per_gpu.get(part) for part in parts}
     return predicted | {"kv_tokens": serving.kv_tokens, "kv_blocks": serving.kv_blocks}
@@ -214,17 +214,17 @@ def finished(
     run: LoggedRun,
     predicted: Mapping[str, Number | None],
     serving: Serving,
-    card: GpuSpec | None,
+    gpu: GpuSpec | None,
     count: int,
     notes: list[str],
 ) -> Comparison:
-    """The comparison with so many devices, `card` each; None where they are not known."""
+    """The comparison with so many devices, `gpu` each; None where they are not known."""
     return Comparison(
         run,
         make_rows(run, predicted),
-        gpu=card.name if card else None,
+        gpu=gpu.name if gpu else None,
         count=count,
-        capacity=card.capacity if card else None,
-        settings=serving.settings if card else {},
+        capacity=gpu.capacity if gpu else None,
+        settings=serving.settings if gpu else {},
         notes=(*notes, *(note for note in serving.notes if note not in notes)),
     )

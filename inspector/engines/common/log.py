@@ -36,8 +36,8 @@ class LoggedRun:
         version: as printed.
         settings: the engine's own names, and values as plain Python; "draft" is what `--draft` takes for what drafted.
         printed: part -> what was printed, in bytes; `kv_tokens`, `kv_blocks` and `max_concurrency` are counts.
-        card: the device's name as printed.
-        card_memory: bytes of one GPU as printed.
+        GPU: the device's name as printed.
+        gpu_memory: bytes of one GPU as printed.
         notes: what the reader should know of how the log was read.
     """
 
@@ -45,8 +45,8 @@ class LoggedRun:
     version: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     printed: Mapping[str, Printed] = field(default_factory=dict)
-    card: str | None = None
-    card_memory: int | None = None
+    gpu: str | None = None
+    gpu_memory: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -63,8 +63,8 @@ class Collection:
         self.version: str | None = None
         self.settings: dict[str, Any] = {}
         self.values: dict[str, list[Number]] = {}
-        self.card: str | None = None
-        self.card_memory: int | None = None
+        self.gpu: str | None = None
+        self.gpu_memory: int | None = None
         self.notes: list[str] = []
 
     def put(self, part: str, value: Number) -> None:
@@ -85,7 +85,7 @@ class Collection:
         notes = list(self.notes)
         if self.starts > 1:
             notes.insert(0, f"the log holds {self.starts} starts: this is the last one")
-        return LoggedRun(self.engine, self.version, self.settings, printed, self.card, self.card_memory, tuple(notes))
+        return LoggedRun(self.engine, self.version, self.settings, printed, self.gpu, self.gpu_memory, tuple(notes))
 
 
 def decided(part: str, values: list[Number]) -> Printed:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from inspector.devices.spec import GpuSpec
 from inspector.devices.speed import decode_bound, prefill_bound
-from inspector.engines.common.served import Card
-from inspector.engines.common.unequal import alike_cards
+from inspector.engines.common.served import Gpu
+from inspector.engines.common.unequal import alike_gpus
 from inspector.engines.serving import CannotTell, Serving
 from inspector.errors import UsageError
 from inspector.memory import Workload, estimated_cache
@@ -59,7 +59,7 @@ def plan_over_ranks(
 def _changes(workload: Workload, spec: GpuSpec, plan: RankPlan) -> tuple[Change, ...]:
     """Of unequal devices the alike ones that hold it without the others."""
     found = []
-    for alone in alike_cards(spec):
+    for alone in alike_gpus(spec):
         size = _needed_where_it_fits(plan, workload, alone, DEGREES)
         if size is not None:
             found.append(
@@ -102,11 +102,11 @@ def degrees(
     return tensor, pipeline
 
 
-def rank_device(spec: GpuSpec) -> Card:
+def rank_device(spec: GpuSpec) -> Gpu:
     """A device as a rank sees it."""
     reported = spec.device.memory_mib * 1024**2 if spec.device and spec.device.basis == "measured" else None
     system = (spec.device.system_mib or 0) * 1024**2 if spec.device else 0
-    return Card(spec.capacity, spec.name, spec.compute_capability, reported, system)
+    return Gpu(spec.capacity, spec.name, spec.compute_capability, reported, system)
 
 
 def length_note(context: int, longest: int, title: str, override: str) -> tuple[str, ...]:

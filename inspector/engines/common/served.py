@@ -21,7 +21,7 @@ vLLM's table has as many rows (rotary_embedding/linear_scaling_rope.py)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Gpu:
     """One device, as an engine sees it.
 
     Attributes:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inspector.devices.spec import GpuSpec
-from inspector.verdict.fit import CardShare
+from inspector.verdict.fit import GpuShare
 
 
-def stage_cards(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, ...], ...]:
+def stage_gpus(tensor: int, pipeline: int, data: int = 1) -> tuple[tuple[int, ...], ...]:
     """The numbers of the GPUs of each pipeline stage: ranks are counted replica by replica, stage by stage.
 
     vllm/distributed/parallel_state.py: initialize_model_parallel (data, pipeline, tensor; tensor varies fastest).
@@ -27,12 +27,12 @@ def stage_memory(spec: GpuSpec, stages: Sequence[Sequence[int]]) -> tuple[int, .
 
 def smallest(spec: GpuSpec) -> GpuSpec:
     """The smallest GPU."""
-    return min(spec.cards, key=lambda card: card.capacity)
+    return min(spec.cards, key=lambda gpu: gpu.capacity)
 
 
-def alike_cards(spec: GpuSpec) -> tuple[GpuSpec, ...]:
+def alike_gpus(spec: GpuSpec) -> tuple[GpuSpec, ...]:
     """The equal GPUs among unequal ones, each kind by itself; none where all are alike."""
-    return tuple(replace(card, count=spec.mixed.count(card)) for card in dict.fromkeys(spec.mixed))
+    return tuple(replace(gpu, count=spec.mixed.count(gpu)) for gpu in dict.fromkeys(spec.mixed))
 
 
 def served_shares(
@@ -42,7 +42,7 @@ def served_shares(
     share: float,
     request: int | None,
     beside: int = 0,
-) -> tuple[CardShare, ...]:
+) -> tuple[GpuShare, ...]:
     """Each GPU's part: `taken` bytes of its stage and one request's cache, of the engine's share of its own memory;
     `beside` is needed outside that share."""
     found: dict[int, tuple[int, int | None]] = {}
@@ -52,8 +52,8 @@ def served_shares(
             found[number] = (fixed + (request or 0) + beside, left)
     least = min((left for _, left in found.values() if left is not None), default=None)
     return tuple(
-        CardShare(card.name, card.capacity, found[number][0], left, left is not None and left == least)
-        for number, card in enumerate(spec.cards)
+        GpuShare(gpu.name, gpu.capacity, found[number][0], left, left is not None and left == least)
+        for number, gpu in enumerate(spec.cards)
         for left in (found[number][1],)
     )
 

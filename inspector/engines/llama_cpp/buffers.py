@@ -1,8 +1,8 @@
-"""llama.cpp on some cards: what lies on which card, what stays with the CPU, and the compute buffers.
+"""llama.cpp on some GPUs: what lies on which GPU, what stays with the CPU, and the compute buffers.
 
-    card = its layers' weights (and the output's) + their cache + the graph's compute buffer
+    GPU = its layers' weights (and the output's) + their cache + the graph's compute buffer
 
-src/llama-model.cpp: load_tensors puts the last n_gpu_layers of the layers and the output on the cards, in runs as equal
+src/llama-model.cpp: load_tensors puts the last n_gpu_layers of the layers and the output on the GPUs, in runs as equal
 as they come (`--split-mode layer`), and leaves the token embedding with the CPU. The compute buffers were measured:
 build 11549 on a CPU, headers of the right shapes without data (tests/oracles/llama_cpp.py); see `compute_bytes`.
 """
@@ -34,7 +34,7 @@ GATED_STEP_BUILD = 5800
 """Since about this build (June 2025) gate and activation are one step with a result of its own (pull request 14158)."""
 
 PIPELINE_COPIES = 4
-"""Copies of the graph's inputs where several cards take whole layers in turn (GGML_SCHED_MAX_COPIES)."""
+"""Copies of the graph's inputs where several GPUs take whole layers in turn (GGML_SCHED_MAX_COPIES)."""
 
 _CONVERTED: dict[str, tuple[int, int, int]] = {
     "fp32": (1, 4, 4),
@@ -65,7 +65,7 @@ class GgufFacts:
         inner: inner width of the MLP, for a mixture of all experts of a token together; 0 where not known.
         used: experts of a token; 0 without a mixture.
         tied: the output matrix is the embedding; where both lie with the CPU, they are one.
-        largest: bytes of a layer's largest tensor, about; it is copied to a card for a prompt where the CPU has it.
+        largest: bytes of a layer's largest tensor, about; it is copied to a GPU for a prompt where the CPU has it.
         tensors: of each layer, its tensors by name and their bytes; empty where they are not known.
     """
 
@@ -85,7 +85,7 @@ class GgufFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
-    """Bytes on a card, or with the CPU. `kv_cache` is None where a layer's kind has no rule."""
+    """Bytes on a GPU, or with the CPU. `kv_cache` is None where a layer's kind has no rule."""
 
     weights: int
     kv_cache: int | None
@@ -107,8 +107,8 @@ class LlamaCppPlan:
 
     @property
     def fullest(self) -> DeviceMemory:
-        """The card that holds most."""
-        return max(self.cards, key=lambda card: card.total or card.weights)
+        """The GPU that holds most."""
+        return max(self.cards, key=lambda gpu: gpu.total or gpu.weights)
 
 
 def gguf_facts(model: Model, dtype: str = STORED) -> GgufFacts | str:
@@ -209,7 +209,7 @@ def compute_bytes(facts: GgufFacts, settings: LlamaCppSettings, *, has_output: b
 
     Fitted to build 11549 on a CPU, which adds one h, for the embedding is looked up there: the 65 runs of
     tests/memory/data/llama_cpp_buffers.json are met within 4 %; experts much narrower than the model (256 of 2,048)
-    come out 21 % too high. Met by published logs of cards: Qwen3-4B at 8,192 cells 85.01 MiB, and before 9500 Llama 3
+    come out 21 % too high. Met by published logs of GPUs: Qwen3-4B at 8,192 cells 85.01 MiB, and before 9500 Llama 3
     8B 258.50 and Qwen2.5-3B 300.75 MiB. Other kinds of layer are taken for attention.
     """
     tokens = min(settings.n_ubatch, settings.n_ctx)
@@ -265,31 +265,31 @@ def _mask_bytes(settings: LlamaCppSettings, *, copied: bool) -> int:
     return 2 if limited else 6 if copied else 4
 
 
-def cards_of(layers: int, n_gpu_layers: int, cards: int | Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The layers of each card, in order; `layers` itself stands for the output.
+def gpus_of(layers: int, n_gpu_layers: int, gpus: int | Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The layers of each GPU, in order; `layers` itself stands for the output.
 
-    Of the last n_gpu_layers of the layers + 1, those whose index / n_gpu_layers comes before a card's share and all
+    Of the last n_gpu_layers of the layers + 1, those whose index / n_gpu_layers comes before a GPU's share and all
     shares before it, of the sum of them (load_tensors: std::upper_bound over `splits`). The shares are --tensor-split,
-    by default each card's free memory; a number stands for so many equal ones.
+    by default each GPU's free memory; a number stands for so many equal ones.
 
-    >>> cards_of(4, 5, 2)
+    >>> gpus_of(4, 5, 2)
     ((0, 1, 2), (3, 4))
-    >>> cards_of(4, 5, (3, 1))
+    >>> gpus_of(4, 5, (3, 1))
     ((0, 1, 2, 3), (4,))
-    >>> cards_of(4, 2, 1)
+    >>> gpus_of(4, 2, 1)
     ((3, 4),)
     """
-    shares = (1,) * cards if isinstance(cards, int) else tuple(cards)
+    shares = (1,) * gpus if isinstance(gpus, int) else tuple(gpus)
     count, total = min(n_gpu_layers, layers + 1), sum(shares)
-    ends = [sum(shares[: card + 1]) * count for card in range(len(shares))]
+    ends = [sum(shares[: gpu + 1]) * count for gpu in range(len(shares))]
     placed: list[list[int]] = [[] for _ in shares]
     for index in range(count):
-        placed[next(card for card, end in enumerate(ends) if end > index * total)].append(layers + 1 - count + index)
+        placed[next(gpu for gpu, end in enumerate(ends) if end > index * total)].append(layers + 1 - count + index)
     return tuple(map(tuple, placed))
 
 
-def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int | Sequence[int]) -> LlamaCppPlan:
-    """The whole account for so many equal cards, or for cards of these shares (see `cards_of`).
+def plan(facts: GgufFacts, settings: LlamaCppSettings, gpus: int | Sequence[int]) -> LlamaCppPlan:
+    """The whole account for so many equal GPUs, or for GPUs of these shares (see `gpus_of`).
 
     Raises:
         UsageError: cache types that the rows do not divide into.
@@ -299,14 +299,14 @@ def plan(facts: GgufFacts, settings: LlamaCppSettings, cards: int | Sequence[int
     sizes = {id(layer): layer_cache_bytes.known(layer, settings) for layer in distinct(facts.layers)}
     caches = [sizes[id(layer)] for layer in facts.layers]
     away = overridden(facts.tensors, settings.overrides)
-    number = cards if isinstance(cards, int) else len(cards)
-    placed = cards_of(total, count, cards) if count else ((),) * number
+    number = gpus if isinstance(gpus, int) else len(gpus)
+    placed = gpus_of(total, count, gpus) if count else ((),) * number
     copies = PIPELINE_COPIES if number > 1 and count > total else 1
     moved = max(facts.largest if count <= total else 0, largest_on_cpu(facts.tensors, settings.overrides))
     devices = []
-    for card, indices in enumerate(placed):
+    for gpu, indices in enumerate(placed):
         inner = [index for index in indices if index < total]
-        weights = _weights(facts, inner, card, away) + (facts.output if total in indices else 0)
+        weights = _weights(facts, inner, gpu, away) + (facts.output if total in indices else 0)
         compute = compute_bytes(facts, settings, has_output=total in indices, copies=copies) + moved if indices else 0
         kept = [caches[index] for index in inner] if settings.kv_offload else []
         devices.append(DeviceMemory(weights, _sum(kept), compute, len(inner)))

@@ -1,6 +1,6 @@
 """llama.cpp's accounting: the KV cache for the whole context is allocated at start, in ggml's block types.
 
-src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp. What lies on which card, and the compute buffers:
+src/llama-kv-cache.cpp and src/llama-kv-cache-iswa.cpp. What lies on which GPU, and the compute buffers:
 buffers.py.
 """
 
@@ -56,11 +56,11 @@ class LlamaCppSettings:
             n_ctx / n_parallel cells (`--parallel N`).
         swa_full: windows get full-size caches, too.
         flash_attn: the scores are never whole in memory. Its default "auto" is on wherever the backend can.
-        n_gpu_layers: layers on the cards, the last ones; the output counts as one more layer, and as the first to go
+        n_gpu_layers: layers on the GPUs, the last ones; the output counts as one more layer, and as the first to go
             there. None for all.
-        kv_offload: the caches are on the cards (not --no-kv-offload).
+        kv_offload: the caches are on the GPUs (not --no-kv-offload).
         overrides: tensors that lie elsewhere than their layer (placement.py).
-        tensor_split: shares of the cards, in whole numbers (--tensor-split); None for by their free memory.
+        tensor_split: shares of the GPUs, in whole numbers (--tensor-split); None for by their free memory.
         build: of a release ("b9525" is 9525); None for the newest that was measured.
     """
 

@@ -1,11 +1,11 @@
-"""A llama.cpp log beside the prediction: sums over the cards, and over what stays with the CPU."""
+"""A llama.cpp log beside the prediction: sums over the GPUs, and over what stays with the CPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from inspector.devices.spec import GpuSpec
-from inspector.engines.common.comparison import MAX_CARDS, MAX_TOKENS, Comparison, make_rows, whole
+from inspector.engines.common.comparison import MAX_GPUS, MAX_TOKENS, Comparison, make_rows, whole
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.llama_cpp.buffers import LIMITED_OUTPUTS_BUILD, DeviceMemory, gguf_facts, plan
 from inspector.engines.llama_cpp.cache import CACHE_TYPES, LlamaCppSettings
@@ -22,7 +22,7 @@ _OFF = ("0", "disabled", "false", 0)
 def compare_llama_cpp(
     run: LoggedRun, model: Model, spec: GpuSpec | None = None, *, dtype: str = "stored"
 ) -> Comparison:
-    """Weights and cache of all cards together and of the CPU, and the largest card's compute buffer.
+    """Weights and cache of all GPUs together and of the CPU, and the largest GPU's compute buffer.
 
     Raises:
         UsageError: settings that llama.cpp refuses.
@@ -31,47 +31,47 @@ def compare_llama_cpp(
     kind = str(run.settings.get("file_type", ""))
     if model.parameters.stack != "blk" and kind and not any(plain in kind for plain in _CONVERTIBLE):
         notes.append(f"the log's file is {kind[:40]}, and the model named is no GGUF: name the GGUF repo or file")
-    cards = _cards(run)
+    gpus = _gpus(run)
     facts = gguf_facts(model, dtype)
     predicted: dict[str, Number | None] = {}
     if isinstance(facts, str):
         notes.append(f"nothing is predicted: {facts}")
         settings: dict[str, Any] = {}
     else:
-        chosen = _settings(run, notes, cards)
-        result = plan(facts, chosen, max(1, cards))
-        on_cards, rest = result.cards if cards else (), result.cpu
+        chosen = _settings(run, notes, gpus)
+        result = plan(facts, chosen, max(1, gpus))
+        on_gpus, rest = result.cards if gpus else (), result.cpu
         predicted = {
-            "weights": sum(card.weights for card in on_cards) if cards else None,
-            "activations": max((card.compute for card in on_cards), default=None),
-            "kv_pool": _caches(on_cards) if cards else None,
+            "weights": sum(gpu.weights for gpu in on_gpus) if gpus else None,
+            "activations": max((gpu.compute for gpu in on_gpus), default=None),
+            "kv_pool": _caches(on_gpus) if gpus else None,
             "cpu_weights": rest.weights,
             "cpu_kv_pool": rest.kv_cache or None,
             "cpu_activations": rest.compute,
         }
         settings = chosen.shown(result.n_gpu_layers)
-        if cards and rest.layers:
+        if gpus and rest.layers:
             notes.append(
                 "the CPU's weights are printed as the span of the file that holds them, which is more than they are"
             )
-    name = spec.name if spec else run.card
+    name = spec.name if spec else run.gpu
     return Comparison(
-        run, make_rows(run, predicted), gpu=name, count=max(1, cards), settings=settings, notes=tuple(notes)
+        run, make_rows(run, predicted), gpu=name, count=max(1, gpus), settings=settings, notes=tuple(notes)
     )
 
 
-def _cards(run: LoggedRun) -> int:
-    """Cards that hold weights."""
-    return whole(run.settings.get("cards"), MAX_CARDS) or 0
+def _gpus(run: LoggedRun) -> int:
+    """GPUs that hold weights."""
+    return whole(run.settings.get("cards"), MAX_GPUS) or 0
 
 
-def _caches(cards: tuple[DeviceMemory, ...]) -> int | None:
-    sizes = [card.kv_cache for card in cards]
+def _caches(gpus: tuple[DeviceMemory, ...]) -> int | None:
+    sizes = [gpu.kv_cache for gpu in gpus]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _settings(run: LoggedRun, notes: list[str], cards: int) -> LlamaCppSettings:
+def _settings(run: LoggedRun, notes: list[str], gpus: int) -> LlamaCppSettings:
     logged = run.settings
     context = whole(logged.get("n_ctx"), MAX_TOKENS)
     if context is None:
@@ -85,7 +85,7 @@ def _settings(run: LoggedRun, notes: list[str], cards: int) -> LlamaCppSettings:
         if kind not in CACHE_TYPES:
             notes.append(f"a cache of type {kind[:20]} is not known here: counted as f16")
             kinds[name] = "f16"
-    offloaded = logged.get("offloaded") if cards else 0
+    offloaded = logged.get("offloaded") if gpus else 0
     if logged.get("flash_attn") == "auto":
         notes.append("flash attention is automatic, and the log does not say what came of it: counted as on")
     return LlamaCppSettings(
@@ -98,7 +98,7 @@ def _settings(run: LoggedRun, notes: list[str], cards: int) -> LlamaCppSettings:
         flash_attn=logged.get("flash_attn", 0) not in _OFF,
         n_gpu_layers=offloaded if type(offloaded) is int and offloaded >= 0 else None,
         build=build,
-        overrides=named_overrides(logged.get("overridden", {}), cards),
+        overrides=named_overrides(logged.get("overridden", {}), gpus),
     )
 
 

@@ -100,9 +100,9 @@ class LlamaCppLog:
             found.version = match[1]
         if match := _DEVICE.search(line):
             found.settings.setdefault("devices", {})[match[1][:3]] = match[2].strip()
-            found.card = found.card or match[2].strip()
+            found.gpu = found.gpu or match[2].strip()
         if match := _USING.search(line):
-            found.card = found.card or match[2].strip()
+            found.gpu = found.gpu or match[2].strip()
         if match := _LAYERS.search(line):
             settings["offloaded"], settings["layers"] = int(match[1]), int(match[2])
         if match := _OVERRIDDEN.search(line):
@@ -151,7 +151,7 @@ class LlamaCppLog:
             self._now["context"]["compute", device] = size
 
     def finish(self) -> Collection:
-        """The run with the largest model, the last of them: sums over the cards, and over the CPU's buffers."""
+        """The run with the largest model, the last of them: sums over the GPUs, and over the CPU's buffers."""
         self._keep()
         found = self.found
         if not self._runs:
@@ -166,11 +166,11 @@ class LlamaCppLog:
             part = {"KV": "kv_pool", "compute": "activations"}.get(kind)
             if part:
                 found.values.setdefault(f"cpu_{part}" if is_host(device) else part, []).append(size)
-        cards = [device for device in run["model"] if not is_host(device)]
-        found.settings["cards"] = len(cards)
+        gpus = [device for device in run["model"] if not is_host(device)]
+        found.settings["cards"] = len(gpus)
         total = run["context"].get(("self", ""))
         if total is not None and not any(name.endswith("kv_pool") for name in found.values):
-            found.values["kv_pool" if cards else "cpu_kv_pool"] = [total]
+            found.values["kv_pool" if gpus else "cpu_kv_pool"] = [total]
         for part in ("weights", "cpu_weights", "kv_pool", "cpu_kv_pool"):
             if part in found.values:
                 found.values[part] = [sum(found.values[part])]

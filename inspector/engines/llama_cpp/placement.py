@@ -61,12 +61,12 @@ def _override(text: str) -> Override:
         raise UsageError(f"--override-tensor {pattern[:60]!r} is no pattern: {error}") from None
 
 
-def named_overrides(tensors: Mapping[str, str], cards: int) -> tuple[Override, ...]:
+def named_overrides(tensors: Mapping[str, str], gpus: int) -> tuple[Override, ...]:
     """The same of tensors that a log names, each with its buffer; what is no buffer of so many GPUs is left out."""
     found: dict[int | None, list[str]] = {}
     for name, buffer in tensors.items():
         device = _DEVICE.fullmatch(buffer)
-        if buffer in _HOSTS or (device and int(device[1] or 0) < cards):
+        if buffer in _HOSTS or (device and int(device[1] or 0) < gpus):
             found.setdefault(int(device[1] or 0) if device else None, []).append(re.escape(name))
     return tuple(Override(re.compile(f"(?:{'|'.join(names)})$"), device) for device, names in found.items())
 

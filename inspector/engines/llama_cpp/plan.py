@@ -1,4 +1,4 @@
-"""llama.cpp on given cards: its plan, turned into the bytes of the fullest card, the CPU's share and a verdict."""
+"""llama.cpp on given GPUs: its plan, turned into the bytes of the fullest GPU, the CPU's share and a verdict."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from inspector.engines.serving import AllocatedServing, CannotTell, Serving, nee
 from inspector.errors import UsageError, known_hint
 from inspector.memory import STORED, Part, Workload, estimated_cache
 from inspector.model import Model
-from inspector.verdict.fit import CardShare, largest_that_fits
+from inspector.verdict.fit import GpuShare, largest_that_fits
 
 CONTEXT_BYTES = 512 * 1024**2
-"""What a CUDA or ROCm process takes of a card beside llama.cpp's buffers, about: context, kernels, cuBLAS. Its own
-breakdown prints 133 to 978 MiB as "unaccounted" on cards that show no desktop; on Metal there is no such thing."""
+"""What a CUDA or ROCm process takes of a GPU beside llama.cpp's buffers, about: context, kernels, cuBLAS. Its own
+breakdown prints 133 to 978 MiB as "unaccounted" on GPUs that show no desktop; on Metal there is no such thing."""
 
 MAX_PARALLEL = 1024
 """Sequences that the search for the most of them tries (llama.cpp's LLAMA_MAX_SEQ is 256; a bound for the search)."""
@@ -42,7 +42,7 @@ class _Taken(NamedTuple):
     capacity: int
     total: int | None
     fits: bool | None
-    shares: tuple[CardShare, ...] = ()
+    shares: tuple[GpuShare, ...] = ()
     notes: tuple[str, ...] = ()
     tensor_split: str | None = None
 
@@ -362,27 +362,27 @@ def _notes(model: Model, workload: Workload, options: LlamaCppOptions, result: L
 
 
 def _explain(
-    facts: GgufFacts, settings: LlamaCppSettings, result: LlamaCppPlan, card: DeviceMemory, outside: int
+    facts: GgufFacts, settings: LlamaCppSettings, result: LlamaCppPlan, gpu: DeviceMemory, outside: int
 ) -> tuple[Part, ...]:
-    """The parts of the card that decides and of the CPU, with their equations and sources."""
+    """The parts of the GPU that decides and of the CPU, with their equations and sources."""
     cpu = result.cpu
     source = "llama.cpp: src/llama-model.cpp (load_tensors)"
     cells = f"{settings.n_ctx:,} cells, K {settings.cache_type_k}, V {settings.cache_type_v}"
     return (
         Part(
             "weights",
-            card.weights,
-            f"the tensors of {card.layers} of {len(facts.layers)} layers, output included",
+            gpu.weights,
+            f"the tensors of {gpu.layers} of {len(facts.layers)} layers, output included",
             source,
         ),
         Part(
             "activations",
-            card.compute,
+            gpu.compute,
             f"the graph's largest step for {settings.n_ubatch} tokens",
             "measured, build 11549",
         ),
         Part("non_torch", outside, "context and kernels, about", "llama.cpp's own breakdowns: 133 to 978 MiB"),
-        Part("kv_pool", card.kv_cache, f"{cells} of {card.layers} layers", "llama.cpp: src/llama-kv-cache.cpp"),
+        Part("kv_pool", gpu.kv_cache, f"{cells} of {gpu.layers} layers", "llama.cpp: src/llama-kv-cache.cpp"),
         Part("cpu_weights", cpu.weights, f"token embedding and {cpu.layers} layers", source),
         Part("cpu_kv_cache", cpu.kv_cache, f"{cells} of {cpu.layers} layers", "llama.cpp: src/llama-kv-cache.cpp"),
     )

@@ -1,4 +1,4 @@
-"""Unequal cards under llama.cpp: layers by each card's free memory, or by the --tensor-split that leaves most room."""
+"""Unequal GPUs under llama.cpp: layers by each GPU's free memory, or by the --tensor-split that leaves most room."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import NamedTuple
 from inspector.devices.spec import GpuSpec
 from inspector.engines.llama_cpp.buffers import DeviceMemory, GgufFacts, LlamaCppPlan, plan
 from inspector.engines.llama_cpp.cache import LlamaCppSettings
-from inspector.verdict.fit import CardShare
+from inspector.verdict.fit import GpuShare
 from inspector.verdict.layout import split_unequal
 
 
 class Placed(NamedTuple):
-    """A plan over these cards: its shares, what it takes, and whether it fits (None where that is not known).
+    """A plan over these GPUs: its shares, what it takes, and whether it fits (None where that is not known).
 
     Attributes:
         shares: what --tensor-split would say; free bytes where `given` is False.
         given: the shares must be given, for llama.cpp's own do not fit.
-        tightest: the number of the card with least left.
+        tightest: the number of the GPU with least left.
     """
 
     plan: LlamaCppPlan
@@ -29,7 +29,7 @@ class Placed(NamedTuple):
 
     @property
     def device(self) -> DeviceMemory:
-        """The tightest card's memory."""
+        """The tightest GPU's memory."""
         return self.plan.cards[self.tightest]
 
 
@@ -39,7 +39,7 @@ def place(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: 
     src/llama-model.cpp: load_tensors. Builds since about December 2025 look for such a split by themselves where their
     own does not fit (--fit, common/fit.cpp), and keep 1 GiB of each GPU free.
     """
-    free = tuple(max(1, min(card.capacity, card.free or card.capacity) - outside) for card in spec.cards)
+    free = tuple(max(1, min(gpu.capacity, gpu.free or gpu.capacity) - outside) for gpu in spec.cards)
     if settings.tensor_split is not None:
         return _placed(facts, settings, spec, outside, settings.tensor_split, given=True)
     default = _placed(facts, settings, spec, outside, free, given=False)
@@ -53,9 +53,9 @@ def place(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: 
 
 
 def _splits(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside: int) -> Iterator[tuple[int, ...]]:
-    """Layers a card, the output as one: the split that leaves the tightest card most room, if it can be told."""
+    """Layers a GPU, the output as one: the split that leaves the tightest GPU most room, if it can be told."""
     count = plan(facts, settings, 1).n_gpu_layers
-    single = plan(facts, settings, (1,) * count) if count else None  # a card a layer tells what each takes
+    single = plan(facts, settings, (1,) * count) if count else None  # a GPU a layer tells what each takes
     if single is None or any(device.kv_cache is None for device in single.cards):
         return
     compute = max(device.compute for device in plan(facts, settings, _first_and_last(count, spec.count)).cards)
@@ -64,9 +64,9 @@ def _splits(facts: GgufFacts, settings: LlamaCppSettings, spec: GpuSpec, outside
     yield tuple(len(run) for run in split_unequal(blocks, rooms))
 
 
-def _first_and_last(count: int, cards: int) -> tuple[int, ...]:
-    """Any split that uses several cards, for the buffers that it takes."""
-    return (max(1, count - cards + 1), *(1,) * (cards - 1))
+def _first_and_last(count: int, gpus: int) -> tuple[int, ...]:
+    """Any split that uses several GPUs, for the buffers that it takes."""
+    return (max(1, count - gpus + 1), *(1,) * (gpus - 1))
 
 
 def _placed(
@@ -77,19 +77,19 @@ def _placed(
         None if device.total is None else capacity - device.total - (outside if device.total else 0)
         for device, capacity in zip(result.cards, spec.capacities, strict=True)
     ]
-    used = [card for card, device in enumerate(result.cards) if device.weights or device.layers] or [0]
-    known = [(room, card) for card in used if (room := left[card]) is not None]
+    used = [gpu for gpu, device in enumerate(result.cards) if device.weights or device.layers] or [0]
+    known = [(room, gpu) for gpu in used if (room := left[gpu]) is not None]
     fits = all(room >= 0 for room, _ in known) if len(known) == len(used) else None
     return Placed(result, shares, given, fits, min(known)[1] if known else used[0])
 
 
-def shares_of(placed: Placed, spec: GpuSpec, outside: int) -> tuple[CardShare, ...]:
-    """Each card's part of a plan."""
+def shares_of(placed: Placed, spec: GpuSpec, outside: int) -> tuple[GpuShare, ...]:
+    """Each GPU's part of a plan."""
     found = []
-    for number, (card, device) in enumerate(zip(spec.cards, placed.plan.cards, strict=True)):
+    for number, (gpu, device) in enumerate(zip(spec.cards, placed.plan.cards, strict=True)):
         total = device.total if device.total in (None, 0) else device.total + outside
-        left = None if total is None else card.capacity - total
-        found.append(CardShare(card.name, card.capacity, total, left, number == placed.tightest))
+        left = None if total is None else gpu.capacity - total
+        found.append(GpuShare(gpu.name, gpu.capacity, total, left, number == placed.tightest))
     return tuple(found)
 
 

@@ -20,7 +20,7 @@ from inspector.engines.common.cache_specs import (
 )
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import rank_shares
-from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.common.served import Gpu, ServedModel
 from inspector.engines.sglang.cache_types import TYPES, packs_sparse_latents, workspace_bytes
 from inspector.engines.sglang.fraction import NEWEST, USUAL, Batches, FractionFacts, Release, default_fraction, in_use
 from inspector.errors import UsageError, known_hint
@@ -127,7 +127,7 @@ class SglangPlan:
     mem_fraction_static: float
 
 
-def mem_fraction(card: Card, settings: SglangSettings) -> float:
+def mem_fraction(gpu: Gpu, settings: SglangSettings) -> float:
     """mem_fraction_static: as given, else its default, which follows the memory that the driver reports."""
     if settings.mem_fraction_static is not None:
         return settings.mem_fraction_static
@@ -138,7 +138,7 @@ def mem_fraction(card: Card, settings: SglangSettings) -> float:
         settings.chunked_prefill_size,
         settings.cuda_graph_max_bs,
     )
-    return default_fraction((card.driver_memory or card.memory) / 1024**2, batches, settings.facts)
+    return default_fraction((gpu.driver_memory or gpu.memory) / 1024**2, batches, settings.facts)
 
 
 def pool_bytes(free_before: int, free_after: int, mem_fraction_static: float) -> int:
@@ -192,11 +192,11 @@ def pool_tokens(layers: Sequence[Layer], settings: CacheSettings, pool: int, spa
     return found.tokens if found is not None and found.token_bytes else None
 
 
-def cache_settings(model: ServedModel, settings: SglangSettings, card: Card | None = None) -> CacheSettings:
+def cache_settings(model: ServedModel, settings: SglangSettings, gpu: Gpu | None = None) -> CacheSettings:
     """The sizing function's settings.
 
     Args:
-        card: what a workspace beside the rows depends on; None where it is not known, without one.
+        GPU: what a workspace beside the rows depends on; None where it is not known, without one.
 
     Raises:
         UsageError: a cache type that SGLang does not know.
@@ -211,14 +211,14 @@ def cache_settings(model: ServedModel, settings: SglangSettings, card: Card | No
         element_bytes=kept.element_bytes or model.element_bytes,
         head_bytes=kept.head,
         sparse_latents=sparse_latents(model.layers),
-        packed_sparse_latents=packs_sparse_latents(card),
-        shared_bytes=0 if card is None else workspace_bytes(name, model, card, settings.tp_size),
+        packed_sparse_latents=packs_sparse_latents(gpu),
+        shared_bytes=0 if gpu is None else workspace_bytes(name, model, gpu, settings.tp_size),
         state_bytes=model.element_bytes,
         tensor_parallel=settings.tp_size,
     )
 
 
-def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan | None:
+def plan(model: ServedModel, gpu: Gpu, settings: SglangSettings) -> SglangPlan | None:
     """The whole account of the fullest rank; None where the weights are not known.
 
     Raises:
@@ -256,16 +256,16 @@ def plan(model: ServedModel, card: Card, settings: SglangSettings) -> SglangPlan
         if beside is None:
             return None
         shares = {**shares, "draft": sum(beside[0].values())}
-    weights, share = sum(shares.values()), mem_fraction(card, settings)
+    weights, share = sum(shares.values()), mem_fraction(gpu, settings)
     ranks = settings.tp_size * settings.pp_size
-    reserved = in_use(card, ranks, settings.release) if settings.reserved is None else settings.reserved
-    before = max(0, card.memory - reserved)
+    reserved = in_use(gpu, ranks, settings.release) if settings.reserved is None else settings.reserved
+    before = max(0, gpu.memory - reserved)
     pool = pool_bytes(before, before - weights, share)
     layers = model.layers[: -(-len(model.layers) // settings.pp_size)]
     context = settings.longest or settings.context_length
     drafts = 0 if settings.draft is None else len(settings.draft.layers)
     spare = spare_slots(settings.release)
-    held = divided(layers, cache_settings(model, settings, card), pool, context, spare, drafts)
+    held = divided(layers, cache_settings(model, settings, gpu), pool, context, spare, drafts)
     slack = round(before * (1 - share))
     if held is None:
         return SglangPlan(weights, pool, slack, reserved, None, None, None, None, shares, share)

@@ -7,9 +7,9 @@ from inspector.engines.common.comparison import (
     Comparison,
     Planned,
     cache_of,
-    card_of,
     degrees_of,
     finished,
+    gpu_of,
     note_settings,
     note_uncounted,
     predicted_parts,
@@ -37,14 +37,14 @@ def compare_sglang(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | 
     """
     notes = [*run.notes]
     tensor, pipeline = degrees_of(run, "tp_size", "pp_size")
-    card = card_of(run, spec, tensor * pipeline, notes)
+    gpu = gpu_of(run, spec, tensor * pipeline, notes)
     workload = workload_of(run, model, dtype, ("context_length", "context_len"), notes)
     options = _options(run, tensor, pipeline, notes)
     note_uncounted(run, notes)
     note_settings(run, model, notes, says_packing=False)
-    serving = plan(model, workload, card or stand_in(tensor * pipeline), options)
-    predicted = predicted_parts(serving, _PARTS, known_card=card is not None)
-    return finished(run, predicted, serving, card, tensor * pipeline, notes)
+    serving = plan(model, workload, gpu or stand_in(tensor * pipeline), options)
+    predicted = predicted_parts(serving, _PARTS, known_gpu=gpu is not None)
+    return finished(run, predicted, serving, gpu, tensor * pipeline, notes)
 
 
 def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> SglangOptions:
@@ -52,7 +52,7 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Sg
     if fraction is None or fraction >= 1:
         fraction = None
         notes.append("mem_fraction_static is not in the log: SGLang's default for the GPU is counted")
-    free, memory = run.settings.get("free_before"), run.card_memory
+    free, memory = run.settings.get("free_before"), run.gpu_memory
     if type(free) is int and memory and free < 0.98 * memory:
         notes.append(f"{(memory - free) / 1024**3:.2f} GiB were in use before the weights were loaded")
     return SglangOptions(

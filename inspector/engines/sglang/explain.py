@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from inspector.engines.common.explain import weights_part
-from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.common.served import Gpu, ServedModel
 from inspector.engines.sglang.budget import SglangPlan, SglangSettings
 from inspector.memory.estimate import Part
 
 
-def explain_sglang(model: ServedModel, card: Card, settings: SglangSettings, plan: SglangPlan) -> tuple[Part, ...]:
+def explain_sglang(model: ServedModel, gpu: Gpu, settings: SglangSettings, plan: SglangPlan) -> tuple[Part, ...]:
     """The fullest rank's parts. SGLang measures no activations: what its share leaves is for them and the graphs."""
-    fraction, free = plan.mem_fraction_static, card.memory - plan.reserved
+    fraction, free = plan.mem_fraction_static, gpu.memory - plan.reserved
     return (
         weights_part(model, plan.weights, plan.weight_shares, settings.tp_size, settings.pp_size),
         Part(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inspector.engines.common.served import GIB, Card
+from inspector.engines.common.served import GIB, Gpu
 
 Release = tuple[int, ...]
 
@@ -143,11 +143,11 @@ def _oldest(memory_mib: float, ranks: int) -> float:
     return share
 
 
-def in_use(card: Card, ranks: int, release: Release = NEWEST) -> int:
+def in_use(gpu: Gpu, ranks: int, release: Release = NEWEST) -> int:
     """Bytes that are in use before the weights are loaded.
 
     GPUs of more than 60 GiB but those of workstations (compute capability 12) are taken to reach each other's memory.
     Of memory shared with the CPU, SGLang counts what the system has available (get_available_gpu_memory).
     """
-    near = card.memory > 60 * GIB and (card.compute_capability or (9, 0))[0] < 12
-    return card.system_memory + CONTEXT_BYTES + (RANK_BYTES[release >= (0, 5, 3)] if ranks > 1 and near else 0)
+    near = gpu.memory > 60 * GIB and (gpu.compute_capability or (9, 0))[0] < 12
+    return gpu.system_memory + CONTEXT_BYTES + (RANK_BYTES[release >= (0, 5, 3)] if ranks > 1 and near else 0)

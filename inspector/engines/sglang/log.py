@@ -81,7 +81,7 @@ class SglangLog:
         if match := _VERSION.search(line):
             found.version = found.version or match[1].rstrip(".,)")
         if match := _DEVICE.search(line):
-            found.card = found.card or match[1].replace("_", " ")
+            found.gpu = found.gpu or match[1].replace("_", " ")
 
     def _settings(self, line: str) -> None:
         for match in _KEYWORD.finditer(line):

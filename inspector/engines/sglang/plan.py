@@ -18,7 +18,7 @@ from inspector.engines.common.ranks import (
     without,
 )
 from inspector.engines.common.served import ServedModel, served_model
-from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_cards
+from inspector.engines.common.unequal import same_share_note, served_shares, smallest, stage_gpus
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.sglang import budget
 from inspector.engines.sglang.cache_types import cache_type, check_cache
@@ -41,7 +41,7 @@ from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model import Architecture, Model
 from inspector.model.config.light import by_hand
-from inspector.verdict.fit import CardShare
+from inspector.verdict.fit import GpuShare
 
 BALANCE = 0.9
 """Ranks refuse a neighbour with less than this share of their own free memory."""
@@ -103,19 +103,19 @@ def _account(
         raise CannotTell(NO_FACTS)
     if spec.mixed:
         refuse_imbalance(spec, tensor)
-    card = rank_device(smallest(spec) if spec.mixed else spec)
-    cache = cache_type(workload, model, card, options.kv_cache_dtype)
-    check_cache(cache, served, card)
+    gpu = rank_device(smallest(spec) if spec.mixed else spec)
+    cache = cache_type(workload, model, gpu, options.kv_cache_dtype)
+    check_cache(cache, served, gpu)
     chosen = _settings(model.architecture, cache, workload.context, (tensor, pipeline), options)
     chosen = with_draft(chosen, options.draft, model, served)
-    plan = budget.plan(served, card, chosen)
+    plan = budget.plan(served, gpu, chosen)
     if plan is None:
         raise CannotTell(NO_WEIGHTS)
     tokens, share, request = plan.kv_tokens, plan.mem_fraction_static, plan.request_bytes
-    cards: tuple[CardShare, ...] = ()
+    gpus: tuple[GpuShare, ...] = ()
     if spec.mixed:
-        stages = stage_cards(tensor, pipeline)
-        cards = served_shares(spec, stages, [plan.weights] * pipeline, share, request, plan.slack)
+        stages = stage_gpus(tensor, pipeline)
+        gpus = served_shares(spec, stages, [plan.weights] * pipeline, share, request, plan.slack)
     most = max(workload.context, chosen.longest or 0)
     serving = Serving(
         engine="sglang",
@@ -138,7 +138,7 @@ def _account(
         longest_context=None if tokens is None else min(tokens, most),
         request_bytes=request,
         fits=plan.fits,
-        cards=cards,
+        cards=gpus,
         notes=(
             *((same_share_note("SGLang"),) if spec.mixed else ()),
             _NOTE,
@@ -154,7 +154,7 @@ def _account(
             *spec.notes,
         ),
     )
-    return serving.explained_by(lambda: explain_sglang(served, card, chosen, plan))
+    return serving.explained_by(lambda: explain_sglang(served, gpu, chosen, plan))
 
 
 def _settings(
@@ -198,7 +198,7 @@ def refuse_imbalance(spec: GpuSpec, tensor: int) -> None:
     Raises:
         UsageError: tensor parallelism over devices of which one has less than 0.9 of another's.
     """
-    free = [card.capacity if card.free is None else card.free for card in spec.cards]
+    free = [gpu.capacity if gpu.free is None else gpu.free for gpu in spec.cards]
     if tensor > 1 and min(free) < BALANCE * max(free):
         raise UsageError(
             f"SGLang refuses tensor parallelism over {spec.name}: 'The memory capacity is unbalanced'",

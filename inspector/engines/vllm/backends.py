@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from inspector.engines.common.cache_specs import sparse_latents
 from inspector.engines.common.cache_types import cache_name
-from inspector.engines.common.served import Card
+from inspector.engines.common.served import Gpu
 from inspector.engines.serving import CannotTell
 from inspector.engines.vllm.cache_types import STORED, TYPES
 from inspector.memory import Workload
@@ -27,27 +27,27 @@ SPARSE_12_SINCE = (0, 24)
 (mla_attention.py: _canonicalize_sparse_mla_kv_cache_dtype)."""
 
 
-def check_backends(layers: Sequence[Layer], card: Card, release: tuple[int, int]) -> None:
+def check_backends(layers: Sequence[Layer], gpu: Gpu, release: tuple[int, int]) -> None:
     """Refuse a GPU that has no kernels for a model's attention.
 
     Raises:
         CannotTell: that it has none.
     """
-    if card.compute_capability is None:
+    if gpu.compute_capability is None:
         return
-    major, minor = card.compute_capability
+    major, minor = gpu.compute_capability
     sparse = sparse_latents(layers)
     if not sparse and not any(isinstance(layer, CompressedAttention) for layer in layers):
         return
     if major not in SPARSE_MAJORS or (sparse and major == 12 and release < SPARSE_12_SINCE):
         version = ".".join(map(str, release))
         raise CannotTell(
-            f"vLLM {version} has no kernels for sparse latent attention on {card.name} (compute capability"
+            f"vLLM {version} has no kernels for sparse latent attention on {gpu.name} (compute capability"
             f" {major}.{minor})"
         )
 
 
-def cache_type(workload: Workload, model: Model, card: Card, release: tuple[int, int], asked: str | None = None) -> str:
+def cache_type(workload: Workload, model: Model, gpu: Gpu, release: tuple[int, int], asked: str | None = None) -> str:
     """The type of the KV cache: as asked for, else the checkpoint's own, else what backends and classes make of "auto",
     which is the precision that the model computes in.
 
@@ -55,9 +55,9 @@ def cache_type(workload: Workload, model: Model, card: Card, release: tuple[int,
         UsageError: vLLM has no such cache.
     """
     named, shape = cache_name(workload, model, asked, TYPES, STORED), model.architecture
-    if named != "auto" or card.compute_capability is None:
+    if named != "auto" or gpu.compute_capability is None:
         return named
-    major, since = card.compute_capability[0], by_hand("vllm_fp8_caches").get(shape.architecture or "")
+    major, since = gpu.compute_capability[0], by_hand("vllm_fp8_caches").get(shape.architecture or "")
     if major == 12 and sparse_latents(shape.layers) and release >= SPARSE_12_SINCE:
         return "fp8_ds_mla"
     return "fp8" if since is not None and major == 10 and release >= tuple(since) else "auto"

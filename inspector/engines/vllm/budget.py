@@ -14,7 +14,7 @@ from inspector.engines.common.cache_specs import CacheSettings, sparse_latents
 from inspector.engines.common.heads import DRAFT_TOKENS
 from inspector.engines.common.legal_layouts import LayoutRules, check_layout
 from inspector.engines.common.loaded_weights import ceil_div, rank_shares, stage_layers
-from inspector.engines.common.served import GIB, Card, ServedModel, has_latents
+from inspector.engines.common.served import GIB, Gpu, ServedModel, has_latents
 from inspector.engines.vllm.cache import Capacity, capacity, longest_context
 from inspector.engines.vllm.cache_types import TYPES
 from inspector.engines.vllm.loads import STATE_BYTES
@@ -124,25 +124,25 @@ class VllmPlan:
         return min(self.stages, key=lambda stage: stage.kv_pool + stage.unused)
 
 
-def batch_defaults(card: Card, version: VllmVersion) -> tuple[int, int]:
+def batch_defaults(gpu: Gpu, version: VllmVersion) -> tuple[int, int]:
     """(max_num_batched_tokens, max_num_seqs) of `vllm serve` where neither is given.
 
     vllm/engine/arg_utils.py: get_batch_defaults. From 70 GiB on, A100 apart, 8192 and 1024; below, 2048 and 256; since
     0.28 (not in 0.27) 16384 from 160 GiB on.
     """
-    if version.v1 and card.memory >= 160 * GIB and version.release >= (0, 28):
+    if version.v1 and gpu.memory >= 160 * GIB and version.release >= (0, 28):
         return 16384, 1024
-    if version.v1 and card.memory >= 70 * GIB and "a100" not in card.name.lower():
+    if version.v1 and gpu.memory >= 70 * GIB and "a100" not in gpu.name.lower():
         return 8192, 1024
     return 2048, 256
 
 
-def batch_sizes(card: Card, settings: VllmSettings) -> tuple[int, int]:
+def batch_sizes(gpu: Gpu, settings: VllmSettings) -> tuple[int, int]:
     """(tokens, sequences) of the largest step, settings before defaults.
 
     V0 (vllm/config.py: SchedulerConfig) takes a whole prompt in a step, and chunks it only from 32k on.
     """
-    tokens, sequences = batch_defaults(card, settings.version)
+    tokens, sequences = batch_defaults(gpu, settings.version)
     if not settings.version.v1 and settings.max_model_len <= 32768:
         tokens = max(settings.max_model_len, tokens)
     if settings.max_num_batched_tokens is not None:
@@ -152,7 +152,7 @@ def batch_sizes(card: Card, settings: VllmSettings) -> tuple[int, int]:
     return tokens, min(sequences, tokens)
 
 
-def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> CacheSettings:
+def cache_settings(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> CacheSettings:
     """The planner's settings. V0 knows no groups: windows cost their full length.
 
     Raises:
@@ -167,7 +167,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
             known_hint(settings.mamba_ssm_cache_dtype, sorted(_STATE_BYTES)),
         )
     kept = TYPES[settings.kv_cache_dtype]
-    tokens, _ = batch_sizes(card, settings)
+    tokens, _ = batch_sizes(gpu, settings)
     aligned = caches_prefixes(model, settings) and settings.version.aligned_states
     checkpoints = aligned and settings.version.checkpoint_blocks > 0 and model.checkpoint_alignment is not None
     stages, drafted = settings.pipeline_parallel_size, settings.draft_tokens if settings.draft is not None else 0
@@ -190,7 +190,7 @@ def cache_settings(model: ServedModel, card: Card, settings: VllmSettings) -> Ca
         encoder_budget=tokens,
         hybrid=settings.hybrid_kv_cache and settings.version.v1,
         latent_block_multiple=settings.version.latent_block_multiple,
-        packed_sparse_latents=settings.version.packs_sparse_latents(card.compute_capability),
+        packed_sparse_latents=settings.version.packs_sparse_latents(gpu.compute_capability),
     )
 
 
@@ -217,10 +217,10 @@ def graphs_in_budget(model: ServedModel, version: VllmVersion) -> bool:
     )
 
 
-def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[dict[str, int], ...] | None:
+def loaded_shares(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> tuple[dict[str, int], ...] | None:
     """Bytes of the weights on a rank of each stage by share, which sum to what "Model loading took" prints; None
     where they are not known."""
-    marlin = settings.version.mxfp4_kernel_is_marlin(card.compute_capability)
+    marlin = settings.version.mxfp4_kernel_is_marlin(gpu.compute_capability)
     stages = rank_shares(
         model,
         tensor_parallel=settings.tensor_parallel_size,
@@ -230,7 +230,7 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
         mxfp4="marlin" if marlin else "triton",
         # process_weights_after_loading dequantizes kv_b_proj for W_UK_T and W_UV; of a plain one they are views.
         copies=model.latents_packed,
-        workspace=settings.version.latent_workspace(card.compute_capability) if has_latents(model) else 0,
+        workspace=settings.version.latent_workspace(gpu.compute_capability) if has_latents(model) else 0,
     )
     if stages is not None and settings.draft is not None:
         drafts = rank_shares(
@@ -253,34 +253,34 @@ def loaded_shares(model: ServedModel, card: Card, settings: VllmSettings) -> tup
     )
 
 
-def loaded_weights(model: ServedModel, card: Card, settings: VllmSettings) -> tuple[int, ...] | None:
+def loaded_weights(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> tuple[int, ...] | None:
     """Their sums: bytes on a rank of each stage."""
-    stages = loaded_shares(model, card, settings)
+    stages = loaded_shares(model, gpu, settings)
     return None if stages is None else tuple(sum(shares.values()) for shares in stages)
 
 
 def rank_memory(
-    model: ServedModel, card: Card, settings: VllmSettings, stage_memory: Sequence[int] = ()
+    model: ServedModel, gpu: Gpu, settings: VllmSettings, stage_memory: Sequence[int] = ()
 ) -> tuple[RankMemory, ...] | None:
     """The budget of one rank of each stage; None where the weights are not known.
 
     `stage_memory`: bytes of each stage's smallest GPU, where the GPUs are not alike.
     """
-    weights = loaded_shares(model, card, settings)
+    weights = loaded_shares(model, gpu, settings)
     if weights is None:
         return None
     version, stages = settings.version, settings.pipeline_parallel_size
     utilization = settings.gpu_memory_utilization
     share = version.default_utilization if utilization is None else utilization
-    requests = [int(memory * share) for memory in stage_memory or (card.memory,) * stages]
-    tokens, sequences = batch_sizes(card, settings)
+    requests = [int(memory * share) for memory in stage_memory or (gpu.memory,) * stages]
+    tokens, sequences = batch_sizes(gpu, settings)
     sampler: Sampler = settings.sampler or version.sampler
     if not version.v1 and settings.max_model_len > 32768:
         sampler = "none"  # a chunk of a prompt yields no token, so V0's profile samples none
     outside = settings.non_torch
     if outside is None:
         ranks = settings.tensor_parallel_size * settings.data_parallel_size
-        outside = non_torch_bytes(version, ranks, compute_capability=card.compute_capability)
+        outside = non_torch_bytes(version, ranks, compute_capability=gpu.compute_capability)
     graphs = 0 if settings.enforce_eager else settings.graphs
     if graphs is None:
         drafted = settings.draft_tokens if settings.draft is not None else 0
@@ -295,7 +295,7 @@ def rank_memory(
             sequences=sequences,
             sampler=sampler,
             tensor_parallel=settings.tensor_parallel_size,
-            compute_capability=card.compute_capability,
+            compute_capability=gpu.compute_capability,
             last_stage=stage == stages - 1,
             later_stage=stage > 0,
         )
@@ -305,7 +305,7 @@ def rank_memory(
     return tuple(memory)
 
 
-def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: Sequence[int] = ()) -> VllmPlan | None:
+def plan(model: ServedModel, gpu: Gpu, settings: VllmSettings, stage_memory: Sequence[int] = ()) -> VllmPlan | None:
     """The whole account; None where the weights are not known. `stage_memory` as for `rank_memory`.
 
     Raises:
@@ -313,10 +313,10 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
         UnsupportedLayer: a layer without a cache rule.
     """
     check_settings(model, settings)
-    stages = rank_memory(model, card, settings, stage_memory)
+    stages = rank_memory(model, gpu, settings, stage_memory)
     if stages is None:
         return None
-    cache = cache_settings(model, card, settings)
+    cache = cache_settings(model, gpu, settings)
     pools = [stage.kv_pool for stage in stages]
     layers = settings.cached_layers(model)
     held = capacity(layers, cache, pools, printed_from_concurrency=settings.version.tokens_from_concurrency)
@@ -327,12 +327,12 @@ def plan(model: ServedModel, card: Card, settings: VllmSettings, stage_memory: S
         )
     fits = room and (held is None or held.blocks >= held.blocks_per_request)
     longest = longest_context(layers, cache, pools, settings.max_model_len) if room else 0
-    too_many = fits and held is not None and refuses_sequences(model, card, settings, held.blocks)
+    too_many = fits and held is not None and refuses_sequences(model, gpu, settings, held.blocks)
     most = 2 ** (held.blocks.bit_length() - 1) if held and too_many else None
     return VllmPlan(stages, held, fits and not too_many, longest, most)
 
 
-def refuses_sequences(model: ServedModel, card: Card, settings: VllmSettings, blocks: int) -> bool:
+def refuses_sequences(model: ServedModel, gpu: Gpu, settings: VllmSettings, blocks: int) -> bool:
     """Whether vLLM does not start with so few blocks for max_num_seqs: each sequence of a step that is captured whole
     in a CUDA graph needs a block of states. Pooling models, which sample nothing, have no such graphs.
 
@@ -342,7 +342,7 @@ def refuses_sequences(model: ServedModel, card: Card, settings: VllmSettings, bl
     captured = not settings.enforce_eager and settings.sampler != "none"
     if not (captured and settings.version.refuses_sequences and has_states(model)):
         return False
-    return batch_sizes(card, settings)[1] > blocks
+    return batch_sizes(gpu, settings)[1] > blocks
 
 
 def layout_rules(release: tuple[int, int]) -> LayoutRules:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from inspector.engines.common.cache_types import HeadBytes, KeptAs, fp4_head
 from inspector.engines.common.loaded_weights import ceil_div
-from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.common.served import Gpu, ServedModel
 from inspector.engines.serving import CannotTell
 from inspector.model.layers.full import Attention
 
@@ -71,7 +71,7 @@ TYPES: Mapping[str, KeptAs] = {
 get_kv_cache_spec)."""
 
 
-def check_cache(name: str, model: ServedModel, card: Card, release: tuple[int, int]) -> None:
+def check_cache(name: str, model: ServedModel, gpu: Gpu, release: tuple[int, int]) -> None:
     """Refuse a type that vLLM does not serve this model with on this GPU.
 
     Raises:
@@ -81,18 +81,18 @@ def check_cache(name: str, model: ServedModel, card: Card, release: tuple[int, i
     latents = any(row.widths for row in rows)
     if (latents and not kept.latents) or (rows and not latents and not kept.rows):
         raise CannotTell(f"vLLM has no KV cache of type {name} for {'latent' if latents else 'this kind of'} attention")
-    major = None if card.compute_capability is None else card.compute_capability[0]
+    major = None if gpu.compute_capability is None else gpu.compute_capability[0]
     older = name in FP4 and release < OTHERS_SINCE
     majors = NEWER_MAJORS if older else kept.majors
     if major is not None and majors and major not in majors:
-        raise CannotTell(f"vLLM has no kernels for a KV cache of type {name} on {card.name}")
+        raise CannotTell(f"vLLM has no kernels for a KV cache of type {name} on {gpu.name}")
     heads = [row for row in rows if isinstance(row, Attention)]
     if name in FP4:
         for row in heads:
             width = row.head_dim
             narrow = width == 64 and major not in (None, *NEWER_MAJORS)
             if narrow or width not in FP4_HEAD_DIMS or width != row.v_head_dim:
-                where = f"with heads of {width} on {card.name}"
+                where = f"with heads of {width} on {gpu.name}"
                 raise CannotTell(f"vLLM has no kernels for a KV cache of type {name} {where}")
     if name in TURBO and rows and not any(layer.states for layer in model.layers):
         raise CannotTell(f"vLLM keeps the first and last two layers unpacked beside {name}, which has no rule here")

@@ -13,9 +13,9 @@ from inspector.engines.common.comparison import (
     Comparison,
     Planned,
     cache_of,
-    card_of,
     degrees_of,
     finished,
+    gpu_of,
     note_settings,
     note_uncounted,
     predicted_parts,
@@ -29,7 +29,7 @@ from inspector.engines.common.layer_rules import UnsupportedLayer
 from inspector.engines.common.load_dtype import load_dtype
 from inspector.engines.common.log import LoggedRun, Number
 from inspector.engines.common.ranks import rank_device
-from inspector.engines.common.served import Card, served_model
+from inspector.engines.common.served import Gpu, served_model
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.backends import cache_type
@@ -73,20 +73,20 @@ def compare_vllm(
     """
     notes = [*run.notes]
     tensor, pipeline = degrees_of(run, "tensor_parallel_size", "pipeline_parallel_size")
-    card = card_of(run, spec, tensor * pipeline, notes)
+    gpu = gpu_of(run, spec, tensor * pipeline, notes)
     workload = workload_of(run, model, dtype, ("max_model_len",), notes)
     options = replace(_options(run, tensor, pipeline, notes), draft=draft)
     note_settings(run, model, notes, says_packing="dtype" in run.settings)
-    devices = card or stand_in(tensor * pipeline)
+    devices = gpu or stand_in(tensor * pipeline)
     serving, options = _counted(partial(plan, model, workload, devices), options)
     drafts = options.draft is not None or run.settings.get("speculative_config") in WITHOUT_WEIGHTS
     counted = {"enable_lora": options.max_loras is not None, "speculative_config": drafts}
     note_uncounted(run, notes, [name for name, known in counted.items() if known])
-    predicted = predicted_parts(serving, _PARTS, known_card=card is not None)
-    if card is not None:
+    predicted = predicted_parts(serving, _PARTS, known_gpu=gpu is not None)
+    if gpu is not None:
         predicted["max_concurrency"] = serving.max_concurrency
     predicted |= _of_printed_pool(run, model, workload, devices, options, tensor, pipeline)
-    return finished(run, predicted, serving, card, tensor * pipeline, notes)
+    return finished(run, predicted, serving, gpu, tensor * pipeline, notes)
 
 
 def _counted(plan: Callable[[VllmOptions], Serving], options: VllmOptions) -> tuple[Serving, VllmOptions]:
@@ -115,7 +115,7 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Vl
     for name in ("max_num_batched_tokens", "max_num_seqs"):
         if whole(logged.get(name), MAX_TOKENS) is None:
             notes.append(f"{name} is not in the log: the default for the GPU is counted")
-    free, memory = logged.get("free_at_start"), run.card_memory
+    free, memory = logged.get("free_at_start"), run.gpu_memory
     if type(free) is int and memory and memory - free > 0.02 * memory:
         notes.append(f"{(memory - free) / 1024**3:.2f} GiB of the GPU were in use when the engine started")
     return VllmOptions(
@@ -188,7 +188,7 @@ def _of_printed_pool(
     )
     try:
         chosen = with_draft(chosen, options.draft, model, served)
-        cache = budget.cache_settings(served, Card(spec.capacity, spec.name), chosen)
+        cache = budget.cache_settings(served, Gpu(spec.capacity, spec.name), chosen)
         held = capacity(
             chosen.cached_layers(served),
             cache,

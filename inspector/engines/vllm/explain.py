@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.engines.common.cache_specs import CacheSettings
 from inspector.engines.common.explain import weights_part
-from inspector.engines.common.served import Card, ServedModel
+from inspector.engines.common.served import Gpu, ServedModel
 from inspector.engines.vllm.budget import (
     RankMemory,
     VllmPlan,
@@ -27,14 +27,14 @@ from inspector.memory.estimate import Part
 _MEASURED = "measured; see benchmarks/fitted.json"
 
 
-def explain_vllm(model: ServedModel, card: Card, settings: VllmSettings, plan: VllmPlan) -> tuple[Part, ...]:
+def explain_vllm(model: ServedModel, gpu: Gpu, settings: VllmSettings, plan: VllmPlan) -> tuple[Part, ...]:
     """The tightest rank's parts, in the order in which vLLM fills the GPU; the pool ends with what it holds."""
     rank = plan.tightest
     ranks = settings.tensor_parallel_size
-    outside = non_torch_range(settings.version, ranks, card.compute_capability) or (None, None)
+    outside = non_torch_range(settings.version, ranks, gpu.compute_capability) or (None, None)
     return (
         weights_part(model, rank.weights, rank.weight_shares, ranks, settings.pipeline_parallel_size),
-        _activations(model, card, settings, rank),
+        _activations(model, gpu, settings, rank),
         Part(
             "non_torch",
             rank.non_torch,
@@ -52,12 +52,12 @@ def explain_vllm(model: ServedModel, card: Card, settings: VllmSettings, plan: V
             low=max(0, rank.graphs - GRAPH_SPREAD) if rank.graphs else None,
             high=rank.graphs + GRAPH_SPREAD if rank.graphs else None,
         ),
-        _pool(model, card, settings, plan),
+        _pool(model, gpu, settings, plan),
     )
 
 
-def _activations(model: ServedModel, card: Card, settings: VllmSettings, rank: RankMemory) -> Part:
-    tokens, sequences = batch_sizes(card, settings)
+def _activations(model: ServedModel, gpu: Gpu, settings: VllmSettings, rank: RankMemory) -> Part:
+    tokens, sequences = batch_sizes(gpu, settings)
     width, bytes_ = model.hidden_size, model.element_bytes
     inner = -(-(model.intermediate_size or 0) // settings.tensor_parallel_size)
     sampler = settings.sampler or settings.version.sampler
@@ -109,17 +109,17 @@ def _graphs_text(model: ServedModel, settings: VllmSettings) -> str:
     return f"CUDA graphs of {layers} layers, {where}"
 
 
-def _pool(model: ServedModel, card: Card, settings: VllmSettings, plan: VllmPlan) -> Part:
+def _pool(model: ServedModel, gpu: Gpu, settings: VllmSettings, plan: VllmPlan) -> Part:
     rank, held, version = plan.tightest, plan.capacity, settings.version
     share = settings.gpu_memory_utilization
     share = version.default_utilization if share is None else share
     less = "weights - activations - non torch" + (" - graphs" if graphs_in_budget(model, version) else "")
-    cache = cache_settings(model, card, settings)
+    cache = cache_settings(model, gpu, settings)
     parts = [] if held is None else _capacity(model, settings, cache, plan)
     return Part(
         "kv_pool",
         rank.kv_pool,
-        f"{card.memory:,} B x gpu_memory_utilization {share:g} - {less}",
+        f"{gpu.memory:,} B x gpu_memory_utilization {share:g} - {less}",
         "vllm/v1/worker/gpu_worker.py: determine_available_memory",
         tuple(parts),
     )

@@ -136,7 +136,7 @@ class VllmLog:
         self._sizes(line)
         self._budget(line)
         if match := _DEVICE.search(line):
-            self.found.card = self.found.card or (match[1] or match[2]).replace("_", " ")
+            self.found.gpu = self.found.gpu or (match[1] or match[2]).replace("_", " ")
 
     def _start(self, line: str) -> None:
         found = self.found
@@ -196,13 +196,13 @@ class VllmLog:
     def _budget(self, line: str) -> None:
         found = self.found
         if match := _BUDGET.search(line):
-            found.card_memory, found.settings["gpu_memory_utilization"] = gib(match[1]), number(match[2])
+            found.gpu_memory, found.settings["gpu_memory_utilization"] = gib(match[1]), number(match[2])
         elif match := _TOTAL.search(line):
-            found.card_memory = gib(match[1])
+            found.gpu_memory = gib(match[1])
         elif match := _SHARE.search(line):
             found.settings["gpu_memory_utilization"] = number(match[1])
         if match := _FREE.search(line):
-            found.card_memory = gib(match[2])
+            found.gpu_memory = gib(match[2])
             found.settings["free_at_start"] = gib(match[1])
         for pattern in (_DESIRED, _EQUIVALENT):
             if match := pattern.search(line):

@@ -20,8 +20,8 @@ from inspector.engines.common.ranks import (
     unified_note,
     without,
 )
-from inspector.engines.common.served import Card, ServedModel, VisionFacts, served_model
-from inspector.engines.common.unequal import same_share_note, served_shares, stage_cards, stage_memory
+from inspector.engines.common.served import Gpu, ServedModel, VisionFacts, served_model
+from inspector.engines.common.unequal import same_share_note, served_shares, stage_gpus, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
 from inspector.engines.vllm.backends import cache_type, check_backends
@@ -35,7 +35,7 @@ from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
 from inspector.memory import Workload
 from inspector.model import Model
-from inspector.verdict.fit import CardShare
+from inspector.verdict.fit import GpuShare
 
 
 def plan_vllm(
@@ -92,29 +92,29 @@ def _account(
     if served is None:
         raise CannotTell(NO_FACTS)
     # The first device's memory sets the batch sizes: the front end asks for it (arg_utils.py: get_batch_defaults).
-    card = rank_device(spec.cards[0])
+    gpu = rank_device(spec.cards[0])
     adapters = served_adapters(options)
-    chosen = _chosen(model, served, workload, card, options, adapters, (tensor, pipeline))
-    stages = stage_cards(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
+    chosen = _chosen(model, served, workload, gpu, options, adapters, (tensor, pipeline))
+    stages = stage_gpus(tensor, pipeline, chosen.data_parallel_size) if spec.mixed else ()
     memory = stage_memory(spec, stages) if stages else ()
-    plan = budget.plan(served, card, chosen, memory)
+    plan = budget.plan(served, gpu, chosen, memory)
     if plan is None:
         raise CannotTell(NO_WEIGHTS)
     held = plan.capacity
     most = max(workload.context, model.architecture.longest_context or 0)
-    longest = budget.plan(served, card, replace(chosen, max_model_len=most), memory)
+    longest = budget.plan(served, gpu, replace(chosen, max_model_len=most), memory)
     request = 0 if held is None else held.blocks_per_request * held.block_bytes
-    cards: tuple[CardShare, ...] = ()
+    gpus: tuple[GpuShare, ...] = ()
     if stages:
         taken = [stage.requested - stage.kv_pool - stage.unused for stage in plan.stages]
-        cards = served_shares(spec, stages, taken, _share(chosen), request)
+        gpus = served_shares(spec, stages, taken, _share(chosen), request)
     serving = Serving(
         engine="vllm",
         engine_version=".".join(map(str, chosen.version.release)),
         gpu=spec.name,
         count=spec.count,
-        capacity=next((each.capacity for each in cards if each.tightest), spec.capacity),
-        settings=_shown(card, chosen, served.compute) | _shown_adapters(adapters),
+        capacity=next((each.capacity for each in gpus if each.tightest), spec.capacity),
+        settings=_shown(gpu, chosen, served.compute) | _shown_adapters(adapters),
         per_gpu=_rank_parts(plan.tightest),
         kv_tokens=None if held is None else held.tokens_printed,
         kv_blocks=None if held is None else held.blocks,
@@ -124,23 +124,23 @@ def _account(
         unused=plan.tightest.unused,
         fits=plan.fits,
         starts_with={} if plan.most_sequences is None else {"max_num_seqs": plan.most_sequences},
-        cards=cards,
+        cards=gpus,
         notes=(
-            *_refusals(model, card, chosen, plan),
+            *_refusals(model, gpu, chosen, plan),
             *(_mixed_notes(pipeline) if stages else ()),
             *((ADAPTER_NOTE,) if adapters else ()),
             *draft_notes(options.draft),
             *(*unified_note(spec), *served.notes, *spec.notes),
         ),
     )
-    return serving.explained_by(lambda: explain_vllm(served, card, chosen, plan))
+    return serving.explained_by(lambda: explain_vllm(served, gpu, chosen, plan))
 
 
 def _chosen(
     model: Model,
     served: ServedModel,
     workload: Workload,
-    card: Card,
+    gpu: Gpu,
     options: VllmOptions,
     adapters: ServedAdapters | None,
     degrees: tuple[int, int],
@@ -151,9 +151,9 @@ def _chosen(
         CannotTell: it has no such cache or no kernels for the attention, or nothing is known of what drafts.
     """
     chosen, shape = _settings(workload, options, *degrees), model.architecture
-    check_backends(shape.layers, card, chosen.version.release)
-    kept_as = cache_type(workload, model, card, chosen.version.release, options.kv_cache_dtype)
-    check_cache(kept_as, served, card, chosen.version.release)
+    check_backends(shape.layers, gpu, chosen.version.release)
+    kept_as = cache_type(workload, model, gpu, chosen.version.release, options.kv_cache_dtype)
+    check_cache(kept_as, served, gpu, chosen.version.release)
     chosen = replace(chosen, kv_cache_dtype=kept_as)
     if adapters is not None:
         ranks = math.prod(degrees) * chosen.data_parallel_size
@@ -163,13 +163,13 @@ def _chosen(
     return with_draft(chosen, options.draft, model, served)
 
 
-def _refusals(model: Model, card: Card, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
+def _refusals(model: Model, gpu: Gpu, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
     """Why it does not start, where that is not for want of memory."""
     most = most_length(model.architecture, chosen.version.release)
     notes = length_note(chosen.max_model_len, most or chosen.max_model_len, "vLLM", OVERRIDE)
     if plan.most_sequences is None or plan.capacity is None:
         return notes
-    _, sequences = budget.batch_sizes(card, chosen)
+    _, sequences = budget.batch_sizes(gpu, chosen)
     return (
         f"vLLM refuses to start with max_num_seqs {sequences}: each of the sequences needs a block of states, and the"
         f" pool has {plan.capacity.blocks}. --max-num-seqs {plan.most_sequences} is enough",
@@ -201,9 +201,9 @@ def _share(chosen: budget.VllmSettings) -> float:
     return chosen.version.default_utilization if given is None else given
 
 
-def _shown(card: Card, chosen: budget.VllmSettings, compute: str) -> dict[str, Any]:
+def _shown(gpu: Gpu, chosen: budget.VllmSettings, compute: str) -> dict[str, Any]:
     """The settings as the account shows them, defaults filled in."""
-    tokens, sequences = budget.batch_sizes(card, chosen)
+    tokens, sequences = budget.batch_sizes(gpu, chosen)
     return {
         "dtype": DTYPE_NAMES[compute],
         "max_model_len": chosen.max_model_len,

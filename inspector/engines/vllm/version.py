@@ -149,7 +149,7 @@ class VllmVersion:
         vllm/v1/attention/backends/mla/flashinfer_mla.py: g_fi_workspace, 128 MiB, where a GPU's list of backends
         (vllm/platforms/cuda.py) names FLASHINFER_MLA; since 0.26 at the latest (not in 0.24) it is made when it is
         used, and 0.10 imports no more than it uses. cutlass_mla.py: g_sm100_workspace, as much, on Blackwell's
-        data-center cards in all versions. The log of DeepSeek-V2-Lite (0.19, H100) is met to 0.01 % with it.
+        data-center GPUs in all versions. The log of DeepSeek-V2-Lite (0.19, H100) is met to 0.01 % with it.
         """
         major = compute_capability[0] if compute_capability else 9
         cutlass = LATENT_WORKSPACE if major == 10 else 0

@@ -474,7 +474,7 @@ class TrainingEstimate:
         reserved_range: where that is the median of replayed steps, their 10th and 90th percentile.
         measured: what `--measure` found: weights, optimizer_states, the peak of each pass, and the peak of all.
         sharding: over how many GPUs; all sizes are those of the fullest one.
-        off_card: what its process keeps elsewhere: parts "host_memory" and "disk".
+        off_gpu: what its process keeps elsewhere: parts "host_memory" and "disk".
         layout: where one was asked for: what is proposed for a number of GPUs, of which this is the one with the least
             memory (inspector.advice.layouts).
     """
@@ -489,7 +489,7 @@ class TrainingEstimate:
     warnings: tuple[str, ...] = ()
     sharding: Sharding = field(default_factory=Sharding)
     measured: Mapping[str, int] = field(default_factory=dict)
-    off_card: tuple[Part, ...] = ()
+    off_gpu: tuple[Part, ...] = ()
     reserved: int | None = None
     reserved_range: tuple[int, int] | None = None
     layout: Proposal | None = None
@@ -530,4 +530,4 @@ class TrainingEstimate:
 
     def part(self, name: str) -> Part | None:
         """The part of that name, where there is one."""
-        return next((part for part in (*self.parts, *self.off_card) if part.name == name), None)
+        return next((part for part in (*self.parts, *self.off_gpu) if part.name == name), None)

@@ -23,7 +23,7 @@ IN_MEMORY = 10**9
 """Parameters that stay in memory all the same (offload_param.max_in_cpu)."""
 
 
-def off_card(
+def off_gpu(
     setup: TrainingSetup,
     sharding: Sharding,
     *,

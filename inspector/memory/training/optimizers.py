@@ -129,16 +129,16 @@ def _bitsandbytes(name: str, trained: Trained, part: Callable[[float | None, str
     states, paged, eight = 1 if "lion" in name else 2, name.startswith("paged"), name.endswith("8bit")
     formula = f"{states} x " + (f"(1 B + 4 B / {BLOCK})" if eight else "4 B")
 
-    def on_card(shape: tuple[int, ...]) -> float:
+    def on_gpu(shape: tuple[int, ...]) -> float:
         values = math.prod(shape)
         if not eight or values < SMALLEST_8BIT:
             return 0 if paged and values >= SMALLEST_PAGED else 4 * states * values
         scales = 4 * -(-values // BLOCK)
         return states * (scales + (0 if paged and values >= SMALLEST_PAGED else values))
 
-    size = trained.sum(on_card)
+    size = trained.sum(on_gpu)
     if size is None:
-        size = math.ceil(on_card((trained.total,)))
+        size = math.ceil(on_gpu((trained.total,)))
     if paged:
         formula += f"; the states of tensors with {SMALLEST_PAGED:,} values or more are paged, scales stay on the GPU"
     return part(size, f"{trained.total:,} trainable parameters x {formula}", BITSANDBYTES)

@@ -56,7 +56,7 @@ class Rank:
     experts: int = 0
     norms: int = 0
 
-    def over(self, size: int, cards: int, sharding: Sharding) -> int:
+    def over(self, size: int, gpus: int, sharding: Sharding) -> int:
         """Bytes that are proportional to the parameters, divided over data-parallel GPUs.
 
         Those that have other experts are not among the GPUs that divide an expert: of DP ranks, DP / EP hold the same.
@@ -65,7 +65,7 @@ class Rank:
         425
         """
         experts = size * self.experts // self.total if sharding.ep > 1 and self.total else 0
-        return _up(size - experts, cards) + _up(experts, max(1, cards // sharding.ep))
+        return _up(size - experts, gpus) + _up(experts, max(1, gpus // sharding.ep))
 
 
 def refuse_layout(model: Model, setup: TrainingSetup, sharding: Sharding) -> None:

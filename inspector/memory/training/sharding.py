@@ -203,10 +203,10 @@ class Sharding(ZeroSettings):
     def shards(self) -> tuple[int, int, int]:
         """Over how many GPUs weights, gradients and optimizer states are split by data parallelism."""
         # Context-parallel ranks hold the same weights and join the group that shards them.
-        cards = self.ddp * self.cp
+        gpus = self.ddp * self.cp
         if self.fsdp > 1:
             return (self.fsdp * self.cp,) * 3
-        return (cards if self.zero == 3 else 1, cards if self.zero in (2, 3) else 1, cards if self.zero else 1)
+        return (gpus if self.zero == 3 else 1, gpus if self.zero in (2, 3) else 1, gpus if self.zero else 1)
 
     @property
     def away(self) -> frozenset[str]:

@@ -19,7 +19,7 @@ from inspector.memory.training.objectives.generation import generating, generati
 from inspector.memory.training.objectives.heads import objective_head
 from inspector.memory.training.objectives.models import beside, why_not, with_own_head
 from inspector.memory.training.objectives.scoring import scored
-from inspector.memory.training.offload import off_card
+from inspector.memory.training.offload import off_gpu
 from inspector.memory.training.optimizers import Trained, optimizer_states, paged_bytes, step_temporaries
 from inspector.memory.training.phases import PHASES, Block, Moment, Passes, Scored, moments
 from inspector.memory.training.profiles import Found, find_profile
@@ -123,14 +123,13 @@ def _alone(
         stages = stages_of(sharding)
         own = rank_sizes(sizes, sharding)
         run = None if images is None else vision_run(images, model, table_setup, own)
-        cards = [
-            _Card(model, workload, setup, sharding, tensors, found, what, own, stage, run).estimate()
-            for stage in stages
+        gpus = [
+            _Gpu(model, workload, setup, sharding, tensors, found, what, own, stage, run).estimate() for stage in stages
         ]
     except MissingSize as missing:
         return states_only(model, workload, setup, sharding, f"config.json does not give {missing}")
-    fullest = max(cards, key=lambda card: (card.peak is None, card.peak or 0))
-    reserved = [card.reserved for card in cards]
+    fullest = max(gpus, key=lambda gpu: (gpu.peak is None, gpu.peak or 0))
+    reserved = [gpu.reserved for gpu in gpus]
     if None not in reserved:
         return replace(fullest, reserved=max(size or 0 for size in reserved))
     usual = None if fullest.peak is None else usually_reserved(fullest.peak, setup, sharding)
@@ -152,7 +151,7 @@ def _entries(
 
 
 @dataclass(frozen=True, slots=True)
-class _Card:
+class _Gpu:
     """One GPU of a run."""
 
     model: Model
@@ -211,7 +210,7 @@ class _Card:
                 *self.found.notes,
             ),
             sharding=sharding,
-            off_card=self._off_card(owned, trained, gradient_bytes),
+            off_gpu=self._off_gpu(owned, trained, gradient_bytes),
             reserved=reserved_bytes(passes, optimizer, rank, setup, sharding, self._holes(own)) + always
             if known and knows_reserved(setup, sharding)
             else None,
@@ -303,14 +302,14 @@ class _Card:
             states = replace(states, bytes=0, formula="on NVMe" if "optimizer" in self.sharding.nvme else "on the CPU")
         return held, states
 
-    def _off_card(self, owned: tuple[Part, Part], trained: Trained, gradient_bytes: int) -> tuple[Part, ...]:
+    def _off_gpu(self, owned: tuple[Part, Part], trained: Trained, gradient_bytes: int) -> tuple[Part, ...]:
         """What this GPU's process keeps in the host's memory and on disk."""
         sharding, away = self.sharding, self.sharding.away
         kept = 0
         if "activations" in away:
             found = replace(self, sharding=replace(sharding, offload=tuple(set(sharding.offload) - {"activations"})))
             kept = max(moment.kept for moment in found._passes(gradient_bytes))
-        return off_card(
+        return off_gpu(
             self.setup,
             replace(sharding, offload=(*sharding.offload, "optimizer")) if "params" in away else sharding,
             weights=owned[0].bytes or 0,
@@ -322,16 +321,16 @@ class _Card:
         )
 
     def _step(self, trained: Trained, rank: Rank) -> Part:
-        setup, cards = self.setup, self.sharding.shards[2]
+        setup, gpus = self.setup, self.sharding.shards[2]
         if self.sharding.away & {"optimizer", "params"}:
             return Part("temporaries", 0, "none: the optimizer steps on the CPU", SOURCE)
         step = step_temporaries(setup, trained)
         if self.what.saved:
             beside = step_temporaries(_base_setup(setup), Trained(self.what.saved, self.what.saved))
             step = replace(step, bytes=(step.bytes or 0) + (beside.bytes or 0))
-        if cards > 1:
+        if gpus > 1:
             step = replace(
-                step, bytes=rank.over(step.bytes or 0, cards, self.sharding), formula=f"({step.formula}) / {cards} GPUs"
+                step, bytes=rank.over(step.bytes or 0, gpus, self.sharding), formula=f"({step.formula}) / {gpus} GPUs"
             )
         return step
 
@@ -460,8 +459,8 @@ class _Card:
         block = layers[0].forward.end
         kept = f"{len(layers)} blocks; the first keeps {sizes.text(block)} = {sizes.bytes_of(block):,} B"
         given = "" if peak.rest >= 0 else f", less {-peak.rest:,} B that the block at work has let go of"
-        cards = f"; {more}" if more else ""
-        at_work = f"of the stretch at work in the {peak.phase} pass{cards}"
+        gpus = f"; {more}" if more else ""
+        at_work = f"of the stretch at work in the {peak.phase} pass{gpus}"
         if peak.phase == "generation":
             at_work = generation_text(self.workload, self.setup, self.sharding)
         return (

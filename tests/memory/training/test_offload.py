@@ -1,4 +1,4 @@
-"""What is kept off the card, against DeepSpeed's own estimators and its defaults."""
+"""What is kept off the GPU, against DeepSpeed's own estimators and its defaults."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def size(training: TrainingEstimate, name: str) -> int | None:
 
 
 @pytest.mark.parametrize(
-    ("zero", "offload", "card", "host"),
+    ("zero", "offload", "gpu", "host"),
     [
-        # estimate_zero2_model_states_mem_needs: 2 P on the card and 16 P on the node with offload; else 2 P + 18 P / n;
+        # estimate_zero2_model_states_mem_needs: 2 P on the GPU and 16 P on the node with offload; else 2 P + 18 P / n;
         # beside the 16 or 18 P of the node, a 16-bit copy of weights, or in stage 3 of gradients (by the source)
         (2, ("optimizer",), 2, 16 + 2),
         # of which the step takes 2 P / n more: the share's gradients are put together while the old ones are there
@@ -45,12 +45,12 @@ def size(training: TrainingEstimate, name: str) -> int | None:
     ],
 )
 def test_states_are_what_deepspeeds_estimators_say(
-    llama: Model, zero: int, offload: tuple[str, ...], card: float, host: int
+    llama: Model, zero: int, offload: tuple[str, ...], gpu: float, host: int
 ) -> None:
-    """DeepSpeed 0.19 over 8 cards of a node, without its factor of 1.5 for buffers and the largest layer."""
+    """DeepSpeed 0.19 over 8 GPUs of a node, without its factor of 1.5 for buffers and the largest layer."""
     training = estimate(llama, ddp=8, zero=zero, offload=offload, reduce_bucket_size=0, param_persistence_threshold=0)
     steady = training.phases["optimizer"]
-    assert steady == pytest.approx(card * P, abs=2**20)
+    assert steady == pytest.approx(gpu * P, abs=2**20)
     assert (size(training, "host_memory") or 0) * 8 == pytest.approx(host * P, abs=2**20)
 
 
@@ -58,7 +58,7 @@ def test_zero_3_casts_the_gradients_of_one_group_at_a_time(llama: Model) -> None
     """2 B of weights, 2 of gradients, 12 of masters and states a parameter; and for 1e9 of them 2 for gradients that
     are put together, and 4 for their cast. DeepSpeed's estimator says 18 B a parameter, without the former."""
     none = {"reduce_bucket_size": 0, "param_persistence_threshold": 0}
-    one, eight = (estimate(llama, ddp=cards, zero=3, **none).phases["optimizer"] for cards in (1, 8))
+    one, eight = (estimate(llama, ddp=gpus, zero=3, **none).phases["optimizer"] for gpus in (1, 8))
     assert one == pytest.approx(16 * P + 6 * 10**9, abs=2**20)
     assert eight == pytest.approx(2 * P + 6 * 10**9, abs=2**20)
     assert eight == pytest.approx(22 * P / 8, rel=0.002)
@@ -79,7 +79,7 @@ def test_on_nvme_the_host_keeps_deepspeeds_buffers(llama: Model) -> None:
     assert size(eight, "weights") == 2 * P // 8
 
 
-def test_nvme_leaves_the_card_what_the_cpu_leaves_it(llama: Model) -> None:
+def test_nvme_leaves_the_gpu_what_the_cpu_leaves_it(llama: Model) -> None:
     cpu, disk = (estimate(llama, ddp=8, zero=3, **{where: CPU}) for where in ("offload", "nvme"))
     assert cpu.phases == disk.phases
     assert size(cpu, "disk") is None

@@ -82,7 +82,7 @@ def test_low_rank_states_hold_two_moments_and_a_projection() -> None:
     assert size("galore", optimizer_rank=4) == 2 * (low + 2 * (96 * 32 + 32 + 7)) == size("apollo", optimizer_rank=4)
 
 
-def test_8_bit_states_leave_small_tensors_in_fp32_and_paged_ones_leave_the_card() -> None:
+def test_8_bit_states_leave_small_tensors_in_fp32_and_paged_ones_leave_the_gpu() -> None:
     """4,095 values stay fp32; 4,096 have 16 scales; 200,000 are paged, their 782 scales are not."""
     trained = Trained(4095 + 4096 + 200_000, 200_000, (((4095,), 1), ((4096,), 1)), (((200, 1000), 1),))
     small, medium, large = 2 * 4 * 4095, 2 * (4096 + 4 * 16), 2 * (200_000 + 4 * 782)

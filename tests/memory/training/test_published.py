@@ -179,7 +179,7 @@ def test_a_7b_with_adapters_and_four_sequences_does_not_fit_40_gb() -> None:
 
 
 def test_a_65b_under_qlora_fits_48_gb() -> None:
-    """Dettmers et al. (2023), abstract: a 65B on one 48 GB card, with paged optimizers and rank 64."""
+    """Dettmers et al. (2023), abstract: a 65B on one 48 GB GPU, with paged optimizers and rank 64."""
     settings = {"method": "qlora r=64 all linear layers", "paged_optimizer": True, "gradient_checkpointing": True}
     predicted, capacity, fitted, _ = predict_peak(
         case("QLoRA paper", "LLaMA-65B", settings, {"fits_on_gb": 48}, quant="nf4 + double quant")

@@ -1,4 +1,4 @@
-"""A card's share against what torch's own classes hold on two processes (tests/oracles/training_ranks.py)."""
+"""A GPU's share against what torch's own classes hold on two processes (tests/oracles/training_ranks.py)."""
 
 from __future__ import annotations
 

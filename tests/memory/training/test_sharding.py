@@ -1,4 +1,4 @@
-"""A card's share of a run, against numbers worked out by hand."""
+"""A GPU's share of a run, against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MASTERS = TrainingSetup(precision="bf16-master", optimizer_impl="fused")
 def test_zero_divides_states_then_gradients_then_weights(
     llama: Model, zero: int | None, weights: float, gradients: float, states: float
 ) -> None:
-    """Figure 1 of the ZeRO paper: 2 + 2 + K bytes a parameter with K = 12, over 8 cards. Before the step stage 1 has
+    """Figure 1 of the ZeRO paper: 2 + 2 + K bytes a parameter with K = 12, over 8 GPUs. Before the step stage 1 has
     all gradients and its share of them apart; stages 2 and 3 put the share's (of stage 3, those of 1e9 parameters)
     together and cast them."""
     none = {"reduce_bucket_size": 0, "param_persistence_threshold": 0} if zero else {}
@@ -115,7 +115,7 @@ def test_tensor_parallel_divides_matrices_and_logits_but_not_norms(llama: Model)
 
 
 def test_the_first_pipeline_stage_holds_as_many_microbatches_as_there_are_stages(llama: Model) -> None:
-    """16 of 32 blocks on each of two stages, whose inputs are kept twice on the first: as much as on one card."""
+    """16 of 32 blocks on each of two stages, whose inputs are kept twice on the first: as much as on one GPU."""
     setup = TrainingSetup(checkpointing="full", logits="chunked", optimizer="sgd")
     two, first = (estimate(llama, setup, context=65536, pp=2, grad_accum=count) for count in (2, 8))
     assert size(first, "weights") < 0.6 * 2 * P
@@ -128,7 +128,7 @@ def test_context_parallel_is_a_shorter_sequence(llama: Model) -> None:
     assert size(estimate(llama, setup, context=8192, cp=4), "logits") == 12 * 2048 * 128_256
 
 
-def test_what_is_offloaded_is_not_on_the_card(llama: Model) -> None:
+def test_what_is_offloaded_is_not_on_the_gpu(llama: Model) -> None:
     setup = TrainingSetup(checkpointing="full")
     offloaded = estimate(llama, setup, ddp=8, zero=3, offload=("optimizer", "params"))
     assert size(offloaded, "weights") == size(offloaded, "optimizer_states") == 0
@@ -171,8 +171,8 @@ def test_impossible_layouts_are_refused(sharding: dict[str, Any]) -> None:
         Sharding(**sharding)
 
 
-def test_more_cards_never_take_more_on_the_fullest(llama: Model) -> None:
+def test_more_gpus_never_take_more_on_the_fullest(llama: Model) -> None:
     for setup in (TrainingSetup(), TrainingSetup(method="lora"), MASTERS):
         for kind in ("fsdp", "tp", "cp"):
-            peaks = [estimate(llama, setup, 4096, **{kind: cards}).peak or 0 for cards in (2, 4, 8)]
+            peaks = [estimate(llama, setup, 4096, **{kind: gpus}).peak or 0 for gpus in (2, 4, 8)]
             assert peaks == sorted(peaks, reverse=True)

@@ -126,11 +126,11 @@ def test_a_case_of_unforeseen_facts_is_named_and_stops_no_run() -> None:
         "engine": "torchtitan",
         "settings": OP | {"seq_len": None},
     }
-    card = score([row, {**unread, "model_id": "a/b", "measured": {"peak_gib": 1.0}}, case("8B", ROWS[0][1], 82.4)])
-    reasons = dict(card.unscored)
+    gpu = score([row, {**unread, "model_id": "a/b", "measured": {"peak_gib": 1.0}}, case("8B", ROWS[0][1], 82.4)])
+    reasons = dict(gpu.unscored)
     assert "window" in reasons["no-window"]
     assert "cannot be read" in reasons["no-length"]
-    assert len(card.scores) == 1
+    assert len(gpu.scores) == 1
 
 
 def test_a_microbatch_of_one_with_compiled_loss() -> None:

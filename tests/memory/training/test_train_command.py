@@ -1,4 +1,4 @@
-"""`llm-inspect train` and its Python twin: the same numbers, DESIGN's keys, and a verdict for a card."""
+"""`llm-inspect train` and its Python twin: the same numbers, DESIGN's keys, and a verdict for a GPU."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_record_has_the_agreed_keys_and_parts_that_sum_to_the_peak(capsys: p
     assert sum(training[name] for name in shares) == training["peak"] == max(training["phases"].values())
 
 
-def test_a_card_gets_a_verdict_on_training_not_on_inference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gpu_gets_a_verdict_on_training_not_on_inference(capsys: pytest.CaptureFixture[str]) -> None:
     found = record(capsys, "--gpu", "8GiB", "--gpu", "80GiB")
     assert [fit["fits"] for fit in found["fit"]] == [False, True]
     assert found["fit"][0]["needed"] > found["training"]["peak"]

@@ -81,7 +81,7 @@ def test_qlora_holds_4127_thousandths_of_bits_a_weight_and_the_rest_in_fp32() ->
     assert mixed - size(train(method="qlora"), "weights") == 2 * kept
 
 
-def test_a_7b_under_qlora_fits_a_24_gb_card_and_its_full_training_does_not() -> None:
+def test_a_7b_under_qlora_fits_a_24_gb_gpu_and_its_full_training_does_not() -> None:
     """Dettmers et al. (2023) tune a 33B on 24 GB and a 65B on 48 GB."""
     how = {"gpus": ("24GiB",), "context": 2048, "offline": True}
     name = "mistralai/Mistral-7B-v0.1"

@@ -43,7 +43,7 @@ def load() -> Any:
     import logging
     from types import SimpleNamespace
 
-    stub.card()
+    stub.gpu()
     from sglang.srt import runtime_context
     from sglang.srt.arg_groups import model_override_base, overrides
     from sglang.srt.configs import hybrid_arch, model_config

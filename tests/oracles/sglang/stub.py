@@ -110,7 +110,7 @@ MEMORY_MIB = 143771
 """Of an H200, as its driver has it."""
 
 
-def card(memory_mib: int = MEMORY_MIB, name: str = "NVIDIA H200", capability: tuple[int, int] = (9, 0)) -> None:
+def gpu(memory_mib: int = MEMORY_MIB, name: str = "NVIDIA H200", capability: tuple[int, int] = (9, 0)) -> None:
     """A GPU, for the resolution of arguments alone: call it before the imports."""
     cuda: Any = torch.cuda
     properties = types.SimpleNamespace(

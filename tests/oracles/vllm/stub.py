@@ -228,7 +228,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Meta(TorchFunctionMode):
-    """Sends every tensor that is asked for on the card to the meta device."""
+    """Sends every tensor that is asked for on the GPU to the meta device."""
 
     def __init__(self, big=False):
         super().__init__()
