@@ -82,14 +82,22 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None, every: int 
         label,
     )
     built = build(model.model_type, config, Step(attention="eager"), encoder=model.encoder)
-    full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
+    return {"name": model.name, "held_out": model.held_out, **described(built, config), "cases": cases}
+
+
+def described(built: Any, config: dict[str, Any], parts: bool = False) -> dict[str, Any]:
+    """A built model as the estimate reads it: its config, its size, and the names and shapes of what it saves.
+
+    Args:
+        config: that it was built from.
+        parts: keep the configs of a model's parts, as one that takes images has them.
+    """
+    full = AutoConfig.for_model(built.config.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
     return {
-        "name": model.name,
-        "held_out": model.held_out,
         "config": {
             key: value
             for key, value in full.items()
-            if key not in UNREAD and (not isinstance(value, dict) or key == "rope_parameters")
+            if key not in UNREAD and (parts or not isinstance(value, dict) or key == "rope_parameters")
         },
         "parameters": sum(parameter.numel() for parameter in built.parameters()),
         "tensors": encode_tensors(
@@ -97,7 +105,6 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None, every: int 
             for name, parameter in built.named_parameters()
             if name not in (built._keys_to_ignore_on_save or ())
         ),
-        "cases": cases,
     }
 
 

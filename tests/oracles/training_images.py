@@ -22,13 +22,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
-
-from inspector.hub.cache.snapshot import encode_tensors
-from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from tests.memory.training.replay import read_peaks
-from tests.oracles.training import UNREAD, VERSIONS, cases_of, compact, earlier_run, errors, sampled, summary
+from tests.oracles.training import VERSIONS, cases_of, compact, described, earlier_run, errors, sampled, summary
 from tests.oracles.vision_models import MODELS
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"
@@ -160,17 +156,7 @@ def run_model(model: ImageModel, known: dict[str, Any] | None = None, every: int
         label,
     )
     built = build(model.model_type, config, replace(next(steps(model)), method="full"))
-    full = AutoConfig.for_model(model.model_type, **config).to_dict() | {"architectures": [type(built).__name__]}
-    return {
-        "name": model.name,
-        "held_out": False,
-        "config": {key: value for key, value in full.items() if key not in UNREAD},
-        "parameters": sum(parameter.numel() for parameter in built.parameters()),
-        "tensors": encode_tensors(
-            Tensor(name, "BF16", tuple(parameter.shape)) for name, parameter in built.named_parameters()
-        ),
-        "cases": cases,
-    }
+    return {"name": model.name, "held_out": False, **described(built, config, parts=True), "cases": cases}
 
 
 def label(case: dict[str, Any]) -> str:

@@ -21,15 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import trl
-from transformers import AutoConfig
 
-from inspector.hub.cache.snapshot import encode_tensors
-from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build
 from inspector.memory.training.objectives.registry import OBJECTIVES
 from tests.memory.training.objectives_replay import PEAKS, read_cases, table_of
 from tests.oracles.objectives.harness import FUSED, Case, measure
-from tests.oracles.training import UNREAD, sampled
+from tests.oracles.training import described, sampled
 from tests.oracles.training_grid import GRID, GridModel
 
 MODELS = ("llama-3.2-1b", "qwen2.5-7b", "qwen3-0.6b", "gemma-3-4b", "gemma-2-9b", "qwen3-30b-a3b")
@@ -58,26 +55,6 @@ def steps(model: GridModel) -> Iterator[Step]:
         (batch, context), (optimizer, how) = next(shapes), next(optimizers)
         step = Step(attention=attention, checkpointing=checkpointing, batch=batch, context=context, **way)  # type: ignore[arg-type]
         yield dataclasses.replace(step, optimizer=optimizer, optimizer_impl=how)
-
-
-def described(model: GridModel) -> dict[str, Any]:
-    """The model as the estimate reads it: its config and the names and shapes of its tensors."""
-    built = build(model.model_type, model.config(), Step(attention="eager"), encoder=model.encoder)
-    full = AutoConfig.for_model(model.model_type, **model.config()).to_dict()
-    return {
-        "name": model.name,
-        "unseen": model.name in (*UNSEEN, ENCODERS[-1]),
-        "config": {
-            key: value
-            for key, value in full.items()
-            if key not in UNREAD and (not isinstance(value, dict) or key == "rope_parameters")
-        }
-        | {"architectures": [type(built).__name__]},
-        "parameters": sum(parameter.numel() for parameter in built.parameters()),
-        "tensors": encode_tensors(
-            Tensor(name, "BF16", tuple(parameter.shape)) for name, parameter in built.named_parameters()
-        ),
-    }
 
 
 def measured(model: GridModel, objectives: list[str], every: int = 1) -> list[dict[str, Any]]:
@@ -141,7 +118,14 @@ def main() -> None:
     for model in (model for model in GRID if model.name in options.models):
         earlier = models.get(model.name, {"cases": []})["cases"]
         kept = [case for case in earlier if case["logits"] != kind or case["objective"] not in options.objectives]
-        models[model.name] = described(model) | {"cases": [*kept, *measured(model, options.objectives, options.every)]}
+        config = model.config()
+        built = build(model.model_type, config, Step(attention="eager"), encoder=model.encoder)
+        models[model.name] = {
+            "name": model.name,
+            "unseen": model.name in (*UNSEEN, ENCODERS[-1]),
+            **described(built, config),
+            "cases": [*kept, *measured(model, options.objectives, options.every)],
+        }
         found = sorted(models.values(), key=lambda each: order.index(each["name"]))
         options.out.write_text(text_of({"versions": versions, "models": found}))  # a run that is stopped keeps these
     sys.stdout.write(table_of(read_cases(options.out)))
