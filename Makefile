@@ -292,12 +292,18 @@ gpu-check: $(VENV)/.oracle ## predictions beside what a GPU holds (docs/gpu.md);
 # EVERY=8 measures one step of eight, into files of its own.
 EVERY ?= 1
 MEASURED = $(VENV)/measured-$(EVERY)
-oracle-training: $(VENV)/.oracle $(VENV)/.trl ## measure training steps, images' and TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
+oracle-training: $(VENV)/.oracle $(VENV)/.trl $(VENV)/.liger ## measure training steps, images' and TRL's trainers' too, and print the estimate's errors; a stopped run goes on where it was
 	$(BIN)/python -m tests.oracles.training --every $(EVERY) --known $(MEASURED)-steps.json --out $(MEASURED)-steps.json
 	$(BIN)/python -m tests.oracles.training_images --every $(EVERY) --known $(MEASURED)-images.json --out $(MEASURED)-images.json
+	PYTHONPATH=$(VENV)/liger $(BIN)/python -m tests.oracles.training_kernels --known $(MEASURED)-kernels.json --out $(MEASURED)-kernels.json
 	PYTHONPATH=$(VENV)/trl-whole $(BIN)/python -m tests.oracles.objectives --every $(EVERY) --out $(MEASURED)-objectives.json
 	$(BIN)/python -m tests.oracles.objectives --every $(EVERY) --known $(MEASURED)-objectives.json --out $(MEASURED)-objectives.json
 	$(BIN)/python -m tests.oracles.training_all $(MEASURED)-steps.json $(MEASURED)-images.json $(MEASURED)-objectives.json
+
+# Liger's own code, whose Triton kernels are imported and not launched.
+$(VENV)/.liger: $(VENV)/.oracle
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/liger 'liger-kernel==0.8.5' triton
+	@touch $@
 
 # Two releases of TRL: the newest, whose heads are fused, and the last whose losses are over whole logits. Embedding
 # models by sentence-transformers, whose own requirements would bring a torchvision.
@@ -314,7 +320,7 @@ $(VENV)/.tables: $(VENV)/.oracle
 	  --dest $(VENV)/wheels llama-cpp-python mlx-lm
 	@touch $@
 
-tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours; without the engines' minutes where little changed
+tables: $(VENV)/.tables $(VENV)/.liger ## regenerate inspector/data (but gpus.json and by_hand.json) and fixtures/snapshots; hours; without the engines' minutes where little changed
 	$(BIN)/python -m fixtures.make_caches
 	$(BIN)/python fixtures/make_configs.py
 	$(BIN)/python fixtures/make_ties.py
@@ -331,7 +337,7 @@ tables: $(VENV)/.tables ## regenerate inspector/data (but gpus.json and by_hand.
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/llama_cpp_python-*.tar.gz
 	$(BIN)/python -m fixtures.make_mlx $(VENV)/wheels/mlx_lm-*.whl
 	$(BIN)/python fixtures/make_snapshots.py
-	$(BIN)/python -m fixtures.make_training
+	PYTHONPATH=$(VENV)/liger $(BIN)/python -m fixtures.make_training
 	$(BIN)/python -m fixtures.make_training_vision
 	$(BIN)/python -m tests.oracles.training_compiled --write
 	$(BIN)/python -m fixtures.make_diffusers

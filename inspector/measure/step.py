@@ -26,6 +26,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from inspector.measure.allocator import replay
 from inspector.measure.gpu import DEVICE, MemoryLog, autocast, pretend_training_gpu, trained_shapes
 from inspector.measure.images import freeze, image_inputs, language_linears, tower_blocks
+from inspector.measure.kernels import kernels_in_place, put_kernels
 from inspector.measure.values import ValuesKept
 from inspector.memory.training.recompute import recomputed_blocks
 
@@ -45,7 +46,8 @@ CLASSIFIERS = {
 class Step:
     """How the step is taken; the fields are those of `inspector.memory.training.TrainingSetup`.
 
-    `head` is one of CLASSIFIERS, or "" for the class with a head for the vocabulary.
+    `head` is one of CLASSIFIERS, or "" for the class with a head for the vocabulary. `fused_loss`: with Liger's
+    kernels, its loss, too.
     """
 
     precision: str = "bf16"
@@ -72,6 +74,8 @@ class Step:
     image_size: tuple[int, int] | None = None
     vision: str = "auto"
     head: str = ""
+    kernels: str = "none"
+    fused_loss: bool = False
 
 
 def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> Any:
@@ -92,6 +96,7 @@ def build(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool 
     single = step.precision == "fp32" or masters
     dtype = torch.float32 if single else torch.bfloat16
     model = _empty_model(auto, made, dtype, step.attention)
+    put_kernels(model, step.kernels, fused_loss=step.fused_loss)
     if step.method == "qlora":
         quantize(model, step.base, fp32_rest=step.precision == "mixed" and step.kbit_upcast)
     if step.method in ("lora", "qlora"):
@@ -408,10 +413,11 @@ def _mark_with_last_gradient(block: torch.nn.Module, log: MemoryLog, name: str) 
 
 def record(model_type: str, config: dict[str, Any], step: Step, *, encoder: bool = False) -> MemoryLog:
     """The log of one forward and backward pass, with marks."""
-    model = build(model_type, config, step, encoder=encoder)
-    with pretend_training_gpu(MemoryLog(trained_shapes(model))) as log, marked(model, log):
-        move_to_gpu(model)
-        forward_and_backward(model, step, log)
+    with kernels_in_place(step.kernels, model_type):
+        model = build(model_type, config, step, encoder=encoder)
+        with pretend_training_gpu(MemoryLog(trained_shapes(model))) as log, marked(model, log):
+            move_to_gpu(model)
+            forward_and_backward(model, step, log)
     return log
 
 
@@ -471,7 +477,12 @@ def measure(
     Args:
         whole: the first step has its passes, too; then also what torch's allocator reserves after both, "reserved".
     """
-    model = build(model_type, config, step, encoder=encoder)
+    with kernels_in_place(step.kernels, model_type):
+        return _measure(build(model_type, config, step, encoder=encoder), step, whole=whole)
+
+
+def _measure(model: Any, step: Step, *, whole: bool) -> dict[str, int]:
+    """`measure` of a model that is built."""
     with pretend_training_gpu(MemoryLog(trained_shapes(model))) as log:
         move_to_gpu(model)
         weights = log.live

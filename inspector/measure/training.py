@@ -76,8 +76,9 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
             "--measure runs the bitsandbytes that is installed, with double quantization",
             "Leave out --old-bitsandbytes and --no-double-quant.",
         )
-    if setup.logits != "all":
-        raise UsageError("--measure runs the class's own loss", "Leave out --logits.")
+    fused = setup.logits == "chunked" and setup.logits_chunk is None and setup.kernels == "liger"
+    if setup.logits != "all" and not fused:
+        raise UsageError("--measure runs the class's own loss, and Liger's with --kernels liger", "Leave out --logits.")
     if setup.precision == "bf16-master":
         raise UsageError("--measure has no masters beside bf16 weights", "Use --precision bf16 or mixed.")
     return Step(
@@ -104,4 +105,6 @@ def _step(workload: Workload, setup: TrainingSetup) -> Step:
         images=setup.images or 0,
         image_size=setup.image_size,
         vision=setup.vision_part,
+        kernels=setup.kernels,
+        fused_loss=fused,
     )

@@ -251,10 +251,13 @@ def _kernels(reading: Reading) -> None:
         reading.put("logits", "chunked", "liger_fused_linear_cross_entropy" if fused else "plugins")
     else:
         reading.assume("logits", "all")
-    liger = [reading.flag(f"liger_{name}") for name in ("rms_norm", "glu_activation", "rope", "layer_norm")]
-    if any(liger):
+    gated = [reading.flag(f"liger_{name}") for name in ("glu_activation", "swiglu")]
+    rest = [reading.flag(f"liger_{name}") for name in ("rms_norm", "rope", "layer_norm")]
+    if any(gated) and rest[0]:
+        reading.put("kernels", "liger", "liger_rms_norm")
+    elif any([*gated, *rest]):
         reading.notes.append(common.LIGER)
-    reading.taken |= {"liger_cross_entropy", "liger_rms_norm_gated", "liger_use_token_scaling", "liger_swiglu"}
+    reading.taken |= {"liger_cross_entropy", "liger_rms_norm_gated", "liger_use_token_scaling"}
     kernels = [reading.flag(f"{name}_kernel") for name in ("lora_mlp", "lora_qkv", "lora_o", "lora_embedding")]
     if any([*kernels, reading.flag("fused_attn_kernel")]):
         reading.notes.append("Axolotl's own kernels keep less than is counted: a bound")

@@ -100,9 +100,10 @@ def read(reading: Reading) -> None:
     reading.choose("attention", "flash_attn", common.ATTENTION, "auto")
     if reading.flag("enable_liger_kernel") and stage in ("sft", "pt"):
         reading.put("logits", "chunked", "enable_liger_kernel")
-        reading.notes.append(common.LIGER)
     else:
         reading.assume("logits", "all")
+    if reading.flag("enable_liger_kernel"):  # model/model_utils/liger_kernel.py: without its loss in other stages
+        reading.put("kernels", "liger", "enable_liger_kernel")
     if reading.flag("use_v1_kernels"):
         reading.notes.append("LLaMA-Factory's own kernels keep less than is counted: a bound")
     common.router_loss(reading, "moe_aux_loss_coef")

@@ -63,7 +63,7 @@ def read(reading: Reading) -> None:
         reading.refuse("beta", UNMODELLED["beta"], unless="objective")
     elif liger:
         reading.put("logits", "chunked", "use_liger_kernel")
-        reading.notes.append(common.LIGER)
+        reading.put("kernels", "liger", "use_liger_kernel")
     else:
         reading.assume("logits", "all")
     if reading.get("loss_type") in ("nll",):

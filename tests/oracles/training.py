@@ -38,7 +38,11 @@ from tests.memory.training.objectives_replay import read_cases, table_of
 from tests.memory.training.replay import PEAKS, estimate_of, read_peaks
 from tests.oracles.training_grid import GRID, GridModel, steps
 
-TYPES = sorted({name.removesuffix("-gated").removesuffix("-direct") for name in known_types()})
+KERNELS = ("-liger", "-xielu")
+"""Ends of the names of tables of fused kernels."""
+TYPES = sorted(
+    {name.removesuffix("-gated").removesuffix("-direct") for name in known_types() if not name.endswith(KERNELS)}
+)
 NAMES = [model.name for model in GRID]
 
 VERSIONS = {
@@ -81,6 +85,12 @@ def run_model(model: GridModel, known: dict[str, Any] | None = None, every: int 
         lambda step: measure(model.model_type, config, step, encoder=model.encoder),
         label,
     )
+    return stored_model(model, cases)
+
+
+def stored_model(model: GridModel, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """A model with its measured cases, as the tests read it."""
+    config = model.config()
     built = build(model.model_type, config, Step(attention="eager"), encoder=model.encoder)
     return {"name": model.name, "held_out": model.held_out, **described(built, config), "cases": cases}
 
@@ -244,12 +254,31 @@ def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     known = sorted((row for row in rows if row["error"] is not None), key=lambda row: -abs(row["error"]))
     lines += [f"| {row['model']} | {row['label']} | {row['error']:+.2%} | {row['passes']:+.2%} |" for row in known[:20]]
     lines += ["", "## Images", "", *IMAGES, "", *images_table()]
+    lines += ["", "## Fused kernels", "", *FUSED, "", *kernels_table()]
     lines += ["", "## Objectives", "", *OBJECTIVES, "", *table_of(read_cases()).splitlines()]
     unknown = [row for row in rows if row["error"] is None]
     if unknown:
         lines += ["", "## Cases without an estimate", ""]
         lines += [f"- {row['model']} {row['label']}: {row['reason']}" for row in unknown]
     return "\n".join(lines) + "\n"
+
+
+FUSED = (
+    "Steps with Liger's kernels, and of Apertus with xIELU's (`--kernels`; tests/oracles/training_kernels.py): Liger's",
+    "own code runs, with its fused loss (`--logits chunked`) and without; only its Triton kernels are not launched.",
+)
+
+
+def kernels_table() -> list[str]:
+    """The errors of steps with fused kernels, by model."""
+    result = read_peaks(PEAKS.with_name("kernel_peaks.json"))
+    rows = errors(result["models"])
+    lines = ["| cases of | number | median | 95 % are under | worst |", "|---|---|---|---|---|"]
+    lines.append(f"| all {len(result['models'])} models | {summary(rows)} |")
+    lines.append(f"| with the fused loss | {summary([row for row in rows if row['case']['fused_loss']])} |")
+    for model in dict.fromkeys(row["model"] for row in rows):
+        lines.append(f"| {model} | {summary([row for row in rows if row['model'] == model])} |")
+    return [*lines, "", f"Measured with liger-kernel {result['versions']['liger-kernel']}."]
 
 
 IMAGES = (

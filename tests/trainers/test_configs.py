@@ -740,10 +740,10 @@ def test_smaller_images_are_tried_before_a_shorter_context_and_none_is_left_out(
     )
     file = tmp_path / "run.yaml"
     file.write_text(text, "utf-8")
-    before, after = patched(run, file, "52GiB")
+    before, after = patched(run, file, "51GiB")
     assert after["fit"][0]["fits"] is True
     assert after["training"]["context"] == before["training"]["context"]
     assert "image_max_pixels: 2560000\n" in file.read_text("utf-8")  # (4 / 5 of 2,000)^2
     file.write_text(text.replace("per_device", "enable_liger_kernel: true\nper_device"), "utf-8")
-    less = json.loads(run("train", "--config", str(file), "--gpu", "50GiB", "--offline", "--json").out)
+    less = json.loads(run("train", "--config", str(file), "--gpu", "49GiB", "--offline", "--json").out)
     assert less["config"]["patch"] == ""  # a context that its image does not fit would do, and is no answer

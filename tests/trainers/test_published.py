@@ -15,8 +15,10 @@ from inspector.trainers import read_run
 
 FOUND: dict[str, Any] = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))
 
+INSTALLED = {"apertus/apertus-8b-qlora.yaml": {"kernels": "xielu"}}
+"""What a README has installed beside Axolotl, which no key tells."""
+
 FAR = {
-    "apertus/apertus-8b-qlora.yaml": "its README installs a fused xIELU; the table is of transformers' own",
     "olmo3/olmo3-7b-qlora.yaml": "the published figure is what whole logits would take, which no key asks for",
 }
 
@@ -30,7 +32,8 @@ def needed(row: dict[str, Any], folder: Path) -> float:
         "utf-8",
     )
     run = read_run([file])
-    training = inspector.train(str(folder), offline=True, sharding=dict(run.sharding), **run.settings).training
+    settings = {**run.settings, **INSTALLED.get(row["file"], {})}
+    training = inspector.train(str(folder), offline=True, sharding=dict(run.sharding), **settings).training
     total = training_total(training).total
     assert total is not None
     return total / 2**30

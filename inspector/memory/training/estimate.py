@@ -69,6 +69,7 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         logits: "all", at once; "chunked", a chunk at a time in a fused linear cross entropy (Liger's);
             "chunked-loss", all in 16 bits, and the loss's fp32 copies a chunk at a time in compiled kernels
             (torchtune's CEWithChunkedOutputLoss); "compiled-loss", the same without chunks (torchtitan's, compiled).
+        kernels: "liger", Liger Kernel's norms, rotary positions and MLPs; "xielu", the CUDA kernel of that activation.
         logits_chunk: for "chunked" and the model's own loss: GiB that a chunk's logits would take in fp32 (Unsloth's
             4); None for Liger's chunks.
         lora_targets: "all-linear", or names of modules with commas between.
@@ -206,6 +207,14 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         metavar="N",
         least=0.001,
         most=1024,
+    )
+    kernels: str = setting(
+        "none",
+        rare=True,
+        choices=("none", "liger", "xielu"),
+        help="Fused kernels of another package in the blocks: Liger's norms, rotary positions and MLPs; or xIELU's.",
+        docs="fused kernels in the blocks, of another package: `liger`, Liger Kernel's norms, rotary positions and MLPs"
+        " (its loss is `--logits chunked`); `xielu`, that of Apertus's activation",
     )
     reentrant: bool = setting(
         False,

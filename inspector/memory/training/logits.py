@@ -8,8 +8,6 @@ from inspector.memory.training.estimate import TrainingSetup
 from inspector.memory.training.sizes import MissingSize, Sizes
 from inspector.memory.training.table import Piece, Sum
 
-SOURCE = "Liger Kernel, ops/fused_linear_cross_entropy.py: by its source, not measured"
-
 CHUNKS = 8
 """Chunks of torchtune's CEWithChunkedOutputLoss (num_output_chunks)."""
 
@@ -91,18 +89,29 @@ def _fused_linear(head: Piece, sizes: Sizes, setup: TrainingSetup, *, trains: bo
 
     The gradients of hidden states and head are made in the forward pass, and wait for the backward one: beside a
     chunk's logits, in place of which their gradient is written, live T * h values and, where the head trains, V * h
-    values and one product of that size. Unsloth's chunks run under torch.compile, whose kernels write the gradient in
-    the place of 16-bit logits, too (torch 2.13, inductor's code on the CPU).
+    values. A head in fp32 has under autocast a copy in bf16, and where it trains one product of a chunk; without
+    autocast a product in fp32. Measured of Liger 0.8.5 (its own code under fake tensors, which adds to a gradient in
+    bf16 in place; 0.6.1 to 0.8.2 made two tensors of that size, one in fp32). Unsloth's chunks run under torch.compile,
+    whose kernels write the gradient in the place of 16-bit logits, too (torch 2.13, inductor's code on the CPU).
     """
-    size = 2 if setup.compute == "bf16" else 4
     tokens = sizes.letters["T"]
     if setup.logits_chunk is None:
         chunk = chunk_tokens(tokens, sizes.letters["h"], sizes.letters["V"])
     else:
         chunk = sized_chunk(tokens, sizes.letters["V"], setup.logits_chunk)
+    single = setup.compute == "fp32" or (setup.compute == "mixed" and (trains or setup.frozen_bytes == 4))
+    size = 4 if single else 2
+    copies = {"bf16": 0, "fp32": size if trains else 0, "mixed": size if trains else size - 2}[setup.compute]
     more: dict[str, float] = {"TV": (4 if setup.compute == "fp32" else 2) * chunk / tokens, "Th": size}
-    more["Vh"] = (2 * size if trains else 0) + (2 if setup.compute == "mixed" else 0)
-    return Piece(head.end, tuple(_plus(_without(peak, *LOGITS, "Vh"), more) for peak in head.peaks))
+    more["Vh"] = (size if trains else 0) + copies
+    most = max((peak.get("TV", 0) for peak in head.peaks), default=0)
+    peaks: list[Sum] = []
+    for peak in head.peaks:
+        if not any(name in peak for name in LOGITS):
+            peaks.append(peak)
+        elif peak.get("TV", 0) > most / 2:  # of the loss; what is smaller is the product that gives its gradient
+            peaks.append(_plus(_without(peak, *LOGITS, "Vh"), more))
+    return Piece(head.end, tuple(peaks))
 
 
 def _compiled_loss(head: Piece, setup: TrainingSetup, chunks: int, *, trains: bool) -> Piece:

@@ -110,7 +110,9 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
             f" stay at {setup.frozen_bytes} B a value"
         )
     if setup.logits == "chunked" and setup.objective == "sft" and setup.logits_chunk is None:
-        found.append("chunked logits follow Liger's fused linear cross entropy by its source, and were not measured")
+        found.append(
+            "chunked logits are those of Liger 0.8.5; its versions 0.6.1 to 0.8.2 make two more of a trained head"
+        )
     elif setup.logits == "chunked" and setup.objective == "sft":
         found.append(
             f"chunks of at most {setup.logits_chunk:g} GiB of fp32 logits, by Unsloth's source: smaller where less than"

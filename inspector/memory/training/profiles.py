@@ -60,8 +60,31 @@ def find_profile(
         scattered: sequence parallel.
         masked: attention by a mask in every block, as images may bring it.
     """
+    if setup.kernels != "none":
+        found = _find(architecture, workload, setup, tensors, scattered=scattered, masked=masked)
+        if not isinstance(found, str):
+            return found
+    plain = replace(setup, kernels="none")
+    found = _find(architecture, workload, plain, tensors, scattered=scattered, masked=masked)
+    if isinstance(found, str) or setup.kernels == "none":
+        return found
+    return replace(found, notes=(*found.notes, f"what {setup.kernels}'s kernels spare is not known here: a bound"))
+
+
+def _find(
+    architecture: Architecture,
+    workload: Workload,
+    setup: TrainingSetup,
+    tensors: Weights | None,
+    *,
+    scattered: bool,
+    masked: bool,
+) -> Found | str:
+    """`find_profile`, of the very kernels of a setup."""
     model_type = architecture.model_type or ""
-    table = _table(model_type, architecture) or _table_of_part(architecture)
+    if setup.kernels != "none" and (setup.compiled or setup.fp8 != "none" or setup.checkpointing == "selective-op"):
+        return "what is compiled, in fp8 or recomputed by operation is known without kernels"
+    table = _table(model_type, architecture, setup.kernels) or _table_of_part(architecture, setup.kernels)
     if table is None:
         return f"no table for the model type '{model_type}'"
     if not architecture.layers:
@@ -88,17 +111,26 @@ def find_profile(
     tied = not setup.adapters and architecture.tie_word_embeddings is not False
     embedding = table.tied.get(setup.compute, profile.embedding) if tied else profile.embedding
     return Found(
-        profile, layers, embedding, frozen, frozen_layers, table.versions, table.buffers, _notes(table, profile, setup)
+        profile,
+        layers,
+        embedding,
+        frozen,
+        frozen_layers,
+        table.versions,
+        table.buffers,
+        _notes(model_type, table, profile, setup),
     )
 
 
-def _notes(table: TypeTable, profile: Profile, setup: TrainingSetup) -> tuple[str, ...]:
+def _notes(model_type: str, table: TypeTable, profile: Profile, setup: TrainingSetup) -> tuple[str, ...]:
     """What is taken for granted of the type."""
     found = []
     if setup.attention == "sdpa" and table.eager_only:
         found.append("the class has no sdpa: attention is eager, as transformers then has it")
     if setup.attention == "flash" and table.eager_only:
         found.append("flash: what the class keeps with eager attention, without scores: a bound")
+    if setup.kernels == "none" and read_table(f"{model_type}-xielu"):
+        found.append("the activation runs in Python; with the package xielu each block keeps less: --kernels xielu")
     if "bridge" in profile.layers:
         found.append("--context tokens go into the encoder, and as many into the decoder")
     return tuple(found)
@@ -112,19 +144,20 @@ def _narrow_embedding(architecture: Architecture, tensors: Weights) -> bool:
     return tensors.exact and bool(widths) and hidden not in widths
 
 
-def _table(name: str, architecture: Architecture) -> TypeTable | None:
+def _table(name: str, architecture: Architecture, kernels: str) -> TypeTable | None:
     """The type's table, or that of the form its blocks have: a gated MLP (T5), queries without a latent (DeepSeek)."""
+    end = "" if kernels == "none" else f"-{kernels}"
     if any(layer.widths and "q_lora_rank" not in layer.widths for layer in architecture.layers):
-        return read_table(f"{name}-direct")
-    return (read_table(f"{name}-gated") if architecture.mlp_gated else None) or read_table(name)
+        return read_table(f"{name}-direct{end}")
+    return (read_table(f"{name}-gated{end}") if architecture.mlp_gated else None) or read_table(f"{name}{end}")
 
 
-def _table_of_part(architecture: Architecture) -> TypeTable | None:
+def _table_of_part(architecture: Architecture, kernels: str) -> TypeTable | None:
     """The table of a model's language part, where it has an encoder of images or sound beside."""
     part = architecture.language_type
     if part is None or not architecture.is_decoder or not (architecture.vision or architecture.audio):
         return None
-    return _table(by_hand("training_language_part").get(part, part), architecture)
+    return _table(by_hand("training_language_part").get(part, part), architecture, kernels)
 
 
 def _word(setup: TrainingSetup) -> str:

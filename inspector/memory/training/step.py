@@ -100,11 +100,7 @@ def _alone(
     if sharding.fp8_gather and setup.fp8 != "torchao":
         raise UsageError("torchao's layers gather in fp8", "Add --fp8 torchao.")
     refuse_layout(model, setup, sharding)
-    if sharding.gathers and setup.method == "full" and setup.precision == "mixed":
-        # fully_shard's MixedPrecisionPolicy: fp32 shards, whose bf16 copies compute.
-        table_setup = replace(setup, precision="bf16")
-    else:
-        table_setup = setup
+    table_setup = as_gathered(setup, sharding)
     if table_setup.compute == "mixed" and (setup.compiled or setup.logits == "compiled-loss"):
         raise UsageError("what is compiled is known without autocast", "Use --precision bf16, or mixed with --fsdp.")
     images, found = _entries(model, workload, table_setup, sharding, tensors)
@@ -134,6 +130,13 @@ def _alone(
         return replace(fullest, reserved=max(size or 0 for size in reserved))
     usual = None if fullest.peak is None else usually_reserved(fullest.peak, setup, sharding)
     return fullest if usual is None else replace(fullest, reserved=usual[1], reserved_range=(usual[0], usual[2]))
+
+
+def as_gathered(setup: TrainingSetup, sharding: Sharding) -> TrainingSetup:
+    """The setup in the precision of the passes: fully_shard's MixedPrecisionPolicy has fp32 shards, whose bf16 copies
+    compute."""
+    gathers = sharding.gathers and setup.method == "full" and setup.precision == "mixed"
+    return replace(setup, precision="bf16") if gathers else setup
 
 
 def _entries(
@@ -436,7 +439,9 @@ class _Gpu:
             return own.piece, beside
         if classifies(self.model.architecture):
             return classifier_head(head, self.model.architecture, setup), []
-        return chunked_head(head, sizes, setup, trains=trains) if setup.logits != "all" else head, []
+        if setup.logits == "all":
+            return head, []
+        return chunked_head(head, sizes, as_gathered(setup, self.sharding), trains=trains), []
 
     def _parts_of(self, peak: Moment, step: Part, gradient_bytes: int, source: str, more: str) -> tuple[Part, ...]:
         """The peak's shares beside weights and optimizer states."""

@@ -50,6 +50,8 @@ def _read(text: str) -> tuple[Model, Weights]:
 def estimate_of(stored: dict[str, Any], case: dict[str, Any]) -> TrainingEstimate:
     """The estimate for a stored model and one of its cases."""
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in case.items() if key in SETUP}
+    if case.get("fused_loss"):
+        given["logits"] = "chunked"
     setup = TrainingSetup(**given)
     model, weights = model_of(stored)
     return training_estimate(model, Workload(case["context"], case["batch"]), setup, tensors=weights)
