@@ -31,8 +31,11 @@ def _row(architecture: Architecture) -> Entry:
     return table().get(architecture.model_type or "", {})
 
 
-def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layers: str | None) -> list[str]:
-    """What the reader should know of a checkpoint that is not as its config says.
+def lint(
+    tensor_groups: Iterable[TensorGroup], architecture: Architecture, layers: str | None
+) -> tuple[list[str], bool]:
+    """What the reader should know of a checkpoint that is not as its config says, and whether the two contradict each
+    other: what is merely stored twice does not.
 
     Only language models are compared with their config: other classes have layers, heads and embeddings that the
     language part's keys do not count. tests/oracles/parameters.py demands silence on what each class saves itself.
@@ -47,11 +50,12 @@ def lint(tensor_groups: Iterable[TensorGroup], architecture: Architecture, layer
     alone = name.endswith(("ForCausalLM", "LMHeadModel"))
     language = alone or (name.endswith("ForConditionalGeneration") and "language_model" in places)
     if not language or layers is None or "decoder" in places or _row(architecture).get("counted_otherwise"):
-        return found
+        return found, False
     held = [tensor_group for tensor_group in tensor_groups if tensor_group.role == "parameter"]
     inside = [tensor_group for tensor_group in held if stack(tensor_group.group.template) == layers]
-    found += [*_missing_layers(inside, architecture), *_vocabulary(held, architecture, layers, alone)]
-    return found + list(_experts(inside, architecture) if alone else ())
+    against = [*_missing_layers(inside, architecture), *_vocabulary(held, architecture, layers, alone)]
+    against += _experts(inside, architecture) if alone else ()
+    return found + against, bool(against)
 
 
 _KEYS = (".k_proj.weight", ".SelfAttention.k.weight", "indexer.wk.weight")

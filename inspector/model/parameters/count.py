@@ -60,10 +60,14 @@ def count_and_weigh(
     if weigh and suspicious(groups, architecture, counter.stack, known=counter.model_class is not None):
         from inspector.model.evidence import weighed
 
+        told = architecture.exact
         architecture, again = weighed(checkpoint.config, architecture, groups, counter.stack)
         if again:
             counter, groups = _sorted(checkpoint, architecture)
-    counter.notes += lint(groups, architecture, counter.stack)
+        counter.exact &= architecture.exact or not told
+    notes, against = lint(groups, architecture, counter.stack)
+    counter.notes += notes
+    counter.exact &= not against
     if counter.model_class is not None and architecture.exact and counter.held is None:
         counter.check_modules(groups, checkpoint.config)
         counter.check_sizes(groups, checkpoint.config)
