@@ -47,7 +47,9 @@ EXPERTS = {
     "mistralai/Mixtral-8x7B-v0.1": Experts(8, 2),
     "Qwen/Qwen3-30B-A3B": Experts(128, 8),
     "deepseek-ai/DeepSeek-V3": Experts(256, 8, 1),
+    "Qwen/Qwen3-Next-80B-A3B-Instruct": Experts(512, 10, 1),
     "openai/gpt-oss-20b": Experts(32, 4),
+    "openai/gpt-oss-120b": Experts(128, 4),
 }
 
 LLAMA_2_7B = {

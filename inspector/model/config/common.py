@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from inspector.model.config.meanings import read_meanings, runs_of_layers
-from inspector.model.config.text import KEYS, LAYER_COUNT_NAMES, VOCABULARY_NAMES, TextConfig
+from inspector.model.config.text import (
+    EXPERT_PARTS,
+    KEYS,
+    LAYER_COUNT_NAMES,
+    VOCABULARY_NAMES,
+    TextConfig,
+    inner_experts,
+)
 
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_hidden_layers": LAYER_COUNT_NAMES,
@@ -38,7 +45,8 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_experts": ("n_experts", "num_routed_experts", "moe_num_primary_experts", "num_moe_experts"),
     "num_experts_per_tok": (
         *("moe_top_k", "moe_num_active_primary_experts", "num_selected_experts", "num_active_experts"),
-        *("moe_router_topk", "router_topk"),
+        *("moe_router_topk", "router_topk", "num_selects", "n_activated_experts", "num_activated_experts"),
+        *("experts_per_token", "num_experts_per_topk", "n_experts_per_tok"),
     ),
     "sliding_window": ("sliding_window_size", "swa_window_size", "attention_window_size"),
 }
@@ -58,6 +66,9 @@ def read_common(config: Mapping[str, Any], model_type: str | None, reason: str, 
     """
     values = {key: _first(config, key) for key in KEYS}
     values["head_dim"] = values["head_dim"] or None  # 0 where latents have widths of their own
+    for part in (config.get(name) for name in EXPERT_PARTS):
+        if isinstance(part, Mapping):
+            values |= {key: value for key, value in inner_experts(part).items() if values[key] is None}
     per_layer = read_meanings(config, values)
     notes = [f"{reason}; {note}"]
     least: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from typing import Any
 from inspector.model.config.common import read_common
 from inspector.model.config.light import cache_facts, installed, release, table
 from inspector.model.config.meanings import runs_of_layers
-from inspector.model.config.text import KEYS, LOOP_COUNTS, TextConfig
+from inspector.model.config.text import EXPERT_PARTS, KEYS, LOOP_COUNTS, TextConfig, inner_experts
 
 _PLAIN = (str, int, float, bool, list, type(None))
 
@@ -73,6 +73,9 @@ def text_config_of(whole: Any) -> TextConfig:
     # A drafter that keeps no cache has no layers for others to share, which its class takes for a mistake.
     keys = [key for key in KEYS if key != "kv_sharing_modes" or not cache_facts(type(whole).model_type).get("none")]
     values = dict.fromkeys(KEYS) | {key: _value(text, key) for key in keys}
+    for part in (getattr(text, name, None) for name in EXPERT_PARTS):
+        if part is not None and hasattr(part, "to_dict"):
+            values |= {key: value for key, value in inner_experts(part.to_dict()).items() if values[key] is None}
     # The head belongs to the whole model: tying is read where the class that ties reads it.
     tied = _value(whole, "tie_word_embeddings")
     if tied is not None or (text is not whole and hasattr(whole, "tie_word_embeddings")):

@@ -170,6 +170,16 @@ KEYS: tuple[str, ...] = (
 exactly these."""
 
 
+EXPERT_PARTS = ("ffn_config", "moe_config", "moe")
+"""Sub-configs of a layer's experts (DBRX, MPT's kin), under names of their own:"""
+
+EXPERT_NAMES = {
+    "num_experts": ("moe_num_experts", "num_experts", "num_local_experts", "n_routed_experts"),
+    "num_experts_per_tok": ("moe_top_k", "num_experts_per_tok", "top_k", "moe_topk"),
+}
+"""A standard key -> what such a part calls it."""
+
+
 LOOP_COUNTS = ("n_recurrent_loops", "loop_num_passes")
 """Of `KEYS`, those that say how often layers run."""
 
@@ -268,6 +278,15 @@ class TextConfig:
         """The values as one layer sees them."""
         overrides = self.per_layer.get(index)
         return {**self.values, **overrides} if overrides else self.values
+
+
+def inner_experts(part: Mapping[str, Any]) -> dict[str, Any]:
+    """The experts of a sub-config (`EXPERT_PARTS`) under the standard keys; {} where it names not all of them."""
+    found = {
+        key: next((part[name] for name in names if part.get(name) is not None), None)
+        for key, names in EXPERT_NAMES.items()
+    }
+    return found if None not in found.values() else {}
 
 
 def language_part(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

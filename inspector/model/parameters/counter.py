@@ -70,6 +70,8 @@ class ParameterCounter:
     ) -> Parameters:
         """The sums. `stack`: the name of the layers' own list in the files, "model.layers"."""
         total = self.components.total()
+        if self.components["experts"] and self.architecture.experts is None:
+            notes = (*notes, "how many experts a token uses is not known: all count as active, an upper bound")
         return Parameters(
             total=total,
             active=total - _idle_parameters(self.components["experts"], self.architecture),
