@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import json
 import platform
-import statistics
 import sys
 import time
 import warnings
@@ -35,7 +34,7 @@ from inspector.hub.checkpoint import Tensor
 from inspector.measure.step import Step, build, measure
 from inspector.memory.training.table import known_types
 from tests.memory.training.objectives_replay import read_cases, table_of
-from tests.memory.training.replay import PEAKS, estimate_of, read_peaks
+from tests.memory.training.replay import PEAKS, estimate_of, read_peaks, summary
 from tests.oracles.training_grid import GRID, GridModel, steps
 
 KERNELS = ("-liger", "-xielu")
@@ -183,15 +182,6 @@ def errors(models: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             measured_passes = max(measured["forward"], measured["backward"])
             rows.append(row | {"error": estimate.peak / measured["peak"] - 1, "passes": passes / measured_passes - 1})
     return rows
-
-
-def summary(rows: list[dict[str, Any]], key: str = "error") -> str:
-    """Cases, median, 95th percentile and worst of the absolute errors, as cells of a table."""
-    found = sorted(abs(row[key]) for row in rows if row[key] is not None)
-    if not found:
-        return f"{len(rows)} | - | - | -"
-    at_95 = found[min(len(found) - 1, int(0.95 * len(found)))]
-    return f"{len(rows)} | {statistics.median(found):.2%} | {at_95:.2%} | {found[-1]:.2%}"
 
 
 def table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.memory.training import objectives_replay
-from tests.memory.training.replay import PEAKS, read_peaks
-from tests.oracles.training import errors, summary
+from tests.memory.training.replay import PEAKS, read_peaks, summary
+from tests.oracles.training import errors
 
 
 def main() -> None:

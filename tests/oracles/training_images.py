@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from inspector.measure.step import Step, build, measure
-from tests.memory.training.replay import read_peaks
-from tests.oracles.training import VERSIONS, cases_of, compact, described, earlier_run, errors, sampled, summary
+from tests.memory.training.replay import read_peaks, summary
+from tests.oracles.training import VERSIONS, cases_of, compact, described, earlier_run, errors, sampled
 from tests.oracles.vision_models import MODELS
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"

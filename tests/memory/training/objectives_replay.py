@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 from inspector.memory import Workload
 from inspector.memory.training import Sharding, TrainingEstimate, TrainingSetup, training_estimate
 from inspector.memory.training.objectives.companion import Companion
-from tests.memory.training.replay import SETUP, model_of
+from tests.memory.training.replay import SETUP, model_of, summary
 
 PEAKS = Path(__file__).parents[1] / "data" / "objective_peaks.json"
 
@@ -62,13 +60,6 @@ UNMEASURED = {"ppo": "generation"}
 
 PASSES = ("scoring", "forward", "backward")
 """Measured phases before the optimizer's."""
-
-
-def summary(rows: Iterable[dict[str, Any]], key: str = "error") -> str:
-    """Cases, median, 95th percentile and worst of the absolute errors, as cells of a table."""
-    found = sorted(abs(row[key]) for row in rows)
-    at_95 = found[min(len(found) - 1, int(0.95 * len(found)))]
-    return f"{len(found)} | {statistics.median(found):.2%} | {at_95:.2%} | {found[-1]:.2%}"
 
 
 def table_of(result: dict[str, Any]) -> str:

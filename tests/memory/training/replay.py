@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import lru_cache
 from json import dumps, loads
@@ -55,3 +57,13 @@ def estimate_of(stored: dict[str, Any], case: dict[str, Any]) -> TrainingEstimat
     setup = TrainingSetup(**given)
     model, weights = model_of(stored)
     return training_estimate(model, Workload(case["context"], case["batch"]), setup, tensors=weights)
+
+
+def summary(rows: Iterable[dict[str, Any]], key: str = "error") -> str:
+    """Cases, median, 95th percentile and worst of the absolute errors, as cells of a table."""
+    rows = list(rows)
+    found = sorted(abs(row[key]) for row in rows if row[key] is not None)
+    if not found:
+        return f"{len(rows)} | - | - | -"
+    at_95 = found[min(len(found) - 1, int(0.95 * len(found)))]
+    return f"{len(rows)} | {statistics.median(found):.2%} | {at_95:.2%} | {found[-1]:.2%}"
