@@ -167,6 +167,7 @@ def test_sglang_holds_an_eagle_head_and_deepseeks_own_layer(tmp_path: Path, run:
     alone = inspector.inspect(model, gpus="H100", engine="sglang", offline=True).servings[0]
     found = served(model, str(tmp_path), "H100", "sglang")
     own = 4096 * 12288 + 4096 * (3 * 4096 + 4 * 1024) + 3 * 4096 * 14336 + 4 * 4096 + 32000 * 4096 + 32000 * 8 // 2
+    own += 128256 * 4096  # its class makes an embedding, which becomes the model's once the pool is there
     assert 2 * own <= (found.per_gpu["weights"] or 0) - (alone.per_gpu["weights"] or 0) <= 2 * own + 2**22
     assert (found.request_bytes or 0) * 32 == (alone.request_bytes or 0) * 33
     emitted = run("fit", "--offline", model, "--gpu", "H100", "--draft", str(tmp_path), "--emit", "sglang")
@@ -177,13 +178,34 @@ def test_sglang_holds_an_eagle_head_and_deepseeks_own_layer(tmp_path: Path, run:
     mtp = run("fit", "--offline", "deepseek-ai/DeepSeek-V3", "--gpu", "8xH200", "--draft", "mtp", "--emit", "sglang")
     chain = "--speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 4"
     assert mtp.out.endswith(f" --speculative-algorithm NEXTN {chain}\n")
-    for draft, name in (
-        (head("B_eagle_llama3_8b", tmp_path / "e"), model),
-        ("mtp", "Qwen/Qwen3-Next-80B-A3B-Instruct"),
-    ):
-        refused = served(name, draft, "8xH100", "sglang")
-        assert refused.fits is None
-        assert "cannot tell" in refused.notes[0]
+    refused = served(model, head("B_eagle_llama3_8b", tmp_path / "e"), "8xH100", "sglang")
+    assert refused.fits is None
+    assert "cannot tell" in refused.notes[0]
+
+
+def test_sglang_keeps_states_of_drafted_tokens() -> None:
+    """mem_cache/kv_cache_configurator.py: _handle_max_mamba_cache, with slots and drafted states of one budget."""
+    name = "Qwen/Qwen3-Next-80B-A3B-Instruct"
+    alone = inspector.inspect(name, gpus="4xH100", engine="sglang", offline=True).servings[0]
+    found, older = (
+        served(name, "mtp", "4xH100", "sglang", serving={"version": version}) for version in ("0.5.23", "0.5.9")
+    )
+    head_rows = 2 * 151936 * 2048 * 2 // 4  # embedding and head once more on each of four ranks
+    added = (found.per_gpu["weights"] or 0) - (alone.per_gpu["weights"] or 0)
+    assert added > head_rows
+    assert (found.max_concurrency or 0) <= 48
+    # Before 0.5.14 the pool was there before what drafts, and 48 requests' states of four tokens came off it first.
+    plain = inspector.inspect(
+        name, gpus="4xH100", engine="sglang", offline=True, serving={"version": "0.5.9", "mem_fraction_static": 0.8}
+    ).servings[0]
+    fixed = served(name, "mtp", "4xH100", "sglang", serving={"version": "0.5.9", "mem_fraction_static": 0.8})
+    assert fixed.per_gpu["kv_pool"] == plain.per_gpu["kv_pool"]
+    state = 36 * (4 * 32 * 128 * 128 // 4 + 2 * (2 * 16 * 128 + 32 * 128) * 3 // 4)  # float32 matrices, a convolution
+    rows = 12 * 2 * 1 * 256 * 2
+    left = (fixed.per_gpu["kv_pool"] or 0) - 48 * 4 * state
+    slots = int(left * 0.9 / 1.9) // state
+    assert fixed.kv_tokens == (left - slots * state) // (rows + rows // 12)
+    assert older.settings["mem_fraction_static"] < found.settings["mem_fraction_static"]
 
 
 def test_what_is_not_accounted_for_is_refused() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inspector.engines.common.cache_specs import CacheSettings
 from inspector.engines.common.served import Gpu, ServedModel, Weights
-from inspector.engines.sglang.budget import SglangSettings, divided, plan, pool_bytes, pool_tokens
+from inspector.engines.sglang.budget import SglangSettings, States, divided, plan, pool_bytes, pool_tokens
 from inspector.engines.sglang.fraction import Batches, FractionFacts, default_fraction, in_use, serving_defaults
 from inspector.engines.sglang.plan import release_of
 from inspector.errors import UsageError
@@ -161,3 +161,37 @@ def test_a_larger_fraction_never_gives_a_smaller_pool(one: float, other: float) 
     assert first is not None
     assert second is not None
     assert first.kv_pool <= second.kv_pool
+
+
+def test_states_and_those_of_drafted_tokens_are_one_budget() -> None:
+    # Of 19,000 bytes nine parts of nineteen: 9,000, less a spare slot and its 4 drafted states of 100: 8,500. A slot
+    # and its share of them, 4 of 5 slots, takes 180: 47. 9 requests (47 / 5) and one spare have 4 states each.
+    states = States(spare=1, each=5, drafted=4, running=48)
+    assert states.split(19_000, 100) == (47, 19_000 - 10 * 4 * 100 - 48 * 100)
+    # Before 0.5.13 those of all requests come off first: 19,000 - 10 * 400 = 15,000, of which 7,105 are 71 slots.
+    older = States(spare=0, each=3, drafted=4, running=10, jointly=False)
+    assert older.split(19_000, 100) == (71, 15_000 - 7_100)
+    assert States(slots=40).split(19_000, 100) == (40, 19_000 - 4_100)
+
+
+def test_replicas_of_attention_hold_it_whole_and_a_pool_each() -> None:
+    one = plan(MODEL, Gpu(80 * GIB, "H100"), SglangSettings(4096, 0.85, tp_size=4))
+    two = plan(MODEL, Gpu(80 * GIB, "H100"), SglangSettings(4096, 0.85, tp_size=4, dp_size=4))
+    assert one is not None
+    assert two is not None
+    assert two.weight_shares["divided"] == one.weight_shares["divided"]  # of MODEL's, none is known to be attention
+    assert two.weight_shares["embedding"] > 3.9 * one.weight_shares["embedding"]
+    # 8 KV heads over one rank, not four: a token is four times as wide in each of four pools.
+    assert two.kv_tokens == pytest.approx(two.kv_pool // (40 * 2 * 8 * 128 * 2), abs=1)
+    assert two.requests == pytest.approx(4 * two.kv_tokens / 4096, rel=0.01)
+
+
+def test_graphs_and_replicas_lower_the_default_share() -> None:
+    memory = 143_771
+    usual = default_fraction(memory, Batches(tp_size=8))
+    # 512 sequences x 8 replicas x 4.5 MiB
+    assert default_fraction(memory, Batches(tp_size=8, attention_replicas=8)) == pytest.approx(
+        usual - 512 * 8 * 4.5 / memory, abs=0.001
+    )
+    assert default_fraction(memory, Batches(graphs=False)) > default_fraction(memory, Batches())
+    assert default_fraction(memory, Batches(max_running_requests=16)) > default_fraction(memory, Batches())

@@ -89,6 +89,7 @@ def rank_shares(
     mxfp4: Mxfp4Kernel = "triton",
     copies: bool = False,
     workspace: int = 0,
+    attention_ranks: int | None = None,
 ) -> tuple[dict[str, int], ...] | None:
     """What `rank_weights` is made of, by share.
 
@@ -99,22 +100,25 @@ def rank_shares(
         data_parallel: replicas of the attention; the routed experts are laid over all of their ranks.
         whole_experts: expert parallelism, which deals out experts instead of cutting each.
         copies: the engine keeps the latents' up-projections once more.
+        attention_ranks: ranks that each layer's attention and the embedding are cut over, where that is fewer than the
+            others are (SGLang's --enable-dp-attention).
         workspace: bytes that every rank takes while it loads, whatever the model's size.
     """
     weights = model.weights
     if weights is None:
         return None
     check_degrees(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel)
-    layers = len(model.layers)
+    layers, ranks = len(model.layers), attention_ranks or tensor_parallel
+    attention = weights.attention if ranks != tensor_parallel else 0
     inside = {
-        "divided": ceil_div(weights.divided, tensor_parallel),
-        "latent_copies": ceil_div(weights.copies, tensor_parallel) if copies else 0,
-        "key_value": ceil_div(weights.key_value, key_value_ranks(model, tensor_parallel)),
+        "divided": ceil_div(weights.divided - attention, tensor_parallel) + ceil_div(attention, ranks),
+        "latent_copies": ceil_div(weights.copies, ranks) if copies else 0,
+        "key_value": ceil_div(weights.key_value, key_value_ranks(model, ranks)),
         "experts": _experts(model, weights, tensor_parallel * data_parallel, mxfp4, whole=whole_experts),
         "replicated": weights.replicated,
         "allocator": layers * sum(map(unsplit_remainder, layer_matrices(model, tensor_parallel))),
     }
-    embedding = _rows(weights.embedding, model.vocab_size, tensor_parallel)
+    embedding = _rows(weights.embedding, model.vocab_size, ranks)
     head = _rows(weights.head, model.vocab_size, tensor_parallel)
     stages = [
         {name: ceil_div(size * count, layers) for name, size in inside.items()}

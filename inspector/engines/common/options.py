@@ -36,6 +36,18 @@ def pipeline_parallel() -> Any:
     return setting(None, help="Stages of pipeline parallelism. Default: 1.", option="--pp", metavar="N", least=1)
 
 
+def data_parallel() -> Any:
+    """`data_parallel: int | None`: replicas of the attention, each with a pool of its own; None for 1."""
+    return setting(
+        None,
+        help="Data parallel replicas (vLLM, SGLang). Default: 1.",
+        docs="data parallel replicas of the attention; default 1",
+        option="--dp",
+        metavar="N",
+        least=1,
+    )
+
+
 def expert_parallel() -> Any:
     """`expert_parallel: int | None`: ranks that whole experts are dealt out to: 1, or tensor * data parallel."""
     return setting(

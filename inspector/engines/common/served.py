@@ -50,6 +50,7 @@ class Weights:
         key_value: key and value projections: never split below one head.
         experts: routed experts; split evenly by rows, or dealt out whole.
         replicated: norms, routers, the down-projections of latents, what else every rank keeps whole.
+        attention: of `divided`, what the attention and its kin have.
         copies: the up-projection of latents once more, in the model's precision: what an engine that keeps it twice
             holds on top (`rank_shares`), cut by heads.
     """
@@ -61,6 +62,7 @@ class Weights:
     experts: int = 0
     replicated: int = 0
     copies: int = 0
+    attention: int = 0
 
     @property
     def total(self) -> int:
@@ -261,6 +263,7 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
     small = counts.get("norm", 0) + counts.get("router", 0)
     towers = sum(counts.get(name, 0) for name in ("vision", "audio", "projector"))
     rest = inner_bytes - part(key_value) - part(latent) - part(experts)
+    attention = part(counts.get("attention", 0) + counts.get("linear_attention", 0)) - part(key_value) - part(latent)
     return Weights(
         embedding=counts.get("embedding", 0) * element_bytes,
         head=counts.get("head", 0) * element_bytes,
@@ -269,6 +272,7 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
         experts=part(experts),
         replicated=small * element_bytes + part(latent),
         copies=up * element_bytes,
+        attention=min(max(0, attention), max(0, rest)),
     )
 
 

@@ -8,7 +8,7 @@ sglang/srt/mem_cache/kv_cache_configurator.py: _profile_available_bytes; the GB 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.engines.common.cache_specs import (
     CacheSettings,
@@ -39,6 +39,18 @@ DRAFTED_REQUESTS = 48
 SPARE_SLOT_SINCE = (0, 5, 17)
 """The slot of states that no request has is counted."""
 
+STATES_JOINTLY_SINCE = (0, 5, 13)
+"""Slots and the states of drafted tokens are divided out of one budget; before, the latter came off first."""
+
+DRAFTS_FIRST_SINCE = (0, 5, 14)
+"""What drafts is loaded before the pool is measured; before, it came after, into what the share leaves."""
+
+IMAGE_CACHE_SINCE, IMAGE_CACHE_BYTES = (0, 5, 18), 100 * 1024**2
+"""What a multimodal model's embeddings are cached in comes off the pool (SGLANG_VLM_CACHE_SIZE_MB)."""
+
+DRAFT_TOKENS = 4
+"""Tokens that are drafted at once: three steps of a chain, and one."""
+
 LAYOUT_RULES = LayoutRules("sglang", "--ep-size", divides_experts=True)
 """What SGLang checks of the degrees."""
 
@@ -54,6 +66,12 @@ class SglangSettings:
         state_slots: slots of states that a request keeps.
         longest: tokens of the model's longest request, which the slots for requests follow.
         draft: what drafts, loaded beside the model before the pool is measured.
+        draft_tokens: that it drafts at once.
+        draft_reserve: MiB that older releases keep free for it.
+        dp_size: replicas of the attention within tp_size ranks (--enable-dp-attention); 1 without it.
+        state_bytes: bytes of a value of the recurrent states; None as the model has them.
+        radix_cache: prefixes are cached.
+        graphs: CUDA graphs are captured.
     """
 
     context_length: int
@@ -71,6 +89,79 @@ class SglangSettings:
     state_slots: int = 3
     longest: int | None = None
     draft: ServedModel | None = None
+    draft_tokens: int = DRAFT_TOKENS
+    draft_reserve: int = 0
+    dp_size: int = 1
+    max_running_requests: int | None = None
+    max_total_tokens: int | None = None
+    mamba_full_memory_ratio: float = MAMBA_FULL_MEMORY_RATIO
+    max_mamba_cache_size: int | None = None
+    state_bytes: int | None = None
+    radix_cache: bool = True
+    swa_full_tokens_ratio: float = SWA_FULL_TOKENS_RATIO
+    graphs: bool = True
+
+    @property
+    def running(self) -> int | None:
+        """Requests that a replica lets in at once; None where none were named."""
+        most = self.max_running_requests
+        if most is None and self.draft is not None:
+            most = DRAFTED_REQUESTS
+        return None if most is None else max(1, most // self.dp_size)
+
+    @property
+    def states(self) -> States:
+        """How its pool is divided between states and rows."""
+        slots = self.max_mamba_cache_size and self.max_mamba_cache_size // self.dp_size
+        if slots is None and not self.radix_cache:
+            slots = self.running
+        return States(
+            spare=spare_slots(self.release),
+            ratio=self.mamba_full_memory_ratio,
+            slots=slots,
+            each=self.state_slots,
+            drafted=0 if self.draft is None else self.draft_tokens,
+            running=self.running or 0,
+            jointly=self.release >= STATES_JOINTLY_SINCE,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """How a pool is divided between states and rows.
+
+    mem_cache/kv_cache_configurator.py: _handle_max_mamba_cache.
+
+    Attributes:
+        spare: slots beside those of requests that are counted.
+        ratio: bytes of states for each byte of rows.
+        slots: as given; None for what the ratio makes of the pool.
+        each: slots that a request keeps.
+        drafted: tokens that are drafted at once, each of which every running request has a state for.
+        running: requests at once, where something drafts.
+        jointly: those states and the slots share the part of the ratio.
+    """
+
+    spare: int = 1
+    ratio: float = MAMBA_FULL_MEMORY_RATIO
+    slots: int | None = None
+    each: int = 3
+    drafted: int = 0
+    running: int = 0
+    jointly: bool = True
+
+    def split(self, pool: int, state: int) -> tuple[int, int]:
+        """(slots, bytes that they leave of a pool), where one state takes so many bytes."""
+        if self.drafted and not self.jointly:
+            pool -= self.running * self.drafted * state
+        slots = self.slots
+        if slots is None:
+            budget = int(max(0, pool) * self.ratio / (1 + self.ratio))
+            part = self.drafted if self.jointly else 0
+            slots = max(0, int((budget - state * self.spare * (1 + part)) // (state * (1 + part / self.each))))
+        if self.drafted and self.jointly:
+            pool -= (min(self.running, slots // self.each) + self.spare) * self.drafted * state
+        return slots, pool - (slots + self.spare) * state
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +183,8 @@ class Pool:
         """Requests of context_length tokens at once: by their rows, their states, and the slots that SGLang makes for
         requests (kv_cache_configurator.py: resolve_max_num_reqs)."""
         longest = settings.longest or settings.context_length
-        most = min(max(min(self.tokens * 512 // longest, 4096), 2048), self.tokens // 2)
-        if settings.draft is not None:
-            most = min(most, DRAFTED_REQUESTS)
+        usual = max(min(self.tokens * 512 // longest, 4096), 2048)
+        most = min(settings.running or usual, self.tokens // 2)
         if self.slots is not None:
             most = min(most, self.slots // settings.state_slots)
         return min(self.tokens / settings.context_length, most) if self.token_bytes else float(most)
@@ -137,6 +227,10 @@ def mem_fraction(gpu: Gpu, settings: SglangSettings) -> float:
         settings.pp_size,
         settings.chunked_prefill_size,
         settings.cuda_graph_max_bs,
+        settings.dp_size,
+        settings.max_running_requests,
+        settings.graphs,
+        settings.draft_reserve,
     )
     return default_fraction((gpu.driver_memory or gpu.memory) / 1024**2, batches, settings.facts)
 
@@ -147,7 +241,13 @@ def pool_bytes(free_before: int, free_after: int, mem_fraction_static: float) ->
 
 
 def divided(
-    layers: Sequence[Layer], settings: CacheSettings, pool: int, context: int = 1, spare: int = 1, drafts: int = 0
+    layers: Sequence[Layer],
+    settings: CacheSettings,
+    pool: int,
+    context: int = 1,
+    states: States | None = None,
+    drafts: int = 0,
+    window_share: float = SWA_FULL_TOKENS_RATIO,
 ) -> Pool | None:
     """A pool of so many bytes as tokens and states; None where nothing is cached.
 
@@ -157,8 +257,9 @@ def divided(
 
     Args:
         context: tokens of the longest request, which a model without rows has slots for.
-        spare: slots of states beside those of requests that are counted.
+        states: how the pool is divided between states and rows; None as SGLang does unasked.
         drafts: layers of what drafts, each of which counts as wide as the model's own are.
+        window_share: slots of windows for each full one.
     """
     specs = [spec for layer in layers for spec in specs_of(layer, settings)]
     rows = [spec for spec in specs if not isinstance(spec, StateSpec)]
@@ -167,17 +268,16 @@ def divided(
         return None
     slots = None
     if state:
-        budget = int(max(0, pool) * MAMBA_FULL_MEMORY_RATIO / (1 + MAMBA_FULL_MEMORY_RATIO))
-        slots = max(0, budget // state - spare)
-        pool -= (slots + spare) * state
+        slots, pool = (states or States()).split(pool, state)
     if not rows:
         return Pool(context, slots, 0.0, state)
     mixed = len({isinstance(spec, SlidingSpec | ChunkedSpec) for spec in rows}) == 2
     cell = 0.0
     for spec in rows:
-        share = SWA_FULL_TOKENS_RATIO if mixed and isinstance(spec, SlidingSpec | ChunkedSpec) else 1.0
+        share = window_share if mixed and isinstance(spec, SlidingSpec | ChunkedSpec) else 1.0
         cell += share * spec.page_size_bytes / spec.block_size
-    cell += int(cell * drafts / len(layers)) + settings.shared_bytes
+    caching = sum(any(not isinstance(spec, StateSpec) for spec in specs_of(layer, settings)) for layer in layers)
+    cell += int(cell * drafts / max(1, caching)) + settings.shared_bytes
     return Pool(int(max(0, pool) / cell) // settings.block_size * settings.block_size, slots, cell, state)
 
 
@@ -188,7 +288,7 @@ def spare_slots(release: Release) -> int:
 
 def pool_tokens(layers: Sequence[Layer], settings: CacheSettings, pool: int, spare: int = 1) -> int | None:
     """Slots of rows that a pool holds; None where there are none."""
-    found = divided(layers, settings, pool, spare=spare)
+    found = divided(layers, settings, pool, states=States(spare))
     return found.tokens if found is not None and found.token_bytes else None
 
 
@@ -214,7 +314,8 @@ def cache_settings(model: ServedModel, settings: SglangSettings, gpu: Gpu | None
         packed_sparse_latents=packs_sparse_latents(gpu),
         shared_bytes=0 if gpu is None else workspace_bytes(name, model, gpu, settings.tp_size),
         state_bytes=model.element_bytes,
-        tensor_parallel=settings.tp_size,
+        recurrent_bytes=settings.state_bytes,
+        tensor_parallel=settings.tp_size // settings.dp_size,
     )
 
 
@@ -224,11 +325,71 @@ def plan(model: ServedModel, gpu: Gpu, settings: SglangSettings) -> SglangPlan |
     Raises:
         UsageError: settings that SGLang refuses.
     """
+    _check(model, settings)
+    stages = rank_shares(
+        model,
+        tensor_parallel=settings.tp_size,
+        pipeline_parallel=settings.pp_size,
+        whole_experts=settings.ep_size > 1,
+        copies=True,  # w_kc and w_vc (models/deepseek_common/deepseek_weight_loader.py: post_load_weights)
+        attention_ranks=settings.tp_size // settings.dp_size,
+    )
+    if stages is None:
+        return None
+    shares = max(stages, key=lambda shares: sum(shares.values()))
+    if settings.draft is not None:
+        beside = rank_shares(
+            settings.draft, tensor_parallel=settings.tp_size, whole_experts=settings.ep_size > 1, copies=True
+        )
+        if beside is None:
+            return None
+        shares = {**shares, "draft": sum(beside[0].values())}
+    weights, share = sum(shares.values()), mem_fraction(gpu, settings)
+    ranks = settings.tp_size * settings.pp_size
+    reserved = in_use(gpu, ranks, settings.release) if settings.reserved is None else settings.reserved
+    before = max(0, gpu.memory - reserved)
+    pool = pool_bytes(before, before - weights, share)
+    if settings.release < DRAFTS_FIRST_SINCE:
+        pool += shares.get("draft", 0)
+    if settings.facts.multimodal and settings.release >= IMAGE_CACHE_SINCE:
+        pool -= IMAGE_CACHE_BYTES
+    layers = model.layers[: -(-len(model.layers) // settings.pp_size)]
+    context = settings.longest or settings.context_length
+    drafts = 0 if settings.draft is None else len(settings.draft.layers)
+    held = divided(
+        layers,
+        cache_settings(model, settings, gpu),
+        pool,
+        context,
+        settings.states,
+        drafts,
+        settings.swa_full_tokens_ratio,
+    )
+    slack = round(before * (1 - share))
+    if held is not None and settings.max_total_tokens is not None:
+        held = replace(held, tokens=min(held.tokens, settings.max_total_tokens))
+    if held is None:
+        return SglangPlan(weights, pool, slack, reserved, None, None, None, None, shares, share)
+    slots, length = held.slots, settings.context_length
+    requests = held.requests(settings) * settings.dp_size
+    fits = pool > 0 and held.tokens >= length and (slots is None or slots >= settings.state_slots)
+    one = -(-int(held.token_bytes * length) // 1) + (0 if slots is None else settings.state_slots * held.state_bytes)
+    return SglangPlan(weights, pool, slack, reserved, held.tokens, requests, one, fits, shares, share)
+
+
+def _check(model: ServedModel, settings: SglangSettings) -> None:
+    """Refuse what SGLang refuses.
+
+    Raises:
+        UsageError: a value out of range, or degrees that do not fit the model.
+    """
     fraction = settings.mem_fraction_static
     if fraction is not None and not 0 < fraction < 1:
         raise UsageError(f"mem_fraction_static must be between 0 and 1, not {fraction:g}")
     if settings.context_length < 1:
         raise UsageError("context_length must be at least 1")
+    if settings.dp_size < 1 or settings.tp_size % settings.dp_size:
+        raise UsageError(f"tp_size {settings.tp_size} is no multiple of the {settings.dp_size} replicas of attention")
     if settings.ep_size not in (1, settings.tp_size):
         raise UsageError(f"ep_size {settings.ep_size} is neither 1 nor tp_size, {settings.tp_size}")
     whole = settings.ep_size > 1
@@ -241,36 +402,3 @@ def plan(model: ServedModel, gpu: Gpu, settings: SglangSettings) -> SglangPlan |
         pipeline_parallel=settings.pp_size,
         whole_experts=whole,
     )
-    stages = rank_shares(
-        model,
-        tensor_parallel=settings.tp_size,
-        pipeline_parallel=settings.pp_size,
-        whole_experts=whole,
-        copies=True,  # w_kc and w_vc (models/deepseek_common/deepseek_weight_loader.py: post_load_weights)
-    )
-    if stages is None:
-        return None
-    shares = max(stages, key=lambda shares: sum(shares.values()))
-    if settings.draft is not None:
-        beside = rank_shares(settings.draft, tensor_parallel=settings.tp_size, whole_experts=whole, copies=True)
-        if beside is None:
-            return None
-        shares = {**shares, "draft": sum(beside[0].values())}
-    weights, share = sum(shares.values()), mem_fraction(gpu, settings)
-    ranks = settings.tp_size * settings.pp_size
-    reserved = in_use(gpu, ranks, settings.release) if settings.reserved is None else settings.reserved
-    before = max(0, gpu.memory - reserved)
-    pool = pool_bytes(before, before - weights, share)
-    layers = model.layers[: -(-len(model.layers) // settings.pp_size)]
-    context = settings.longest or settings.context_length
-    drafts = 0 if settings.draft is None else len(settings.draft.layers)
-    spare = spare_slots(settings.release)
-    held = divided(layers, cache_settings(model, settings, gpu), pool, context, spare, drafts)
-    slack = round(before * (1 - share))
-    if held is None:
-        return SglangPlan(weights, pool, slack, reserved, None, None, None, None, shares, share)
-    slots, length = held.slots, settings.context_length
-    requests = held.requests(settings)
-    fits = pool > 0 and held.tokens >= length and (slots is None or slots >= settings.state_slots)
-    one = -(-int(held.token_bytes * length) // 1) + (0 if slots is None else settings.state_slots * held.state_bytes)
-    return SglangPlan(weights, pool, slack, reserved, held.tokens, requests, one, fits, shares, share)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from inspector.devices.spec import GpuSpec
 from inspector.engines.common.comparison import (
+    MAX_GPUS,
+    MAX_TOKENS,
     Comparison,
     Planned,
     cache_of,
@@ -15,10 +19,12 @@ from inspector.engines.common.comparison import (
     predicted_parts,
     share,
     stand_in,
+    whole,
     workload_of,
 )
 from inspector.engines.common.log import LoggedRun
 from inspector.engines.sglang.cache_types import TYPES
+from inspector.engines.sglang.loads import STRATEGIES
 from inspector.engines.sglang.options import SglangOptions
 from inspector.model import Model
 
@@ -60,4 +66,23 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Sg
         pipeline_parallel=pipeline,
         mem_fraction_static=fraction,
         kv_cache_dtype=cache_of(run, TYPES, notes),
+        **_given(run),
     )
+
+
+_COUNTS = ("max_running_requests", "max_total_tokens", "page_size", "max_mamba_cache_size")
+_RATIOS = ("mamba_full_memory_ratio", "swa_full_tokens_ratio")
+_NAMES = {"mamba_ssm_dtype": ("float32", "bfloat16", "float16"), "mamba_radix_cache_strategy": tuple(STRATEGIES)}
+_FLAGS = ("enable_dp_attention", "disable_radix_cache", "disable_cuda_graph")
+
+
+def _given(run: LoggedRun) -> dict[str, Any]:
+    """What else the log says of the pool; what is no value of an option is left out."""
+    logged = run.settings
+    found: dict[str, Any] = {name: whole(logged.get(name), MAX_TOKENS) for name in _COUNTS}
+    found |= {name: value for name in _RATIOS if type(value := logged.get(name)) is float and 0 < value < 100}
+    found |= {name: value for name, known in _NAMES.items() if (value := logged.get(name)) in known}
+    found |= {name: logged.get(name) is True for name in _FLAGS}
+    if found["enable_dp_attention"]:  # else the log is of one of several servers
+        found["data_parallel"] = whole(logged.get("dp_size"), MAX_GPUS)
+    return found

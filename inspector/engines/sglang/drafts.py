@@ -24,6 +24,9 @@ NOTE = "the draft's CUDA graphs and activations are taken to lie in what the sta
 STEPS = 3
 """Steps of a chain of drafted tokens, what SGLang takes by itself for most models (_auto_choose_speculative_params)."""
 
+_HEAD_RESERVE, _MODEL_RESERVE = 2048, 6144
+"""MiB that releases before 0.5.14 keep free for it (server_args.py: _handle_gpu_memory_settings)."""
+
 _ALGORITHMS = {"eagle": "EAGLE", "eagle3": "EAGLE3", OWN_LAYERS: "NEXTN"}
 
 
@@ -41,10 +44,12 @@ def with_draft(
     if draft is None:
         return settings
     specs = [spec for layer in served.layers for spec in specs_of(layer, cache_settings(served, settings))]
-    if settings.pp_size > 1 or any(isinstance(spec, StateSpec | SlidingSpec | ChunkedSpec) for spec in specs):
-        raise CannotTell("SGLang's drafts are accounted for on one stage, of models that cache rows of every token")
+    if settings.pp_size > 1 or any(isinstance(spec, SlidingSpec | ChunkedSpec) for spec in specs):
+        raise CannotTell("SGLang's drafts are accounted for on one stage, of models without windows")
     if isinstance(draft, DraftHead):
-        return replace(settings, draft=_head(draft, model, served))
+        return replace(settings, draft=_head(draft, model, served), draft_reserve=_HEAD_RESERVE)
+    if any(isinstance(spec, StateSpec) for spec in specs):
+        raise CannotTell("draft models beside models with states are not accounted for under SGLang")
     refused = why_not_loaded(draft.architecture)
     if refused is not None:
         raise CannotTell(f"the draft model: {refused}")
@@ -53,11 +58,17 @@ def with_draft(
         raise CannotTell("the draft model's layers and weights are not known")
     if found.vocab_size != served.vocab_size:
         raise CannotTell(f"the draft model has {found.vocab_size:,} tokens, the model {served.vocab_size:,}")
-    return replace(settings, draft=as_cached(found, draft.architecture))
+    return replace(settings, draft=as_cached(found, draft.architecture), draft_reserve=_MODEL_RESERVE)
 
 
 def _head(head: DraftHead, model: Model, served: ServedModel) -> ServedModel:
-    """What a head adds to the model's weights: its embedding is always the model's, and an EAGLE head's head, too."""
+    """What a head adds to the model's weights while the pool is measured.
+
+    Its class makes an embedding of its own, and a head, which become the model's only after that.
+
+    eagle_worker_v2.py: alloc_memory_pool, init_lm_head. A log of Qwen3.8-27B: "Load weight end.
+    type=Qwen3_5ForCausalLMMTP, mem usage=5.18 GB", of which 0.44 are its layer's.
+    """
     if head.method == OWN_LAYERS:
         if model.architecture.model_type not in by_hand("sglang_mtp"):
             kind = model.architecture.model_type
@@ -67,7 +78,10 @@ def _head(head: DraftHead, model: Model, served: ServedModel) -> ServedModel:
     if not head.layers:
         raise CannotTell("what the draft's layers cache is not known")
     copies = (served.weights.copies if served.weights else 0) * len(head.layers) // len(served.layers)
-    own = replace(head.weights(served.element_bytes), embedding=0, copies=copies if head.method == OWN_LAYERS else 0)
+    target, own = served.weights, head.weights(served.element_bytes)
+    own = replace(own, embedding=target.embedding if target else 0, copies=copies if head.method == OWN_LAYERS else 0)
+    if target and head.vocab_size is None:
+        own = replace(own, head=target.head)
     vocabulary = head.vocab_size or served.vocab_size
     return replace(served, layers=head.layers, weights=own, vocab_size=vocabulary, rotary_bytes=0)
 
@@ -82,5 +96,6 @@ def draft_flags(asked: Verdict) -> list[str]:
     if method != OWN_LAYERS:
         name, _ = repo_of(replace(asked, checkpoint=drafts.checkpoint), "SGLang")
         options += ["--speculative-draft-model-path", name]
-    chain = {"num-steps": STEPS, "eagle-topk": 1, "num-draft-tokens": STEPS + 1}
+    tokens = getattr(asked.options, "speculative_num_draft_tokens", None) or STEPS + 1
+    chain = {"num-steps": tokens - 1, "eagle-topk": 1, "num-draft-tokens": tokens}
     return options + [word for name, value in chain.items() for word in (f"--speculative-{name}", str(value))]

@@ -37,6 +37,15 @@ of tensor parallelism, and from four on)."""
 RESERVES = ((35, 2.8, 0.1), (90, 9.5, 0.5), (160, 12.0, 0.5), (2**20, 32.0, 0.0))
 """From 0.4.7 to 0.5.2: (GiB below which, GiB left free, and for each rank)."""
 
+MAX_PREFILL_TOKENS = 16384
+"""Tokens of a prefill batch without chunks (max_prefill_tokens)."""
+
+CAPPED_SINCE = (0, 5, 22)
+"""Graphs by default are of no more sequences than requests are let in at once."""
+
+DRAFTS_RESERVED = (0, 5, 14)
+"""Releases before it keep memory free for what drafts: of a model 6 GiB, of anything else 2."""
+
 PREFILL_GRAPHS_SINCE = (0, 5, 10)
 """Prefills are captured in CUDA graphs by default."""
 
@@ -73,13 +82,22 @@ USUAL = FractionFacts()
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The release, the degrees, and the sizes that were given; None takes the default."""
+    """The release, the degrees, and the sizes that were given; None takes the default.
+
+    Attributes:
+        attention_replicas: of --enable-dp-attention; 1 without it.
+        drafts: MiB that older releases keep free for what drafts.
+    """
 
     release: Release = NEWEST
     tp_size: int = 1
     pp_size: int = 1
     chunked_prefill_size: int | None = None
     cuda_graph_max_bs: int | None = None
+    attention_replicas: int = 1
+    max_running_requests: int | None = None
+    graphs: bool = True
+    drafts: int = 0
 
 
 def serving_defaults(memory_mib: float, tp_size: int, release: Release = NEWEST) -> tuple[int, int]:
@@ -113,18 +131,36 @@ def default_fraction(memory_mib: float, batches: Batches, facts: FractionFacts =
     else:
         chunk, batch = serving_defaults(memory_mib, batches.tp_size, release)
         chunk = batches.chunked_prefill_size or chunk
-        reserve = 512 + 1.5 * max(chunk, 2048) + 128 * ranks + 2 * (batches.cuda_graph_max_bs or batch)
-        graphs = facts.captured or not (facts.multimodal or facts.eager)
-        if release >= PREFILL_GRAPHS_SINCE and batches.pp_size == 1 and graphs:
-            reserve += 1536 if facts.latent else 8 * captured_prefills(chunk)
+        chunk = MAX_PREFILL_TOKENS if chunk < 0 else chunk
+        reserve = 512 + 1.5 * max(chunk, 2048) + 128 * ranks + _graphs(batches, facts, chunk, batch)
         if memory_mib > 60 * 1024:
             reserve = max(reserve, 10 * 1024)
+        if release < DRAFTS_RESERVED:
+            reserve += batches.drafts
     share = max(0.0, round((memory_mib - reserve) / memory_mib, 3))
     if not facts.multimodal:
         return share
     if release < (0, 4, 10):
         return share * 0.9
     return share if facts.vision is None else share * vision_factor(*facts.vision)
+
+
+def _graphs(batches: Batches, facts: FractionFacts, chunk: int, batch: int) -> float:
+    """MiB for CUDA graphs, and for what replicas of the attention pad (reserve_for_graph_mb).
+
+    Args:
+        batch: sequences of the largest graph by default: no more than requests are let in at once, since 0.5.22.
+    """
+    if batches.max_running_requests is not None and batches.release >= CAPPED_SINCE:
+        batch = min(batch, batches.max_running_requests)
+    most = batches.cuda_graph_max_bs or batch
+    size = 2.0 * most if batches.graphs else 0.0
+    if batches.attention_replicas > 1:
+        size += (3 if most <= 300 else 4.5) * most * batches.attention_replicas
+    captured = batches.graphs and (facts.captured or not (facts.multimodal or facts.eager))
+    if batches.release >= PREFILL_GRAPHS_SINCE and batches.pp_size == 1 and captured:
+        size += 1536 if facts.latent else 8 * captured_prefills(chunk)
+    return size
 
 
 def vision_factor(layers: int, width: int) -> float:

@@ -113,11 +113,21 @@ BUFFERED_SINCE = (0, 5, 14)
 """States of a prefix have slots of their own by default, where the class allows it."""
 
 
-def state_slots(shape: Architecture, release: Release = NEWEST) -> int:
-    """Slots of states that a request keeps: three, and two more where a prefix's states have slots of their own.
+STRATEGIES = {"no_buffer": 3, "extra_buffer": 5, "extra_buffer_lazy": 4}
+
+
+def state_slots(
+    shape: Architecture, release: Release = NEWEST, strategy: str | None = None, *, radix_cache: bool = True
+) -> int:
+    """Slots of states that a request keeps: three, and two more where a prefix's states have slots of their own; one
+    where no prefixes are cached.
 
     mem_cache/kv_cache_configurator.py: _calculate_mamba_ratio.
     """
+    if not radix_cache:
+        return 1
+    if strategy in STRATEGIES:
+        return STRATEGIES[strategy]
     return 5 if release >= BUFFERED_SINCE and "buffered" in flags(shape.architecture) else 3
 
 

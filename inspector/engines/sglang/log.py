@@ -32,6 +32,13 @@ _SETTINGS = (
     "cpu_offload_gb",
     "speculative_algorithm",
     "context_len",
+    "enable_dp_attention",
+    "disable_radix_cache",
+    "mamba_full_memory_ratio",
+    "max_mamba_cache_size",
+    "mamba_ssm_dtype",
+    "mamba_radix_cache_strategy",
+    "swa_full_tokens_ratio",
 )
 _NAMES = "|".join(sorted(_SETTINGS, key=len, reverse=True))
 _KEYWORD = re.compile(rf"(?<![\w'.])({_NAMES})=('[^']{{0,500}}'|\"[^\"]{{0,500}}\"|[^,\s)]{{1,200}})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.engines.common.load_dtype import DTYPE_NAMES, load_dtype
@@ -41,6 +42,7 @@ from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model import Architecture, Model
 from inspector.model.config.light import by_hand
+from inspector.settings import settings_of
 from inspector.verdict.fit import GpuShare
 
 BALANCE = 0.9
@@ -92,7 +94,9 @@ def release_of(version: str | None) -> Release:
 
 
 def _degrees(spec: GpuSpec, options: SglangOptions) -> tuple[int, int]:
-    return degrees(spec, options.tensor_parallel, options.pipeline_parallel, options.expert_parallel)
+    """Replicas are as many servers; those of the attention alone are within the ranks of tensor parallelism."""
+    replicas = None if options.enable_dp_attention else options.data_parallel
+    return degrees(spec, options.tensor_parallel, options.pipeline_parallel, None, replicas)
 
 
 def _account(
@@ -107,6 +111,7 @@ def _account(
     cache = cache_type(workload, model, gpu, options.kv_cache_dtype)
     check_cache(cache, served, gpu)
     chosen = _settings(model.architecture, cache, workload.context, (tensor, pipeline), options)
+    replicas = 1 if options.enable_dp_attention else options.data_parallel or 1
     chosen = with_draft(chosen, options.draft, model, served)
     plan = budget.plan(served, gpu, chosen)
     if plan is None:
@@ -131,28 +136,16 @@ def _account(
             "tensor_parallel_size": tensor,
             "pipeline_parallel_size": pipeline,
             "expert_parallel_size": chosen.ep_size,
+            **_shown(options),
         },
         per_gpu=_rank_parts(plan),
         kv_tokens=tokens,
-        max_concurrency=plan.requests,
+        max_concurrency=None if plan.requests is None else plan.requests * replicas,
         longest_context=None if tokens is None else min(tokens, most),
         request_bytes=request,
         fits=plan.fits,
         cards=gpus,
-        notes=(
-            *((same_share_note("SGLang"),) if spec.mixed else ()),
-            _NOTE,
-            *length_note(
-                workload.context,
-                chosen.longest or workload.context,
-                "SGLang",
-                OVERRIDE,
-            ),
-            *(() if options.draft is None else (DRAFT_NOTE,)),
-            *unified_note(spec),
-            *served.notes,
-            *spec.notes,
-        ),
+        notes=(*_notes(spec, workload, chosen, options), *served.notes, *spec.notes),
     )
     return serving.explained_by(lambda: explain_sglang(served, gpu, chosen, plan))
 
@@ -169,14 +162,67 @@ def _settings(
         ep_size=options.expert_parallel or 1,
         release=release_of(options.version),
         facts=fraction_facts(shape),
-        state_slots=state_slots(shape, release_of(options.version)),
+        state_slots=state_slots(
+            shape,
+            release_of(options.version),
+            options.mamba_radix_cache_strategy,
+            radix_cache=not options.disable_radix_cache,
+        ),
         longest=context_length(shape),
-        page_size=page_size(shape),
+        page_size=options.page_size or page_size(shape),
+        dp_size=(options.data_parallel or 1) if options.enable_dp_attention else 1,
+        chunked_prefill_size=options.chunked_prefill_size,
+        cuda_graph_max_bs=options.cuda_graph_max_bs,
+        max_running_requests=options.max_running_requests,
+        max_total_tokens=options.max_total_tokens,
+        mamba_full_memory_ratio=_ratio(options.mamba_full_memory_ratio, budget.MAMBA_FULL_MEMORY_RATIO),
+        max_mamba_cache_size=options.max_mamba_cache_size,
+        state_bytes=_STATE_BYTES.get(options.mamba_ssm_dtype or ""),
+        radix_cache=not options.disable_radix_cache,
+        swa_full_tokens_ratio=_ratio(options.swa_full_tokens_ratio, budget.SWA_FULL_TOKENS_RATIO),
+        graphs=not options.disable_cuda_graph,
+        draft_tokens=options.speculative_num_draft_tokens or budget.DRAFT_TOKENS,
     )
 
 
-def _notes(spec: GpuSpec) -> tuple[str, ...]:
-    return (*((same_share_note("SGLang"),) if spec.mixed else ()), _NOTE, *unified_note(spec))
+_STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+_NAMED = ("draft", "version", "speculative_num_draft_tokens")
+"""Options that the settings do not repeat: they are told elsewhere."""
+
+
+def _shown(options: SglangOptions) -> dict[str, Any]:
+    """The settings that few give, under SGLang's names, where they were given."""
+    names = {"data_parallel": "data_parallel_size"}
+    usual = (
+        "mem_fraction_static",
+        "kv_cache_dtype",
+        "tensor_parallel",
+        "pipeline_parallel",
+        "expert_parallel",
+        *_NAMED,
+    )
+    return {
+        names.get(name, name): value
+        for name in settings_of(SglangOptions)
+        if name not in usual and (value := getattr(options, name)) not in (None, False)
+    }
+
+
+def _ratio(given: float | None, usual: float) -> float:
+    if given is not None and not 0 < given < 100:
+        raise UsageError(f"a ratio of memory must be above 0, not {given:g}")
+    return usual if given is None else given
+
+
+def _notes(spec: GpuSpec, workload: Workload, chosen: budget.SglangSettings, options: SglangOptions) -> tuple[str, ...]:
+    return (
+        *((same_share_note("SGLang"),) if spec.mixed else ()),
+        _NOTE,
+        *length_note(workload.context, chosen.longest or workload.context, "SGLang", OVERRIDE),
+        *(() if options.draft is None else (DRAFT_NOTE,)),
+        *unified_note(spec),
+    )
 
 
 def _rank_parts(plan: budget.SglangPlan) -> dict[str, int | None]:

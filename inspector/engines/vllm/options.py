@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.engines.common.options import (
+    data_parallel,
     expert_parallel,
     kv_cache_dtype,
     pipeline_parallel,
@@ -30,14 +31,7 @@ class VllmOptions:
     version: str | None = version()
     tensor_parallel: int | None = tensor_parallel()
     pipeline_parallel: int | None = pipeline_parallel()
-    data_parallel: int | None = setting(
-        None,
-        help="Data parallel replicas (vLLM). Default: 1.",
-        docs="data parallel replicas of the attention; default 1",
-        option="--dp",
-        metavar="N",
-        least=1,
-    )
+    data_parallel: int | None = data_parallel()
     expert_parallel: int | None = expert_parallel()
     gpu_memory_utilization: float | None = setting(
         None,
