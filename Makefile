@@ -332,6 +332,7 @@ tables: $(VENV)/.tables $(VENV)/.liger ## regenerate inspector/data (but gpus.js
 	$(BIN)/python -m fixtures.make_designs --builds $(VENV)/designs.jsonl --traces $(VENV)/traces.jsonl --jobs 2
 	$(BIN)/python -m fixtures.make_design_configs
 	$(BIN)/python -m fixtures.make_shapes --builds $(VENV)/builds.jsonl
+	$(BIN)/python -m fixtures.make_untold --kept $(VENV)/untold.jsonl
 	$(BIN)/python -m fixtures.make_digests
 	$(BIN)/python -m fixtures.make_vision
 	$(BIN)/python -m fixtures.make_gguf $(VENV)/wheels/llama_cpp_python-*.tar.gz

@@ -263,6 +263,17 @@ def wrong_sizes(
         said.add(expression)
 
 
+def states_untold(class_name: str, config: Mapping[str, Any], *, doubted: bool) -> bool:
+    """Whether a config states a key of which no table tells all that it changes (inspector/data/untold.json): a number,
+    or a switch or a list that is not as the class has it. `doubted`: stated or not, if the class has such a key."""
+    text = table_text("untold.json")
+    start = text.find(f"\n{json.dumps(class_name)}: ")
+    if start < 0:
+        return False
+    line = text[start + 1 : text.index("\n", start + 1)].rstrip(",").partition(": ")[2]
+    return doubted or any(key_of(config, path) not in (None, usual) for path, usual in json.loads(line).items())
+
+
 def sizes_of_none(config: Mapping[str, Any], names: Iterable[str]) -> bool:
     """Whether a config tells a size above 0 of a module that none of these tensors is in."""
     row, there = _shapes(str(config.get("model_type"))), modules(names)

@@ -11,7 +11,8 @@
 A config.json that a class wrote is changed at random. What transformers makes of it is the truth: the config class's
 values, the model's parameters (on the meta device), or that the class refuses. What is told must be the same, or
 unknown, or come with a note; anything else is a silent difference. Sizes are changed under files that stay as they are:
-where the class then has other shapes, a note must say so. Needs torch.
+where the class then has other shapes, a note must say so; where a config states a key of inspector/data/untold.json it
+may be the class's own word, as where transformers is installed (counted apart: `by_class`). Needs torch.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from inspector.hub.checkpoint import Checkpoint, Tensor  # noqa: E402
 from inspector.model.architecture import read_architecture  # noqa: E402
 from inspector.model.build import build_model  # noqa: E402
 from inspector.model.config.text import KEYS  # noqa: E402
+from inspector.model.design.compared import ASKED  # noqa: E402
 from tests.oracles.facts import is_named, loaded, wrong_facts  # noqa: E402
 from tests.oracles.variations import SIZES, config_with, halves, variations  # noqa: E402
 
@@ -302,6 +304,8 @@ class Tried:
         self.found.counts["counted"] += 1
         self.found.built.add(self.model_class.__name__)
         noted = bool(counted.notes or model.architecture.notes) if held is None else not counted.exact
+        told = (*counted.notes, *model.architecture.notes)
+        self.found.counts["by_class"] += bool(told) and all(ASKED in note for note in told)
         if counted.total != held and not noted:  # listed in docs/oracles.md, and in no sample
             self.found.silent[name] = (
                 f"{counted.total:,} counted, {'other shapes' if held is None else f'{held:,} held'}"

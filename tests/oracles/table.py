@@ -95,6 +95,7 @@ SURPRISES = {
     "noted_and_right": "taken, with a note here though the facts are the class's",
     "counted": "counts of parameters compared",
     "other_sizes": "configs whose sizes are not those of the files",
+    "by_class": "differences that no table tells, and the class itself told, as where transformers is installed",
     "silent": "silent differences",
     "told_though_refused": "told without a note though transformers refuses",
     "refused_here": "refused here and taken by transformers",

@@ -12,7 +12,7 @@ from inspector.model.config.expressions import names_in
 from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import SIGNS, find_recipe
 from inspector.model.config.text import LANGUAGE_PARTS
-from inspector.model.lint import lint, sizes_of_none, suspicious, wrong_sizes
+from inspector.model.lint import lint, sizes_of_none, states_untold, suspicious, wrong_sizes
 from inspector.model.model import Architecture, Parameters
 from inspector.model.parameters.classes import BUFFER, ModelClass, class_of
 from inspector.model.parameters.counter import ParameterCounter
@@ -71,6 +71,7 @@ def count_and_weigh(
     if counter.model_class is not None and architecture.exact and counter.held is None:
         counter.check_modules(groups, checkpoint.config)
         counter.check_sizes(groups, checkpoint.config)
+        counter.check_class(groups, checkpoint.config)
     if not any(group.packed for group in groups):
         return counter.checked(_sum_up(groups, counter, architecture)), architecture
     from inspector.model.packing.report import describe
@@ -151,6 +152,7 @@ class _Counter:
         self.unsaved = 0
         self.layers_beyond = False
         self.cut = 0
+        self.doubted = False
         self.predicting: frozenset[int] | None = None
         self.held = checkpoint.design.held if checkpoint.design is not None else None
         self.exact = self.held is not None or not architecture.outside
@@ -246,7 +248,8 @@ class _Counter:
             for each in tensor_groups
         )
         more = any(each.role == PARAMETER and not known.switched_on(each.name, config) for each in tensor_groups)
-        if uneven or more or known.lacks(names, config) or sizes_of_none(config, names):
+        self.doubted = more or known.lacks(names, config)
+        if uneven or self.doubted or sizes_of_none(config, names):
             from inspector.model.design.missing import missing
 
             notes = missing(known, config, tensor_groups)
@@ -262,6 +265,18 @@ class _Counter:
             words = keys | {f" {word}; the files hold" for word in counted}
             if not any(word in said for said in self.notes for word in words):
                 self.notes.append(note)
+
+    def check_class(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
+        """Notes on what the class itself has otherwise, asked where no table tells all that it can differ in."""
+        known = self.model_class
+        if known is None or not self.exact or self.cut:
+            return
+        if states_untold(known.name, config, doubted=self.doubted):
+            from inspector.model.design.compared import beside_class
+
+            notes = beside_class(known, config, tensor_groups)
+            self.notes += notes
+            self.exact &= not notes
 
     def _whole_numbers(self, tensor_groups: list[TensorGroup]) -> None:
         """Tensors of whole numbers that no packing explains are no parameters, which are trained and so fractions.
