@@ -100,7 +100,8 @@ def _compiled(reading: Reading) -> None:
 
 def _spread(reading: Reading) -> None:
     reading.spread = "fsdp"
-    reading.settings["reduce_fp32"] = True
+    # Since July 2025 (83e6941) embedding and head are units of their own, as models/llama3/infra/parallelize.py has it.
+    reading.settings |= {"reduce_fp32": True, "shard_embeddings": True}
     for key, ours in (
         ("parallelism.data_parallel_replicate_degree", "hsdp"),
         ("parallelism.tensor_parallel_degree", "tp"),

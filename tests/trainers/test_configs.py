@@ -18,6 +18,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import inspector
 from inspector.batch.yaml_nodes import MAX_CHARACTERS
 from inspector.cli.train_config import STEP
 from inspector.errors import FileMissing, InspectError, UnreadableModel, UsageError
@@ -747,3 +748,20 @@ def test_smaller_images_are_tried_before_a_shorter_context_and_none_is_left_out(
     file.write_text(text.replace("per_device", "enable_liger_kernel: true\nper_device"), "utf-8")
     less = json.loads(run("train", "--config", str(file), "--gpu", "49GiB", "--offline", "--json").out)
     assert less["config"]["patch"] == ""  # a context that its image does not fit would do, and is no answer
+
+
+def test_torchtitan_shards_embedding_and_head_apart(tmp_path: Path) -> None:
+    """models/llama3/infra/parallelize.py since 83e6941 (July 2025): each is gathered where it is at work alone."""
+    run = run_of(tmp_path, TITAN, "run.toml", processes=8)
+    assert run.sharding["shard_embeddings"] is True
+    assert "shard_embeddings" not in run_of(tmp_path, TITAN, "run.toml", processes=1).sharding
+    assert run.model is not None
+    whole, apart = (
+        inspector.train(
+            run.model, offline=True, sharding={**run.sharding, "shard_embeddings": on}, **run.settings
+        ).training
+        for on in (False, True)
+    )
+    assert whole.reserved is not None
+    assert apart.reserved is not None
+    assert whole.reserved - apart.reserved >= 2 * 128256 * 4096  # one of the two in bf16

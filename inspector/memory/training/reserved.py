@@ -66,7 +66,9 @@ def reserved_bytes(
         optimizer: that of the optimizer's step.
     """
     compute = 2 if setup.compute != "fp32" else 4
-    gathering = compute * rank.outside + int(gathered_bytes(setup, sharding) * rank.block)
+    apart = sharding.shard_embeddings and rank.head  # one of the two at a time, in the same memory
+    outside = max(rank.head, rank.outside - rank.head) if apart else rank.outside
+    gathering = compute * outside + int(gathered_bytes(setup, sharding) * rank.block)
     rest = 0
     for moment in passes:
         lost = holes.block + holes.logits if moment.phase == "loss" and moment.logits else 0
