@@ -86,6 +86,14 @@ class Serving:
         bounded = replace(self, fits=fits, changes=changes, notes=notes, request_bytes_at_least=low)
         return bounded.explained_by(self.explanation)
 
+    def doubted(self, why: str | None) -> Serving:
+        """This account where it cannot be told whether the engine loads the model at all (`why`): it does not say that
+        it fits."""
+        if why is None:
+            return self
+        fits = False if self.fits is False else None
+        return replace(self, fits=fits, notes=(why, *self.notes)).explained_by(self.explanation)
+
     def needs(self) -> tuple[int | None, int | None]:
         """(bytes that one request needs with all that is fixed, bytes of the share that it leaves).
 

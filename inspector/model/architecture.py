@@ -35,6 +35,8 @@ _WIDTH_KEYS = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner", "d_
 _CONTEXT_KEYS = ("max_position_embeddings", "max_target_positions", "n_positions", "max_seq_len")
 PARAMS = "params.json"
 """Under this key a config has what stands in Mistral's own file beside it, which vLLM goes by."""
+AUTO_MAP = "auto_map"
+"""Where a config names the repo's own code, which is never run: Auto class -> module and class."""
 _ENGINE_KEYS = (
     *_CONTEXT_KEYS,
     "emb_neighbor_num",
@@ -173,10 +175,9 @@ def _vision_size(config: Mapping[str, Any]) -> tuple[int | None, int | None] | N
 
 
 def _written(config: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
-    """See `Architecture.written`; of a params.json beside config.json, what the hub has kept of it."""
+    """See `Architecture.written`; of a params.json beside config.json, what the hub has kept of it; and `auto_map`."""
     found = {key: part[key] for key in _ENGINE_KEYS if part.get(key) is not None}
-    own = config.get(PARAMS)
-    return {**found, PARAMS: own} if isinstance(own, Mapping) else found
+    return found | {key: config[key] for key in (PARAMS, AUTO_MAP) if isinstance(config.get(key), Mapping)}
 
 
 def _encoders(config: Mapping[str, Any], text: TextConfig) -> tuple[VisionTower | None, AudioTower | None]:

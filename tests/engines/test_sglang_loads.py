@@ -43,7 +43,7 @@ def named(architecture: str, quantization: str = "") -> Architecture:
         ("FalconForCausalLM", "", "SGLang 0.5.23 has no FalconForCausalLM"),
         ("T5ForConditionalGeneration", "", "SGLang 0.5.23 has no T5ForConditionalGeneration"),
         ("GPTNeoXForCausalLM", "", None),  # its backend for transformers takes it
-        ("SomethingNew", "", None),  # may come with code of its own
+        ("SomethingNew", "", "SGLang 0.5.23 has no SomethingNew"),
     ],
 )
 def test_what_sglang_has_no_class_for_is_refused(name: str, packing: str, says: str | None) -> None:

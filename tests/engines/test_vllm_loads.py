@@ -68,7 +68,8 @@ def test_another_head_is_loaded_as_the_class_that_vllm_has() -> None:
         ("GPTNeoForCausalLM", NEWEST, "vLLM 0.33 has no GPTNeoForCausalLM"),
         ("GPTNeoForCausalLM", (0, 40), None),  # what was read says nothing of a later one
         ("PersimmonForCausalLM", NEWEST, None),  # removed, but the backend for transformers takes it
-        ("OfTheReposOwnCode", NEWEST, None),
+        ("OfTheReposOwnCode", NEWEST, "vLLM 0.33 has no OfTheReposOwnCode"),
+        ("OfTheReposOwnCode", (0, 40), None),
     ],
 )
 def test_an_architecture_is_refused_by_the_versions_that_have_it_not(

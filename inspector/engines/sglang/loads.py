@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from inspector.engines.common.own_code import is_own_class, own_code_note, own_models
 from inspector.engines.common.served import ServedModel
 from inspector.engines.sglang.fraction import NEWEST, FractionFacts, Release
 from inspector.model.layers.chunked import ChunkedAttention
@@ -62,14 +63,27 @@ def why_not_loaded(shape: Architecture) -> str | None:
     """Why the release of the table does not load the model; None where nothing known stands against it.
 
     What it has no class for goes to its backend for transformers, if the class lets it. A class that neither has may
-    come with code of its own, of which nothing is known.
+    come with code of its own: see `why_unsure`. Of that, `AutoModel` alone is asked for
+    (model_loader/utils.py: resolve_transformers_arch).
     """
     known, name = table(), shape.architecture
-    if name in known["no_backend"] or name in known["not_read"]:
+    foreign = _is_of_neither(shape) and "AutoModel" not in own_models(shape)
+    if foreign or name in known["no_backend"] or name in known["not_read"]:
         return f"SGLang {known['sglang']} has no {name}"
     if shape.quantization is not None and shape.quantization.method in known["no_quantizations"]:
         return f"SGLang {known['sglang']} does not load {shape.quantization.method} checkpoints"
     return None
+
+
+def why_unsure(shape: Architecture) -> str | None:
+    """Why it cannot be told whether the release of the table loads the model; None where nothing stands against it."""
+    if not _is_of_neither(shape):
+        return None
+    return own_code_note(f"SGLang {table()['sglang']} has no {shape.architecture}")
+
+
+def _is_of_neither(shape: Architecture) -> bool:
+    return is_own_class(shape) and shape.architecture not in table()["architectures"]
 
 
 _LENGTHS = ("max_sequence_length", "seq_length", "max_seq_len", "model_max_length", "max_position_embeddings")

@@ -36,6 +36,7 @@ from inspector.engines.sglang.loads import (
     page_size,
     state_slots,
     why_not_loaded,
+    why_unsure,
 )
 from inspector.engines.sglang.options import SglangOptions
 from inspector.errors import UsageError
@@ -72,7 +73,8 @@ def plan_sglang(
         cached = None if served is None else as_cached(served, model.architecture)
         return _account(model, cached, workload, spec, without(options, forgotten))
 
-    return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+    found = plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+    return found.doubted(why_unsure(model.architecture))
 
 
 def resolve_dtype(named: str, shape: Architecture) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from inspector.devices.spec import GpuSpec
 from inspector.engines.common.cache_specs import CompressedIndex
 from inspector.engines.common.kept_heads import expanded_latents, later_rounds
+from inspector.engines.common.own_code import is_own_class, own_code_note, own_models
 from inspector.engines.common.recipes import method_of, why_not_on
 from inspector.engines.common.served import ServedModel
 from inspector.engines.vllm.version import NEWEST, parse_version
@@ -167,7 +168,7 @@ def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
     """Why this release does not load the model; None where nothing known stands against it.
 
     What vLLM has no class for goes to its backend for transformers, if the class lets it: what remains is refused.
-    A class that neither has may come with code of its own, of which nothing is known.
+    A class that neither has may come with code of its own: see `why_unsure`.
     """
     label = ".".join(map(str, min(release, NEWEST)))
     name = native_class(shape) or shape.architecture
@@ -185,7 +186,31 @@ def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
             if name in table()["plugins"]:
                 return None if release < PLUGINS_SINCE else f"vLLM {label} has no {name}: a plugin of its own has it"
             return f"vLLM {label} has no {name}" + (f" (removed after {last})" if last else "")
+        if not newer and _is_of_neither(shape) and not own_models(shape):
+            return f"vLLM {label} has no {name}"
     return None if shape.quantization is None else _why_not_unpacked(shape.quantization, release, label)
+
+
+def why_unsure(shape: Architecture, release: tuple[int, int]) -> str | None:
+    """Why it cannot be told whether this release loads the model; None where nothing stands against it.
+
+    vllm/model_executor/models/registry.py: _try_resolve_transformers takes a class of `auto_map` that dispatches its
+    attention as transformers' own do, and no other.
+    """
+    if release > NEWEST or not _is_of_neither(shape):
+        return None
+    return own_code_note(f"vLLM {'.'.join(map(str, release))} has no {shape.architecture}")
+
+
+def _is_of_neither(shape: Architecture) -> bool:
+    """Whether neither vLLM, in any release, nor transformers has the class."""
+    name, lists = shape.architecture or "", ("removed", "plugins", "backend", "no_backend", "backend_refuses")
+    named = (name, native_class(shape))
+    return (
+        is_own_class(shape)
+        and not any(each and loaded_as(each) for each in named)
+        and not any(name in table()[each] for each in lists)
+    )
 
 
 def _not_dispatched(shape: Architecture) -> bool:

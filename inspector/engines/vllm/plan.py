@@ -29,7 +29,15 @@ from inspector.engines.vllm.cache_types import check_cache
 from inspector.engines.vllm.drafts import draft_notes, with_draft
 from inspector.engines.vllm.explain import explain_vllm
 from inspector.engines.vllm.image_items import profiled_item
-from inspector.engines.vllm.loads import OVERRIDE, as_cached, most_length, resolve_dtype, runner, why_not_loaded
+from inspector.engines.vllm.loads import (
+    OVERRIDE,
+    as_cached,
+    most_length,
+    resolve_dtype,
+    runner,
+    why_not_loaded,
+    why_unsure,
+)
 from inspector.engines.vllm.lora import ADAPTER_NOTE, ServedAdapters, adapter_bytes, served_adapters
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
@@ -62,7 +70,8 @@ def plan_vllm(
     def plan(workload: Workload, spec: GpuSpec, forgotten: tuple[str, ...]) -> Serving:
         return _account(model, facts, workload, spec, without(options, forgotten))
 
-    return plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+    found = plan_over_ranks(model, workload, spec, plan, _degrees(spec, options)[0], suggest=suggest)
+    return found.doubted(why_unsure(model.architecture, _version(options).release))
 
 
 def _served(
