@@ -44,6 +44,7 @@ class CacheSettings:
             prefix ends in.
         state_alignment: tokens that the block of rows beside states is a multiple of, where those checkpoints lie.
         encoder_budget: encoder tokens that are scheduled at once, which cross-attention keeps room for.
+        context_ranks: ranks that a request's tokens are dealt out to (decode context parallelism).
         hybrid: the hybrid manager is on; off, windows and chunks cost their full length.
         latent_block_multiple: tokens that the block of latents beside states is a multiple of.
         packed_sparse_latents: an FP8 cache of sparse latent attention has DeepSeek's layout.
@@ -72,6 +73,7 @@ class CacheSettings:
     head_bytes: HeadBytes | None = None
     latent_row: int | None = None
     shared_bytes: int = 0
+    context_ranks: int = 1
 
     def rows_bytes(self, layer: Attention) -> int:
         """Bytes of a token's keys and values on a rank; heads fewer than the ranks are repeated."""
@@ -105,9 +107,9 @@ class Spec:
     def blocks(self, settings: CacheSettings) -> int:
         """Blocks that one request of max_model_len tokens holds at most.
 
-        Full attention: ceil(L / block). Worked example: 100 tokens in blocks of 16 take 7.
+        Full attention: ceil(L / block). Worked example: 100 tokens in blocks of 16 take 7; dealt out to four ranks, 2.
         """
-        return ceil_div(settings.max_model_len, self.block_size)
+        return ceil_div(ceil_div(settings.max_model_len, settings.context_ranks), self.block_size)
 
 
 @dataclass(frozen=True, slots=True)

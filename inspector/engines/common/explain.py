@@ -47,6 +47,10 @@ def weights_part(model: ServedModel, total: int, shares: Mapping[str, int], rank
             "what drafts: its own weights, laid over as many ranks; its layers' caches lie in the same pool",
             "headers of the draft; vllm/v1/worker/gpu/spec_decode/, sglang/srt/speculative/eagle_worker_v2.py",
         ),
+        "cpu_offload": (
+            "parameters that stay in the CPU's memory, up to cpu_offload_gb",
+            "vllm/model_executor/offloader/uva.py: UVAOffloader",
+        ),
         "adapters": (
             "max_loras x max_lora_rank x (inputs + outputs) of the linear layers, each on the side that is cut over"
             " ranks, and of the ends that take adapters",

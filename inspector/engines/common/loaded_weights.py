@@ -90,6 +90,8 @@ def rank_shares(
     copies: bool = False,
     workspace: int = 0,
     attention_ranks: int | None = None,
+    whole_encoders: bool = False,
+    spare_experts: int = 0,
 ) -> tuple[dict[str, int], ...] | None:
     """What `rank_weights` is made of, by share.
 
@@ -102,6 +104,8 @@ def rank_shares(
         copies: the engine keeps the latents' up-projections once more.
         attention_ranks: ranks that each layer's attention and the embedding are cut over, where that is fewer than the
             others are (SGLang's --enable-dp-attention).
+        whole_encoders: every rank holds the encoders whole (vLLM's --mm-encoder-tp-mode data).
+        spare_experts: copies of experts in each layer, where experts are dealt out whole (EPLB's redundant experts).
         workspace: bytes that every rank takes while it loads, whatever the model's size.
     """
     weights = model.weights
@@ -110,11 +114,14 @@ def rank_shares(
     check_degrees(model, tensor_parallel=tensor_parallel, pipeline_parallel=pipeline_parallel)
     layers, ranks = len(model.layers), attention_ranks or tensor_parallel
     attention = weights.attention if ranks != tensor_parallel else 0
+    whole = weights.encoders if whole_encoders else 0
     inside = {
-        "divided": ceil_div(weights.divided - attention, tensor_parallel) + ceil_div(attention, ranks),
+        "divided": ceil_div(weights.divided - attention - whole, tensor_parallel) + ceil_div(attention, ranks) + whole,
         "latent_copies": ceil_div(weights.copies, ranks) if copies else 0,
         "key_value": ceil_div(weights.key_value, key_value_ranks(model, ranks)),
-        "experts": _experts(model, weights, tensor_parallel * data_parallel, mxfp4, whole=whole_experts),
+        "experts": _experts(
+            model, weights, tensor_parallel * data_parallel, mxfp4, whole=whole_experts, spare=spare_experts
+        ),
         "replicated": weights.replicated,
         "allocator": layers * sum(map(unsplit_remainder, layer_matrices(model, tensor_parallel))),
     }
@@ -183,12 +190,14 @@ def layer_matrices(model: ServedModel, tensor_parallel: int) -> tuple[int, ...]:
     return tuple(int(size * bytes_each) for size in sizes)
 
 
-def _experts(model: ServedModel, weights: Weights, ranks: int, mxfp4: Mxfp4Kernel, *, whole: bool) -> int:
+def _experts(
+    model: ServedModel, weights: Weights, ranks: int, mxfp4: Mxfp4Kernel, *, whole: bool, spare: int = 0
+) -> int:
     """Bytes of one rank's routed experts: a slice of each, or so many whole; the MXFP4 kernels keep them padded."""
     mixture = model.mixture
     if mixture is None or not (mixture.total and mixture.intermediate_size):
         return ceil_div(weights.experts, ranks)
-    cuts, held = (1, ceil_div(mixture.total, ranks)) if whole else (ranks, mixture.total)
+    cuts, held = (1, ceil_div(mixture.total + spare, ranks)) if whole else (ranks, mixture.total)
     if not model.padded_experts:
         return ceil_div(weights.experts * held, mixture.total * cuts)
     inner = ceil_div(mixture.intermediate_size, cuts)

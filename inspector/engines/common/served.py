@@ -51,6 +51,7 @@ class Weights:
         experts: routed experts; split evenly by rows, or dealt out whole.
         replicated: norms, routers, the down-projections of latents, what else every rank keeps whole.
         attention: of `divided`, what the attention and its kin have.
+        encoders: of `divided`, what encoders for images and sound and their projectors have.
         copies: the up-projection of latents once more, in the model's precision: what an engine that keeps it twice
             holds on top (`rank_shares`), cut by heads.
     """
@@ -63,6 +64,7 @@ class Weights:
     replicated: int = 0
     copies: int = 0
     attention: int = 0
+    encoders: int = 0
 
     @property
     def total(self) -> int:
@@ -273,6 +275,7 @@ def weights_of(model: Model, dtype: str, element_bytes: int) -> Weights:
         replicated=small * element_bytes + part(latent),
         copies=up * element_bytes,
         attention=min(max(0, attention), max(0, rest)),
+        encoders=towers * element_bytes,
     )
 
 

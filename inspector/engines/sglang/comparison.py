@@ -46,7 +46,7 @@ def compare_sglang(plan: Planned, run: LoggedRun, model: Model, spec: GpuSpec | 
     gpu = gpu_of(run, spec, tensor * pipeline, notes)
     workload = workload_of(run, model, dtype, ("context_length", "context_len"), notes)
     options = _options(run, tensor, pipeline, notes)
-    note_uncounted(run, notes)
+    note_uncounted(run, notes, ["max_total_tokens"])
     note_settings(run, model, notes, says_packing=False)
     serving = plan(model, workload, gpu or stand_in(tensor * pipeline), options)
     predicted = predicted_parts(serving, _PARTS, known_gpu=gpu is not None)

@@ -47,6 +47,12 @@ class VllmSettings:
         graphs: bytes of CUDA graphs, likewise.
         adapters: bytes of the buffers for adapters on a rank that holds all layers (lora.py).
         draft: a draft model, which every rank of the last stage holds beside the model; its layers share the pool.
+        decode_context_parallel_size: ranks that the tokens of a request are dealt out to.
+        cpu_offload: bytes of the weights on each rank that stay with the CPU.
+        kv_cache_memory: bytes of the pool, where they are given: nothing else then decides it.
+        language_model_only: the encoders are not loaded.
+        whole_encoders: every rank holds the encoders whole (--mm-encoder-tp-mode data).
+        redundant_experts: copies of experts that EPLB keeps, of each layer over all ranks.
         draft_tokens: that it drafts at once: of a state, a request keeps as many more (MambaSpec).
     """
 
@@ -71,6 +77,12 @@ class VllmSettings:
     adapters: int = 0
     draft: ServedModel | None = None
     draft_tokens: int = DRAFT_TOKENS
+    decode_context_parallel_size: int = 1
+    cpu_offload: int = 0
+    kv_cache_memory: int | None = None
+    language_model_only: bool = False
+    whole_encoders: bool = False
+    redundant_experts: int = 0
 
     def cached_layers(self, model: ServedModel) -> tuple[Layer, ...]:
         """The layers whose caches lie in the pool."""
@@ -191,6 +203,7 @@ def cache_settings(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> Cach
         hybrid=settings.hybrid_kv_cache and settings.version.v1,
         latent_block_multiple=settings.version.latent_block_multiple,
         packed_sparse_latents=settings.version.packs_sparse_latents(gpu.compute_capability),
+        context_ranks=settings.decode_context_parallel_size,
     )
 
 
@@ -221,6 +234,9 @@ def loaded_shares(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> tuple
     """Bytes of the weights on a rank of each stage by share, which sum to what "Model loading took" prints; None
     where they are not known."""
     marlin = settings.version.mxfp4_kernel_is_marlin(gpu.compute_capability)
+    if settings.language_model_only and model.weights is not None:
+        own = model.weights
+        model = replace(model, weights=replace(own, divided=own.divided - own.encoders, encoders=0))
     stages = rank_shares(
         model,
         tensor_parallel=settings.tensor_parallel_size,
@@ -231,7 +247,11 @@ def loaded_shares(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> tuple
         # process_weights_after_loading dequantizes kv_b_proj for W_UK_T and W_UV; of a plain one they are views.
         copies=model.latents_packed,
         workspace=settings.version.latent_workspace(gpu.compute_capability) if has_latents(model) else 0,
+        whole_encoders=settings.whole_encoders,
+        spare_experts=settings.redundant_experts,
     )
+    if stages is not None and settings.cpu_offload:
+        stages = tuple(shares | {"cpu_offload": -_offloaded(shares, settings)} for shares in stages)
     if stages is not None and settings.draft is not None:
         drafts = rank_shares(
             settings.draft,
@@ -251,6 +271,12 @@ def loaded_shares(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> tuple
         shares | {"adapters": ceil_div(settings.adapters * count, len(model.layers))}
         for shares, count in zip(stages, counts, strict=True)
     )
+
+
+def _offloaded(shares: Mapping[str, int], settings: VllmSettings) -> int:
+    """Bytes of a rank's parameters that stay with the CPU: of layers and encoders alone (UVAOffloader.wrap_modules)."""
+    outside = ("embedding", "head", "rotary_table", "workspace", "allocator", "latent_copies")
+    return min(settings.cpu_offload, sum(size for name, size in shares.items() if name not in outside))
 
 
 def loaded_weights(model: ServedModel, gpu: Gpu, settings: VllmSettings) -> tuple[int, ...] | None:
@@ -301,6 +327,8 @@ def rank_memory(
         )
         peak = sum(activations.values())
         pool = requested - loaded - peak - outside - (graphs if graphs_in_budget(model, version) else 0)
+        if settings.kv_cache_memory is not None:
+            pool = settings.kv_cache_memory
         memory.append(RankMemory(requested, loaded, peak, outside, graphs, pool, shares, activations))
     return tuple(memory)
 
@@ -326,6 +354,9 @@ def plan(model: ServedModel, gpu: Gpu, settings: VllmSettings, stage_memory: Seq
             replace(stage, kv_pool=min(0, pool), unused=max(0, pool)) for stage, pool in zip(stages, pools, strict=True)
         )
     fits = room and (held is None or held.blocks >= held.blocks_per_request)
+    if settings.kv_cache_memory is not None:  # no share of the GPU holds it back
+        memory = stage_memory or (gpu.memory,) * len(stages)
+        fits = fits and all(stage.total <= size for stage, size in zip(stages, memory, strict=True))
     longest = longest_context(layers, cache, pools, settings.max_model_len) if room else 0
     too_many = fits and held is not None and refuses_sequences(model, gpu, settings, held.blocks)
     most = 2 ** (held.blocks.bit_length() - 1) if held and too_many else None
@@ -368,6 +399,9 @@ def check_settings(model: ServedModel, settings: VllmSettings) -> None:
     utilization = settings.gpu_memory_utilization
     if utilization is not None and not 0 < utilization <= 1:
         raise UsageError(f"gpu_memory_utilization must be above 0 and at most 1, not {utilization:g}")
+    _check_context_ranks(model, settings)
+    if settings.redundant_experts and not settings.enable_expert_parallel:
+        raise UsageError("redundant experts are dealt out whole: they need expert parallelism", "Add --ep.")
     if settings.enable_expert_parallel and model.mixture is None:
         raise UsageError("expert parallelism needs a model with routed experts")
     check_layout(
@@ -378,3 +412,21 @@ def check_settings(model: ServedModel, settings: VllmSettings) -> None:
         data_parallel=settings.data_parallel_size,
         whole_experts=settings.enable_expert_parallel,
     )
+
+
+def _check_context_ranks(model: ServedModel, settings: VllmSettings) -> None:
+    """vllm/config/parallel.py and model.py: verify_with_parallel_config.
+
+    Raises:
+        UsageError: the ranks are no part of those of tensor parallelism that hold the same heads.
+    """
+    ranks, tensor = settings.decode_context_parallel_size, settings.tensor_parallel_size
+    if ranks == 1:
+        return
+    heads = [layer.rows.key_value_heads for layer in model.layers if layer.rows is not None]
+    most = max(1, tensor // max((count for count in heads if count is not None), default=1))
+    if ranks < 1 or tensor % ranks or ranks > most:
+        raise UsageError(
+            f"decode context parallelism of {ranks} needs ranks that hold the same heads of keys and values",
+            f"Of {tensor} ranks of tensor parallelism up to {most} do.",
+        )

@@ -206,7 +206,8 @@ def grouped_capacity(
     needed = blocks_per_request(groups, settings)
     concurrency = blocks / needed
     rows = [group.spec.block_size for group in groups if not isinstance(group.spec, StateSpec)]
-    tokens = blocks // len(groups) * min(rows or [group.spec.block_size for group in groups])
+    each = min(rows or [group.spec.block_size for group in groups]) * settings.context_ranks
+    tokens = blocks // len(groups) * each
     printed = int(concurrency * settings.max_model_len) if printed_from_concurrency else tokens
     return Capacity(blocks, size, needed, concurrency, tokens, printed)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from inspector.devices.spec import GpuSpec
 from inspector.engines.common.comparison import (
+    MAX_GPUS,
     MAX_TOKENS,
     Comparison,
     Planned,
@@ -36,7 +37,7 @@ from inspector.engines.vllm.backends import cache_type
 from inspector.engines.vllm.cache import capacity
 from inspector.engines.vllm.cache_types import TYPES
 from inspector.engines.vllm.drafts import with_draft
-from inspector.engines.vllm.loads import as_cached, resolve_dtype
+from inspector.engines.vllm.loads import STATE_BYTES, as_cached, resolve_dtype
 from inspector.engines.vllm.lora import RANKS, USUAL_LORAS, USUAL_RANK
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import NEWEST, VllmVersion, parse_version
@@ -81,7 +82,10 @@ def compare_vllm(
     serving, options = _counted(partial(plan, model, workload, devices), options)
     drafts = options.draft is not None or run.settings.get("speculative_config") in WITHOUT_WEIGHTS
     counted = {"enable_lora": options.max_loras is not None, "speculative_config": drafts}
-    note_uncounted(run, notes, [name for name, known in counted.items() if known])
+    known = ["cpu_offload_gb", "kv_cache_memory_bytes"]
+    if options.expert_parallel:
+        known.append("enable_expert_parallel")
+    note_uncounted(run, notes, [*known, *(name for name, known in counted.items() if known)])
     predicted = predicted_parts(serving, _PARTS, known_gpu=gpu is not None)
     if gpu is not None:
         predicted["max_concurrency"] = serving.max_concurrency
@@ -128,7 +132,29 @@ def _options(run: LoggedRun, tensor: int, pipeline: int, notes: list[str]) -> Vl
         enforce_eager=logged.get("enforce_eager") is True,
         kv_cache_dtype=cache_of(run, TYPES, notes),
         **_adapters(logged),
+        **_given(logged),
+        expert_parallel=_dealt(logged, tensor),
     )
+
+
+def _dealt(logged: Mapping[str, Any], tensor: int) -> int | None:
+    """Ranks that whole experts are dealt out to, where the log is of all of them."""
+    alone = (whole(logged.get("data_parallel_size"), MAX_GPUS) or 1) == 1
+    return tensor if logged.get("enable_expert_parallel") is True and alone and tensor > 1 else None
+
+
+def _given(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """What else the log says of weights and pool; what is no value of an option is left out."""
+    offload, state = logged.get("cpu_offload_gb"), logged.get("mamba_ssm_cache_dtype")
+    pool = whole(logged.get("kv_cache_memory_bytes"), MAX_TOKENS * 1024)
+    return {
+        "cpu_offload_gb": offload if isinstance(offload, int | float) and 0 < offload < MAX_TOKENS else None,
+        "kv_cache_memory_bytes": None if pool is None else str(pool),
+        "decode_context_parallel": whole(logged.get("decode_context_parallel_size"), MAX_GPUS),
+        "language_model_only": logged.get("language_model_only") is True,
+        "mm_encoder_tp_mode": "data" if logged.get("mm_encoder_tp_mode") == "data" else "weights",
+        "mamba_ssm_cache_dtype": state if state in STATE_BYTES else None,
+    }
 
 
 def _adapters(logged: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +211,8 @@ def _of_printed_pool(
         pipeline_parallel_size=pipeline,
         block_size=whole(run.settings.get("block_size"), 4096) or 16,
         enable_prefix_caching=None if prefixes is None else prefixes is not False,
+        decode_context_parallel_size=options.decode_context_parallel or 1,
+        mamba_ssm_cache_dtype=options.mamba_ssm_cache_dtype or "auto",
     )
     try:
         chosen = with_draft(chosen, options.draft, model, served)

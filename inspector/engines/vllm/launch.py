@@ -22,6 +22,7 @@ from inspector.engines.launch import (
 )
 from inspector.engines.serving import Serving
 from inspector.engines.vllm.loads import OVERRIDE, most_length, resolve_dtype
+from inspector.engines.vllm.options import VllmOptions
 from inspector.errors import UsageError
 from inspector.memory.precision import STORED
 
@@ -53,6 +54,7 @@ def launch_vllm(asked: Verdict) -> Launch:
         *("vllm", "serve", weights.name, *revision_flags(asked, weights.is_path), *weights.options),
         *flags(serving.settings, usual),
         *_image_flags(asked),
+        *_balance_flags(options),
         *_draft_flags(asked),
     )
     version = serving.engine_version
@@ -74,9 +76,15 @@ def launch_vllm(asked: Verdict) -> Launch:
 def _image_flags(asked: Verdict) -> list[str]:
     """The images of a prompt, where the user said how many."""
     images = asked.workload.images
-    if images is None or not asked.model.architecture.vision:
+    if asked.options.language_model_only or images is None or not asked.model.architecture.vision:
         return []
     return ["--limit-mm-per-prompt", json.dumps({"image": images})] if images else ["--language-model-only"]
+
+
+def _balance_flags(options: VllmOptions) -> list[str]:
+    """Redundant experts are a setting of the load balancer's own."""
+    spare = options.num_redundant_experts
+    return ["--enable-eplb", "--eplb-config", json.dumps({"num_redundant_experts": spare})] if spare else []
 
 
 def _draft_flags(asked: Verdict) -> list[str]:
@@ -87,7 +95,7 @@ def _draft_flags(asked: Verdict) -> list[str]:
     told: dict[str, Any] = {"method": method}
     if method != OWN_LAYERS:
         told["model"] = repo_of(replace(asked, checkpoint=asked.draft.checkpoint), "vLLM")[0]
-    told["num_speculative_tokens"] = tokens
+    told["num_speculative_tokens"] = asked.options.num_speculative_tokens or tokens
     return ["--speculative-config", json.dumps(told)]
 
 

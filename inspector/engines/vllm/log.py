@@ -60,6 +60,10 @@ _SETTINGS = (
     "max_loras",
     "max_lora_rank",
     "enable_prefix_caching",
+    "decode_context_parallel_size",
+    "language_model_only",
+    "mm_encoder_tp_mode",
+    "mamba_ssm_cache_dtype",
 )
 _NAMES = "|".join(sorted(_SETTINGS, key=len, reverse=True))
 _KEYWORD = re.compile(rf"(?<![\w'.])({_NAMES})=('[^']{{0,500}}'|\"[^\"]{{0,500}}\"|[^,\s)]{{1,200}})")

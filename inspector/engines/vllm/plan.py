@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -20,7 +21,7 @@ from inspector.engines.common.ranks import (
     unified_note,
     without,
 )
-from inspector.engines.common.served import Gpu, ServedModel, VisionFacts, served_model
+from inspector.engines.common.served import GIB, Gpu, ServedModel, VisionFacts, served_model
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_gpus, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
@@ -41,9 +42,13 @@ from inspector.engines.vllm.loads import (
 from inspector.engines.vllm.lora import ADAPTER_NOTE, ServedAdapters, adapter_bytes, served_adapters
 from inspector.engines.vllm.options import VllmOptions
 from inspector.engines.vllm.version import VllmVersion, parse_version
+from inspector.errors import UsageError
 from inspector.memory import Workload
 from inspector.model import Model
 from inspector.verdict.fit import GpuShare
+
+BLOCK_SIZE = 16
+"""Tokens of a block by default (vllm/config/cache.py: CacheConfig)."""
 
 
 def plan_vllm(
@@ -96,7 +101,8 @@ def _account(
     options: VllmOptions,
 ) -> Serving:
     tensor, pipeline = _degrees(spec, options)
-    seen = profiled_item(model.architecture, workload, options.version) if model.architecture.vision else None
+    sees = model.architecture.vision and not options.language_model_only
+    seen = profiled_item(model.architecture, workload, options.version) if sees else None
     served = facts(workload.dtype, vision=seen)
     if served is None:
         raise CannotTell(NO_FACTS)
@@ -123,7 +129,7 @@ def _account(
         gpu=spec.name,
         count=spec.count,
         capacity=next((each.capacity for each in gpus if each.tightest), spec.capacity),
-        settings=_shown(gpu, chosen, served.compute) | _shown_adapters(adapters),
+        settings=_shown(gpu, chosen, served.compute) | _shown_if_given(options) | _shown_adapters(adapters),
         per_gpu=_rank_parts(plan.tightest),
         kv_tokens=None if held is None else held.tokens_printed,
         kv_blocks=None if held is None else held.blocks,
@@ -169,7 +175,12 @@ def _chosen(
         chosen = replace(chosen, adapters=adapter_bytes(model, served, adapters, degrees[0], ranks, chosen))
     if runner(shape.architecture) == "pooling":  # GPUModelRunner._dummy_pooler_run samples nothing
         chosen = replace(chosen, sampler="none")
-    return with_draft(chosen, options.draft, model, served)
+    chosen = with_draft(chosen, options.draft, model, served)
+    return (
+        chosen
+        if options.num_speculative_tokens is None
+        else (replace(chosen, draft_tokens=options.num_speculative_tokens))
+    )
 
 
 def _refusals(model: Model, gpu: Gpu, chosen: budget.VllmSettings, plan: budget.VllmPlan) -> tuple[str, ...]:
@@ -202,7 +213,62 @@ def _settings(workload: Workload, options: VllmOptions, tensor: int, pipeline: i
         data_parallel_size=options.data_parallel or 1,
         enable_expert_parallel=(options.expert_parallel or 1) > 1,
         enforce_eager=options.enforce_eager,
+        block_size=options.block_size or BLOCK_SIZE,
+        enable_prefix_caching=_prefixes(options),
+        mamba_ssm_cache_dtype=options.mamba_ssm_cache_dtype or "auto",
+        hybrid_kv_cache=not options.disable_hybrid_kv_cache_manager,
+        decode_context_parallel_size=options.decode_context_parallel or 1,
+        cpu_offload=_offload(options.cpu_offload_gb),
+        kv_cache_memory=pool_size(options.kv_cache_memory_bytes),
+        language_model_only=_text_alone(workload, options),
+        whole_encoders=options.mm_encoder_tp_mode == "data",
+        redundant_experts=options.num_redundant_experts or 0,
     )
+
+
+ENCODERS_LEFT_OUT_SINCE = (0, 15)
+"""Encoders are not loaded where no prompt may have what they read (interfaces.py: SupportsMultiModal._mark_tower_model;
+in 0.15, not in 0.14)."""
+
+
+def _text_alone(workload: Workload, options: VllmOptions) -> bool:
+    """Whether the encoders are left out."""
+    return (options.language_model_only or workload.images == 0) and (
+        _version(options).release >= ENCODERS_LEFT_OUT_SINCE
+    )
+
+
+def _prefixes(options: VllmOptions) -> bool | None:
+    if options.enable_prefix_caching and options.no_enable_prefix_caching:
+        raise UsageError("--enable-prefix-caching and --no-enable-prefix-caching contradict each other")
+    return (
+        None
+        if not (options.enable_prefix_caching or options.no_enable_prefix_caching)
+        else (options.enable_prefix_caching)
+    )
+
+
+def _offload(given: float | None) -> int:
+    if given is not None and not 0 <= given < 2**20:
+        raise UsageError(f"cpu_offload_gb must be 0 or more, not {given:g}")
+    return int((given or 0) * GIB)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def pool_size(text: str | None) -> int | None:
+    """ "8G" -> 8 GiB, "8g" -> 8 GB, "8000000000" as it is (vllm/engine/arg_utils.py: human_readable_int).
+
+    Raises:
+        UsageError: no size.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)([kmgtKMGT]?)", text.strip())
+    if match is None or not 0 < float(match[1]) * _UNITS[match[2]] < 2**60:
+        raise UsageError(f"--kv-cache-memory-bytes {text[:30]!r} is no size", "Bytes, or 8G (GiB), 8g (GB).")
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _share(chosen: budget.VllmSettings) -> float:
@@ -226,6 +292,28 @@ def _shown(gpu: Gpu, chosen: budget.VllmSettings, compute: str) -> dict[str, Any
         "enable_expert_parallel": chosen.enable_expert_parallel,
         "enforce_eager": chosen.enforce_eager,
     }
+
+
+_MAY_BE_GIVEN = (
+    "block_size",
+    "enable_prefix_caching",
+    "no_enable_prefix_caching",
+    "mamba_ssm_cache_dtype",
+    "disable_hybrid_kv_cache_manager",
+    "cpu_offload_gb",
+    "kv_cache_memory_bytes",
+    "language_model_only",
+)
+
+
+def _shown_if_given(options: VllmOptions) -> dict[str, Any]:
+    """The settings that few give, as the account shows them where they were given."""
+    given = {name: value for name in _MAY_BE_GIVEN if (value := getattr(options, name)) not in (None, False)}
+    if options.decode_context_parallel:
+        given["decode_context_parallel_size"] = options.decode_context_parallel
+    if options.mm_encoder_tp_mode != "weights":
+        given["mm_encoder_tp_mode"] = options.mm_encoder_tp_mode
+    return given
 
 
 def _shown_adapters(adapters: ServedAdapters | None) -> dict[str, Any]:
