@@ -50,6 +50,7 @@ def _emit_names() -> tuple[str, ...]:
         ("llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090' --engine vllm", "how many requests vLLM serves at once"),
         ("llm-inspect fit Qwen/Qwen3-32B --all-gpus --dtype awq", "the devices that hold it in 4 bits"),
         ("llm-inspect fit Qwen/Qwen3-8B --gpu 'RTX 4090' --emit vllm", "the command that serves it so"),
+        ("llm-inspect fit 'vllm serve Qwen/Qwen3-32B -tp 2' --gpu 2xH100", "what a launch command takes"),
     ),
 )
 @model_argument("models", metavar="MODEL...", nargs=-1, required=True)
@@ -94,6 +95,7 @@ def fit(
     out = Output(output_format(output, path), path)
     files: dict[str, Any] = {"draft": draft, "mmproj": mmproj}
     access: dict[str, Any] = {"revision": revision, "token": token, "offline": offline or None}
+    models, settings, files = _as_asked(models, settings, files, access, out)
     if ranges := ranges_of(settings):
         from inspector.cli.ranges import fit_ranges
 
@@ -136,6 +138,18 @@ def fit(
     if found is not None and any(row.get("fits") for row in found.rows):
         return out.comes_to(0)
     return out.verdicts([each.fits for each in inspection.fits])
+
+
+def _as_asked(
+    models: tuple[str, ...], settings: dict[str, Any], files: dict[str, Any], access: Mapping[str, Any], out: Output
+) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]:
+    """The models, settings and files; of a launch command what it says."""
+    if len(models) != 1 or len(models[0].split()) < 2 or Path(models[0]).exists():
+        return models, settings, files
+    from inspector.cli.pasted import pasted
+
+    asked = pasted(models[0], settings, files, access, out)
+    return (asked.model,), asked.settings, asked.files
 
 
 def _answer(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.commands import Commands
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
@@ -296,6 +297,10 @@ class Engine:
             UsageError: the log names settings that no plan can be made for.
         """
         raise NotImplementedError(f"no log of {self.name} is compared")
+
+    def commands(self) -> Commands | None:
+        """How the commands that start it are read; None where none is."""
+        return None
 
     def launch(self, asked: Verdict, emit: str) -> Launch:
         """What starts it with the settings of a verdict.

@@ -10,6 +10,7 @@ from inspector.engines.llama_cpp.options import LlamaCppOptions
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.commands import Commands
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
@@ -92,6 +93,12 @@ class LlamaCpp(Engine):
 
         del draft
         return compare_llama_cpp(run, model, spec, dtype=dtype)
+
+    def commands(self) -> Commands:
+        """See command.py."""
+        from inspector.engines.llama_cpp.command import COMMANDS
+
+        return COMMANDS
 
     def launch(self, asked: Verdict, emit: str) -> Launch:
         """See launch_llama_cpp."""

@@ -9,6 +9,7 @@ from inspector.engines.sglang.options import SglangOptions
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.commands import Commands
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
@@ -89,6 +90,12 @@ class Sglang(Engine):
 
         del draft
         return compare_sglang(self.planned, run, model, spec, dtype=dtype)
+
+    def commands(self) -> Commands:
+        """See command.py."""
+        from inspector.engines.sglang.command import COMMANDS
+
+        return COMMANDS
 
     def launch(self, asked: Verdict, emit: str) -> Launch:
         """See launch_sglang."""

@@ -9,6 +9,7 @@ from inspector.engines.vllm.options import VllmOptions
 
 if TYPE_CHECKING:
     from inspector.devices.spec import GpuSpec
+    from inspector.engines.common.commands import Commands
     from inspector.engines.common.comparison import Comparison
     from inspector.engines.common.heads import DraftHead
     from inspector.engines.common.layer_rules import LayerRules
@@ -93,6 +94,12 @@ class Vllm(Engine):
         from inspector.engines.vllm.comparison import compare_vllm
 
         return compare_vllm(self.planned, run, model, spec, dtype=dtype, draft=draft)
+
+    def commands(self) -> Commands:
+        """See command.py."""
+        from inspector.engines.vllm.command import COMMANDS
+
+        return COMMANDS
 
     def launch(self, asked: Verdict, emit: str) -> Launch:
         """See launch_vllm."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -22,6 +21,7 @@ from inspector.engines.common.ranks import (
     without,
 )
 from inspector.engines.common.served import GIB, Gpu, ServedModel, VisionFacts, served_model
+from inspector.engines.common.sizes import human_readable
 from inspector.engines.common.unequal import same_share_note, served_shares, stage_gpus, stage_memory
 from inspector.engines.serving import CannotTell, Serving
 from inspector.engines.vllm import budget
@@ -254,9 +254,6 @@ def _offload(given: float | None) -> int:
     return int((given or 0) * GIB)
 
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
 def pool_size(text: str | None) -> int | None:
     """ "8G" -> 8 GiB, "8g" -> 8 GB, "8000000000" as it is (vllm/engine/arg_utils.py: human_readable_int).
 
@@ -265,10 +262,10 @@ def pool_size(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)([kmgtKMGT]?)", text.strip())
-    if match is None or not 0 < float(match[1]) * _UNITS[match[2]] < 2**60:
+    size = human_readable(text)
+    if not size:
         raise UsageError(f"--kv-cache-memory-bytes {text[:30]!r} is no size", "Bytes, or 8G (GiB), 8g (GB).")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return size
 
 
 def _share(chosen: budget.VllmSettings) -> float:
