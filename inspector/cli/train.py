@@ -57,8 +57,8 @@ def _refuse_kv_dtype(_context: click.Context, _option: click.Parameter, value: s
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Read the run from a trainer's file: Axolotl, LLaMA-Factory, TRL, torchtune, torchtitan, Unsloth; repeat it"
-    " for accelerate's and DeepSpeed's. Options given here win.",
+    help="Read the run from a trainer's file: Axolotl, LLaMA-Factory, TRL, torchtune, torchtitan, ms-swift, Unsloth;"
+    " repeat it for accelerate's and DeepSpeed's. Options given here win.",
 )
 @option(
     "--processes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -69,9 +70,12 @@ def shipped(path: str) -> dict[str, Any] | None:
     parts = PurePosixPath(path.replace("\\", "/")).parts
     known = {"deepspeed_configs", "deepspeed"}
     found = SHIPPED.get(parts[-1]) if len(parts) > 1 and parts[-2] in known else None
-    if found is None:
-        return None
-    reading = Reading(DEEPSPEED, {f"zero_optimization.{key}": value for key, value in found.items()})
+    return None if found is None else told(found)
+
+
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that values of `zero_optimization` say."""
+    reading = Reading(DEEPSPEED, {f"zero_optimization.{key}": value for key, value in values.items()})
     _read_zero(reading)
     return reading.settings
 

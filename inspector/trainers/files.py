@@ -1,4 +1,4 @@
-"""A config file of a trainer as plain values: YAML, JSON, TOML or Python, told apart by the file's name."""
+"""A config file of a trainer as plain values: YAML, JSON, TOML, Python or shell, told apart by the file's name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from inspector.batch.yaml_nodes import MAX_CHARACTERS, compose, items_of, scalar
 from inspector.errors import FileMissing, UsageError
+from inspector.trainers import shell
 from inspector.trainers.scripts import SUFFIXES, script_values
 
 MAX_DEPTH = 12
@@ -61,11 +62,11 @@ def values_of(name: str, text: str) -> dict[str, Any]:
     """A file's values by dotted keys.
 
     Raises:
-        UsageError: no YAML, JSON, TOML or Python, or no mapping at its top.
+        UsageError: no YAML, JSON, TOML, Python or shell script that trains, or no mapping at its top.
     """
     if name.endswith(SUFFIXES):
         return script_values(name, text)
-    nested = _parsed(name, text)
+    nested = shell.shell_values(name, text) if name.endswith(shell.SUFFIXES) else _parsed(name, text)
     if not isinstance(nested, dict):
         raise UsageError(f"{name}: no mapping of keys to values")
     return dict(_flat(nested))

@@ -9,6 +9,7 @@ from inspector.trainers import (
     deepspeed,
     llama_factory,
     llama_factory_v1,
+    swift,
     torchtitan,
     torchtune,
     trl,
@@ -20,6 +21,7 @@ from inspector.trainers.reading import Trainer
 TRAINERS: tuple[Trainer, ...] = (
     torchtune.TRAINER,
     torchtitan.TRAINER,
+    swift.TRAINER,
     axolotl.TRAINER,
     unsloth.TRAINER,
     unsloth_script.TRAINER,

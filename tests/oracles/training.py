@@ -16,7 +16,7 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from itertools import islice, repeat
@@ -353,13 +353,13 @@ def main() -> None:
         sys.stdout.write(text)
 
 
-def earlier_run(path: Path | None) -> dict[str, Any]:
+def earlier_run(path: Path | None, versions: Mapping[str, str] = VERSIONS) -> dict[str, Any]:
     """What an earlier run measured; nothing where there is none, or one of other releases."""
     nothing: dict[str, Any] = {"models": [], "seconds": 0}
     if path is None or not path.exists():
         return nothing
     found = read_peaks(path)
-    if found["versions"] != VERSIONS:
+    if found["versions"] != versions:
         print(f"{path} is of other releases ({found['versions']}): all is measured again", file=sys.stderr)
         return nothing
     return found

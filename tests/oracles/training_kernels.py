@@ -28,7 +28,8 @@ OUT = Path(__file__).parents[1] / "memory" / "data" / "kernel_peaks.json"
 
 LIGER = (
     *("llama-3-8b", "llama-3.2-1b", "mistral-7b", "qwen2.5-7b", "qwen3-8b", "gemma-2-9b", "gemma-3-4b", "phi-3-mini"),
-    *("granite-3-8b", "qwen3-30b-a3b", "olmo-2-7b", "smollm3-3b", "glm-4-9b"),
+    *("granite-3-8b", "qwen3-30b-a3b", "mixtral-8x7b", "gemma-2b", "olmo-2-7b", "smollm3-3b", "glm-4-9b"),
+    *("gpt-oss-20b", "hunyuan-7b", "exaone-4-1.2b"),
 )
 XIELU = ("apertus-8b",)
 """Models of tests/oracles/training_grid.py."""
@@ -75,8 +76,8 @@ def main() -> None:
     if options.again:
         result = read_peaks(options.again)
     else:
-        models = {model["name"]: model for model in earlier_run(options.known)["models"]}
         versions = VERSIONS | {"liger-kernel": version("liger-kernel")}
+        models = {model["name"]: model for model in earlier_run(options.known, versions)["models"]}
         result = {"command": "python -m tests.oracles.training_kernels", "versions": versions, "unit": "bytes"}
         for model in (each for each in GRID if each.name in options.models):
             models[model.name] = run_model(model, models.get(model.name))
