@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.errors import InvalidConfig
 from inspector.model.config.light import ENCODER_DECODER, cache_facts, table
 from inspector.model.config.read import read_config, shown
-from inspector.model.config.text import TextConfig, language_part
+from inspector.model.config.text import HEAD_LISTS, TextConfig, language_part
 from inspector.model.layers.full import cached_heads, head_dim_of
 from inspector.model.layers.layer import Layer, StateTensor
 from inspector.model.layers.registry import image_facts, layers_of
@@ -121,7 +121,7 @@ def architecture_of(
         num_hidden_layers=layer_count,
         hidden_size=_count(text, "hidden_size"),
         num_attention_heads=_count(text, "num_attention_heads"),
-        num_key_value_heads=_key_value_heads(text),
+        num_key_value_heads=_key_value_heads(text, part),
         head_dim=head_dim_of(text.values),
         intermediate_size=_intermediate_size(text),
         vocab_size=_count(text, "vocab_size"),
@@ -281,8 +281,11 @@ def _intermediate_size(text: TextConfig) -> int | None:
     return factor * hidden if width is None and hidden is not None and factor is not None else width
 
 
-def _key_value_heads(text: TextConfig) -> int | None:
-    """Key/value heads of a layer's projections; what is cached may be more of them (Falcon's new architecture)."""
+def _key_value_heads(text: TextConfig, part: Mapping[str, Any]) -> int | None:
+    """Key/value heads of a layer's projections; what is cached may be more of them (Falcon's new architecture). None
+    where a list has other numbers of them for other layers."""
+    if any(isinstance(each, list) and len({*map(str, each)} - {"0"}) > 1 for each in map(part.get, HEAD_LISTS)):
+        return None
     named = _first_count(text, ("num_key_value_heads", "num_kv_heads"))
     if named is not None and not (text.get("multi_query") and not text.get("new_decoder_architecture")):
         return named

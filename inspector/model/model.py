@@ -44,6 +44,8 @@ class Quantization:
         act_order: GPTQ's groups follow the activations (`desc_act`), so that a kernel has to look each row's up.
         kv_dtype: the KV cache's precision that the checkpoint was calibrated for ("fp8"), which serving engines take
             where none is asked for; None where it says none.
+        asymmetric: the recipe says that its zero points are not in the middle (`sym: false`).
+        sparse: 2 of 4 weights are kept (compressed-tensors' `sparsity_config`).
     """
 
     method: str
@@ -57,6 +59,8 @@ class Quantization:
     block: tuple[int, int] | None = None
     act_order: bool = False
     kv_dtype: str | None = None
+    asymmetric: bool = False
+    sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

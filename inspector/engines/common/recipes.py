@@ -9,6 +9,7 @@ from inspector.engines.engine import CacheType
 from inspector.engines.serving import CannotTell
 from inspector.memory.precision import RECIPES, STORED
 from inspector.model.model import Model, Quantization
+from inspector.model.packing.registry import own_name, packing_of
 
 WEIGHT_ONLY_FP8 = (8, 0)
 """From here on weights in 8-bit floating point are offered to GPUs that do not multiply them: Marlin's kernels unpack
@@ -51,6 +52,25 @@ def why_not_on(recipe: str, spec: GpuSpec, minimum: Mapping[str, int], rocm: Col
             f"{recipe} needs compute capability {least[0]}.{least[1]}, {spec.name} has {capability[0]}.{capability[1]}"
         )
     return None
+
+
+def unheard_of(packing: Quantization, minimum: Mapping[str, int]) -> bool:
+    """Whether a checkpoint names a method that neither the server (`minimum`) nor this package has."""
+    return packing_of(packing.method) is None and packing.method not in {*minimum, "unknown"}
+
+
+def why_not_widths(packing: Quantization, widths: Mapping[str, str]) -> str | None:
+    """What of a recipe a server's class for its method refuses, after "does not load"; None where nothing known is.
+
+    Args:
+        widths: method -> the bits that its class takes, each with "a" where it takes zero points of any place, too.
+    """
+    taken = widths.get(own_name(packing.method), "").split()
+    if not taken or packing.bits is None or f"{packing.bits}a" in taken:
+        return None
+    if str(packing.bits) not in taken:
+        return f"{packing.method} of {packing.bits} bits"
+    return f"{packing.method} with zero points of its own (sym: false)" if packing.asymmetric else None
 
 
 def why_not_packed(

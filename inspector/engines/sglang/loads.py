@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from inspector.engines.common.own_code import is_own_class, own_code_note, own_models
+from inspector.engines.common.recipes import unheard_of, why_not_widths
 from inspector.engines.common.served import ServedModel
 from inspector.engines.sglang.fraction import NEWEST, FractionFacts, Release
 from inspector.model.layers.chunked import ChunkedAttention
@@ -27,6 +28,7 @@ from inspector.model.layers.no_cache import NoCache
 from inspector.model.layers.reference_sliding import ReferenceSlidingAttention
 from inspector.model.layers.sliding import SlidingAttention
 from inspector.model.model import Architecture
+from inspector.model.packing.registry import own_name
 from inspector.tables import table_text
 
 PLAIN = FullAttention, SlidingAttention, ChunkedAttention, ReferenceSlidingAttention
@@ -59,7 +61,7 @@ def flags(architecture: str | None) -> frozenset[str]:
     return frozenset(table()["architectures"].get(architecture or "", "").split())
 
 
-def why_not_loaded(shape: Architecture) -> str | None:
+def why_not_loaded(shape: Architecture, release: Release = NEWEST) -> str | None:
     """Why the release of the table does not load the model; None where nothing known stands against it.
 
     What it has no class for goes to its backend for transformers, if the class lets it. A class that neither has may
@@ -70,9 +72,13 @@ def why_not_loaded(shape: Architecture) -> str | None:
     foreign = _is_of_neither(shape) and "AutoModel" not in own_models(shape)
     if foreign or name in known["no_backend"] or name in known["not_read"]:
         return f"SGLang {known['sglang']} has no {name}"
-    if shape.quantization is not None and shape.quantization.method in known["no_quantizations"]:
-        return f"SGLang {known['sglang']} does not load {shape.quantization.method} checkpoints"
-    return None
+    packing = shape.quantization
+    if packing is None:
+        return None
+    if own_name(packing.method) in known["no_quantizations"] or unheard_of(packing, known["min_capability"]):
+        return f"SGLang {known['sglang']} does not load {packing.method} checkpoints"
+    refused = why_not_widths(packing, known["widths"]) if release >= NEWEST else None
+    return None if refused is None else f"SGLang {known['sglang']} does not load {refused}"
 
 
 def why_unsure(shape: Architecture) -> str | None:

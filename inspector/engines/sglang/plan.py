@@ -61,7 +61,7 @@ def plan_sglang(
         UsageError: options that SGLang refuses, or degrees that are not the number of devices.
         CannotTell: the model's layers or weights are not known.
     """
-    refused = why_not_loaded(model.architecture)
+    refused = why_not_loaded(model.architecture, release_of(options.version))
     if refused is not None:
         raise CannotTell(refused)
     dtype, compute = load_dtype(model, workload.dtype, partial(resolve_dtype, shape=model.architecture))

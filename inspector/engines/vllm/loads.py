@@ -17,6 +17,7 @@ from inspector.engines.common.kept_heads import expanded_latents, later_rounds
 from inspector.engines.common.own_code import is_own_class, own_code_note, own_models
 from inspector.engines.common.recipes import method_of, why_not_on
 from inspector.engines.common.served import ServedModel
+from inspector.engines.vllm.checkpoints import why_not_unpacked
 from inspector.engines.vllm.version import NEWEST, parse_version
 from inspector.model.architecture import PARAMS
 from inspector.model.layers.compressed_sparse import CompressedAttention
@@ -26,8 +27,7 @@ from inspector.model.layers.indexed import IndexedAttention
 from inspector.model.layers.latent import LatentAttention
 from inspector.model.layers.layer import Layer
 from inspector.model.layers.no_cache import NoCache
-from inspector.model.model import Architecture, Quantization
-from inspector.model.packing.registry import own_name
+from inspector.model.model import Architecture
 from inspector.tables import table_text
 
 PLUGINS_SINCE = (0, 11)
@@ -39,16 +39,13 @@ YARN_RELEASE = (0, 30)
 PACKED_RELEASE = (0, 30)
 """The first vLLM read that packs caches of several widths into one block as 0.33 does."""
 
-QUANTIZATIONS_SINCE = (0, 13)
-"""The last release that was not read: what no later one has is refused after it."""
-
 
 @cache
 def table() -> dict[str, Any]:
     """The table, with its lists of names as sets."""
     found: dict[str, Any] = json.loads(table_text("engines/vllm.json"))
     sets = ("plugins", "backend", "no_backend", "backend_refuses", "bare", "no_quantizations", "no_float16", "rocm")
-    for name in sets:
+    for name in (*sets, "deprecated"):
         found[name] = frozenset(found[name].split())
     for name in ("since", "latents"):
         found[name] = {each: release for release, names in found[name].items() for each in names.split()}
@@ -188,7 +185,7 @@ def why_not_loaded(shape: Architecture, release: tuple[int, int]) -> str | None:
             return f"vLLM {label} has no {name}" + (f" (removed after {last})" if last else "")
         if not newer and _is_of_neither(shape) and not own_models(shape):
             return f"vLLM {label} has no {name}"
-    return None if shape.quantization is None else _why_not_unpacked(shape.quantization, release, label)
+    return None if shape.quantization is None else why_not_unpacked(shape.quantization, release, label, table())
 
 
 def why_unsure(shape: Architecture, release: tuple[int, int]) -> str | None:
@@ -220,16 +217,6 @@ def _not_dispatched(shape: Architecture) -> bool:
     "dispatches attention from more than one module".
     """
     return any(isinstance(layer, CrossAttention) or (layer.states and layer.rows is None) for layer in shape.layers)
-
-
-def _why_not_unpacked(packing: Quantization, release: tuple[int, int], label: str) -> str | None:
-    last = table()["quantizations"].get(own_name(packing.method))
-    since = QUANTIZATIONS_SINCE if last is None else parse_version(last).release
-    if own_name(packing.method) in table()["no_quantizations"] and release > since:
-        return f"vLLM {label} does not load {packing.method} checkpoints" + (f": {last} was the last" if last else "")
-    if packing.act_order and release >= NEWEST:
-        return f"vLLM {label} does not load GPTQ in the order of activations (desc_act)"
-    return None
 
 
 OVERRIDE = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"

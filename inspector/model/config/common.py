@@ -22,6 +22,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "num_key_value_heads": (
         *("num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
         *("num_query_groups", "num_key_value_groups_total", "kv_heads", "num_heads_kv", "n_kv_head"),
+        "num_multi_query_heads",
     ),
     "head_dim": ("attention_head_dim", "head_size", "kv_channels", "d_head", "hidden_size_per_head"),
     "intermediate_size": (

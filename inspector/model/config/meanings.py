@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inspector.model.config.text import HEAD_LISTS
+
 FULL, SLIDING, LINEAR, CHUNKED, NOTHING = (
     "full_attention",
     "sliding_attention",
@@ -57,7 +59,6 @@ SIZES_OF_KIND = (
 STATE_KEYS = re.compile(r"^(mamba|ssm|linear|conv_kernel|lru|recurrent|delta)_?")
 SHARED_COUNTS = ("num_kv_shared_layers", "num_kv_reuse_layers")
 """How many of the last layers use the rows of those before them."""
-HEAD_LISTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "num_key_value_heads_per_layer")
 
 
 def read_meanings(config: Mapping[str, Any], values: dict[str, Any]) -> dict[int, dict[str, Any]]:

@@ -187,6 +187,9 @@ LOOP_COUNTS = ("n_recurrent_loops", "loop_num_passes")
 LAYER_COUNT_NAMES = ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "decoder_layers")
 """Names of `num_hidden_layers` in the wild."""
 
+HEAD_LISTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "num_key_value_heads_per_layer")
+"""Those of key/value heads that may have a list by layer."""
+
 VOCABULARY_NAMES = ("padded_vocab_size", "n_vocab")
 """Those of `vocab_size`."""
 

@@ -12,6 +12,8 @@ ATTENTION = re.compile(
 CROSS = re.compile(r"^(enc_?dec|encoder_?att|enc_att|cross|inter_?att)|cross_?att", re.I)
 OTHERS = re.compile(r"mlp|ffn|feed_forward|feedforward|expert|moe|router|vision|audio|adapter|lora|mtp|rotary", re.I)
 """Modules whose `key`, `value` or `out_proj` is none of an attention."""
+TEXT = re.compile(r"^(language|text)_expert_")
+"""Before a projection that text alone goes through, beside another for images (CogVLM)."""
 
 ROLES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (role, re.compile(rf"^({words})$"))
@@ -74,6 +76,7 @@ def role_of(name: str) -> str | None:
     if not parts:
         return None
     *above, last = parts
+    last = TEXT.sub("", last)
     if any("indexer" in part for part in above):
         if "compress_gate" in last:
             return "index_gate"

@@ -35,7 +35,8 @@ def weighed(
     text = read_config(config)
     found = find_layers(groups, stack, _keys(config, text))
     if not config and found.told:
-        return weigh_layers(found, _of_files(architecture, found), _keys(config, text)), True
+        seen = weigh_layers(found, _of_files(architecture, found), _keys(config, text))
+        return (seen if (seen.num_key_value_heads or 1) > 1 else _without_heads(seen)), True
     flat = _flat(config, architecture, text, found)
     if flat is not None:
         text, architecture = flat
@@ -81,6 +82,11 @@ def _of_files(architecture: Architecture, found: Found) -> Architecture:
         layers=(UnknownLayer("full_attention"),) * count,
         notes=(*architecture.notes, note),
     )
+
+
+def _without_heads(architecture: Architecture) -> Architecture:
+    """The facts without the heads, which the widths alone do not tell: one of all keys is only how a row is written."""
+    return replace(architecture, num_key_value_heads=None, head_dim=None)
 
 
 def _keys(config: Mapping[str, Any], text: TextConfig) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def layers_of(text: TextConfig, *, decoder: bool, image_tokens: int | None = Non
         image_tokens: of one image of the largest size, for layers that attend to images; None where not known.
     """
     count = text.get("num_decoder_layers") or text.get("num_hidden_layers")
+    count = int(count) if isinstance(count, float) and count.is_integer() else count
     if not isinstance(count, int) or isinstance(count, bool):
         return ()
     facts = text.facts or cache_facts(text.text_type)

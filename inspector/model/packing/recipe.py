@@ -23,7 +23,14 @@ def read_recipe(recipe: Mapping[str, Any], *, mlx: bool = False) -> Quantization
     ordered = recipe.get("desc_act") is True and recipe.get("group_size") != -1
     kv_dtype = _kv_dtype(recipe)
     return Quantization(
-        method, scheme.bits, scheme.group_size, block=_block(recipe), act_order=ordered, kv_dtype=kv_dtype
+        method,
+        scheme.bits,
+        scheme.group_size,
+        block=_block(recipe),
+        act_order=ordered,
+        kv_dtype=kv_dtype,
+        asymmetric=recipe.get("sym") is False,
+        sparse=bool(mapping(recipe.get("sparsity_config")).get("targets")),
     )
 
 
