@@ -15,6 +15,7 @@ from inspector.hub.checkpoint import Checkpoint, Tensor
 from inspector.hub.formats.adapters import peft_type
 from inspector.model.assemble import assemble, blank, is_of_diffusers, most_stored
 from inspector.model.model import Adapter, Model, ModelPart, Parameters, Share
+from inspector.model.parameters.classes import class_of
 from inspector.model.parameters.names import component
 from inspector.model.plain import plain_model
 
@@ -59,6 +60,15 @@ PROMPTS = frozenset({"CPT", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNING", "PROMPT_
 EMPTY = Parameters(
     total=0, active=0, by_component={}, by_dtype={}, buffers=0, stored_only={}, stored_bytes=0, exact=True
 )
+TASKS = {
+    "SEQ_CLS": "ForSequenceClassification",
+    "TOKEN_CLS": "ForTokenClassification",
+    "QUESTION_ANS": "ForQuestionAnswering",
+    "FEATURE_EXTRACTION": "Model",
+}
+"""An adapter's `task_type` -> the end of the class that its base is loaded as (peft/auto.py), where that is none with a
+language model's head."""
+LANGUAGE_HEADS = re.compile(r"(ForCausalLM|LMHeadModel)$")
 LISTED = 50
 """Names of modules that a report shows."""
 
@@ -75,7 +85,7 @@ def adapted(checkpoint: Checkpoint) -> Model:
     own = checkpoint.parts[-1].checkpoint
     method = peft_type(own.config)
     held = checkpoint.parts[0].checkpoint if len(checkpoint.parts) > 1 else None
-    base = Model(checkpoint.repo_id, blank(None), EMPTY, None) if held is None else _base_model(held)
+    base = Model(checkpoint.repo_id, blank(None), EMPTY, None) if held is None else _base_model(_for_task(held, own))
     saved = _texts(own.config.get("modules_to_save"))
     added, grown = _added(own, method, {} if held is None else _names(held), saved)
     adapter = Adapter(
@@ -100,6 +110,17 @@ def adapted(checkpoint: Checkpoint) -> Model:
         ),
         adapter=adapter,
     )
+
+
+def _for_task(base: Checkpoint, own: Checkpoint) -> Checkpoint:
+    """The base with the class that it is loaded as for the adapter's task: without the head of a language model, where
+    transformers has such a class."""
+    names, end = base.config.get("architectures"), TASKS.get(str(own.config.get("task_type")))
+    if end is None or not isinstance(names, list) or not names or not LANGUAGE_HEADS.search(str(names[0])):
+        return base
+    name = LANGUAGE_HEADS.sub(end, str(names[0]))
+    known = class_of(name, str(base.config.get("model_type")))
+    return base if known is None else replace(base, config={**base.config, "architectures": [name]})
 
 
 def _base_model(base: Checkpoint) -> Model:
