@@ -13,7 +13,7 @@ from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import SIGNS, find_recipe
 from inspector.model.config.text import LANGUAGE_PARTS
 from inspector.model.lint import lint, sizes_of_none, states_untold, suspicious, wrong_sizes
-from inspector.model.model import Architecture, Parameters
+from inspector.model.model import Architecture, Parameters, Quantization
 from inspector.model.parameters.classes import BUFFER, ModelClass, class_of
 from inspector.model.parameters.counter import ParameterCounter
 from inspector.model.parameters.names import (
@@ -73,6 +73,7 @@ def count_and_weigh(
         counter.check_sizes(groups, checkpoint.config)
         counter.check_class(groups, checkpoint.config)
     if not any(group.packed for group in groups):
+        counter.note_plain(groups, architecture.quantization)
         return counter.checked(_sum_up(groups, counter, architecture)), architecture
     from inspector.model.packing.report import describe
 
@@ -236,6 +237,21 @@ class _Counter:
                     f"{module} is stored {len(layers)} times; its class has {number}, which the other layers share"
                 )
         return beyond
+
+    def note_plain(self, tensor_groups: list[TensorGroup], recipe: Quantization | None) -> None:
+        """A note on files of plain weights alone under a recipe of packed ones: unpacked, and the recipe left."""
+        told = recipe is not None and recipe.bits is not None and recipe.bits < 16
+        if recipe is None or not told or self.held is not None or self.unknown_method or not tensor_groups:
+            return
+        from inspector.model.packing.registry import facts_of
+
+        parts = facts_of(recipe.method).tensors.keys() - {"weight", "bias"}
+        if any(each.group.template.rpartition(".")[2] in parts for each in tensor_groups):
+            return  # as the method itself keeps it: FP-Quant's copy for the backward pass
+        self.notes.append(
+            f"config.json names a recipe of {recipe.method}, but no weight of the files is packed: they count as they"
+            " are, and programs that go by the recipe refuse them or pack them anew"
+        )
 
     def check_modules(self, tensor_groups: list[TensorGroup], config: Mapping[str, Any]) -> None:
         """Notes on modules that the class has with this config and no file holds, or the other way round."""
