@@ -51,7 +51,9 @@ PLAIN = (
     "max_position_embeddings",
 )
 TOTAL = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
+ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
+WITH_EXPERTS = ("ffn_config",)
+"""Parts in which a class keeps its experts' numbers (DBRX)."""
 
 FROM_THE_MODEL = ("mlp_gated", "vision", "audio", "model_type", "architecture", "dtype", "notes", "exact", "is_decoder")
 """Facts that are not the config's: what the table knows of the model, or the file alone says."""
@@ -89,8 +91,12 @@ def wrong_attributes(text: PretrainedConfig, read: Architecture) -> list[str]:
         want, got = attribute(text, key), getattr(read, key)
         if type(want) is int and got != want and not _another_meaning(text, key, got, want):
             wrong.append(f"{key} is {got}, the class's attribute {want}")
-    total = next((value for key in TOTAL if type(value := attribute(text, key)) is int), None)
-    active = next((value for key in ACTIVE if type(value := attribute(text, key)) is int), None)
+    parts = (attribute(text, name) for name in WITH_EXPERTS)
+    places = [text, *(part for part in parts if isinstance(part, PretrainedConfig))]
+    total, active = (
+        next((value for place in places for key in keys if type(value := attribute(place, key)) is int), None)
+        for keys in (TOTAL, ACTIVE)
+    )
     experts = (total, active) if total and total > 1 and active is not None else (None, None)
     got_experts = (read.experts.total, read.experts.active) if read.experts else (None, None)
     if got_experts != experts:
