@@ -6,6 +6,7 @@ words, so that variables, `docker run ... IMAGE` and `python3 -m` may stand befo
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,19 @@ from inspector.errors import UsageError
 from inspector.settings import Setting, settings_of
 
 MOST_WORDS = 1000
+
+
+_OPERATOR = re.compile(r"[();<>|&]+")
+_SUBSTITUTED = ("$(", "`")
+_TAG = re.compile(r":(?:\S*?\bv?(\d+\.\d+(?:\.\d+)?)|\S*-(b\d{3,6}))(?![\d.])")
+"""A container image's tag: v0.21.0, v0.5.9-cu129, server-cuda-b9525."""
+
+
+class _Start(NamedTuple):
+    """The words after those that start an engine, and its release where an image's tag names one."""
+
+    words: list[str]
+    version: str | None = None
 
 
 class Pasted(NamedTuple):
@@ -64,36 +78,41 @@ def read_command(text: str) -> Pasted:
 
 
 def _words(text: str) -> list[str]:
+    reader = shlex.shlex(text.replace("\\\r\n", " ").replace("\\\n", " "), posix=True, punctuation_chars=True)
+    reader.whitespace_split = True
     try:
-        words = shlex.split(text.replace("\\\r\n", " ").replace("\\\n", " "), comments=True)
+        words = list(reader)
     except ValueError as error:
         raise UsageError(f"the command cannot be read: {error}") from None
+    for word in words:
+        if _OPERATOR.fullmatch(word) or any(each in word for each in _SUBSTITUTED):
+            raise UsageError(f"{word[:20]!r} is a shell's: one command is read here", "Give that of the server alone.")
     if len(words) > MOST_WORDS:
         raise UsageError(f"the command has more than {MOST_WORDS} words")
     return words
 
 
-def _after(words: Sequence[str], commands: Commands) -> list[str] | None:
-    """The words after those that start the engine; None where nothing does."""
+def _after(words: Sequence[str], commands: Commands) -> _Start | None:
+    """What follows the words that start the engine; None where nothing starts it."""
+    contained = bool(words) and words[0] in ("docker", "podman", "nerdctl", "sudo")
+    image = next((word for word in words if contained and any(each in word for each in commands.images)), "")
+    tag = _TAG.search(image)
+    version = (tag[1] or tag[2]) if tag else None
     names = [word.rpartition("/")[2] if "/" in word and not word.startswith("-") else word for word in words]
     for start in commands.starts:
         for index in range(len(words) - len(start) + 1):
             if tuple(names[index : index + len(start)]) == start:
-                return list(words[index + len(start) :])
-    if words and words[0] in ("docker", "podman", "nerdctl"):
-        for index, word in enumerate(words):
-            if not word.startswith("-") and any(image in word for image in commands.images):
-                return list(words[index + 1 :])
-    return None
+                return _Start(list(words[index + len(start) :]), version)
+    return _Start(list(words[list(words).index(image) + 1 :]), version) if image else None
 
 
-def _read(engine: Engine, commands: Commands, words: Sequence[str]) -> Pasted:
+def _read(engine: Engine, commands: Commands, start: _Start) -> Pasted:
     own = settings_of(engine.options)
     fields = {option.about.option.lstrip("-"): name for name, option in own.items() if option.about.option}
     fields |= commands.aliases
     flags = {name for name, at in fields.items() if at in own and own[at].type == "bool"} | commands.flags
-    given, first = _given(words, flags)
-    serving: dict[str, Any] = {}
+    given, first = _given(start.words, flags)
+    serving: dict[str, Any] = {} if start.version is None or "version" not in own else {"version": start.version}
     for name, value in given.items():
         at = fields.get(name, "")
         if at in own:

@@ -29,6 +29,7 @@ VLLM = """docker run --gpus all -v ~/.cache:/root/.cache --ipc=host -p 8000:8000
                 "Qwen/Qwen3-32B",
                 {"context": 32768, "images": 2},
                 {
+                    "version": "0.21.0",
                     "tensor_parallel": 2,
                     "kv_cache_dtype": "fp8",
                     "no_enable_prefix_caching": True,
@@ -113,6 +114,9 @@ def test_commands_are_read(text: str, expected: Pasted) -> None:
     ("text", "words"),
     [
         ("rm -rf /tmp/nothing", "neither a model nor a command"),
+        ("cd x && vllm serve org/m", "one command is read here"),
+        ("vllm serve org/m; rm x", "one command is read here"),
+        ("vllm serve $(cat model)", "one command is read here"),
         ("vllm serve --port 8000", "names no model"),
         ("vllm serve org/m -tp many", "is no number"),
         ("vllm serve org/m --speculative-config [1]", "is no JSON object"),
@@ -123,6 +127,22 @@ def test_commands_are_read(text: str, expected: Pasted) -> None:
 def test_what_cannot_be_read_says_why(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_command(text)
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("vllm/vllm-openai:v0.10.1", "0.10.1"),
+        ("vllm/vllm-openai", None),
+        ("vllm/vllm-openai:latest", None),
+        ("lmsysorg/sglang:v0.5.9-cu129", "0.5.9"),
+        ("ghcr.io/ggml-org/llama.cpp:server-cuda-b9525", "b9525"),
+    ],
+)
+def test_an_images_tag_is_the_engines_version(image: str, version: str | None) -> None:
+    server = "sglang serve " if "sglang" in image else ""
+    found = read_command(f"docker run --gpus all -p 80:80 {image} {server}--model org/m")
+    assert found.serving.get("version") == version
 
 
 def test_numbers_with_units() -> None:
