@@ -11,7 +11,7 @@ from inspector.hub.checkpoint import Checkpoint, Held
 from inspector.model.config.expressions import names_in
 from inspector.model.config.light import TIES, with_ties
 from inspector.model.config.read import SIGNS, find_recipe
-from inspector.model.config.text import LANGUAGE_PARTS
+from inspector.model.config.text import LANGUAGE_PARTS, language_part
 from inspector.model.lint import lint, sizes_of_none, states_untold, suspicious, wrong_sizes
 from inspector.model.model import Architecture, Parameters, Quantization
 from inspector.model.parameters.classes import BUFFER, ModelClass, class_of
@@ -65,6 +65,13 @@ def count_and_weigh(
         if again:
             counter, groups = _sorted(checkpoint, architecture)
         counter.exact &= architecture.exact or not told
+    if counter.lacks_language_part(groups):
+        counter.exact = False
+        counter.notes.append(
+            f"the files hold nothing of the language part's {architecture.num_hidden_layers} layers, which come from"
+            " elsewhere: what it all takes is not known"
+        )
+        architecture = replace(architecture, layers=(), layers_at_least=())
     notes, against = lint(groups, architecture, counter.stack)
     counter.notes += notes
     counter.exact &= not against
@@ -237,6 +244,16 @@ class _Counter:
                     f"{module} is stored {len(layers)} times; its class has {number}, which the other layers share"
                 )
         return beyond
+
+    def lacks_language_part(self, tensor_groups: list[TensorGroup]) -> bool:
+        """Whether an unknown class has a language part that is not in the files (Ultravox: `text_model_id`): they hold
+        layers, of which none is of its hidden size."""
+        facts = self.architecture
+        if self.model_class is not None or self.held is not None or not facts.is_decoder or not facts.layers:
+            return False
+        inside = [each.group for each in tensor_groups if stack(each.group.template) is not None]
+        apart = language_part(self.config) is not None and facts.hidden_size is not None
+        return apart and bool(inside) and not any(facts.hidden_size in group.shape for group in inside)
 
     def note_plain(self, tensor_groups: list[TensorGroup], recipe: Quantization | None) -> None:
         """A note on files of plain weights alone under a recipe of packed ones: unpacked, and the recipe left."""
