@@ -195,7 +195,7 @@ def add_lora(model: Any, step: Step) -> Any:
     from peft import LoraConfig, get_peft_model
 
     targets: Any = step.lora_targets if step.lora_targets == "all-linear" else step.lora_targets.split(",")
-    if tower_blocks(model):
+    if tower_blocks(model) and step.vision != "adapters":
         targets = language_linears(model, step.lora_targets)
     with torch.device("meta"):
         saved = step.modules_to_save.split(",") if step.modules_to_save else None

@@ -186,12 +186,13 @@ def _images(reading: Reading) -> None:
         reading.refuse("freeze_language_model", "a frozen language model")
     tower, projector = (reading.flag(name, default=True) for name in names[:2])
     common.vision(reading, "frozen" if projector else "projector", names[1])
-    if not tower:
-        common.vision(reading, "trained", names[0])
-        if projector and reading.settings["method"] == "full":
+    if not tower and reading.settings["method"] == "full":
+        reading.put("vision", "trained", names[0])
+        if projector:
             reading.refuse(names[1], "a frozen projector behind an encoder that trains")
-        if reading.settings["method"] != "full":
-            reading.refuse(names[0], "adapters on the vision encoder")
+    elif not tower:  # model/model_utils/misc.py, find_all_linear_modules: the projector never has any
+        reading.put("vision", "adapters", names[0])
+        reading.notes.append(f"{names[0]}: adapters on the projector are counted, too, where LLaMA-Factory puts none")
     side = math.isqrt(reading.whole("image_max_pixels", 768 * 768))
     reading.put("image_size", (side, side), "image_max_pixels")
 

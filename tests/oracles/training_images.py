@@ -3,9 +3,9 @@
     python -m tests.oracles.training_images [--models NAME ...] [--every N] [--known FILE] [--out FILE] [--again FILE]
 
 As tests/oracles/training.py, of vision-language classes at published widths, with few layers in both parts: the vision
-part trains, or its projector alone, or nothing of it; all of the language part trains, or adapters on it. --out stores
-the peaks that the tests replay without torch (tests/memory/data/training_image_peaks.json). Each model's steps of text
-alone are measured, too.
+part trains, or its projector alone, or nothing of it, or adapters on it; all of the language part trains, or adapters
+on it. --out stores the peaks that the tests replay without torch (tests/memory/data/training_image_peaks.json). Each
+model's steps of text alone are measured, too.
 """
 
 from __future__ import annotations
@@ -107,7 +107,10 @@ GRID: tuple[ImageModel, ...] = (
     ImageModel("aya-vision-8b", _text(14336, 32, 8, 256000), ((1, 4096, 1, (728, 728)), (2, 2048, 1, (364, 364)))),
 )
 
-WAYS = (("full", "trained"), ("full", "projector"), ("full", "frozen"), ("lora", "auto"), ("qlora", "auto"))
+WAYS = (
+    *(("full", "trained"), ("full", "projector"), ("full", "frozen")),
+    *(("lora", "auto"), ("qlora", "auto"), ("lora", "adapters"), ("qlora", "adapters")),
+)
 
 
 def steps(model: ImageModel) -> Iterator[Step]:
@@ -117,7 +120,8 @@ def steps(model: ImageModel) -> Iterator[Step]:
     for (method, vision, precision, checkpointing), shape, attention in product(
         [*plain, *again], model.shapes, model.attentions
     ):
-        if shape is not model.shapes[0] and (method == "qlora" or attention != model.attentions[0]):
+        more = shape is not model.shapes[0]
+        if more and (method == "qlora" or vision == "adapters" or attention != model.attentions[0]):
             continue
         batch, context, images, size = shape
         yield Step(
@@ -165,7 +169,7 @@ def label(case: dict[str, Any]) -> str:
         words = [case["method"], "text", case["precision"], f"{case['batch']} x {case['context']}"]
         return " ".join([*words, "checkpointing"] if case["checkpointing"] == "full" else words)
     width, height = case["image_size"]
-    vision = case["vision"] if case["method"] == "full" else "frozen"
+    vision = "frozen" if case["vision"] == "auto" else case["vision"]
     words = [case["method"], f"vision {vision}", case["precision"], f"{case['batch']} x {case['context']}"]
     words.append(f"{case['images']} of {width} x {height}")
     words += [case["attention"]] if case["attention"] != "sdpa" else []

@@ -722,6 +722,12 @@ VISION = "model_name_or_path: a/b\nstage: sft\ncutoff_len: 2048\nbf16: true\nfin
         (f"{VISION}full\nfreeze_multi_modal_projector: false\n", "projector", (768, 768)),
         (f"{VISION}full\nfreeze_vision_tower: false\nfreeze_multi_modal_projector: false\n", "trained", (768, 768)),
         (f"{VISION}lora\nlora_target: all\nfreeze_vision_tower: true\n", None, (768, 768)),
+        (f"{VISION}lora\nlora_target: all\nfreeze_vision_tower: false\n", "adapters", (768, 768)),
+        (
+            f"{AXOLOTL}adapter: lora\nlora_target_linear: true\nprocessor_type: AutoProcessor\nimage_size: 512\n",
+            "adapters",
+            (512, 512),
+        ),
     ],
 )
 def test_what_trains_of_a_vision_part_and_the_size_of_images_are_read(

@@ -89,7 +89,8 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
             "te-primary" on weights that are fp8 themselves (fp8_model_init).
         compiled: blocks run under torch.compile, each by itself, which keeps less for the backward pass.
         vision: what of a vision encoder and its projector trains: "frozen", nothing; "projector", that alone;
-            "trained", all; "auto", all where all parameters train, else nothing.
+            "trained", all; "adapters", adapters on all its linear layers; "auto", all where all parameters train, else
+            nothing.
         base: what qlora's base is quantized to: "nf4", or "int8" (LLM.int8(), arXiv 2208.07339; `load_in_8bit`).
         old_bitsandbytes: before 0.44, whose 4-bit layers keep their inputs for the backward pass, which needs none.
     """
@@ -276,10 +277,12 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
     vision: str = setting(
         "auto",
         rare=True,
-        choices=("auto", "frozen", "projector", "trained"),
-        help="What of a vision encoder and its projector trains. auto: all of it with --method full, else nothing.",
+        choices=("auto", "frozen", "projector", "trained", "adapters"),
+        help="What of a vision encoder and its projector trains. auto: all of it with --method full, else nothing."
+        " adapters: those of --method lora or qlora, on the language part and on this.",
         docs="what of a vision encoder and its projector trains: `frozen`, nothing; `projector`, that alone; `trained`,"
-        " all; `auto`: all where all parameters train, else nothing",
+        " all; `adapters`, those on all its linear layers (peft's own `all-linear`); `auto`: all where all parameters"
+        " train, else nothing",
     )
     dora: bool = setting(False, rare=True, help="Adapters with a trained magnitude (DoRA).")
     modules_to_save: str = setting(
@@ -350,10 +353,12 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
             or self.lora_dropout
         ):
             raise UsageError("these settings are of adapters", "Add --method lora or qlora.")
+        if self.vision == "adapters" and not self.adapters:
+            raise UsageError("--vision adapters is of adapters", "Add --method lora or qlora.")
         if self.vision in ("projector", "trained") and self.method != "full":
             raise UsageError(
                 f"--vision {self.vision} trains parameters of the model itself",
-                "Add --method full; --modules-to-save trains modules beside adapters.",
+                "Add --method full, or --vision adapters; --modules-to-save trains modules beside adapters.",
             )
         if self.method != "qlora" and (self.old_bitsandbytes or not (self.double_quant and self.kbit_upcast)):
             raise UsageError("these settings are of a base in 4 bits", "Add --method qlora.")
@@ -400,7 +405,7 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
 
     @property
     def vision_part(self) -> str:
-        """What of the vision part trains: "frozen", "projector" or "trained"."""
+        """What of the vision part trains: "frozen", "projector", "trained" or "adapters"."""
         return ("trained" if self.method == "full" else "frozen") if self.vision == "auto" else self.vision
 
     @property

@@ -48,7 +48,14 @@ from inspector.memory.training.states import weights
 from inspector.memory.training.table import Piece, Profile
 from inspector.memory.training.tensors import Weights
 from inspector.memory.training.trained import WhatTrains, blocks_of, refuse_on_experts, what_trains
-from inspector.memory.training.vision import Images, VisionRun, images_of, still_parameters, vision_run
+from inspector.memory.training.vision import (
+    Images,
+    VisionRun,
+    images_of,
+    still_parameters,
+    vision_adapters,
+    vision_run,
+)
 from inspector.memory.training.without_table import states_only
 from inspector.memory.training.zero import SOURCE as ZERO
 from inspector.memory.training.zero import Zero, with_zero
@@ -115,7 +122,7 @@ def _alone(
         sizes = with_tensors(sizes, tensors)
     try:
         still = still_parameters(model, setup, sharding, images)
-        what = what_trains(model, setup, tensors, found.layers, sizes, still)
+        what = what_trains(model, setup, tensors, found.layers, sizes, still, vision_adapters(images, sizes))
         stages = stages_of(sharding)
         own = rank_sizes(sizes, sharding)
         run = None if images is None else vision_run(images, model, table_setup, own)
@@ -146,6 +153,8 @@ def _entries(
     images = images_of(model, setup, sharding, workload.context, workload.batch)
     if isinstance(images, str):
         return None, images
+    if images is None and setup.vision_part == "adapters" and model.architecture.vision:
+        return None, "adapters on a vision part are known for steps with images"
     masked = images is not None and images.masked
     found = find_profile(model.architecture, workload, setup, tensors, scattered=sharding.sp, masked=masked)
     if isinstance(found, str) and masked and setup.images is None:  # none was asked for

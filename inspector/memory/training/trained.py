@@ -47,12 +47,19 @@ class WhatTrains:
 
 
 def what_trains(
-    model: Model, setup: TrainingSetup, weights: Weights | None, layers: Sequence[Layer], sizes: Sizes, still: int
+    model: Model,
+    setup: TrainingSetup,
+    weights: Weights | None,
+    layers: Sequence[Layer],
+    sizes: Sizes,
+    still: int,
+    vision: int = 0,
 ) -> WhatTrains:
     """What trains, by the tensors' shapes where they are known, else by the table.
 
     Args:
         still: parameters of encoders that get no gradient.
+        vision: parameters of adapters on the vision part.
 
     Raises:
         UsageError: no parameter has such a name.
@@ -60,7 +67,10 @@ def what_trains(
     """
     shapes = weights if weights is not None and weights.exact else None
     if setup.adapters:
-        return _adapters(model, setup, shapes, layers, sizes)
+        what = _adapters(model, setup, shapes, layers, sizes)
+        if vision:  # whose shapes no table tells
+            what = replace(what, trained=Trained(what.trained.total + vision, what.trained.largest))
+        return what
     if setup.method == "frozen-except":
         return _matching(setup, weights)
     stacked = sizes.letters.get("E", 0) * 2 * sizes.letters.get("m", sizes.letters.get("f", 0)) * sizes.product("h")

@@ -142,9 +142,31 @@ def test_gemmas_image_tokens_have_a_mask_in_every_block() -> None:
     assert not peak(attention="flash")
 
 
-def test_adapters_leave_the_vision_part_frozen() -> None:
+def test_adapters_leave_the_vision_part_frozen_but_where_they_are_put_there() -> None:
     with pytest.raises(UsageError, match="trains parameters of the model itself"):
         TrainingSetup(method="lora", vision="trained")
+    with pytest.raises(UsageError, match="--vision adapters is of adapters"):
+        TrainingSetup(vision="adapters")
+    lora = replace(BASE, method="lora", lora_rank=8)
+    language, both = (qwen(replace(lora, vision=vision)) for vision in ("frozen", "adapters"))
+    attention = (1280 + 3 * 1280) + (1280 + 1280)
+    block, merger = attention + 3 * (1280 + 3420), (5120 + 5120) + (5120 + 2048)
+    assert both.trainable_parameters - language.trainable_parameters == 8 * (32 * block + merger)
+    assert (both.peak or 0) > (language.peak or 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"lora_targets": "q_proj,v_proj"}, "known on all linear layers"),
+        ({"dora": True}, "without DoRA"),
+        ({"images": 0, "image_size": None}, "known for steps with images"),
+    ],
+)
+def test_adapters_on_the_vision_part_that_no_table_has_are_said(change: dict[str, Any], reason: str) -> None:
+    found = qwen(replace(BASE, **{"method": "lora", "vision": "adapters", **change}))
+    assert found.peak is None
+    assert reason in found.warnings[-1]
 
 
 def test_no_fit_is_far_from_the_steps_it_was_made_of() -> None:
