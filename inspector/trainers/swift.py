@@ -189,12 +189,15 @@ def _method(reading: Reading) -> None:
 
 def _vision(reading: Reading) -> None:
     """swift/arguments/tuner_args.py: the encoder and what joins it are frozen where nothing is said."""
-    frozen = {name: reading.flag(f"freeze_{name}", default=True) for name in ("vit", "aligner")}
+    encoder, aligner = (reading.flag(key, default=True) for key in ("freeze_vit", "freeze_aligner"))
     if reading.settings.get("method") == "full":
-        part = "frozen" if all(frozen.values()) else "trained" if not frozen["vit"] else "projector"
-        reading.settings["vision"] = part
-    elif not all(frozen.values()):
-        reading.refuse("freeze_vit" if not frozen["vit"] else "freeze_aligner", "adapters outside the language part")
+        reading.settings["vision"] = "trained" if not encoder else "frozen" if aligner else "projector"
+    elif not encoder:
+        reading.put("vision", "adapters", "freeze_vit")
+        if aligner:
+            reading.notes.append("freeze_aligner: adapters on the aligner are counted, too, where ms-swift puts none")
+    elif not aligner:
+        reading.refuse("freeze_aligner", "adapters on the aligner alone")
     reading.taken |= {"vit_gradient_checkpointing"}
     for key in ("max_pixels", "ENV.MAX_PIXELS"):
         if reading.get(key) is not None:

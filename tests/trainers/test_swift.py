@@ -139,6 +139,21 @@ def test_gpus_of_one_process_share_layers(tmp_path: Path) -> None:
         run_of(tmp_path, f"CUDA_VISIBLE_DEVICES=0,1 {FULL.partition(' ')[2]}")
 
 
+@pytest.mark.parametrize(
+    ("words", "vision"),
+    [
+        ("--train_type full", "frozen"),
+        ("--train_type full --freeze_aligner false", "projector"),
+        ("--train_type full --freeze_vit false", "trained"),
+        ("--train_type lora", None),
+        ("--train_type lora --freeze_vit false", "adapters"),
+    ],
+)
+def test_what_trains_of_a_vision_part_is_read(words: str, vision: str | None, tmp_path: Path) -> None:
+    run = run_of(tmp_path, f"swift sft --model a/b --dataset c --max_length 2048 {words}")
+    assert run.settings.get("vision") == vision
+
+
 @pytest.mark.parametrize("text", ["echo swift\n", f"{FULL}\n{FULL}\n", "", "swift infer --model a/b\n", "swift"])
 def test_a_script_has_one_call(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"calls of a trainer"):
