@@ -68,7 +68,6 @@ UNMODELLED = {
     "qat*": "quantization-aware training",
     "unfrozen_parameters": "parameters that train by patterns: --method frozen-except --train-only says it",
     "lora_target_parameters": "adapters on stacked experts by name",
-    "quantize_moe_experts": "experts in 4 bits",
     "fp8*": "Axolotl's fp8",
     "layer_offloading": "layers on the CPU",
     "activation_memory_budget": "a budget of activations",
@@ -183,6 +182,10 @@ def _adapters(reading: Reading) -> None:
     reading.put("method", "qlora" if four else "lora", "load_in_4bit" if four else "adapter")
     if eight and adapter == "lora" and not four:  # loaders/model.py, _set_quantization_config
         common.eight_bits(reading, "load_in_8bit")
+    if reading.flag("quantize_moe_experts") and four:
+        reading.put("quantize_experts", True, "quantize_moe_experts")
+    elif reading.flag("quantize_moe_experts"):
+        reading.refuse("quantize_moe_experts", "experts in 8 bits")
     if adapter == "qlora" and not four:
         reading.refuse("adapter", "qlora without load_in_4bit")
     common.stays_bf16(reading)  # loaders/model.py, _configure_embedding_dtypes: what peft made fp32 is bf16 again

@@ -8,6 +8,7 @@ from difflib import unified_diff
 from itertools import combinations
 from math import prod
 
+from inspector.trainers import shell
 from inspector.trainers.run import Run
 from inspector.verdict.changes import Change
 
@@ -154,7 +155,10 @@ def edited(name: str, text: str, edits: Mapping[str, str]) -> str | None:
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     for key, value in edits.items():
-        done = _set_json(lines, key, value) if name.endswith(".json") else _set(lines, key, value, name)
+        if name.endswith(shell.SUFFIXES):
+            done = _set_shell(lines, key, value)
+        else:
+            done = _set_json(lines, key, value) if name.endswith(".json") else _set(lines, key, value, name)
         if not done:
             return None
     changed = "".join(lines)
@@ -206,4 +210,24 @@ def _set_json(lines: list[str], key: str, value: str) -> bool:
     if lines and lines[0].strip() == "{" and len(lines) > 2:
         lines.insert(1, f'  "{key}": {literal},\n')
         return True
+    return False
+
+
+CALL = re.compile("|".join(rf"\b{command} +(?:{'|'.join(verbs)})(?= |$)" for command, verbs in shell.COMMANDS.items()))
+
+
+def _set_shell(lines: list[str], key: str, value: str) -> bool:
+    """Set one argument of a shell script's call; False where its value is not one plain word beside it."""
+    there = re.compile(rf"(?<!\S)--{re.escape(key)}(?![\w-])(?:([ \t]+|=)([\w./+-]+)(?=\s))?")
+    for index, line in enumerate(lines):
+        match = None if line.lstrip().startswith("#") else there.search(line)
+        if match is not None and match[2]:
+            lines[index] = f"{line[: match.start(2)]}{value}{line[match.end(2) :]}"
+        if match is not None:
+            return bool(match[2])
+    for index, line in enumerate(lines):
+        call = None if line.lstrip().startswith("#") else CALL.search(line)
+        if call is not None:
+            lines[index] = f"{line[: call.end()]} --{key} {value}{line[call.end() :]}"
+            return True
     return False

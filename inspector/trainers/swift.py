@@ -311,4 +311,14 @@ TRAINER = Trainer(
     IGNORED,
     UNMODELLED,
     read,
+    {
+        "--batch": {"per_device_train_batch_size": "{}"},
+        "--context": {"max_length": "{}"},
+        "--image-size": {"max_pixels": "{pixels}"},
+        "--checkpointing full": {"gradient_checkpointing": "true"},
+        "--optimizer-impl fused": {"optim": "adamw_torch_fused"},
+        "--optimizer adamw-8bit": {"optim": "adamw_bnb_8bit"},
+        "--optimizer paged-adamw-8bit": {"optim": "paged_adamw_8bit"},
+        "--logits chunked": {"use_liger_kernel": "true"},
+    },
 )

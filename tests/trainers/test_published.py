@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import inspector
-from inspector.memory.training import training_total
+from inspector.errors import UsageError
+from inspector.memory.training import TrainingSetup, training_total
 from inspector.trainers import read_run
 
 FOUND: dict[str, Any] = json.loads(Path(__file__).with_name("published.json").read_text("utf-8"))
@@ -98,3 +99,43 @@ def test_fsdp_s_offload_takes_the_gradients_with_it(tmp_path: Path) -> None:
     gradients = training.part("gradients")
     assert gradients is not None
     assert gradients.bytes == 0
+
+
+GLM = {
+    **{"model_type": "glm4_moe", "architectures": ["Glm4MoeForCausalLM"], "num_hidden_layers": 46},
+    **{"hidden_size": 4096, "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_attention_heads": 96},
+    **{"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151552, "n_routed_experts": 128},
+    **{"n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 1, "attention_bias": True},
+    **{"max_position_embeddings": 131072, "tie_word_embeddings": False, "dtype": "bfloat16"},
+}
+
+
+def test_experts_in_4_bits_are_unpacked_a_block_at_a_time(tmp_path: Path) -> None:
+    """examples/glm45/README.md (067b021): 63.4 GiB with QLoRA on one GPU, where the base in bf16 would be 199."""
+    (tmp_path / "config.json").write_text(json.dumps(GLM), "utf-8")
+    file = tmp_path / "run.yml"
+    given = {
+        **{**FOUND["common"], "lora_r": 16, "lora_dropout": 0, "gradient_accumulation_steps": 2},
+        **{"optimizer": "adamw_bnb_8bit", "lora_target_linear": False, "quantize_moe_experts": True},
+        "lora_target_modules": ["q_proj", "v_proj", "k_proj", "o_proj"],
+    }
+    file.write_text(yaml.safe_dump(given), "utf-8")
+    run = read_run([file])
+    assert run.settings["quantize_experts"] is True
+    settings = dict(run.settings)
+    training = inspector.train(str(tmp_path), offline=True, sharding=dict(run.sharding), **settings).training
+    assert training.peak is not None
+    assert training.peak / 2**30 == pytest.approx(63.4, rel=0.05)
+    assert not any("does not quantize" in note for note in training.warnings)
+    experts, values = 45 * 128 * 3 * 4096 * 1408, 4 + 8 / 64 + 32 / (64 * 256)
+    plain = inspector.train(str(tmp_path), offline=True, **{**settings, "quantize_experts": False}).training
+    weights, whole = training.part("weights"), plain.part("weights")
+    assert weights is not None
+    assert whole is not None
+    assert (whole.bytes or 0) - (weights.bytes or 0) == pytest.approx(experts * (2 - values / 8), abs=8)
+
+
+def test_experts_in_4_bits_are_of_qlora_with_checkpointing() -> None:
+    for settings in ({"method": "lora"}, {"method": "qlora", "base": "int8"}, {"method": "qlora"}):
+        with pytest.raises(UsageError, match="experts"):
+            TrainingSetup(quantize_experts=True, **settings)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import inspector
 from inspector.errors import InspectError, UnreadableModel, UsageError
 from inspector.trainers import Run, read_run
 from inspector.trainers.files import values_of
+from tests.conftest import Run as Command
 
 LORA = r"""# 22GB
 nproc_per_node=2
@@ -204,3 +208,16 @@ def test_what_its_packed_examples_publish_is_met(words: str, gpus: int, gib: flo
     training = inspector.train(run.model, offline=True, sharding=dict(run.sharding), **run.settings).training
     assert training.peak is not None
     assert (training.reserved or training.peak) / 2**30 == pytest.approx(gib, rel=0.15)
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_a_script_that_does_not_fit_is_patched(run: Command, tmp_path: Path) -> None:
+    """Values in their places; the patched script is read as what fits."""
+    file = tmp_path / "train.sh"
+    text = LORA.replace("train_batch_size 1", "train_batch_size 8").replace("$(expr 16 / $nproc_per_node)", "2")
+    file.write_text(text, "utf-8")
+    question = ("train", "--config", str(file), "--gpu", "24GiB", "--offline", "--json")
+    patch = json.loads(run(*question).out)["config"]["patch"]
+    assert "+    --per_device_train_batch_size" in patch
+    subprocess.run(["patch", "-s", "-p1", "-d", str(tmp_path)], input=patch, text=True, check=True)
+    assert json.loads(run(*question).out)["fit"][0]["fits"] is True

@@ -91,6 +91,7 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         vision: what of a vision encoder and its projector trains: "frozen", nothing; "projector", that alone;
             "trained", all; "adapters", adapters on all its linear layers; "auto", all where all parameters train, else
             nothing.
+        quantize_experts: qlora's base has its stacked experts in 4 bits, too (bitsandbytes' nn/parametrize.py).
         base: what qlora's base is quantized to: "nf4", or "int8" (LLM.int8(), arXiv 2208.07339; `load_in_8bit`).
         old_bitsandbytes: before 0.44, whose 4-bit layers keep their inputs for the backward pass, which needs none.
     """
@@ -253,6 +254,13 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         option="--no-double-quant",
         help="Do not quantize qlora's scales in turn.",
     )
+    quantize_experts: bool = setting(
+        False,
+        rare=True,
+        help="Stacked experts of qlora's base are in 4 bits, too, and unpacked a block at a time.",
+        docs="stacked experts of qlora's base are in 4 bits, too, and unpacked a block at a time (Axolotl's"
+        " `quantize_moe_experts`)",
+    )
     kbit_upcast: bool = setting(
         True,
         rare=True,
@@ -362,6 +370,10 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
             )
         if self.method != "qlora" and (self.old_bitsandbytes or not (self.double_quant and self.kbit_upcast)):
             raise UsageError("these settings are of a base in 4 bits", "Add --method qlora.")
+        if self.quantize_experts and (self.method != "qlora" or self.base != "nf4"):
+            raise UsageError("experts in 4 bits are of a base in 4 bits", "Add --method qlora.")
+        if self.quantize_experts and self.checkpointing != "full":
+            raise UsageError("without checkpointing every block's experts stay unpacked", "Add --checkpointing full.")
         if self.base != "nf4" and (self.method != "qlora" or self.old_bitsandbytes or not self.double_quant):
             raise UsageError("a base in int8 is of qlora, without what is set of 4 bits", "Add --method qlora.")
         if self.adapter_dtype == "bf16" and (self.dora or self.precision != "bf16"):

@@ -104,7 +104,7 @@ def _model(model: Model, setup: TrainingSetup) -> list[str]:
         found.append(f"{model.architecture.architecture}: its head is a classifier, with no logits of a vocabulary")
     if model.architecture.quantization is not None and not already_packed(setup, model):
         found.append(f"a {model.architecture.quantization.method} checkpoint is taken as unpacked before it is trained")
-    if setup.method == "qlora" and model.architecture.experts is not None:
+    if setup.method == "qlora" and model.architecture.experts is not None and not setup.quantize_experts:
         found.append(
             "transformers 5 stacks a mixture's experts in one parameter, which bitsandbytes does not quantize: they"
             f" stay at {setup.frozen_bytes} B a value"

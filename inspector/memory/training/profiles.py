@@ -99,6 +99,8 @@ def _find(
         layers = each(layers, lambda layer: with_saved_ops(layer, compiled=setup.compiled, scattered=scattered))
     if setup.method == "qlora" and _word(setup) != "qlora":
         layers = each(layers, _with_working_copy)
+    if setup.quantize_experts:
+        layers = each(layers, _with_unpacked_experts)
     if setup.fp8 == "torchao":
         layers = each(layers, with_fused_casts if setup.compiled else with_casts)
     frozen: Profile | None = None
@@ -185,6 +187,26 @@ def _with_working_copy(layer: Layer) -> Layer:
         return Piece(piece.end, copies)
 
     return Layer(more(layer.forward), more(layer.backward), layer.released)
+
+
+UNPACKED = 6
+"""Bytes of three values of an expert in bf16: of gate, up and down."""
+
+
+def _with_unpacked_experts(layer: Layer) -> Layer:
+    """A block whose stacked experts are in 4 bits: while they are at work, and in the backward pass until they were,
+    all of the block's are unpacked (bitsandbytes, nn/parametrize.py; Axolotl 067b021, monkeypatch/moe_quant.py)."""
+    rows = next((letter for letter in "mf" if any(f"TK{letter}" in peak for peak in layer.backward.peaks)), None)
+    if rows is None:
+        return layer
+    name = f"Eh{rows}"
+
+    def at_work(piece: Piece) -> Piece:
+        routed = [any(f"TK{letter}" in peak for letter in ("h", rows)) for peak in piece.peaks]
+        more = [{**peak, name: peak.get(name, 0) + UNPACKED} for peak in piece.peaks]
+        return Piece(piece.end, tuple(more[i] if routed[i] else peak for i, peak in enumerate(piece.peaks)))
+
+    return Layer(at_work(layer.forward), at_work(layer.backward), layer.released)
 
 
 def _entries(

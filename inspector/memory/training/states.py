@@ -47,6 +47,9 @@ def _quantized(setup: TrainingSetup, model: Model) -> tuple[int, str, str]:
     keeps = recipe.keeps
     packed = {component: size for component, size in weight_bytes(model, name).items() if component not in keeps}
     kept = sum(count for name, count in counts.items() if name in keeps)
+    experts = counts.get("experts", 0) if setup.quantize_experts else 0
+    if experts and "experts" in keeps:
+        packed["experts"], kept = int(experts * float(recipe.bits) / 8), kept - experts
     values = sum(counts[name] for name in packed)
     kind = {"nf4-dq": "nf4, double quantization", "bnb-int8": "LLM.int8()"}.get(name, name)
     formula = (

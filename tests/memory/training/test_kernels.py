@@ -25,15 +25,23 @@ def trained(model: str = LLAMA, **settings: Any) -> TrainingEstimate:
     return inspector.train(model, offline=True, context=TOKENS, **settings).training
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model["name"])
-def test_measured_steps_are_met(model: dict[str, Any]) -> None:
-    errors = []
+def errors_of(model: dict[str, Any]) -> list[float]:
+    found = []
     for case in model["cases"]:
         peak = estimate_of(model, case).peak
         assert peak is not None
-        errors.append(abs(peak / case["measured"]["peak"] - 1))
-    assert max(errors) < 0.02
-    assert statistics.median(errors) < 0.002
+        found.append(abs(peak / case["measured"]["peak"] - 1))
+    return found
+
+
+def test_the_median_of_all_is_under_a_tenth_of_a_percent() -> None:
+    assert statistics.median(error for model in MODELS for error in errors_of(model)) < 0.001
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model["name"])
+def test_measured_steps_are_met(model: dict[str, Any]) -> None:
+    errors = errors_of(model)
+    assert max(errors) < 0.01
 
 
 def test_a_block_keeps_neither_fp32_copies_of_its_norms_nor_the_activation_of_its_gate() -> None:
