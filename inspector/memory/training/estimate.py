@@ -286,8 +286,7 @@ class TrainingSetup(ImageSettings, ObjectiveSetup):
         "auto",
         rare=True,
         choices=("auto", "frozen", "projector", "trained", "adapters"),
-        help="What of a vision encoder and its projector trains. auto: all of it with --method full, else nothing."
-        " adapters: those of --method lora or qlora, on the language part and on this.",
+        help="What of a vision encoder and its projector trains. auto: all with --method full, else nothing.",
         docs="what of a vision encoder and its projector trains: `frozen`, nothing; `projector`, that alone; `trained`,"
         " all; `adapters`, those on all its linear layers (peft's own `all-linear`); `auto`: all where all parameters"
         " train, else nothing",
