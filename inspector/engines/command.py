@@ -11,8 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from inspector.engines.common.commands import Commands
-from inspector.engines.common.sizes import human_readable
+from inspector.engines.common.commands import Commands, number
 from inspector.engines.engine import Engine
 from inspector.engines.registry import engines
 from inspector.errors import UsageError
@@ -166,12 +165,7 @@ def _value(setting: Setting, name: str, value: str | bool) -> Any:
         raise UsageError(f"--{name} of the command has no value")
     text = str(value)
     if setting.type.startswith("int"):
-        number = (
-            -int(text[1:]) if text[:1] == "-" and text[1:].isascii() and text[1:].isdigit() else human_readable(text)
-        )
-        if number is None:
-            raise UsageError(f"--{name} {text[:40]!r} of the command is no number")
-        return number
+        return number(name, value)
     if setting.type.startswith("float"):
         try:
             return float(text)

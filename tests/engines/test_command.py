@@ -122,6 +122,12 @@ def test_commands_are_read(text: str, expected: Pasted) -> None:
         ("vllm serve org/m --speculative-config [1]", "is no JSON object"),
         ("vllm serve 'org/m", "cannot be read"),
         ("vllm serve org/m " + "x " * 2000, "more than 1000 words"),
+        ("vllm serve a/b --max-model-len banana", "--max-model-len 'banana' of the command is no number"),
+        ("vllm serve a/b --max-model-len", "--max-model-len of the command has no value"),
+        ("vllm serve a/b --dtype fp7", "--dtype 'fp7' of the command is none of auto"),
+        ("python -m sglang.launch_server --model-path a/b --context-length x", "is no number"),
+        ("llama-server -hf a/b -c many", "-c 'many' of the command is no number"),
+        ("llama-server -hf a/b -np", "np of the command has no value"),
     ],
 )
 def test_what_cannot_be_read_says_why(text: str, words: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.engines.common.commands import Commands, Given
-from inspector.engines.common.sizes import human_readable
+from inspector.engines.common.commands import Commands, Given, number_of
 
 _NAMES = {
     "context": ("ctx-size", "c"),
@@ -33,11 +32,11 @@ def _read(given: Given, serving: dict[str, Any]) -> Mapping[str, Any]:
     elif isinstance(said["path"], str):
         found["model"] = said["path"]
     found |= {name: said[name] for name in ("draft", "mmproj") if isinstance(said[name], str)}
-    batch = human_readable(str(said["batch"])) or 1
-    cells = human_readable(str(said["context"])) if said["context"] else 0
+    batch, cells = (number_of(given, *_NAMES[name]) or 0 for name in ("batch", "context"))
+    batch = max(1, batch)
     if batch > 1:
         found["batch"] = batch
-    if cells:
+    if cells > 0:
         found["context"] = cells if serving.get("kv_unified") else max(1, cells // batch)
     layers = str(said["layers"])
     if layers.isascii() and layers.isdigit():

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.engines.common.commands import Commands, Given
-from inspector.engines.common.sizes import human_readable
+from inspector.engines.common.commands import Commands, Given, dtype_of, number_of
 
-_DTYPES = {"half": "fp16", "float16": "fp16", "bfloat16": "bf16", "float": "fp32", "float32": "fp32"}
 _MADE = {"fp8": "fp8", "bitsandbytes": "nf4-dq"}
 
 
@@ -17,9 +15,9 @@ def _read(given: Given, serving: dict[str, Any]) -> Mapping[str, Any]:
     del serving
     names = {"context-length", "dtype", "quantization", "speculative-algorithm", "speculative-algo"}
     found: dict[str, Any] = {"read": names | {"speculative-draft-model-path", "speculative-draft-model"}}
-    if "context-length" in given:
-        found["context"] = human_readable(str(given["context-length"]))
-    if (dtype := _DTYPES.get(str(given.get("dtype")))) is not None:
+    if (length := number_of(given, "context-length")) is not None:
+        found["context"] = length
+    if (dtype := dtype_of(given)) is not None:
         found["dtype"] = dtype
     if (made := _MADE.get(str(given.get("quantization")))) is not None:
         found["made"] = made

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from inspector.engines.common.commands import Commands, Given, is_on
+from inspector.engines.common.commands import Commands, Given, dtype_of, is_on, number_of
 from inspector.engines.common.sizes import human_readable
 from inspector.errors import UsageError
 
-_DTYPES = {"half": "fp16", "float16": "fp16", "bfloat16": "bf16", "float": "fp32", "float32": "fp32"}
 _MADE = {"fp8": "fp8", "bitsandbytes": "nf4"}
 """What `--quantization` makes of plain weights; of packed ones it names what they are."""
 
@@ -18,11 +17,9 @@ _MADE = {"fp8": "fp8", "bitsandbytes": "nf4"}
 def _read(given: Given, serving: dict[str, Any]) -> Mapping[str, Any]:
     """Length, precisions, images, adapters and drafts; experts are dealt out over all ranks."""
     found: dict[str, Any] = {"read": {"max-model-len", "dtype", "quantization", "q", "enable-expert-parallel", "ep"}}
-    length = str(given.get("max-model-len", "auto"))
-    if length not in ("auto", "-1"):
-        found["context"] = human_readable(length)
-    if (dtype := _DTYPES.get(str(given.get("dtype")))) is not None:
-        found["dtype"] = dtype
+    if given.get("max-model-len") not in ("auto", "-1"):
+        found["context"] = number_of(given, "max-model-len")
+    found["dtype"] = dtype_of(given)
     if (made := _MADE.get(str(given.get("quantization", given.get("q"))))) is not None:
         found["made"] = made
     if is_on(given, "enable-expert-parallel", "ep"):
