@@ -193,9 +193,7 @@ def _adapters(reading: Reading) -> None:
     names = reading.get("lora_target_modules")
     if reading.flag("lora_target_linear"):
         reading.put("lora_targets", "all-linear", "lora_target_linear")
-        if (
-            reading.get("processor_type") is not None
-        ):  # a model with images: their encoder's linear layers are among all
+        if reading.get("processor_type") is not None:  # it takes images: its encoder's linear layers are among all
             reading.put("vision", "adapters", "processor_type")
         reading.taken.add("lora_target_modules")
     elif names is not None:

@@ -99,7 +99,7 @@ SURPRISES = {
     "silent": "silent differences",
     "told_though_refused": "told without a note though transformers refuses",
     "refused_here": "refused here and taken by transformers",
-    "silent_at_first": "silent differences when the sample was drawn, before its folders below were mended",
+    "silent_at_first": "silent differences when the sample was drawn, before its folders below were fixed",
     "mended": "silent at first, and no longer",
     "tried_again": "folders tried again after the mends, and so no longer unseen",
 }

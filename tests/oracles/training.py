@@ -69,7 +69,7 @@ OBJECTIVES = (
     "1.12 has whole logits (`--logits all`), TRL 1.16 a fused head (`--logits chunked`), whose kernels work in place.",
     "",
     "PPO runs the trainer's own `train` for two updates, with completions that are already there in the place of",
-    "generation, which is from source; of the models below it was run on qwen2.5-7b alone.",
+    "generation, which is from source.",
 )
 
 
@@ -148,6 +148,14 @@ def key(case: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     defaults = dataclasses.asdict(Step())
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in case.items()}
     return tuple(sorted((name, value) for name, value in plain.items() if name in defaults and value != defaults[name]))
+
+
+def print_errors(rows: list[dict[str, Any]], label_of: Callable[[dict[str, Any]], str]) -> None:
+    """Every case with its error, the largest first, and what is true of all."""
+    for row in sorted(rows, key=lambda row: -abs(row["error"] or 9)):
+        told = f"{row['error']:+.2%} passes {row['passes']:+.2%}" if row["error"] is not None else row["reason"]
+        print(row["model"], label_of(row["case"]), told)
+    print(summary(rows), "|", summary(rows, "passes"))
 
 
 def label(case: dict[str, Any]) -> str:

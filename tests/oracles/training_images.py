@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from inspector.measure.step import Step, build, measure
-from tests.memory.training.replay import read_peaks, summary
-from tests.oracles.training import VERSIONS, cases_of, compact, described, earlier_run, errors, sampled
+from tests.memory.training.replay import read_peaks
+from tests.oracles.training import VERSIONS, cases_of, compact, described, earlier_run, errors, print_errors, sampled
 from tests.oracles.vision_models import MODELS
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "training_image_peaks.json"
@@ -199,11 +199,7 @@ def main() -> None:
                 result |= {"models": list(models.values()), "seconds": round(time.monotonic() - start)}
                 if options.out:
                     options.out.write_text(compact(result))
-    rows = errors(result["models"])
-    for row in sorted(rows, key=lambda row: -abs(row["error"] or 9)):
-        told = f"{row['error']:+.2%} passes {row['passes']:+.2%}" if row["error"] is not None else row["reason"]
-        print(row["model"], label(row["case"]), told)
-    print(summary(rows), "|", summary(rows, "passes"))
+    print_errors(errors(result["models"]), label)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 
 from inspector.measure.step import Step, measure
 from tests.memory.training.replay import read_peaks
-from tests.oracles.training import VERSIONS, cases_of, compact, earlier_run, errors, label, stored_model, summary
+from tests.oracles.training import VERSIONS, cases_of, compact, earlier_run, errors, label, print_errors, stored_model
 from tests.oracles.training_grid import GRID, GridModel
 
 OUT = Path(__file__).parents[1] / "memory" / "data" / "kernel_peaks.json"
@@ -86,11 +86,7 @@ def main() -> None:
             result |= {"models": list(models.values()), "seconds": round(time.monotonic() - start)}
             if options.out:
                 options.out.write_text(compact(result))
-    rows = errors(result["models"])
-    for row in sorted(rows, key=lambda row: -abs(row["error"] or 9)):
-        told = f"{row['error']:+.2%} passes {row['passes']:+.2%}" if row["error"] is not None else row["reason"]
-        print(row["model"], labelled(row["case"]), told)
-    print(summary(rows), "|", summary(rows, "passes"))
+    print_errors(errors(result["models"]), labelled)
 
 
 if __name__ == "__main__":

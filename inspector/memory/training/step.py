@@ -473,8 +473,8 @@ class _Gpu:
         block = layers[0].forward.end
         kept = f"{len(layers)} blocks; the first keeps {sizes.text(block)} = {sizes.bytes_of(block):,} B"
         given = "" if peak.rest >= 0 else f", less {-peak.rest:,} B that the block at work has let go of"
-        gpus = f"; {more}" if more else ""
-        at_work = f"of the stretch at work in the {peak.phase} pass{gpus}"
+        over = f"; {more}" if more else ""
+        at_work = f"of the stretch at work in the {peak.phase} pass{over}"
         if peak.phase == "generation":
             at_work = generation_text(self.workload, self.setup, self.sharding)
         return (

@@ -156,14 +156,13 @@ def _images(model: Model, setup: TrainingSetup, sharding: Sharding, context: int
 
 def _adapted(setup: TrainingSetup) -> str:
     """The table's word for adapters on the vision part, too; "" where they are not as it has them."""
-    plain = (setup.lora_targets, setup.adapter_dtype) == ("all-linear", "fp32") and not (
-        setup.dora or setup.old_bitsandbytes
-    )
+    as_made = (setup.lora_targets, setup.adapter_dtype, setup.base) == ("all-linear", "fp32", "nf4")
+    if not as_made or setup.dora or setup.old_bitsandbytes:
+        return ""
+    rest_in_bf16 = setup.frozen_bytes == 2
     if setup.method == "lora":
-        return "adapted" if plain and setup.frozen_bytes == 2 else ""
-    if setup.compute == "mixed" and setup.frozen_bytes == 2:
-        return "adapted"
-    return "adapted-4bit" if plain and setup.base == "nf4" else ""
+        return "adapted" if rest_in_bf16 else ""
+    return "adapted" if setup.compute == "mixed" and rest_in_bf16 else "adapted-4bit"
 
 
 def vision_adapters(images: Images | None, sizes: Sizes) -> int:

@@ -160,6 +160,11 @@ def test_adapters_leave_the_vision_part_frozen_but_where_they_are_put_there() ->
     [
         ({"lora_targets": "q_proj,v_proj"}, "known on all linear layers"),
         ({"dora": True}, "without DoRA"),
+        ({"method": "qlora", "precision": "mixed", "kbit_upcast": False, "dora": True}, "without DoRA"),
+        (
+            {"method": "qlora", "precision": "mixed", "kbit_upcast": False, "lora_targets": "q_proj"},
+            "all linear layers",
+        ),
         ({"images": 0, "image_size": None}, "known for steps with images"),
     ],
 )
